@@ -1,5 +1,114 @@
 //! Stages that pass events on only as fast as the next stage asks for them.
+//!
+//! A [`Producer`] makes events, a [`Transform`] turns events into other events, and a [`Consumer`]
+//! takes them in. Consumers *ask*; producers never send more than was asked. That is the whole of
+//! backpressure here: no queue in a pipeline can outgrow its subscription's [`Window`].
+//!
+//! ```
+//! use stage_core::{Batch, Consumer, Demand, Flow, Pipeline, PipelineError, Producer, Window};
+//! use std::convert::Infallible;
+//!
+//! /// Counts up to `until`.
+//! struct Counter { next: u64, until: u64 }
+//!
+//! impl Producer for Counter {
+//!     type Event = u64;
+//!     type Error = Infallible;
+//!
+//!     async fn produce(&mut self, demand: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+//!         let first = self.next;
+//!         self.next = self.until.min(first + demand.get() as u64);
+//!         batch.extend(first..self.next);
+//!         Ok(if self.next < self.until { Flow::More } else { Flow::End })
+//!     }
+//! }
+//!
+//! /// Prints what it is given.
+//! struct Print;
+//!
+//! impl Consumer<u64> for Print {
+//!     type Error = Infallible;
+//!
+//!     async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+//!         println!("{batch:?}");
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), PipelineError> {
+//! let mut pipeline = Pipeline::new();
+//! let numbers = pipeline.produce(Counter { next: 0, until: 100 });
+//! pipeline.consume(Print, numbers.subscribe(Window::new(10)));
+//! pipeline.run().await
+//! # }
+//! ```
+//!
+//! # How demand flows
+//!
+//! In the example, the consumer's window is ten. When the pipeline starts, ten events are asked
+//! for; the counter is called with a demand of ten and makes ten. They arrive together, and the
+//! consumer is given them in two portions of five: a window of ten asks again at half of it, and
+//! so takes events in by halves. After each portion it asks for five more. So the counter works on
+//! the next five while the consumer is busy with the last five, and there are never more than ten
+//! numbers between them, however slow the consumer is.
+//!
+//! Demand that cannot be met at once is remembered by the producer's stage, not by the producer: it
+//! calls [`Producer::produce`] again until everything asked for has been given.
+//!
+//! # What becomes of events
+//!
+//! A source that has to know when an event has been dealt with, to move a checkpoint say,
+//! [tracks](Batch::track) the events it makes. Each is then acked or nacked exactly once: acked when
+//! the consumer that got it, or all that was made of it by transforms, succeeds; nacked when a stage
+//! fails, panics or is dropped with the event in hand. A [`Watermark`](protocol::Watermark) turns
+//! acks in any order into the position up to which everything is done. Events that nobody tracks
+//! cost nothing for it.
+//!
+//! # Stopping
+//!
+//! A pipeline ends when its producers do and everything has been taken in. [`Pipeline::run_until`]
+//! stops the producers early and drains the rest. A stage that fails or panics does the same, and
+//! is named in the [`PipelineError`]. Dropping the future of `run` stops everything where it is.
+//!
+//! # How it is built
+//!
+//! [`protocol`] holds the accounting: plain state machines with no I/O, no clock and no `async`.
+//! Everything else is a thin tokio shell that carries their decisions out; its three loops are in
+//! `stage.rs`.
 
+pub mod protocol;
+pub mod testing;
+
+mod batch;
+mod consumer;
+mod crew;
+mod desk;
+mod doorbell;
 mod error;
+mod group;
+mod inbox;
+mod link;
+mod outbox;
+mod panic;
+mod pipeline;
+mod producer;
+mod receipt;
+mod restart;
+mod running;
+mod spares;
+mod stage;
+mod subscription;
+mod transform;
 
-pub use error::BoxError;
+pub use batch::{Batch, DrainWithReceipts};
+pub use consumer::Consumer;
+pub use error::{BoxError, PipelineError};
+pub use group::{AddError, Group};
+pub use pipeline::{Pipeline, StageBuilder};
+pub use producer::{Flow, Producer};
+pub use protocol::{Demand, Window};
+pub use receipt::{Acknowledge, Outcome, Receipt};
+pub use restart::{Restart, Restarting, restarting};
+pub use subscription::{Outlet, Subscription};
+pub use transform::Transform;

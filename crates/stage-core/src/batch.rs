@@ -1,0 +1,271 @@
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    vec,
+};
+
+use crate::{
+    Outcome,
+    receipt::{Acknowledge, Receipt, Receipts},
+    spares::Spares,
+};
+
+/// Events on their way between two stages, in order.
+///
+/// To its user it is a `Vec`: slice it, iterate, [`push`](Self::push), [`drain`](Self::drain),
+/// extend. Two things travel with it unseen. Its storage goes back to the stage that filled it when
+/// it is dropped. And events that came from a source that wants to know what becomes of them keep
+/// their receipts: a stage that succeeds acks the events it was given, however it took them out,
+/// and one that fails, panics or is dropped nacks them.
+///
+/// ```
+/// use stage_core::Batch;
+///
+/// let mut batch: Batch<u32> = (1..=3).collect();
+/// batch.push(4);
+/// assert_eq!(batch.iter().sum::<u32>(), 10);
+/// assert_eq!(batch.drain().collect::<Vec<_>>(), [1, 2, 3, 4]);
+/// assert!(batch.is_empty());
+/// ```
+pub struct Batch<E> {
+    events: Vec<E>,
+    receipts: Option<Box<Receipts>>,
+    home: Option<Arc<Spares<E>>>,
+}
+
+impl<E> Batch<E> {
+    /// A batch with nothing in it.
+    pub const fn new() -> Self {
+        Self {
+            events: Vec::new(),
+            receipts: None,
+            home: None,
+        }
+    }
+
+    /// An empty batch with storage from `home`, which goes back there.
+    pub(crate) fn from_spares(home: &Arc<Spares<E>>) -> Self {
+        Self {
+            events: home.take(),
+            receipts: None,
+            home: Some(Arc::clone(home)),
+        }
+    }
+
+    /// Adds an event at the end.
+    pub fn push(&mut self, event: E) {
+        self.events.push(event);
+    }
+
+    /// Adds an event that stands for the one that `receipt` belongs to: it is settled as this event
+    /// will be.
+    pub fn push_with_receipt(&mut self, event: E, receipt: Receipt) {
+        let receipts = self.receipts.get_or_insert_default();
+        receipts.pad(self.events.len());
+        receipts.push(receipt);
+        self.events.push(event);
+    }
+
+    /// Adds all events of `events`. An empty batch takes its storage over, so that nothing is
+    /// copied.
+    pub fn append_vec(&mut self, mut events: Vec<E>) {
+        if self.events.is_empty() {
+            mem::swap(&mut self.events, &mut events);
+            if let Some(home) = &self.home {
+                home.give(events);
+            }
+        } else {
+            self.events.append(&mut events);
+        }
+    }
+
+    /// Takes all events out, in order. What becomes of them is still settled by the batch, with the
+    /// call that it was handed to.
+    pub fn drain(&mut self) -> vec::Drain<'_, E> {
+        self.events.drain(..)
+    }
+
+    /// Takes all events out, in order, each with its receipt: to settle them one by one, or to keep
+    /// them for longer than the call that the batch was handed to.
+    pub fn drain_with_receipts(&mut self) -> DrainWithReceipts<'_, E> {
+        DrainWithReceipts {
+            receipts: self.receipts.take(),
+            events: self.events.drain(..),
+        }
+    }
+
+    /// Has `source` told what becomes of the events that are not tracked yet. They are numbered in
+    /// order, starting at `first`.
+    pub fn track(&mut self, source: Arc<dyn Acknowledge>, first: u64) {
+        let events = self.events.len();
+        let receipts = self.receipts.get_or_insert_default();
+        receipts.track(events, source, first);
+    }
+
+    /// The events as a vector. If they have receipts, those are dropped, which nacks.
+    pub fn into_vec(mut self) -> Vec<E> {
+        mem::take(&mut self.events)
+    }
+
+    /// The same events, to be taken off from the front bit by bit.
+    pub(crate) fn into_queue(mut self) -> BatchQueue<E> {
+        BatchQueue {
+            events: mem::take(&mut self.events).into(),
+            receipts: self.receipts.take(),
+            home: self.home.take(),
+        }
+    }
+
+    /// Adds the events of `other`, with their receipts.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        if self.receipts.is_some() || other.receipts.is_some() {
+            let receipts = self.receipts.get_or_insert_default();
+            receipts.pad(self.events.len());
+            if let Some(others) = other.receipts.take() {
+                receipts.append(*others);
+            }
+        }
+        self.events.append(&mut other.events);
+    }
+
+    /// Acks what has not been settled otherwise.
+    pub(crate) fn ack(&mut self) {
+        if let Some(receipts) = self.receipts.take() {
+            receipts.settle(Outcome::Acked);
+        }
+    }
+
+    /// Makes these events stand for those of `inputs`, except those that stand for others already.
+    pub(crate) fn stand_for<In>(&mut self, inputs: &mut Batch<In>) {
+        if let Some(inputs) = inputs.receipts.take() {
+            let receipts = self.receipts.get_or_insert_default();
+            receipts.stand_for(self.events.len(), *inputs);
+        }
+    }
+}
+
+/// A batch that is given out in parts. Taking a part costs as much as the part is long, however
+/// much is left.
+#[derive(Debug)]
+pub(crate) struct BatchQueue<E> {
+    events: VecDeque<E>,
+    receipts: Option<Box<Receipts>>,
+    home: Option<Arc<Spares<E>>>,
+}
+
+impl<E> BatchQueue<E> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Takes off up to `count` events, with their receipts.
+    pub(crate) fn take(&mut self, count: usize) -> Batch<E> {
+        let count = count.min(self.events.len());
+        let mut events = self.home.as_ref().map_or_else(Vec::new, |home| home.take());
+        events.extend(self.events.drain(..count));
+        let receipts = self.receipts.as_mut().map(|all| all.split_front(count));
+        Batch {
+            events,
+            receipts: receipts.map(Box::new),
+            home: self.home.clone(),
+        }
+    }
+}
+
+/// Takes events out of a batch, each with its receipt. Made by [`Batch::drain_with_receipts`].
+///
+/// What is left when it is dropped is dropped, too: those events are nacked.
+pub struct DrainWithReceipts<'a, E> {
+    events: vec::Drain<'a, E>,
+    receipts: Option<Box<Receipts>>,
+}
+
+impl<E> Iterator for DrainWithReceipts<'_, E> {
+    type Item = (E, Receipt);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.events.next()?;
+        let receipt = match &mut self.receipts {
+            Some(receipts) => receipts.pop(),
+            None => Receipts::default().pop(),
+        };
+        Some((event, receipt))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.events.size_hint()
+    }
+}
+
+impl<E> fmt::Debug for DrainWithReceipts<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DrainWithReceipts({})", self.events.len())
+    }
+}
+
+impl<E> Drop for Batch<E> {
+    fn drop(&mut self) {
+        if let Some(home) = &self.home {
+            home.give(mem::take(&mut self.events));
+        }
+    }
+}
+
+impl<E> Default for Batch<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> Deref for Batch<E> {
+    type Target = [E];
+
+    fn deref(&self) -> &[E] {
+        &self.events
+    }
+}
+
+impl<E> DerefMut for Batch<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
+        &mut self.events
+    }
+}
+
+impl<E> Extend<E> for Batch<E> {
+    fn extend<I: IntoIterator<Item = E>>(&mut self, events: I) {
+        self.events.extend(events);
+    }
+}
+
+impl<E> FromIterator<E> for Batch<E> {
+    fn from_iter<I: IntoIterator<Item = E>>(events: I) -> Self {
+        Self::from(Vec::from_iter(events))
+    }
+}
+
+impl<E> From<Vec<E>> for Batch<E> {
+    fn from(events: Vec<E>) -> Self {
+        Self {
+            events,
+            receipts: None,
+            home: None,
+        }
+    }
+}
+
+impl<'a, E> IntoIterator for &'a Batch<E> {
+    type Item = &'a E;
+    type IntoIter = std::slice::Iter<'a, E>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.events.iter()
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for Batch<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.events).finish()
+    }
+}

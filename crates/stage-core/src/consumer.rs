@@ -1,0 +1,34 @@
+use crate::{Batch, BoxError};
+
+/// Takes events in.
+///
+/// Backpressure needs no code here: until `consume` returns, no more is asked for. The stage that
+/// runs it does this:
+///
+/// ```text
+/// while let Some(batch) = next portion {
+///     consumer.consume(&mut batch).await?   // failed: the batch is nacked
+///     ack the batch
+///     ask for more, if the window says so
+/// }
+/// consumer.finish().await?
+/// ```
+pub trait Consumer<Event>: Send + 'static {
+    /// Why it may fail. A failed stage stops its pipeline.
+    type Error: Into<BoxError> + Send;
+
+    /// Takes a portion of events in, in order. It is never empty, and never more than
+    /// `max - min` of the subscription's [`Window`](crate::Window).
+    ///
+    /// Returning `Ok` says that all of them are taken care of, whether they were drained from the
+    /// batch or only looked at: those that have [receipts](crate::Receipt) are acked.
+    fn consume(
+        &mut self,
+        batch: &mut Batch<Event>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Called once after the last event, when every stage it subscribed to has ended.
+    fn finish(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async { Ok(()) }
+    }
+}

@@ -1,0 +1,210 @@
+use std::{
+    error::Error,
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use crate::{
+    Producer, Window,
+    crew::{Close, Crew, Role},
+    desk::Desk,
+    link::{ReceiveEnd, SendEnd, connect},
+    outbox::Outbox,
+    protocol::ByDemand,
+    stage,
+};
+
+/// Producers that come and go while their pipeline runs, behind one [`Outlet`](crate::Outlet).
+///
+/// A stage that subscribes to the group's outlet subscribes to each producer that is added, with
+/// the same window for each. The group is open as long as any clone of this handle is: only when
+/// all are dropped, or the pipeline stops, do its subscribers see its end.
+///
+/// ```
+/// # use stage_core::{Batch, Consumer, Demand, Flow, Pipeline, Producer, Window};
+/// # use std::convert::Infallible;
+/// # struct Once(Option<u64>);
+/// # impl Producer for Once {
+/// #     type Event = u64;
+/// #     type Error = Infallible;
+/// #     async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+/// #         batch.extend(self.0.take());
+/// #         Ok(Flow::End)
+/// #     }
+/// # }
+/// # struct Print;
+/// # impl Consumer<u64> for Print {
+/// #     type Error = Infallible;
+/// #     async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+/// #         println!("{batch:?}");
+/// #         Ok(())
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut pipeline = Pipeline::new();
+/// let (group, numbers) = pipeline.group();
+/// pipeline.consume(Print, numbers.subscribe(Window::new(10)));
+/// tokio::spawn(async move {
+///     for n in 0..3 {
+///         group.add(format!("numbers/{n}"), Once(Some(n)))?;
+///     }
+///     Ok::<(), stage_core::AddError>(())
+/// });
+/// pipeline.run().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Group<E>(Arc<Open<E>>);
+
+/// Closes the group when the last handle is dropped.
+struct Open<E> {
+    members: Arc<Members<E>>,
+    crew: Weak<Crew>,
+}
+
+/// What a group's handles and its outlets share.
+pub(crate) struct Members<E>(Mutex<State<E>>);
+
+struct State<E> {
+    desks: Vec<Weak<Desk<SendEnd<E>>>>,
+    subscribers: Vec<(Arc<Desk<ReceiveEnd<E>>>, Window)>,
+    closed: bool,
+}
+
+/// A producer could not be added to a running pipeline. It has been dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddError {
+    /// Another stage has this name: choose one that is not taken.
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The pipeline stops or has ended: there is nothing more to do.
+    Stopping,
+}
+
+impl<E: Send + 'static> Group<E> {
+    pub(crate) fn new(crew: &Arc<Crew>) -> (Self, Arc<Members<E>>) {
+        let members = Arc::new(Members(Mutex::new(State {
+            desks: Vec::new(),
+            subscribers: Vec::new(),
+            closed: false,
+        })));
+        crew.close_when_stopping(Arc::downgrade(&members) as Weak<dyn Close>);
+        let open = Open {
+            members: Arc::clone(&members),
+            crew: Arc::downgrade(crew),
+        };
+        (Self(Arc::new(open)), members)
+    }
+
+    /// Adds a producer as a stage of this name, which must be free. It runs at once if the pipeline
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken, or the pipeline stops.
+    pub fn add<P>(&self, name: impl Into<String>, producer: P) -> Result<(), AddError>
+    where
+        P: Producer<Event = E>,
+    {
+        let crew = self.0.crew.upgrade().ok_or(AddError::Stopping)?;
+        let desk = Desk::new();
+        let outbox = Outbox::new(Arc::clone(&desk), Box::new(ByDemand::default()));
+        self.0.members.join(&desk)?;
+        let task = Box::pin(stage::produce(producer, outbox));
+        crew.add(name.into(), Role::Producer(desk), task)
+    }
+}
+
+impl<E: Send + 'static> Members<E> {
+    /// Links a new member with every subscriber.
+    fn join(&self, desk: &Arc<Desk<SendEnd<E>>>) -> Result<(), AddError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(AddError::Stopping);
+        }
+        state.desks.retain(|desk| desk.strong_count() > 0);
+        state.desks.push(Arc::downgrade(desk));
+        for (subscriber, window) in &state.subscribers {
+            connect(desk, subscriber, *window);
+        }
+        Ok(())
+    }
+
+    /// Links a new subscriber with every member.
+    pub(crate) fn subscribe(&self, desk: &Arc<Desk<ReceiveEnd<E>>>, window: Window) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        desk.expect();
+        for member in state.desks.iter().filter_map(Weak::upgrade) {
+            connect(&member, desk, window);
+        }
+        state.subscribers.push((Arc::clone(desk), window));
+    }
+}
+
+impl<E> Members<E> {
+    /// Lets no member in from now on, and tells the subscribers so.
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let subscribers = mem::take(&mut state.subscribers);
+        drop(state);
+        for (desk, _) in subscribers {
+            desk.expect_no_more();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E: Send> Close for Members<E> {
+    fn close(&self) {
+        Self::close(self);
+    }
+}
+
+impl<E> Drop for Open<E> {
+    fn drop(&mut self) {
+        self.members.close();
+    }
+}
+
+impl<E> Clone for Group<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<E> fmt::Debug for Group<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.members.lock();
+        f.debug_struct("Group")
+            .field("subscribers", &state.subscribers.len())
+            .field("closed", &state.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for AddError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NameTaken { name } => {
+                write!(
+                    f,
+                    "another stage is named `{name}`: give this one a name of its own"
+                )
+            }
+            Self::Stopping => f.write_str("the pipeline is stopping: no stage can be added to it"),
+        }
+    }
+}
+
+impl Error for AddError {}

@@ -1,0 +1,34 @@
+//! Demand accounting, as pure state machines.
+//!
+//! Nothing in this module waits, spawns, sends or reads a clock. Each machine takes one input at a
+//! time and returns what should be done about it, so that a property test or a recorded trace can
+//! drive it exactly as the tokio shell does.
+//!
+//! | who | keeps | is told | decides |
+//! |---|---|---|---|
+//! | the asking side | a [`Ledger`] per subscription | how many events have come | how many to take in at once, and what to ask then |
+//! | the sending side | a [`Dispatcher`] for its stage, a [`Backlog`] | asks, cancels and events | who gets which events |
+//! | a source whose progress matters | a [`Watermark`] | what was handed out and what is settled | how far everything is done |
+//!
+//! Demand is a *level*. The sending side asks its producer for
+//! `dispatcher.demand() - backlog.len()` and nothing else is remembered, so that there are no
+//! counters that could disagree after a cancel.
+
+mod backlog;
+mod demand;
+mod dispatch;
+mod ledger;
+mod watermark;
+mod window;
+
+pub use backlog::Backlog;
+pub use demand::Demand;
+pub use dispatch::{ByDemand, Delivery, Dispatcher};
+pub use ledger::{ExcessEvents, Ledger};
+pub use watermark::{SettleError, Watermark};
+pub use window::Window;
+
+/// Names one subscription among those of a stage. A subscription that comes after another has gone
+/// may be given its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub u64);

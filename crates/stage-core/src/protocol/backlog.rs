@@ -1,0 +1,80 @@
+use std::collections::VecDeque;
+
+use crate::{Batch, batch::BatchQueue};
+
+/// Events of a stage that have no taker yet, in order.
+///
+/// [Dispatchers](super::Dispatcher) take from its front. A batch that is taken as it was pushed is
+/// moved, not copied; one that is taken in parts is copied once.
+#[derive(Debug)]
+pub struct Backlog<E> {
+    /// What is left of a batch that is being taken in parts. It comes before the others.
+    part: Option<BatchQueue<E>>,
+    batches: VecDeque<Batch<E>>,
+    len: usize,
+}
+
+impl<E> Backlog<E> {
+    /// A backlog with nothing in it.
+    pub const fn new() -> Self {
+        Self {
+            part: None,
+            batches: VecDeque::new(),
+            len: 0,
+        }
+    }
+
+    /// How many events wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none do.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds events at the end. They become apart from the link that their batch came by.
+    pub fn push(&mut self, batch: Batch<E>) {
+        if !batch.is_empty() {
+            self.len += batch.len();
+            self.batches.push_back(batch);
+        }
+    }
+
+    /// Takes up to `count` events from the front, as one batch.
+    pub fn take(&mut self, count: usize) -> Batch<E> {
+        let count = count.min(self.len);
+        self.len -= count;
+        let mut taken = self.take_within_front(count);
+        while taken.len() < count {
+            let mut next = self.take_within_front(count - taken.len());
+            taken.append(&mut next);
+        }
+        taken
+    }
+
+    /// Takes up to `count` events, but only from the first batch.
+    fn take_within_front(&mut self, count: usize) -> Batch<E> {
+        if self.part.is_none() {
+            match self.batches.pop_front() {
+                Some(whole) if whole.len() <= count => return whole,
+                first => self.part = first.map(Batch::into_queue),
+            }
+        }
+        let Some(part) = &mut self.part else {
+            return Batch::new();
+        };
+        let taken = part.take(count);
+        if part.is_empty() {
+            self.part = None;
+        }
+        taken
+    }
+}
+
+impl<E> Default for Backlog<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

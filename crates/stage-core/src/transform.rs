@@ -1,0 +1,63 @@
+use crate::{Batch, BoxError};
+
+/// Turns events into other events: a consumer of one kind and a producer of another.
+///
+/// One event may become none, one or many. It takes events in only while somebody downstream has
+/// asked for more.
+///
+/// ```
+/// use stage_core::{Batch, Transform};
+/// use std::num::ParseIntError;
+///
+/// /// Parses lines, and leaves out empty ones.
+/// struct Parse;
+///
+/// impl Transform<String> for Parse {
+///     type Out = u64;
+///     type Error = ParseIntError;
+///
+///     async fn transform(
+///         &mut self,
+///         lines: &mut Batch<String>,
+///         numbers: &mut Batch<u64>,
+///     ) -> Result<(), ParseIntError> {
+///         for line in lines.drain().filter(|line| !line.is_empty()) {
+///             numbers.push(line.parse()?);
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// # Receipts
+///
+/// Where events have [receipts](crate::Receipt), all that a call puts `out` stands for all that it
+/// was given: the inputs are acked once the outputs are, at once if there are none, and nacked if
+/// one of the outputs is or the call fails. A transform that keeps events back for a later call
+/// takes them by [`drain_with_receipts`](Batch::drain_with_receipts) and puts them out by
+/// [`push_with_receipt`](Batch::push_with_receipt); otherwise they would count as done when the
+/// call that brought them returns.
+#[doc(alias = "ProducerConsumer")]
+pub trait Transform<In>: Send + 'static {
+    /// What it makes.
+    type Out: Send + 'static;
+    /// Why it may fail. A failed stage stops its pipeline; what the failing call has put out is
+    /// dropped.
+    type Error: Into<BoxError> + Send;
+
+    /// Turns a portion of events, in order, into others, and adds them to `out`, which comes empty.
+    fn transform(
+        &mut self,
+        batch: &mut Batch<In>,
+        out: &mut Batch<Self::Out>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Called once after the last event, to put out what was kept back.
+    fn finish(
+        &mut self,
+        out: &mut Batch<Self::Out>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = out;
+        async { Ok(()) }
+    }
+}

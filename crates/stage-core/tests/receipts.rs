@@ -1,0 +1,399 @@
+//! What becomes of events, and who is told.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    convert::Infallible,
+    io, iter,
+    ops::Range,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use stage_core::{
+    Acknowledge, Batch, Consumer, Demand, Flow, Outcome, Pipeline, Producer, Receipt, Transform,
+    Window,
+};
+use tokio::time::{sleep, timeout};
+
+/// What became of each event, by number. An event that is settled twice is caught.
+#[derive(Default)]
+struct Book(Mutex<Vec<Option<Outcome>>>);
+
+impl Book {
+    fn outcomes(&self) -> Vec<Option<Outcome>> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn acked(&self) -> Vec<usize> {
+        self.which(Some(Outcome::Acked))
+    }
+
+    fn nacked(&self) -> Vec<usize> {
+        self.which(Some(Outcome::Nacked))
+    }
+
+    fn which(&self, outcome: Option<Outcome>) -> Vec<usize> {
+        let outcomes = self.outcomes().into_iter().enumerate();
+        outcomes
+            .filter(|(_, found)| *found == outcome)
+            .map(|(n, _)| n)
+            .collect()
+    }
+}
+
+impl Acknowledge for Book {
+    fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
+        let mut book = self.0.lock().unwrap();
+        for number in numbers {
+            let place = &mut book[number as usize];
+            assert_eq!(place.replace(outcome), None, "{number} is settled twice");
+        }
+    }
+}
+
+/// Counts to `until`, and tracks what it makes.
+struct Tracked {
+    book: Arc<Book>,
+    until: u64,
+}
+
+impl Tracked {
+    fn up_to(until: u64) -> (Self, Arc<Book>) {
+        let book = Arc::<Book>::default();
+        let source = Self {
+            book: Arc::clone(&book),
+            until,
+        };
+        (source, book)
+    }
+}
+
+impl Producer for Tracked {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<u64>,
+    ) -> Result<Flow, Infallible> {
+        let mut book = self.book.0.lock().unwrap();
+        let first = book.len() as u64;
+        let next = self.until.min(first + demand.get() as u64);
+        book.resize(next as usize, None);
+        batch.extend(first..next);
+        batch.track(Arc::clone(&self.book) as _, first);
+        Ok(if next < self.until {
+            Flow::More
+        } else {
+            Flow::End
+        })
+    }
+}
+
+struct Sink;
+
+impl Consumer<u64> for Sink {
+    type Error = Infallible;
+
+    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+        if batch[0].is_multiple_of(2) {
+            batch.drain();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_consumer_takes_in_is_acked_whether_it_drained_the_batch_or_not() {
+    let (source, book) = Tracked::up_to(100);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    pipeline.consume(Sink, numbers.subscribe(Window::new(7)));
+    pipeline.run().await.unwrap();
+    assert_eq!(book.acked().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failing_consumer_had_in_hand_or_on_its_way_is_nacked() {
+    struct FailsAt(u64, bool);
+    impl Consumer<u64> for FailsAt {
+        type Error = io::Error;
+        async fn consume(&mut self, batch: &mut Batch<u64>) -> io::Result<()> {
+            if batch.drain().any(|event| event == self.0) {
+                assert!(!self.1, "on purpose");
+                return Err(io::Error::other("on purpose"));
+            }
+            Ok(())
+        }
+    }
+    for panics in [false, true] {
+        let (source, book) = Tracked::up_to(1_000);
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(source);
+        pipeline.consume(FailsAt(42, panics), numbers.subscribe(Window::new(10)));
+        pipeline.run().await.unwrap_err();
+        assert_eq!(book.acked(), (0..40).collect::<Vec<_>>());
+        assert_eq!(
+            book.nacked(),
+            (40..book.outcomes().len()).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_pipeline_nacks_what_is_in_it() {
+    struct Never;
+    impl Consumer<u64> for Never {
+        type Error = Infallible;
+        async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+            if batch[0] >= 10 {
+                sleep(Duration::MAX).await;
+            }
+            Ok(())
+        }
+    }
+    let (source, book) = Tracked::up_to(1_000);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    pipeline.consume(Never, numbers.subscribe(Window::new(10)));
+    assert!(
+        timeout(Duration::from_secs(1), pipeline.run())
+            .await
+            .is_err()
+    );
+    tokio::task::yield_now().await;
+    assert_eq!(book.acked(), (0..10).collect::<Vec<_>>());
+    assert_eq!(book.nacked(), (10..20).collect::<Vec<_>>());
+}
+
+/// Makes `n % 3` events of event `n`.
+struct Some03;
+
+impl Transform<u64> for Some03 {
+    type Out = u64;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<u64>,
+    ) -> Result<(), Infallible> {
+        out.extend(
+            batch
+                .drain()
+                .flat_map(|n| iter::repeat_n(n, n as usize % 3)),
+        );
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_acked_once_all_that_was_made_of_it_is() {
+    let (source, book) = Tracked::up_to(300);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let twice = pipeline.transform(Some03, numbers.subscribe(Window::new(5)));
+    let again = pipeline.transform(Some03, twice.subscribe(Window::new(4)));
+    pipeline.consume(Sink, again.subscribe(Window::new(3)));
+    pipeline.run().await.unwrap();
+    assert_eq!(book.acked().len(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inputs_are_nacked_when_one_of_their_outputs_is() {
+    /// Acks all but every tenth.
+    struct Picky;
+    impl Consumer<u64> for Picky {
+        type Error = Infallible;
+        async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+            for (event, receipt) in batch.drain_with_receipts() {
+                if event % 10 == 0 {
+                    receipt.nack();
+                } else {
+                    receipt.ack();
+                }
+            }
+            Ok(())
+        }
+    }
+    struct Same;
+    impl Transform<u64> for Same {
+        type Out = u64;
+        type Error = Infallible;
+        async fn transform(
+            &mut self,
+            batch: &mut Batch<u64>,
+            out: &mut Batch<u64>,
+        ) -> Result<(), Infallible> {
+            out.extend(batch.drain());
+            Ok(())
+        }
+    }
+    let (source, book) = Tracked::up_to(100);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    // Portions of two: each pair shares its fate.
+    let same = pipeline.transform(Same, numbers.subscribe(Window::new(4)));
+    pipeline.consume(Picky, same.subscribe(Window::new(4)));
+    pipeline.run().await.unwrap();
+    let expected: Vec<usize> = (0..10).flat_map(|n| [n * 10, n * 10 + 1]).collect();
+    assert_eq!(book.nacked(), expected);
+    assert_eq!(book.acked().len(), 80);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_transform_nacks_its_inputs() {
+    struct Breaks;
+    impl Transform<u64> for Breaks {
+        type Out = u64;
+        type Error = io::Error;
+        async fn transform(
+            &mut self,
+            batch: &mut Batch<u64>,
+            out: &mut Batch<u64>,
+        ) -> io::Result<()> {
+            for event in batch.drain() {
+                if event == 21 {
+                    return Err(io::Error::other("on purpose"));
+                }
+                out.push(event);
+            }
+            Ok(())
+        }
+    }
+    let (source, book) = Tracked::up_to(100);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let same = pipeline.transform(Breaks, numbers.subscribe(Window::new(10)));
+    pipeline.consume(Sink, same.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap_err();
+    // What had been put out before is drained and acked.
+    assert_eq!(book.acked(), (0..20).collect::<Vec<_>>());
+    assert_eq!(
+        book.nacked(),
+        (20..book.outcomes().len()).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transform_that_keeps_events_back_keeps_their_receipts() {
+    /// Gives pairs, of events that may come in different batches.
+    #[derive(Default)]
+    struct Pairs(Option<(u64, Receipt)>);
+    impl Transform<u64> for Pairs {
+        type Out = u64;
+        type Error = Infallible;
+        async fn transform(
+            &mut self,
+            batch: &mut Batch<u64>,
+            out: &mut Batch<u64>,
+        ) -> Result<(), Infallible> {
+            for (event, receipt) in batch.drain_with_receipts() {
+                match self.0.take() {
+                    Some((first, first_receipt)) => {
+                        out.push_with_receipt(first, first_receipt);
+                        out.push_with_receipt(event, receipt);
+                    }
+                    None => self.0 = Some((event, receipt)),
+                }
+            }
+            Ok(())
+        }
+    }
+    let (source, book) = Tracked::up_to(101);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let pairs = pipeline.transform(Pairs::default(), numbers.subscribe(Window::new(3)));
+    pipeline.consume(Sink, pairs.subscribe(Window::new(6)));
+    pipeline.run().await.unwrap();
+    assert_eq!(book.acked(), (0..100).collect::<Vec<_>>());
+    assert_eq!(book.nacked(), [100], "the odd one was dropped");
+}
+
+#[test]
+fn what_a_drain_leaves_is_nacked() {
+    let book = Arc::new(Book(Mutex::new(vec![None; 5])));
+    let mut batch: Batch<u64> = (0..5).collect();
+    batch.track(Arc::clone(&book) as _, 0);
+    let mut drain = batch.drain_with_receipts();
+    assert_eq!(drain.size_hint(), (5, Some(5)));
+    let (event, receipt) = drain.next().unwrap();
+    assert_eq!(event, 0);
+    receipt.ack();
+    drop(drain);
+    assert_eq!(book.acked(), [0]);
+    assert_eq!(book.nacked(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn events_without_receipts_may_stand_beside_others() {
+    let book = Arc::new(Book(Mutex::new(vec![None; 3])));
+    let mut batch: Batch<char> = vec!['a', 'b'].into();
+    batch.track(Arc::clone(&book) as _, 0);
+    batch.push('c');
+    batch.push('d');
+    let mut others: Batch<char> = vec!['e'].into();
+    others.track(Arc::clone(&book) as _, 2);
+    let (_, receipt) = others.drain_with_receipts().next().unwrap();
+    batch.push_with_receipt('e', receipt);
+    let events: Vec<_> = batch.drain_with_receipts().collect();
+    assert_eq!(
+        events.iter().map(|(event, _)| *event).collect::<String>(),
+        "abcde"
+    );
+    assert!(book.outcomes().iter().all(Option::is_none));
+    for (event, receipt) in events {
+        if event != 'b' {
+            receipt.ack();
+        }
+    }
+    assert_eq!(book.acked(), [0, 2]);
+    assert_eq!(book.nacked(), [1]);
+}
+
+proptest! {
+    /// Whatever the windows, and wherever a consumer fails: each event that was handed out is
+    /// settled exactly once, and nothing is acked that was not taken in.
+    #[test]
+    fn handed_out_is_acked_plus_nacked(
+        windows in prop::collection::vec((1usize..20, 0usize..20), 3),
+        fails_after in 0usize..200,
+    ) {
+        struct Takes(Arc<Mutex<Vec<u64>>>, usize);
+        impl Consumer<u64> for Takes {
+            type Error = io::Error;
+            async fn consume(&mut self, batch: &mut Batch<u64>) -> io::Result<()> {
+                let mut taken = self.0.lock().unwrap();
+                if taken.len() + batch.len() > self.1 {
+                    return Err(io::Error::other("enough"));
+                }
+                taken.extend(batch.iter());
+                Ok(())
+            }
+        }
+        let windows: Vec<Window> = windows
+            .into_iter()
+            .map(|(max, min)| Window::new(max).with_min(min % max))
+            .collect();
+        let (source, book) = Tracked::up_to(150);
+        let taken = Arc::default();
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(source);
+        let some = pipeline.transform(Some03, numbers.subscribe(windows[0]));
+        let more = pipeline.transform(Some03, some.subscribe(windows[1]));
+        let takes = Takes(Arc::clone(&taken), fails_after);
+        pipeline.consume(takes, more.subscribe(windows[2]));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let result = runtime.block_on(pipeline.run());
+        prop_assert_eq!(result.is_ok(), book.nacked().is_empty());
+        prop_assert!(book.outcomes().iter().all(Option::is_some));
+        let taken = taken.lock().unwrap();
+        for n in book.acked() {
+            let made = (n % 3) * (n % 3);
+            prop_assert_eq!(taken.iter().filter(|&&t| t == n as u64).count(), made);
+        }
+    }
+}
