@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use kinesis_source::Timestamp;
 
 use crate::{
@@ -95,6 +97,12 @@ impl Builder {
     /// follows tokio's clock.
     pub fn epoch(self, epoch: Timestamp) -> Self {
         Self { epoch, ..self }
+    }
+
+    /// It is the time of the machine's clock when the fake is made: for clients that look at their
+    /// own.
+    pub fn wall_clock(self) -> Self {
+        self.epoch(SystemTime::now().into())
     }
 
     /// Makes the fake. To run in paused time, make it where time is paused.

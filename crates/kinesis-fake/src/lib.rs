@@ -7,6 +7,8 @@ mod failure;
 mod fake;
 mod faults;
 pub mod model;
+#[cfg(feature = "serve")]
+mod serve;
 
 pub use builder::Builder;
 pub use calls::{Calls, Tally};
@@ -15,3 +17,5 @@ pub use faults::Fault;
 pub use model::{
     Choices, Durations, FutureTimestamp, Limits, OlderThanHorizon, Operation, ShardEnd,
 };
+#[cfg(feature = "serve")]
+pub use serve::Server;
