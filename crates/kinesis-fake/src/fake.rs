@@ -1,0 +1,197 @@
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use kinesis_source::{ApiError, PutEntry, Record, SequenceNumber, Shard, ShardId};
+
+use crate::{
+    Builder, Calls, Fault,
+    clock::Clock,
+    failure::Failure,
+    faults::{Blow, Faults},
+    model::{Limits, Moment, Operation, Refusal, Service},
+};
+
+mod reading;
+mod writing;
+
+/// A Kinesis stream in memory, on tokio's clock.
+///
+/// It is a [`KinesisApi`](kinesis_source::KinesisApi) and a
+/// [`KinesisWriteApi`](kinesis_source::KinesisWriteApi) for one stream of an account of its own.
+/// Clones, and the fakes that [`stream`](Self::stream) returns, share that account.
+///
+/// A call happens as a whole when it is first polled, so that each is safe to cancel. It takes no
+/// time: on a paused clock, a caller that does not sleep between calls stays at the same moment and
+/// soon meets the limits.
+#[derive(Clone, Debug)]
+pub struct Fake {
+    account: Arc<Account>,
+    stream: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Account {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    service: Service,
+    faults: Faults,
+    calls: Calls,
+}
+
+impl Fake {
+    /// An active stream of so many shards, with all limits of the service.
+    pub fn new(shards: u32) -> Self {
+        Self::builder().shards(shards).build()
+    }
+
+    /// A fake to be described first.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A face for another stream of the same account, whether there is one of that name or not.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Self {
+        Self {
+            account: Arc::clone(&self.account),
+            stream: name.into(),
+        }
+    }
+
+    /// The name of its stream.
+    pub fn name(&self) -> &str {
+        &self.stream
+    }
+
+    /// Puts a record at once, whatever the limits on writing: for setting up a test. To be limited
+    /// as a producer is, call [`put_records`](kinesis_source::KinesisWriteApi::put_records).
+    ///
+    /// # Errors
+    ///
+    /// If there is no such stream, or no memory meant for it.
+    pub fn put(
+        &self,
+        partition_key: &str,
+        data: impl Into<Bytes>,
+    ) -> Result<(ShardId, SequenceNumber), ApiError> {
+        let entry = PutEntry {
+            partition_key: partition_key.to_owned(),
+            explicit_hash_key: None,
+            data: data.into(),
+        };
+        let put = self.with(|service, now| service.put_unlimited(&self.stream, &entry, now));
+        put.map_err(|refusal| refusal.into_api_error(Operation::PutRecord))
+    }
+
+    /// [Puts](Self::put) a record for each number `n`: under the partition key `key-n`, with the
+    /// decimal digits of `n` as data.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put). What was put before stays.
+    pub fn put_numbered(&self, numbers: Range<u64>) -> Result<(), ApiError> {
+        for number in numbers {
+            self.put(&format!("key-{number}"), number.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Its shards that have not expired, by number. No call of the service: nothing is counted.
+    pub fn shards(&self) -> Vec<Shard> {
+        self.with(|service, now| service.shards(&self.stream, now))
+    }
+
+    /// All records that are kept, by shard and in order. No call of the service: nothing is
+    /// counted.
+    pub fn records(&self) -> Vec<(ShardId, Vec<Record>)> {
+        self.with(|service, now| service.records(&self.stream, now))
+    }
+
+    /// How often each operation was called by now, for all streams of the account.
+    pub fn calls(&self) -> Calls {
+        self.lock().calls.clone()
+    }
+
+    /// Lets something go wrong with calls to come, for all streams of the account.
+    pub fn inject(&self, fault: Fault) {
+        self.lock().faults.add(fault);
+    }
+
+    /// How many of the injected faults have yet to happen, or to happen again.
+    pub fn faults_waiting(&self) -> usize {
+        self.lock().faults.waiting()
+    }
+
+    /// Changes what is allowed from now on, for all streams of the account.
+    pub fn set_limits(&self, limits: Limits) {
+        self.with(|service, _| service.settings_mut().limits = limits);
+    }
+
+    pub(crate) fn open(clock: Clock, service: Service, stream: &str) -> Self {
+        let state = State {
+            service,
+            faults: Faults::default(),
+            calls: Calls::default(),
+        };
+        Self {
+            account: Arc::new(Account {
+                clock,
+                state: Mutex::new(state),
+            }),
+            stream: stream.into(),
+        }
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        self.account.clock.now()
+    }
+
+    /// Makes a call of the service: counted, and with what is injected.
+    pub(crate) async fn call<T>(
+        &self,
+        operation: Operation,
+        shard: impl FnOnce(&Service) -> Option<ShardId>,
+        act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+    ) -> Result<T, Failure> {
+        // Whoever calls in a loop must leave room for others, as if this were a network.
+        tokio::task::consume_budget().await;
+        let mut state = self.lock();
+        let State {
+            service,
+            faults,
+            calls,
+        } = &mut *state;
+        let now = self.moment();
+        let blow = faults.strike(operation, || shard(service));
+        let answer = match blow {
+            None => act(service, now).map_err(Failure::Refused),
+            Some(Blow::Instead(failure)) => Err(failure),
+            Some(Blow::Afterwards(failure)) => act(service, now)
+                .map_err(Failure::Refused)
+                .and(Err(failure)),
+        };
+        calls.count(operation, &answer);
+        answer
+    }
+
+    /// Looks at the model or changes it past the counters.
+    fn with<T>(&self, act: impl FnOnce(&mut Service, Moment) -> T) -> T {
+        let mut state = self.lock();
+        // Under the lock, so that the model never sees time run backwards.
+        let now = self.moment();
+        act(&mut state.service, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let state = self.account.state.lock();
+        // Nothing panics in there on purpose; if it does, other tests' threads need not follow.
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,64 @@
+//! The service as a pure model: no clock, no I/O, no task. Time is an argument of each call.
+//!
+//! A [`Service`] holds streams by name and answers each operation at the [`Moment`] that it is
+//! told, which must not lie before the one of the last call. The same calls at the same moments
+//! give the same answers.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kinesis_fake::model::{Moment, Service, Settings};
+//! use kinesis_source::Position;
+//!
+//! let mut service = Service::new(Settings::default());
+//! let now = Moment::since_epoch(Duration::from_secs(1_767_225_600));
+//! service.create_stream("orders", 1, now)?;
+//! let shard = "shardId-000000000000".into();
+//! let iterator = service.get_shard_iterator("orders", &shard, &Position::Latest, now)?;
+//!
+//! // Five minutes later it is still good, and a moment later it is not.
+//! let later = now.plus(Duration::from_secs(300));
+//! assert!(service.get_records(&iterator, 10, later).is_ok());
+//! let refusal = service.get_records(&iterator, 10, later.plus(Duration::from_millis(1)));
+//! assert_eq!(refusal.unwrap_err().code(), "ExpiredIteratorException");
+//! # Ok::<(), kinesis_fake::model::Refusal>(())
+//! ```
+
+mod iterator;
+mod limits;
+mod moment;
+mod operation;
+mod refusal;
+mod seal;
+mod sequence;
+mod service;
+mod settings;
+mod shard;
+mod stream;
+mod token;
+
+pub use limits::Limits;
+pub use moment::Moment;
+pub use operation::Operation;
+pub use refusal::Refusal;
+pub use service::{Listing, Service};
+pub use settings::{Choices, Durations, FutureTimestamp, OlderThanHorizon, Settings, ShardEnd};
+pub use stream::ShardFilter;
+
+pub(crate) use refusal::INTERNAL_FAILURE;
+#[cfg(feature = "serve")]
+pub(crate) use stream::status_name;
+
+/// The account that all streams belong to.
+pub(crate) const ACCOUNT: &str = "000000000000";
+const ARN_PREFIX: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/";
+
+/// The ARN of the stream of that name.
+pub fn arn(stream: &str) -> String {
+    format!("{ARN_PREFIX}{stream}")
+}
+
+/// The name of the stream of that ARN; `None` if it is no ARN of a stream of this service.
+pub fn stream_of(arn: &str) -> Option<&str> {
+    arn.strip_prefix(ARN_PREFIX).filter(|name| !name.is_empty())
+}

@@ -1,0 +1,168 @@
+use kinesis_source::SequenceNumber;
+
+/// A sequence number of the real service's shape, taken apart.
+///
+/// It is an integer of 186 bits, 56 decimal digits. From the top, in hexadecimal digits, as
+/// [kinesalite](https://github.com/mhart/kinesalite/blob/master/db/index.js) found out:
+///
+/// | digits | what |
+/// | --- | --- |
+/// | 1 | `2` |
+/// | 9 | the second in which the shard was made |
+/// | 1 | the shard's number, its last digit |
+/// | 16 | an index that grows with each record of the stream |
+/// | 2 | zero |
+/// | 9 | the second in which the record came |
+/// | 8 | the shard's number |
+/// | 1 | `2`, the version |
+///
+/// It is kept as the integer, so that it compares as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sequence {
+    /// The upper 15 hexadecimal digits.
+    high: u64,
+    /// The lower 32.
+    low: u128,
+}
+
+const LEADING: u64 = 2;
+const VERSION: u128 = 2;
+const THIRTY_SIX_BITS: u64 = (1 << 36) - 1;
+/// The index of a closed shard's ending number: larger than that of any record.
+pub(crate) const LAST_INDEX: u64 = i64::MAX.unsigned_abs();
+/// The largest power of ten in 64 bits, and its exponent.
+const CHUNK: u64 = 10_000_000_000_000_000_000;
+
+impl Sequence {
+    pub(crate) fn new(born: u64, shard: u32, index: u64, second: u64) -> Self {
+        let nibble = u64::from(shard & 0xf);
+        let high = LEADING << 56 | (born & THIRTY_SIX_BITS) << 20 | nibble << 16 | index >> 48;
+        let low = u128::from(index) << 80
+            | u128::from(second & THIRTY_SIX_BITS) << 36
+            | u128::from(shard) << 4
+            | VERSION;
+        Self { high, low }
+    }
+
+    /// The sequence of that number; `None` if this service cannot have written it.
+    pub(crate) fn parse(number: &SequenceNumber) -> Option<Self> {
+        let mut limbs = [0; 3];
+        for digit in number.as_str().bytes() {
+            limbs = times_ten_plus(limbs, digit.wrapping_sub(b'0'))?;
+        }
+        let [high, middle, low] = limbs;
+        let it = Self::from_parts(high, u128::from(middle) << 64 | u128::from(low));
+        let same_shard = u64::from(it.shard() & 0xf) == it.high >> 16 & 0xf;
+        let known = it.high >> 56 == LEADING && it.low & 0xf == VERSION;
+        (known && same_shard && it.index() <= LAST_INDEX).then_some(it)
+    }
+
+    pub(crate) const fn from_parts(high: u64, low: u128) -> Self {
+        Self { high, low }
+    }
+
+    pub(crate) const fn parts(self) -> (u64, u128) {
+        (self.high, self.low)
+    }
+
+    /// The second in which its shard was made.
+    pub(crate) const fn born(self) -> u64 {
+        self.high >> 20 & THIRTY_SIX_BITS
+    }
+
+    /// The number of its shard.
+    pub(crate) const fn shard(self) -> u32 {
+        // Cut to the 32 bits that are the shard's.
+        (self.low >> 4) as u32
+    }
+
+    const fn index(self) -> u64 {
+        // Both cut to what belongs to the index: 16 bits above, 48 below.
+        (self.high & 0xffff) << 48 | (self.low >> 80) as u64
+    }
+
+    /// As the service writes it.
+    pub(crate) fn number(self) -> SequenceNumber {
+        // The casts cut the lower half in two.
+        let limbs = [self.high, (self.low >> 64) as u64, self.low as u64];
+        let (limbs, last) = divide(limbs);
+        let (limbs, middle) = divide(limbs);
+        let (_, first) = divide(limbs);
+        format!("{first}{middle:019}{last:019}")
+            .parse()
+            .expect("these are decimal digits, 57 at most")
+    }
+}
+
+/// Limbs stand from the highest to the lowest.
+fn times_ten_plus(limbs: [u64; 3], digit: u8) -> Option<[u64; 3]> {
+    let mut carry = u128::from(digit);
+    let mut product = [0; 3];
+    for (product, limb) in product.iter_mut().zip(limbs).rev() {
+        let wide = u128::from(limb) * 10 + carry;
+        *product = wide as u64; // the lower limb; the upper is carried
+        carry = wide >> 64;
+    }
+    (carry == 0).then_some(product)
+}
+
+/// The quotient by [`CHUNK`], and the rest.
+fn divide(limbs: [u64; 3]) -> ([u64; 3], u64) {
+    let mut rest = 0;
+    let quotient = limbs.map(|limb| {
+        let wide = u128::from(rest) << 64 | u128::from(limb);
+        rest = (wide % u128::from(CHUNK)) as u64; // smaller than CHUNK
+        (wide / u128::from(CHUNK)) as u64 // as rest < CHUNK, the quotient has 64 bits
+    });
+    (quotient, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_767_225_600;
+
+    #[test]
+    fn a_number_has_the_real_ones_56_digits() {
+        let number = Sequence::new(SECOND, 3, 7, SECOND + 60).number();
+        assert_eq!(number.as_str().len(), 56, "{number}");
+    }
+
+    #[test]
+    fn a_real_number_is_understood() {
+        let real = "49590338271490256608559692538361571095921575989136588898"
+            .parse()
+            .unwrap();
+        let sequence = Sequence::parse(&real).unwrap();
+        assert_eq!(sequence.shard(), 6);
+        assert_eq!(sequence.number(), real);
+    }
+
+    #[test]
+    fn numbers_of_another_shape_are_not() {
+        for text in ["0", "1", "9223372036854775807", &"9".repeat(129)] {
+            assert_eq!(Sequence::parse(&text.parse().unwrap()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_reads_as_what_was_written(
+            born in 0..=THIRTY_SIX_BITS, shard: u32, index in 0..=LAST_INDEX, second in 0..=THIRTY_SIX_BITS,
+        ) {
+            let sequence = Sequence::new(born, shard, index, second);
+            prop_assert_eq!(Sequence::parse(&sequence.number()), Some(sequence));
+            prop_assert_eq!((sequence.born(), sequence.shard(), sequence.index()), (born, shard, index));
+        }
+
+        #[test]
+        fn it_compares_as_its_number_does(a: (u32, u32), b: (u32, u32)) {
+            let sequence = |(index, second): (u32, u32)| Sequence::new(SECOND, 0, index.into(), second.into());
+            let (a, b) = (sequence(a), sequence(b));
+            prop_assert_eq!(a.cmp(&b), a.number().cmp(&b.number()));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+use std::collections::BTreeMap;
+
+use kinesis_source::{Record, Shard, ShardId};
+
+use super::{
+    ACCOUNT, Moment, Operation, Refusal, Settings, limits::Rate, seal::Seal, stream::Stream,
+};
+
+mod control;
+mod listing;
+mod reading;
+mod writing;
+
+pub use listing::Listing;
+
+/// All streams of one account, by name.
+///
+/// Every operation takes the moment at which it happens and answers as the service does: with what
+/// was asked for, or with a [`Refusal`]. Nothing changes when a call is refused, but for the limits
+/// that it was counted against.
+#[derive(Debug)]
+pub struct Service {
+    settings: Settings,
+    seal: Seal,
+    streams: BTreeMap<String, Stream>,
+    /// The limits that hold for the account and not for a shard.
+    rates: BTreeMap<Operation, Rate>,
+    streams_made: u64,
+    /// The latest second in the numbers of any stream that has gone: none may come twice.
+    used_second: u64,
+}
+
+impl Service {
+    /// A service without streams.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            seal: Seal::new(settings.seed),
+            settings,
+            streams: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            streams_made: 0,
+            used_second: 0,
+        }
+    }
+
+    /// How it behaves.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How it behaves from now on. Streams keep their retention, and iterators their seal.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// The shards of a stream that have not expired, whatever its status and without any limit;
+    /// none if there is no such stream.
+    pub fn shards(&mut self, stream: &str, now: Moment) -> Vec<Shard> {
+        let Ok(stream) = self.stream(stream, now) else {
+            return Vec::new();
+        };
+        let living = stream.living(now);
+        living.map(|shard| stream.describe(shard)).collect()
+    }
+
+    /// All records that a stream keeps, by shard, without any limit; none if there is no such
+    /// stream.
+    pub fn records(&mut self, stream: &str, now: Moment) -> Vec<(ShardId, Vec<Record>)> {
+        let Ok(stream) = self.stream(stream, now) else {
+            return Vec::new();
+        };
+        stream.trim(now);
+        let records = |shard: &super::shard::Shard| shard.records().cloned().collect();
+        let living = stream.living(now);
+        living
+            .map(|shard| (shard.id.clone(), records(shard)))
+            .collect()
+    }
+
+    /// The stream of that name as it is at `now`, whatever its status.
+    fn stream(&mut self, name: &str, now: Moment) -> Result<&mut Stream, Refusal> {
+        self.forget_if_gone(name, now);
+        stream_of(&mut self.streams, name, now)
+    }
+
+    fn forget_if_gone(&mut self, name: &str, now: Moment) {
+        if self.streams.get(name).is_some_and(|it| it.has_gone(now))
+            && let Some(gone) = self.streams.remove(name)
+        {
+            self.used_second = self.used_second.max(gone.newest_second());
+        }
+    }
+
+    /// Counts a call against the account's limit on its operation.
+    fn admit(&mut self, operation: Operation, now: Moment) -> Result<(), Refusal> {
+        let limits = &self.settings.limits;
+        let per_second = match operation {
+            Operation::ListShards => limits.list_shards_per_second,
+            Operation::DescribeStream => limits.describe_stream_per_second,
+            Operation::DescribeStreamSummary => limits.describe_stream_summary_per_second,
+            // Limited by shard.
+            Operation::GetRecords
+            | Operation::GetShardIterator
+            | Operation::PutRecord
+            | Operation::PutRecords => None,
+            Operation::CreateStream
+            | Operation::DecreaseStreamRetentionPeriod
+            | Operation::DeleteStream
+            | Operation::IncreaseStreamRetentionPeriod
+            | Operation::ListStreams
+            | Operation::MergeShards
+            | Operation::SplitShard => limits.control_per_second,
+        };
+        if self
+            .rates
+            .entry(operation)
+            .or_default()
+            .admit(per_second, now)
+        {
+            return Ok(());
+        }
+        Err(Refusal::limit_exceeded(format!(
+            "Rate exceeded for {operation} under account {ACCOUNT}."
+        )))
+    }
+}
+
+/// As [`Service::stream`], but borrows nothing else and leaves alone what is gone.
+fn stream_of<'a>(
+    streams: &'a mut BTreeMap<String, Stream>,
+    name: &str,
+    now: Moment,
+) -> Result<&'a mut Stream, Refusal> {
+    match streams.get_mut(name) {
+        Some(stream) if !stream.has_gone(now) => {
+            stream.settle(now);
+            Ok(stream)
+        }
+        _ => Err(no_stream(name)),
+    }
+}
+
+/// The same, if the stream can be read and written.
+fn usable_stream<'a>(
+    streams: &'a mut BTreeMap<String, Stream>,
+    name: &str,
+    now: Moment,
+) -> Result<&'a mut Stream, Refusal> {
+    let stream = stream_of(streams, name, now)?;
+    // To readers and writers, a stream in the making is not there yet.
+    if stream.is_usable() {
+        return Ok(stream);
+    }
+    Err(no_stream(name))
+}
+
+fn no_stream(name: &str) -> Refusal {
+    Refusal::not_found(format!("Stream {name} under account {ACCOUNT} not found."))
+}

@@ -1,0 +1,219 @@
+use std::time::Duration;
+
+use kinesis_source::{ShardId, StreamStatus};
+
+use super::Service;
+use crate::model::{
+    ACCOUNT, Moment, Operation, Refusal,
+    settings::{MAX_RETENTION_HOURS, RETENTION_HOURS},
+    stream::{Plan, Stream},
+};
+
+impl Service {
+    /// Makes a stream of so many shards, which takes [`create`](crate::model::Durations::create).
+    ///
+    /// # Errors
+    ///
+    /// `ResourceInUse` if there is one of that name; `Validation` for a name or number that is
+    /// none; `LimitExceeded` for too many calls, shards, or streams in the making.
+    pub fn create_stream(&mut self, name: &str, shards: u32, now: Moment) -> Result<(), Refusal> {
+        self.admit(Operation::CreateStream, now)?;
+        check_name(name)?;
+        if shards == 0 {
+            return Err(Refusal::validation(
+                "1 validation error detected: Value '0' at 'shardCount' failed to satisfy \
+                 constraint: Member must have value greater than or equal to 1",
+            ));
+        }
+        self.forget_all_gone(now);
+        if self.streams.contains_key(name) {
+            return Err(Refusal::in_use(format!(
+                "Stream {name} under account {ACCOUNT} already exists."
+            )));
+        }
+        self.check_room(shards)?;
+        self.add_stream(name, shards, self.settings.durations.create, now);
+        Ok(())
+    }
+
+    /// Makes a stream at once and without any limit, for whoever sets up a test. One of that name
+    /// is lost.
+    pub fn put_stream(&mut self, name: &str, shards: u32, now: Moment) {
+        self.add_stream(name, shards, Duration::ZERO, now);
+    }
+
+    /// Removes a stream, which takes [`delete`](crate::model::Durations::delete).
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` if it is being made;
+    /// `LimitExceeded`.
+    pub fn delete_stream(&mut self, name: &str, now: Moment) -> Result<(), Refusal> {
+        self.admit(Operation::DeleteStream, now)?;
+        let until = now.plus(self.settings.durations.delete);
+        let stream = self.stream(name, now)?;
+        match stream.status() {
+            StreamStatus::Creating => return Err(stream.not_active()),
+            // Asking twice does no harm and does not begin it anew.
+            StreamStatus::Deleting => {}
+            _ => stream.delete(until),
+        }
+        self.forget_if_gone(name, now);
+        Ok(())
+    }
+
+    /// Splits a shard in two, the upper part from `new_starting_hash_key` on, which takes
+    /// [`update`](crate::model::Durations::update).
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream or shard; `ResourceInUse` unless the stream is
+    /// active; `InvalidArgument` for a closed shard and for a key outside it; `LimitExceeded`.
+    pub fn split_shard(
+        &mut self,
+        stream: &str,
+        shard: &ShardId,
+        new_starting_hash_key: u128,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        self.admit(Operation::SplitShard, now)?;
+        self.stream(stream, now)?.check_usable()?;
+        self.check_room(1)?;
+        let takes = self.settings.durations.update;
+        self.stream(stream, now)?
+            .split(shard, new_starting_hash_key, takes, now)
+    }
+
+    /// Merges two shards whose ranges touch, which takes
+    /// [`update`](crate::model::Durations::update).
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream or shard; `ResourceInUse` unless the stream is
+    /// active; `InvalidArgument` for closed shards and for those that do not touch;
+    /// `LimitExceeded`.
+    pub fn merge_shards(
+        &mut self,
+        stream: &str,
+        shard: &ShardId,
+        adjacent: &ShardId,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        self.admit(Operation::MergeShards, now)?;
+        let takes = self.settings.durations.update;
+        let stream = self.stream(stream, now)?;
+        stream.check_usable()?;
+        stream.merge(shard, adjacent, takes, now)
+    }
+
+    /// Keeps a stream's records for `hours`, longer than now.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` unless it is active;
+    /// `InvalidArgument` for fewer hours than now and for more than a year; `LimitExceeded`.
+    pub fn increase_retention(
+        &mut self,
+        stream: &str,
+        hours: u32,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        self.admit(Operation::IncreaseStreamRetentionPeriod, now)?;
+        self.set_retention(stream, hours, |old| hours >= old, now)
+    }
+
+    /// Keeps a stream's records for `hours`, shorter than now. What is too old goes at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`increase_retention`](Self::increase_retention), but for more hours than now and for
+    /// fewer than 24.
+    pub fn decrease_retention(
+        &mut self,
+        stream: &str,
+        hours: u32,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        self.admit(Operation::DecreaseStreamRetentionPeriod, now)?;
+        self.set_retention(stream, hours, |old| hours <= old, now)
+    }
+
+    fn set_retention(
+        &mut self,
+        stream: &str,
+        hours: u32,
+        allowed: impl Fn(u32) -> bool,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let stream = self.stream(stream, now)?;
+        if stream.status() != StreamStatus::Active {
+            return Err(stream.not_active());
+        }
+        let old = stream.retention_hours();
+        if !allowed(old) || !(RETENTION_HOURS..=MAX_RETENTION_HOURS).contains(&hours) {
+            return Err(Refusal::invalid_argument(format!(
+                "Requested retention period ({hours} hours) for stream {} is not valid: it is {old} \
+                 hours now, and may be {RETENTION_HOURS} to {MAX_RETENTION_HOURS}.",
+                stream.name
+            )));
+        }
+        stream.set_retention(hours, now);
+        Ok(())
+    }
+
+    fn add_stream(&mut self, name: &str, shards: u32, duration: Duration, now: Moment) {
+        self.streams_made += 1;
+        let plan = Plan {
+            name,
+            number: self.streams_made,
+            shards,
+            retention_hours: self.settings.retention_hours,
+            second: now.seconds().max(self.used_second + 1),
+            duration,
+        };
+        self.streams
+            .insert(name.to_owned(), Stream::new(&plan, now));
+    }
+
+    fn check_room(&self, more_shards: u32) -> Result<(), Refusal> {
+        let limits = &self.settings.limits;
+        let streams = self.streams.values();
+        let open: u32 = streams.clone().map(|stream| stream.open_shards()).sum();
+        if open.saturating_add(more_shards) > limits.open_shards {
+            return Err(Refusal::limit_exceeded(format!(
+                "This request would exceed the shard limit for the account {ACCOUNT} in us-east-1. \
+                 Current shard count for the account: {open}. Limit: {}. Number of additional \
+                 shards that would have resulted from this request: {more_shards}.",
+                limits.open_shards
+            )));
+        }
+        let creating = streams.filter(|stream| stream.status() == StreamStatus::Creating);
+        if creating.count() >= limits.streams_in_creation {
+            return Err(Refusal::limit_exceeded(
+                "Too many streams are being created at this moment.",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_all_gone(&mut self, now: Moment) {
+        let names: Vec<_> = self.streams.keys().cloned().collect();
+        for name in names {
+            self.forget_if_gone(&name, now);
+        }
+        for stream in self.streams.values_mut() {
+            stream.settle(now);
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if (1..=128).contains(&name.len()) && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(Refusal::validation(
+        "1 validation error detected: Value at 'streamName' failed to satisfy constraint: Member \
+         must satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length between 1 and 128",
+    ))
+}

@@ -1,0 +1,174 @@
+use kinesis_source::{NextToken, ShardsPage, StreamSummary};
+
+use super::{Service, stream_of};
+use crate::model::{
+    Moment, Operation, Refusal, ShardFilter,
+    settings::MAX_PAGE_SIZE,
+    shard,
+    stream::{Filter, Stream},
+    token::Token,
+};
+
+/// Which page of a listing of shards is wanted. Both take at most `max_results` shards, the
+/// service's page size if there is none.
+#[derive(Clone, Debug)]
+pub enum Listing<'a> {
+    /// The first one.
+    First {
+        /// Of the stream of that name.
+        stream: &'a str,
+        /// Of those shards only.
+        filter: ShardFilter,
+        /// At most so many.
+        max_results: Option<usize>,
+    },
+    /// The one that a token stands for: it knows stream and filter.
+    Next {
+        /// The token.
+        token: &'a NextToken,
+        /// At most so many.
+        max_results: Option<usize>,
+    },
+}
+
+impl Service {
+    /// One page of a stream's shards, by number.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` unless it is active or updating;
+    /// `InvalidArgument` for a token or a number that is none; `ExpiredNextToken`; `LimitExceeded`.
+    pub fn list_shards(
+        &mut self,
+        listing: &Listing<'_>,
+        now: Moment,
+    ) -> Result<ShardsPage, Refusal> {
+        self.admit(Operation::ListShards, now)?;
+        let (Listing::First { max_results, .. } | Listing::Next { max_results, .. }) = listing;
+        let most = page_size(*max_results, self.settings.page_size)?;
+        let (stream, filter, from) = match listing {
+            Listing::First { stream, filter, .. } => {
+                let (filter, from) = resolve(filter)?;
+                (stream_of(&mut self.streams, stream, now)?, filter, from)
+            }
+            Listing::Next { token, .. } => {
+                let token = self.token(token, now)?;
+                let stream = stream_of(&mut self.streams, &token.stream, now)?;
+                stream.check_number(token.stream_number)?;
+                (stream, token.filter, token.from)
+            }
+        };
+        stream.check_usable()?;
+        let (shards, next) = stream.list(filter, from, most, now);
+        let token = |from| Token {
+            issued: now,
+            stream: stream.name.clone(),
+            stream_number: stream.number,
+            filter,
+            from,
+        };
+        let next = next.map(|from| NextToken(token(from).seal(&self.seal)));
+        Ok(ShardsPage { shards, next })
+    }
+
+    /// What a stream is, with a page of its shards after `after`, and whether more follow.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `InvalidArgument` for an `after` that is no
+    /// shard's name; `LimitExceeded`.
+    pub fn describe_stream(
+        &mut self,
+        stream: &str,
+        after: Option<&kinesis_source::ShardId>,
+        most: usize,
+        now: Moment,
+    ) -> Result<(StreamSummary, Vec<kinesis_source::Shard>, bool), Refusal> {
+        self.admit(Operation::DescribeStream, now)?;
+        let filter = after.map_or(ShardFilter::default(), |after| {
+            ShardFilter::AfterShardId(after.clone())
+        });
+        let (filter, from) = resolve(&filter)?;
+        let stream = self.stream(stream, now)?;
+        let (shards, next) = match stream.is_usable() {
+            true => stream.list(filter, from, most, now),
+            false => (Vec::new(), None),
+        };
+        Ok((stream.summary(), shards, next.is_some()))
+    }
+
+    /// What a stream is.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `LimitExceeded`.
+    pub fn describe_stream_summary(
+        &mut self,
+        stream: &str,
+        now: Moment,
+    ) -> Result<StreamSummary, Refusal> {
+        self.admit(Operation::DescribeStreamSummary, now)?;
+        Ok(self.stream(stream, now)?.summary())
+    }
+
+    /// At most `most` streams by name, from the first after `after` on, and whether more follow.
+    ///
+    /// # Errors
+    ///
+    /// `LimitExceeded`.
+    pub fn list_streams(
+        &mut self,
+        after: Option<&str>,
+        most: usize,
+        now: Moment,
+    ) -> Result<(Vec<StreamSummary>, bool), Refusal> {
+        self.admit(Operation::ListStreams, now)?;
+        self.forget_all_gone(now);
+        let after = after.unwrap_or_default();
+        let mut rest = self.streams.values().filter(|it| *it.name > *after);
+        let page = rest.by_ref().take(most).map(Stream::summary).collect();
+        Ok((page, rest.next().is_some()))
+    }
+
+    fn token(&self, token: &NextToken, now: Moment) -> Result<Token, Refusal> {
+        let Some(token) = Token::open(&self.seal, &token.0) else {
+            return Err(Refusal::invalid_argument("Invalid NextToken."));
+        };
+        let life = self.settings.limits.token_life;
+        if life.is_some_and(|life| now.since(token.issued) > life) {
+            return Err(Refusal::new(
+                "ExpiredNextTokenException",
+                "The NextToken has expired: begin the listing anew.",
+            ));
+        }
+        Ok(token)
+    }
+}
+
+fn page_size(asked: Option<usize>, default: usize) -> Result<usize, Refusal> {
+    match asked {
+        None => Ok(default.max(1)),
+        Some(most @ 1..=MAX_PAGE_SIZE) => Ok(most),
+        Some(most) => Err(Refusal::validation(format!(
+            "1 validation error detected: Value '{most}' at 'maxResults' failed to satisfy \
+             constraint: Member must have value between 1 and {MAX_PAGE_SIZE}"
+        ))),
+    }
+}
+
+fn resolve(filter: &ShardFilter) -> Result<(Filter, u32), Refusal> {
+    Ok(match filter {
+        ShardFilter::FromTrimHorizon => (Filter::All, 0),
+        ShardFilter::AtTrimHorizon => (Filter::AtTrimHorizon, 0),
+        ShardFilter::AtLatest => (Filter::AtLatest, 0),
+        ShardFilter::AtTimestamp(time) => (Filter::AtTimestamp(*time), 0),
+        ShardFilter::FromTimestamp(time) => (Filter::FromTimestamp(*time), 0),
+        ShardFilter::AfterShardId(id) => {
+            let number = shard::number(id.as_str());
+            let number = number.ok_or_else(|| {
+                Refusal::invalid_argument(format!("{id} is not the name of a shard."))
+            })?;
+            (Filter::All, number.saturating_add(1))
+        }
+    })
+}

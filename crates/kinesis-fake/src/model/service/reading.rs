@@ -1,0 +1,112 @@
+use kinesis_source::{Position, RecordsPage, ShardId, ShardIterator};
+
+use super::{Service, usable_stream};
+use crate::model::{Moment, Refusal, iterator::Ticket, shard};
+
+impl Service {
+    /// An iterator to read `shard` from `position` on.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream or shard; `InvalidArgument` for a number that is not
+    /// of this shard, has been trimmed, or a time that is yet to come;
+    /// `ProvisionedThroughputExceeded`.
+    pub fn get_shard_iterator(
+        &mut self,
+        stream: &str,
+        shard: &ShardId,
+        position: &Position,
+        now: Moment,
+    ) -> Result<ShardIterator, Refusal> {
+        let stream = usable_stream(&mut self.streams, stream, now)?;
+        let number = stream.number_of(shard)?;
+        let shard = stream.shard(number, now)?;
+        shard.admit_iterator(&self.settings.limits, now)?;
+        let place = shard.seek(position, &self.settings.choices, now)?;
+        let ticket = Ticket {
+            issued: now,
+            stream: stream.name.clone(),
+            stream_number: stream.number,
+            shard: number,
+            place,
+        };
+        Ok(ShardIterator::new(ticket.seal(&self.seal)))
+    }
+
+    /// Reads at most `limit` records from an iterator on.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a limit out of bounds and for a text that is no iterator;
+    /// `ExpiredIterator`; `ResourceNotFound` if stream or shard have gone;
+    /// `ProvisionedThroughputExceeded`. The iterator stays good.
+    pub fn get_records(
+        &mut self,
+        iterator: &ShardIterator,
+        limit: usize,
+        now: Moment,
+    ) -> Result<RecordsPage, Refusal> {
+        let most = self.settings.limits.records_per_answer;
+        if limit == 0 || limit > most {
+            return Err(Refusal::invalid_argument(format!(
+                "Limit {limit} is not between 1 and {most}."
+            )));
+        }
+        let ticket = self.ticket(iterator, now)?;
+        let stream = usable_stream(&mut self.streams, &ticket.stream, now)?;
+        stream.check_number(ticket.stream_number)?;
+        let number = ticket.shard;
+        let shard = stream.shard(number, now)?;
+        shard.admit_read(&self.settings.limits, now)?;
+        let read = shard.read(ticket.place, limit, &self.settings, now);
+        let next = |place| {
+            let ticket = Ticket {
+                issued: now,
+                place,
+                ..ticket
+            };
+            ShardIterator::new(ticket.seal(&self.seal))
+        };
+        let ended = read.next.is_none();
+        Ok(RecordsPage {
+            children: if ended {
+                stream.children(number)
+            } else {
+                Vec::new()
+            },
+            next: read.next.map(next),
+            records: read.records,
+            millis_behind_latest: Some(read.millis_behind),
+        })
+    }
+
+    /// The shard that an iterator reads, if it is one of this service.
+    pub fn shard_of(&self, iterator: &ShardIterator) -> Option<ShardId> {
+        let ticket = Ticket::open(&self.seal, iterator.as_str())?;
+        Some(shard::id(ticket.shard))
+    }
+
+    fn ticket(&self, iterator: &ShardIterator, now: Moment) -> Result<Ticket, Refusal> {
+        let Some(ticket) = Ticket::open(&self.seal, iterator.as_str()) else {
+            return Err(Refusal::invalid_argument("Invalid ShardIterator."));
+        };
+        let life = self.settings.limits.iterator_life;
+        match life.filter(|life| now.since(ticket.issued) > *life) {
+            None => Ok(ticket),
+            Some(life) => Err(expired(&ticket, life, now)),
+        }
+    }
+}
+
+fn expired(ticket: &Ticket, life: std::time::Duration, now: Moment) -> Refusal {
+    Refusal::new(
+        "ExpiredIteratorException",
+        format!(
+            "Iterator expired. The iterator was created at time {} while right now it is {} which \
+             is further in the future than the tolerated delay of {} milliseconds.",
+            ticket.issued.timestamp(),
+            now.timestamp(),
+            life.as_millis()
+        ),
+    )
+}

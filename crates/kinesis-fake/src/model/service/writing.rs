@@ -1,0 +1,150 @@
+use kinesis_source::{PutEntry, PutOutcome, SequenceNumber, ShardId};
+
+use super::{Service, usable_stream};
+use crate::model::{INTERNAL_FAILURE, Limits, Moment, Refusal, stream::bytes_of};
+
+impl Service {
+    /// Puts records: each is stored or refused by its shard, whatever becomes of the others.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `Validation` or `InvalidArgument` for too many
+    /// records, too large ones, or a partition key that is none. Then nothing is stored.
+    pub fn put_records(
+        &mut self,
+        stream: &str,
+        entries: &[PutEntry],
+        now: Moment,
+    ) -> Result<Vec<PutOutcome>, Refusal> {
+        let limits = self.settings.limits.clone();
+        check_request(entries, &limits)?;
+        self.put_within(stream, entries, &limits, now)
+    }
+
+    /// Puts one record.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_records`](Self::put_records), and `ProvisionedThroughputExceeded`.
+    pub fn put_record(
+        &mut self,
+        stream: &str,
+        entry: &PutEntry,
+        now: Moment,
+    ) -> Result<(ShardId, SequenceNumber), Refusal> {
+        stored(self.put_records(stream, std::slice::from_ref(entry), now)?)
+    }
+
+    /// Puts one record as if there were no limit on writing, for whoever sets up a test.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `InternalFailure` if
+    /// [`stored_bytes`](Limits::stored_bytes) are kept already.
+    pub fn put_unlimited(
+        &mut self,
+        stream: &str,
+        entry: &PutEntry,
+        now: Moment,
+    ) -> Result<(ShardId, SequenceNumber), Refusal> {
+        let limits = Limits {
+            stored_bytes: self.settings.limits.stored_bytes,
+            ..Limits::none()
+        };
+        stored(self.put_within(stream, std::slice::from_ref(entry), &limits, now)?)
+    }
+
+    fn put_within(
+        &mut self,
+        stream: &str,
+        entries: &[PutEntry],
+        limits: &Limits,
+        now: Moment,
+    ) -> Result<Vec<PutOutcome>, Refusal> {
+        let incoming = entries.iter().map(bytes_of).sum();
+        self.make_room(incoming, now)?;
+        let stream = usable_stream(&mut self.streams, stream, now)?;
+        let outcomes = entries.iter().map(|entry| stream.put(entry, limits, now));
+        Ok(outcomes.collect())
+    }
+
+    /// Refuses what memory is not meant for.
+    fn make_room(&mut self, incoming: u64, now: Moment) -> Result<(), Refusal> {
+        let most = self.settings.limits.stored_bytes;
+        let fits = |service: &Self| {
+            let kept: u64 = service.streams.values().map(|stream| stream.bytes()).sum();
+            kept.saturating_add(incoming) <= most
+        };
+        if fits(self) {
+            return Ok(());
+        }
+        for stream in self.streams.values_mut() {
+            stream.trim(now);
+        }
+        if fits(self) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            INTERNAL_FAILURE,
+            format!("This service keeps at most {most} bytes in memory."),
+        ))
+    }
+}
+
+fn stored(outcomes: Vec<PutOutcome>) -> Result<(ShardId, SequenceNumber), Refusal> {
+    match outcomes.into_iter().next() {
+        Some(PutOutcome::Stored {
+            shard,
+            sequence_number,
+        }) => Ok((shard, sequence_number)),
+        Some(PutOutcome::Refused { code, message }) => Err(Refusal::new(code, message)),
+        None => unreachable!("one record has one outcome"),
+    }
+}
+
+fn check_request(entries: &[PutEntry], limits: &Limits) -> Result<(), Refusal> {
+    let most = limits.records_per_put;
+    if entries.is_empty() || entries.len() > most {
+        return Err(Refusal::validation(format!(
+            "1 validation error detected: Value at 'records' failed to satisfy constraint: Member \
+             must have length greater than or equal to 1 and less than or equal to {most}"
+        )));
+    }
+    for (entry, position) in entries.iter().zip(1_u32..) {
+        check_record(entry, position, limits)?;
+    }
+    let bytes: u64 = entries.iter().map(bytes_of).sum();
+    if bytes > limits.bytes_per_put as u64 {
+        return Err(Refusal::invalid_argument(format!(
+            "Records size exceeds {} bytes.",
+            limits.bytes_per_put
+        )));
+    }
+    Ok(())
+}
+
+fn check_record(entry: &PutEntry, position: u32, limits: &Limits) -> Result<(), Refusal> {
+    let most = limits.partition_key_chars;
+    let invalid = |member: &str, constraint: String| {
+        Refusal::validation(format!(
+            "1 validation error detected: Value at 'records.{position}.member.{member}' failed to \
+             satisfy constraint: {constraint}"
+        ))
+    };
+    if entry.partition_key.is_empty() {
+        let constraint = "Member must have length greater than or equal to 1";
+        return Err(invalid("partitionKey", constraint.to_owned()));
+    }
+    if entry.partition_key.chars().count() > most {
+        let constraint = format!("Member must have length less than or equal to {most}");
+        return Err(invalid("partitionKey", constraint));
+    }
+    if bytes_of(entry) > limits.record_bytes as u64 {
+        let constraint = format!(
+            "Member and its partition key must have length less than or equal to {}",
+            limits.record_bytes
+        );
+        return Err(invalid("data", constraint));
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+use super::Limits;
+
+/// How a [`Service`](super::Service) behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// What it allows.
+    pub limits: Limits,
+    /// What it does where the documents leave it open.
+    pub choices: Choices,
+    /// How long its changes take.
+    pub durations: Durations,
+    /// How long a new stream keeps records: whole hours, 24 by default.
+    pub retention_hours: u32,
+    /// Shards in a page of a listing that asks for no number.
+    pub page_size: usize,
+    /// What its iterators and tokens are sealed with.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            choices: Choices::default(),
+            durations: Durations::default(),
+            retention_hours: RETENTION_HOURS,
+            page_size: PAGE_SIZE,
+            seed: 0,
+        }
+    }
+}
+
+/// How long changes take. By default none takes any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Durations {
+    /// From CreateStream until the stream is active.
+    pub create: Duration,
+    /// From SplitShard or MergeShards until the children are there.
+    pub update: Duration,
+    /// From DeleteStream until the stream has gone.
+    pub delete: Duration,
+}
+
+impl Durations {
+    /// Every change takes that long.
+    pub const fn all(duration: Duration) -> Self {
+        Self {
+            create: duration,
+            update: duration,
+            delete: duration,
+        }
+    }
+}
+
+/// What the service does where its documents are silent, or differ from what people saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Choices {
+    /// GetShardIterator at a number whose record has been trimmed.
+    pub older_than_horizon: OlderThanHorizon,
+    /// GetShardIterator at a time that is yet to come.
+    pub future_timestamp: FutureTimestamp,
+    /// The answer that ends a closed shard.
+    pub shard_end: ShardEnd,
+    /// Each so many-th GetRecords of a shard is answered with no records although there are some,
+    /// which is legal. Zero, the default, never does.
+    pub empty_answer_every: u32,
+}
+
+/// What GetShardIterator does at a number whose record has been trimmed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OlderThanHorizon {
+    /// Refuses it as an invalid argument.
+    #[default]
+    Refuse,
+    /// Begins silently at the oldest record still kept.
+    StartAtHorizon,
+}
+
+/// What GetShardIterator does at a time that is yet to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FutureTimestamp {
+    /// Refuses it as an invalid argument.
+    #[default]
+    Refuse,
+    /// Begins after the newest record.
+    StartAtEnd,
+}
+
+/// Which answer ends a closed shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShardEnd {
+    /// The one with its last records.
+    #[default]
+    WithLastRecords,
+    /// An empty one, after that with its last records.
+    OneMoreAnswer,
+}
+
+/// API IncreaseStreamRetentionPeriod: the default, and the least there is.
+pub(crate) const RETENTION_HOURS: u32 = 24;
+/// API IncreaseStreamRetentionPeriod: 365 days.
+pub(crate) const MAX_RETENTION_HOURS: u32 = 8_760;
+/// What ListShards is said to return when no number is asked for; not documented.
+pub(crate) const PAGE_SIZE: usize = 1_000;
+/// API ListShards: the most that may be asked for.
+pub(crate) const MAX_PAGE_SIZE: usize = 10_000;

@@ -1,0 +1,226 @@
+use std::{collections::VecDeque, time::Duration};
+
+use kinesis_source::{HashRange, Record, ShardId, Timestamp};
+
+use super::{
+    Limits, Moment, Refusal,
+    iterator::Place,
+    limits::{Allowance, Debt, Rate},
+    sequence::{LAST_INDEX, Sequence},
+};
+
+mod read;
+mod seek;
+
+/// One shard: its records, where it stands among the others, and what it still allows.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) number: u32,
+    pub(crate) id: ShardId,
+    /// None, one after a split, two after a merge.
+    pub(crate) parents: Vec<u32>,
+    pub(crate) hash_range: HashRange,
+    /// When it came to be.
+    pub(crate) created: Moment,
+    pub(crate) starting: Sequence,
+    pub(crate) closing: Option<Closing>,
+    records: VecDeque<Stored>,
+    /// The newest number it gave, or its starting one.
+    newest: Sequence,
+    newest_arrival: Timestamp,
+    /// The newest number whose record has gone.
+    trimmed: Option<Sequence>,
+    answers: u64,
+    gets: Rate,
+    iterators: Rate,
+    read_debt: Debt,
+    write_bytes: Allowance,
+    write_records: Allowance,
+}
+
+/// How a shard ended.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    pub(crate) at: Moment,
+    pub(crate) ending: Sequence,
+    pub(crate) children: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    sequence: Sequence,
+    arrival: Timestamp,
+    record: Record,
+}
+
+/// Where a shard comes from.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    pub(crate) number: u32,
+    pub(crate) parents: Vec<u32>,
+    pub(crate) hash_range: HashRange,
+    pub(crate) at: Moment,
+    /// The second that its sequence numbers carry.
+    pub(crate) second: u64,
+}
+
+impl Shard {
+    pub(crate) fn new(birth: Birth) -> Self {
+        let starting = Sequence::new(birth.second, birth.number, 0, birth.second);
+        Self {
+            number: birth.number,
+            id: id(birth.number),
+            parents: birth.parents,
+            hash_range: birth.hash_range,
+            created: birth.at,
+            starting,
+            closing: None,
+            records: VecDeque::new(),
+            newest: starting,
+            newest_arrival: birth.at.timestamp(),
+            trimmed: None,
+            answers: 0,
+            gets: Rate::default(),
+            iterators: Rate::default(),
+            read_debt: Debt::default(),
+            write_bytes: Allowance::default(),
+            write_records: Allowance::default(),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.closing.is_none()
+    }
+
+    /// Whether the last record that it can have had is older than `retention`.
+    ///
+    /// An empty shard stays as long: whoever reads its parent must still find it.
+    pub(crate) fn has_expired(&self, retention: Duration, now: Moment) -> bool {
+        let closing = self.closing.as_ref();
+        closing.is_some_and(|closing| now.since(closing.at) > retention)
+    }
+
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().map(|stored| &stored.record)
+    }
+
+    /// Whether it still takes a record of `bytes` at `now`, and takes it into account.
+    pub(crate) fn admit_write(&mut self, bytes: u64, limits: &Limits, now: Moment) -> bool {
+        let (per_second, records) = (
+            limits.write_bytes_per_second,
+            limits.write_records_per_second,
+        );
+        let admitted =
+            self.write_bytes.has(bytes, per_second, now) && self.write_records.has(1, records, now);
+        if admitted {
+            self.write_bytes.take(bytes, per_second, now);
+            self.write_records.take(1, records, now);
+        }
+        admitted
+    }
+
+    pub(crate) fn admit_iterator(&mut self, limits: &Limits, now: Moment) -> Result<(), Refusal> {
+        if self
+            .iterators
+            .admit(limits.get_shard_iterator_per_second, now)
+        {
+            return Ok(());
+        }
+        Err(self.rate_exceeded())
+    }
+
+    /// Whether it can be read at `now`; if so, the call counts.
+    pub(crate) fn admit_read(&mut self, limits: &Limits, now: Moment) -> Result<(), Refusal> {
+        let paid = self.read_debt.is_free(limits.read_burst, now);
+        if paid && self.gets.admit(limits.get_records_per_second, now) {
+            return Ok(());
+        }
+        Err(self.rate_exceeded())
+    }
+
+    pub(crate) fn rate_exceeded(&self) -> Refusal {
+        Refusal::throughput_exceeded(format!("Rate exceeded for shard {}.", self.id))
+    }
+
+    /// Appends a record that arrives `now`; `index` is larger than any that the stream used.
+    pub(crate) fn append(
+        &mut self,
+        index: u64,
+        now: Moment,
+        partition_key: String,
+        data: bytes::Bytes,
+    ) -> Sequence {
+        let born = self.starting.born();
+        let sequence = Sequence::new(born, self.number, index, now.seconds());
+        // Kept in order, so that a time can be found by halving.
+        let arrival = now.timestamp().max(self.newest_arrival);
+        let record = Record {
+            sequence_number: sequence.number(),
+            partition_key: Some(partition_key),
+            data,
+            approximate_arrival: Some(arrival),
+        };
+        self.records.push_back(Stored {
+            sequence,
+            arrival,
+            record,
+        });
+        self.newest = sequence;
+        self.newest_arrival = arrival;
+        sequence
+    }
+
+    pub(crate) fn close(&mut self, at: Moment, children: Vec<u32>) {
+        let ending = Sequence::new(self.starting.born(), self.number, LAST_INDEX, at.seconds());
+        self.closing = Some(Closing {
+            at,
+            ending,
+            children,
+        });
+    }
+
+    /// Forgets what is older than `retention`; returns how many bytes that were.
+    pub(crate) fn trim(&mut self, retention: Duration, now: Moment) -> u64 {
+        let now = now.timestamp();
+        let mut bytes = 0;
+        while let Some(oldest) = self.records.front() {
+            if now.since(oldest.arrival) <= retention {
+                break;
+            }
+            self.trimmed = Some(oldest.sequence);
+            bytes += stored_bytes(&oldest.record);
+            self.records.pop_front();
+        }
+        bytes
+    }
+}
+
+/// `shardId-000000000003` for 3.
+pub(crate) fn id(number: u32) -> ShardId {
+    ShardId::new(format!("{PREFIX}{number:012}"))
+}
+
+/// 3 for `shardId-000000000003`.
+pub(crate) fn number(id: &str) -> Option<u32> {
+    let digits = id.strip_prefix(PREFIX)?;
+    let well_formed = digits.len() == 12 && digits.bytes().all(|it| it.is_ascii_digit());
+    well_formed.then(|| digits.parse().ok())?
+}
+
+/// What a record counts against limits: its data and its partition key.
+pub(crate) fn stored_bytes(record: &Record) -> u64 {
+    let key = record.partition_key.as_ref().map_or(0, String::len);
+    (record.data.len() + key) as u64
+}
+
+const PREFIX: &str = "shardId-";
+
+/// A place is where its number stands or would stand.
+impl Shard {
+    fn index_of(&self, place: Place) -> usize {
+        match place {
+            Place::At(from) => self.records.partition_point(|it| it.sequence < from),
+            Place::After(from) => self.records.partition_point(|it| it.sequence <= from),
+        }
+    }
+}

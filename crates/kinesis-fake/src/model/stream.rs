@@ -1,0 +1,288 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamStatus, StreamSummary};
+
+use super::{
+    Moment, Refusal,
+    shard::{self, Birth, Shard},
+};
+
+mod listing;
+mod reshard;
+mod write;
+
+pub(crate) use listing::Filter;
+pub use listing::ShardFilter;
+#[cfg(feature = "serve")]
+pub(crate) use listing::status_name;
+pub(crate) use write::bytes_of;
+
+/// One stream: its shards, and what is being done to it.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) name: String,
+    /// Tells it from others of its name.
+    pub(crate) number: u64,
+    created: Moment,
+    retention_hours: u32,
+    phase: Phase,
+    /// By number. A shard that has expired stays here, empty.
+    shards: Vec<Shard>,
+    /// The open shards, by the start of their hash ranges.
+    routes: BTreeMap<u128, u32>,
+    /// The index of the newest record's number.
+    newest_index: u64,
+    /// What its shards keep.
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Active,
+    Creating { until: Moment },
+    Updating { until: Moment, change: Change },
+    Deleting { until: Moment },
+}
+
+/// A change of the shards.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Split { shard: u32, at: u128 },
+    Merge { shard: u32, adjacent: u32 },
+}
+
+/// What a new stream is to be.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) number: u64,
+    pub(crate) shards: u32,
+    pub(crate) retention_hours: u32,
+    /// The second that the sequence numbers of its shards carry.
+    pub(crate) second: u64,
+    /// How long it takes.
+    pub(crate) duration: Duration,
+}
+
+impl Stream {
+    pub(crate) fn new(plan: &Plan<'_>, now: Moment) -> Self {
+        let mut stream = Self {
+            name: plan.name.to_owned(),
+            number: plan.number,
+            created: now,
+            retention_hours: plan.retention_hours,
+            phase: Phase::Creating {
+                until: now.plus(plan.duration),
+            },
+            shards: Vec::new(),
+            routes: BTreeMap::new(),
+            newest_index: 0,
+            bytes: 0,
+        };
+        for hash_range in even_ranges(plan.shards) {
+            stream.open_shard(Vec::new(), hash_range, now, plan.second);
+        }
+        stream.settle(now);
+        stream
+    }
+
+    /// Completes what is due.
+    pub(crate) fn settle(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Creating { until } if until <= now => self.phase = Phase::Active,
+            Phase::Updating { until, change } if until <= now => {
+                self.phase = Phase::Active;
+                self.apply(change, until);
+            }
+            Phase::Active
+            | Phase::Creating { .. }
+            | Phase::Updating { .. }
+            | Phase::Deleting { .. } => {}
+        }
+    }
+
+    pub(crate) fn has_gone(&self, now: Moment) -> bool {
+        matches!(self.phase, Phase::Deleting { until } if until <= now)
+    }
+
+    pub(crate) fn delete(&mut self, until: Moment) {
+        self.phase = Phase::Deleting { until };
+    }
+
+    pub(crate) fn status(&self) -> StreamStatus {
+        match self.phase {
+            Phase::Active => StreamStatus::Active,
+            Phase::Creating { .. } => StreamStatus::Creating,
+            Phase::Updating { .. } => StreamStatus::Updating,
+            Phase::Deleting { .. } => StreamStatus::Deleting,
+        }
+    }
+
+    /// Whether it has records and shards to show.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(self.phase, Phase::Active | Phase::Updating { .. })
+    }
+
+    pub(crate) fn summary(&self) -> StreamSummary {
+        StreamSummary {
+            name: self.name.clone(),
+            arn: super::arn(&self.name),
+            status: self.status(),
+            created: Some(self.created.timestamp()),
+            retention_hours: self.retention_hours,
+            open_shards: self.open_shards(),
+        }
+    }
+
+    pub(crate) fn open_shards(&self) -> u32 {
+        u32::try_from(self.routes.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn retention_hours(&self) -> u32 {
+        self.retention_hours
+    }
+
+    /// Keeps records for `hours` from now on; what is too old goes at once and for good.
+    pub(crate) fn set_retention(&mut self, hours: u32, now: Moment) {
+        self.trim(now);
+        self.retention_hours = hours;
+        self.trim(now);
+    }
+
+    /// Forgets what is too old, everywhere.
+    pub(crate) fn trim(&mut self, now: Moment) {
+        let retention = self.retention();
+        for shard in &mut self.shards {
+            self.bytes -= shard.trim(retention, now);
+        }
+    }
+
+    /// The bytes that it keeps: data and partition keys.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The latest second that any of its sequence numbers carries as its shard's.
+    pub(crate) fn newest_second(&self) -> u64 {
+        let seconds = self.shards.iter().map(|shard| shard.starting.born());
+        seconds.max().unwrap_or(0)
+    }
+
+    /// The shard of that number, trimmed, if it has not expired.
+    pub(crate) fn shard(&mut self, number: u32, now: Moment) -> Result<&mut Shard, Refusal> {
+        let retention = self.retention();
+        let missing = || not_found(&shard::id(number), &self.name);
+        let Some(shard) = self.shards.get_mut(number as usize) else {
+            return Err(missing());
+        };
+        self.bytes -= shard.trim(retention, now);
+        if shard.has_expired(retention, now) {
+            return Err(missing());
+        }
+        Ok(shard)
+    }
+
+    pub(crate) fn number_of(&self, id: &ShardId) -> Result<u32, Refusal> {
+        shard::number(id.as_str()).ok_or_else(|| not_found(id, &self.name))
+    }
+
+    pub(crate) fn describe(&self, shard: &Shard) -> ShardDescription {
+        let id_of = |number: &u32| self.shards[*number as usize].id.clone();
+        let closing = shard.closing.as_ref();
+        ShardDescription {
+            id: shard.id.clone(),
+            parent: shard.parents.first().map(id_of),
+            adjacent_parent: shard.parents.get(1).map(id_of),
+            hash_range: shard.hash_range,
+            starting_sequence_number: shard.starting.number(),
+            ending_sequence_number: closing.map(|closing| closing.ending.number()),
+        }
+    }
+
+    /// Refuses what was made for another stream of this name.
+    pub(crate) fn check_number(&self, number: u64) -> Result<(), Refusal> {
+        if number == self.number {
+            return Ok(());
+        }
+        Err(Refusal::not_found(format!(
+            "Stream {} is not the one that this was made for: that has gone.",
+            self.name
+        )))
+    }
+
+    /// All shards that have not expired, by number.
+    pub(crate) fn living(&self, now: Moment) -> impl Iterator<Item = &Shard> {
+        let retention = self.retention();
+        let shards = self.shards.iter();
+        shards.filter(move |shard| !shard.has_expired(retention, now))
+    }
+
+    fn retention(&self) -> Duration {
+        Duration::from_secs(3_600 * u64::from(self.retention_hours))
+    }
+
+    fn open_shard(
+        &mut self,
+        parents: Vec<u32>,
+        hash_range: HashRange,
+        at: Moment,
+        second: u64,
+    ) -> u32 {
+        let number =
+            u32::try_from(self.shards.len()).expect("4 billion shards do not fit into memory");
+        self.routes.insert(hash_range.start, number);
+        self.shards.push(Shard::new(Birth {
+            number,
+            parents,
+            hash_range,
+            at,
+            second,
+        }));
+        number
+    }
+}
+
+fn not_found(shard: &ShardId, stream: &str) -> Refusal {
+    Refusal::not_found(format!(
+        "Shard {shard} in stream {stream} under account {} does not exist",
+        super::ACCOUNT
+    ))
+}
+
+/// So many ranges of the same size, the last perhaps a little larger, that cover every hash key.
+fn even_ranges(count: u32) -> impl Iterator<Item = HashRange> {
+    let count = u128::from(count);
+    // The floor of 2^128 / count, which itself does not fit when there is one range only.
+    let most = u128::MAX;
+    let size = most.checked_div(count).map_or(0, |size| {
+        size.wrapping_add(u128::from(most % count == count - 1))
+    });
+    (0..count).map(move |index| HashRange {
+        start: index.wrapping_mul(size),
+        end: match index + 1 {
+            next if next == count => most,
+            next => next * size - 1,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_ranges_cover_every_hash_key_once() {
+        for count in [1, 2, 3, 7, 64, 1_000] {
+            let ranges: Vec<_> = even_ranges(count).collect();
+            assert_eq!(ranges.len(), count as usize);
+            assert_eq!(ranges[0].start, 0);
+            assert_eq!(ranges.last().unwrap().end, u128::MAX);
+            for pair in ranges.windows(2) {
+                assert_eq!(pair[0].end + 1, pair[1].start);
+            }
+        }
+        assert_eq!(even_ranges(0).count(), 0);
+        let halves: Vec<_> = even_ranges(2).map(|range| range.start).collect();
+        assert_eq!(halves, [0, 1 << 127]);
+    }
+}

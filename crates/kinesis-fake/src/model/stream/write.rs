@@ -1,0 +1,62 @@
+use kinesis_source::{PutEntry, PutOutcome};
+use md5::{Digest, Md5};
+
+use super::Stream;
+use crate::model::{Limits, Moment, refusal::THROUGHPUT_EXCEEDED};
+
+impl Stream {
+    /// Puts one record. A shard that has had enough refuses it.
+    pub(crate) fn put(&mut self, entry: &PutEntry, limits: &Limits, now: Moment) -> PutOutcome {
+        let retention = self.retention();
+        let hash_key = entry
+            .explicit_hash_key
+            .unwrap_or_else(|| hash_of(&entry.partition_key));
+        let (_, number) = self
+            .routes
+            .range(..=hash_key)
+            .next_back()
+            .expect("the open shards cover every hash key, from zero on");
+        let shard = &mut self.shards[*number as usize];
+        self.bytes -= shard.trim(retention, now);
+        if !shard.admit_write(bytes_of(entry), limits, now) {
+            return PutOutcome::Refused {
+                code: THROUGHPUT_EXCEEDED.to_owned(),
+                message: format!(
+                    "Rate exceeded for shard {} in stream {} under account {}.",
+                    shard.id,
+                    self.name,
+                    crate::model::ACCOUNT
+                ),
+            };
+        }
+        self.newest_index += 1;
+        self.bytes += bytes_of(entry);
+        let key = entry.partition_key.clone();
+        let sequence = shard.append(self.newest_index, now, key, entry.data.clone());
+        PutOutcome::Stored {
+            shard: shard.id.clone(),
+            sequence_number: sequence.number(),
+        }
+    }
+}
+
+/// What a record counts against limits: its data and its partition key.
+pub(crate) fn bytes_of(entry: &PutEntry) -> u64 {
+    (entry.data.len() + entry.partition_key.len()) as u64
+}
+
+/// Where a partition key falls: its MD5, read as an unsigned number.
+pub(crate) fn hash_of(partition_key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(partition_key).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_falls_where_its_md5_is() {
+        assert_eq!(hash_of(""), 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e);
+        assert_eq!(hash_of("a"), 0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661);
+    }
+}

@@ -1,0 +1,84 @@
+use kinesis_source::ShardId;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Fake,
+    failure::Failure,
+    model::{INTERNAL_FAILURE, Moment, Operation, Refusal, Service},
+};
+
+mod control;
+mod listing;
+mod reading;
+mod writing;
+
+/// What an operation's request says, and what the model makes of it.
+trait Call: DeserializeOwned + Send + Sync {
+    type Answer: Serialize + Send;
+
+    /// The shard that it concerns, if it is one.
+    fn shard(&self, _service: &Service) -> Option<ShardId> {
+        None
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Answer, Refusal>;
+}
+
+/// Carries out what `body` asks for; the answer is JSON.
+pub(super) async fn dispatch(
+    fake: &Fake,
+    operation: Operation,
+    body: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    match operation {
+        Operation::CreateStream => carry_out::<control::CreateStream>(fake, operation, body).await,
+        Operation::DecreaseStreamRetentionPeriod => {
+            carry_out::<control::DecreaseRetention>(fake, operation, body).await
+        }
+        Operation::DeleteStream => carry_out::<control::DeleteStream>(fake, operation, body).await,
+        Operation::DescribeStream => {
+            carry_out::<listing::DescribeStream>(fake, operation, body).await
+        }
+        Operation::DescribeStreamSummary => {
+            carry_out::<listing::DescribeStreamSummary>(fake, operation, body).await
+        }
+        Operation::GetRecords => carry_out::<reading::GetRecords>(fake, operation, body).await,
+        Operation::GetShardIterator => {
+            carry_out::<reading::GetShardIterator>(fake, operation, body).await
+        }
+        Operation::IncreaseStreamRetentionPeriod => {
+            carry_out::<control::IncreaseRetention>(fake, operation, body).await
+        }
+        Operation::ListShards => carry_out::<listing::ListShards>(fake, operation, body).await,
+        Operation::ListStreams => carry_out::<listing::ListStreams>(fake, operation, body).await,
+        Operation::MergeShards => carry_out::<control::MergeShards>(fake, operation, body).await,
+        Operation::PutRecord => carry_out::<writing::PutRecord>(fake, operation, body).await,
+        Operation::PutRecords => carry_out::<writing::PutRecords>(fake, operation, body).await,
+        Operation::SplitShard => carry_out::<control::SplitShard>(fake, operation, body).await,
+    }
+}
+
+async fn carry_out<C: Call>(
+    fake: &Fake,
+    operation: Operation,
+    body: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    let call: C = serde_json::from_slice(body).map_err(not_understood)?;
+    let answer = fake
+        .call(
+            operation,
+            |service| call.shard(service),
+            |service, now| call.act(service, now),
+        )
+        .await?;
+    // Outside the call: others need not wait until ten megabytes have been written.
+    serde_json::to_vec(&answer)
+        .map_err(|error| Failure::Refused(Refusal::new(INTERNAL_FAILURE, error.to_string())))
+}
+
+/// The error tells where the text stops making sense and never repeats data.
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+fn not_understood(error: serde_json::Error) -> Failure {
+    let message = error.to_string().chars().take(300).collect::<String>();
+    Failure::Refused(Refusal::new("SerializationException", message))
+}

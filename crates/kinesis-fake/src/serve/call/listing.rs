@@ -1,0 +1,298 @@
+use kinesis_source::{NextToken, ShardId, StreamSummary};
+use serde::{Deserialize, Serialize};
+
+use super::Call;
+use crate::{
+    model::{Listing, Moment, Refusal, Service, ShardFilter, status_name},
+    serve::wire::{Seconds, ShardOut, count, stream_name},
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListShards {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    next_token: Option<String>,
+    exclusive_start_shard_id: Option<String>,
+    max_results: Option<i64>,
+    shard_filter: Option<FilterIn>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FilterIn {
+    r#type: String,
+    shard_id: Option<String>,
+    timestamp: Option<Seconds>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ShardsAnswer {
+    shards: Vec<ShardOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+impl Call for ListShards {
+    type Answer = ShardsAnswer;
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<ShardsAnswer, Refusal> {
+        let max_results = count(self.max_results);
+        let token = self.next_token.clone().map(NextToken);
+        let listing = match &token {
+            Some(token) => {
+                self.check_token_alone()?;
+                Listing::Next { token, max_results }
+            }
+            None => Listing::First {
+                stream: stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?,
+                filter: self.filter()?,
+                max_results,
+            },
+        };
+        let page = service.list_shards(&listing, now)?;
+        Ok(ShardsAnswer {
+            shards: page.shards.into_iter().map(ShardOut::from).collect(),
+            next_token: page.next.map(|token| token.0),
+        })
+    }
+}
+
+impl ListShards {
+    /// A token knows the stream and the filter, and the service wants neither said again.
+    fn check_token_alone(&self) -> Result<(), Refusal> {
+        let said = [
+            ("StreamName", self.stream_name.is_some()),
+            (
+                "ExclusiveStartShardId",
+                self.exclusive_start_shard_id.is_some(),
+            ),
+            ("ShardFilter", self.shard_filter.is_some()),
+        ];
+        match said.into_iter().find(|(_, said)| *said) {
+            None => Ok(()),
+            Some((name, _)) => Err(Refusal::invalid_argument(format!(
+                "NextToken and {name} cannot be provided together."
+            ))),
+        }
+    }
+
+    fn filter(&self) -> Result<ShardFilter, Refusal> {
+        match (&self.exclusive_start_shard_id, &self.shard_filter) {
+            (None, None) => Ok(ShardFilter::default()),
+            (Some(id), None) => Ok(ShardFilter::AfterShardId(ShardId::new(&**id))),
+            (None, Some(filter)) => filter.meant(),
+            (Some(_), Some(_)) => Err(Refusal::invalid_argument(
+                "ExclusiveStartShardId and ShardFilter cannot be provided together.",
+            )),
+        }
+    }
+}
+
+impl FilterIn {
+    fn meant(&self) -> Result<ShardFilter, Refusal> {
+        match (&*self.r#type, &self.shard_id, self.timestamp) {
+            ("AFTER_SHARD_ID", Some(id), _) => Ok(ShardFilter::AfterShardId(ShardId::new(&**id))),
+            ("AT_TRIM_HORIZON", ..) => Ok(ShardFilter::AtTrimHorizon),
+            ("FROM_TRIM_HORIZON", ..) => Ok(ShardFilter::FromTrimHorizon),
+            ("AT_LATEST", ..) => Ok(ShardFilter::AtLatest),
+            ("AT_TIMESTAMP", _, Some(time)) => Ok(ShardFilter::AtTimestamp(time.into())),
+            ("FROM_TIMESTAMP", _, Some(time)) => Ok(ShardFilter::FromTimestamp(time.into())),
+            (kind, ..) => Err(Refusal::invalid_argument(format!(
+                "ShardFilter of type {kind:.60} is unknown or lacks its ShardId or Timestamp."
+            ))),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DescribeStream {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    limit: Option<i64>,
+    exclusive_start_shard_id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct StreamAnswer {
+    stream_description: Description,
+}
+
+impl Call for DescribeStream {
+    type Answer = StreamAnswer;
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<StreamAnswer, Refusal> {
+        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let most = page(self.limit)?;
+        let after = self.exclusive_start_shard_id.as_deref().map(ShardId::new);
+        let (summary, shards, more) = service.describe_stream(stream, after.as_ref(), most, now)?;
+        Ok(StreamAnswer {
+            stream_description: Description {
+                shards: Some(shards.into_iter().map(ShardOut::from).collect()),
+                has_more_shards: Some(more),
+                ..Description::summary(summary)
+            },
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DescribeStreamSummary {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SummaryAnswer {
+    stream_description_summary: Description,
+}
+
+impl Call for DescribeStreamSummary {
+    type Answer = SummaryAnswer;
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<SummaryAnswer, Refusal> {
+        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let summary = service.describe_stream_summary(stream, now)?;
+        let open_shards = summary.open_shards;
+        Ok(SummaryAnswer {
+            stream_description_summary: Description {
+                open_shard_count: Some(open_shards),
+                consumer_count: Some(0),
+                ..Description::summary(summary)
+            },
+        })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Description {
+    #[serde(flatten)]
+    stream: StreamOut,
+    retention_period_hours: u32,
+    enhanced_monitoring: [Monitoring; 1],
+    encryption_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shards: Option<Vec<ShardOut>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_more_shards: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_shard_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer_count: Option<u32>,
+}
+
+/// Without any metrics: there are none.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Monitoring {
+    shard_level_metrics: [&'static str; 0],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamOut {
+    stream_name: String,
+    #[serde(rename = "StreamARN")]
+    stream_arn: String,
+    stream_status: &'static str,
+    stream_mode_details: ModeOut,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_creation_timestamp: Option<Seconds>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ModeOut {
+    stream_mode: &'static str,
+}
+
+impl Description {
+    fn summary(summary: StreamSummary) -> Self {
+        Self {
+            retention_period_hours: summary.retention_hours,
+            stream: summary.into(),
+            enhanced_monitoring: [Monitoring {
+                shard_level_metrics: [],
+            }],
+            encryption_type: "NONE",
+            shards: None,
+            has_more_shards: None,
+            open_shard_count: None,
+            consumer_count: None,
+        }
+    }
+}
+
+impl From<StreamSummary> for StreamOut {
+    fn from(summary: StreamSummary) -> Self {
+        Self {
+            stream_name: summary.name,
+            stream_arn: summary.arn,
+            stream_status: status_name(summary.status),
+            stream_mode_details: ModeOut {
+                stream_mode: "PROVISIONED",
+            },
+            stream_creation_timestamp: summary.created.map(Seconds::from),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListStreams {
+    limit: Option<i64>,
+    exclusive_start_stream_name: Option<String>,
+    /// The name of the last stream of the page before: that is all there is to know.
+    next_token: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct StreamsAnswer {
+    stream_names: Vec<String>,
+    has_more_streams: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+    stream_summaries: Vec<StreamOut>,
+}
+
+impl Call for ListStreams {
+    type Answer = StreamsAnswer;
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<StreamsAnswer, Refusal> {
+        let after = self.next_token.as_deref();
+        let after = after.or(self.exclusive_start_stream_name.as_deref());
+        let (streams, more) = service.list_streams(after, page(self.limit)?, now)?;
+        let names: Vec<_> = streams.iter().map(|stream| stream.name.clone()).collect();
+        Ok(StreamsAnswer {
+            next_token: names.last().filter(|_| more).cloned(),
+            stream_names: names,
+            has_more_streams: more,
+            stream_summaries: streams.into_iter().map(StreamOut::from).collect(),
+        })
+    }
+}
+
+fn page(limit: Option<i64>) -> Result<usize, Refusal> {
+    match count(limit).unwrap_or(PAGE) {
+        limit @ 1..=MOST => Ok(limit),
+        limit => Err(Refusal::validation(format!(
+            "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: \
+             Member must have value between 1 and {MOST}"
+        ))),
+    }
+}
+
+/// API DescribeStream, ListStreams: the default.
+const PAGE: usize = 100;
+/// API DescribeStream, ListStreams: the most that may be asked for.
+const MOST: usize = 10_000;

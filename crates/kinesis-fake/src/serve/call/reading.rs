@@ -1,0 +1,129 @@
+use kinesis_source::{Position, RecordsPage, SequenceNumber, ShardId, ShardIterator};
+use serde::{Deserialize, Serialize};
+
+use super::Call;
+use crate::{
+    model::{Moment, Refusal, Service},
+    serve::wire::{ChildOut, RecordOut, Seconds, count, stream_name},
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct GetShardIterator {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    shard_id: String,
+    shard_iterator_type: String,
+    starting_sequence_number: Option<String>,
+    timestamp: Option<Seconds>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct IteratorAnswer {
+    shard_iterator: String,
+}
+
+impl Call for GetShardIterator {
+    type Answer = IteratorAnswer;
+
+    fn shard(&self, _: &Service) -> Option<ShardId> {
+        Some(ShardId::new(&*self.shard_id))
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<IteratorAnswer, Refusal> {
+        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let shard = ShardId::new(&*self.shard_id);
+        let iterator = service.get_shard_iterator(stream, &shard, &self.position()?, now)?;
+        Ok(IteratorAnswer {
+            shard_iterator: iterator.as_str().to_owned(),
+        })
+    }
+}
+
+impl GetShardIterator {
+    fn position(&self) -> Result<Position, Refusal> {
+        let kind = &*self.shard_iterator_type;
+        let number = self.starting_sequence_number.as_deref();
+        match (kind, number, self.timestamp) {
+            ("TRIM_HORIZON", None, None) => Ok(Position::TrimHorizon),
+            ("LATEST", None, None) => Ok(Position::Latest),
+            ("AT_TIMESTAMP", None, Some(time)) => Ok(Position::AtTimestamp(time.into())),
+            ("AT_SEQUENCE_NUMBER", Some(text), None) => {
+                Ok(Position::AtSequenceNumber(number_of(text)?))
+            }
+            ("AFTER_SEQUENCE_NUMBER", Some(text), None) => {
+                Ok(Position::AfterSequenceNumber(number_of(text)?))
+            }
+            _ if TYPES.contains(&kind) => Err(Refusal::invalid_argument(
+                "AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER need a StartingSequenceNumber, \
+                 AT_TIMESTAMP needs a Timestamp, and nothing else may be given.",
+            )),
+            _ => Err(Refusal::validation(format!(
+                "1 validation error detected: Value '{kind:.60}' at 'shardIteratorType' failed to \
+                 satisfy constraint: Member must satisfy enum value set: [{}]",
+                TYPES.join(", ")
+            ))),
+        }
+    }
+}
+
+fn number_of(text: &str) -> Result<SequenceNumber, Refusal> {
+    text.parse()
+        .map_err(|error: kinesis_source::InvalidSequenceNumber| {
+            Refusal::invalid_argument(format!("StartingSequenceNumber is {error}"))
+        })
+}
+
+const TYPES: [&str; 5] = [
+    "AFTER_SEQUENCE_NUMBER",
+    "LATEST",
+    "AT_TIMESTAMP",
+    "AT_SEQUENCE_NUMBER",
+    "TRIM_HORIZON",
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct GetRecords {
+    shard_iterator: String,
+    limit: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RecordsAnswer {
+    records: Vec<RecordOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_shard_iterator: Option<String>,
+    millis_behind_latest: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    child_shards: Vec<ChildOut>,
+}
+
+impl Call for GetRecords {
+    type Answer = RecordsAnswer;
+
+    fn shard(&self, service: &Service) -> Option<ShardId> {
+        service.shard_of(&ShardIterator::new(&*self.shard_iterator))
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsAnswer, Refusal> {
+        let iterator = ShardIterator::new(&*self.shard_iterator);
+        let most = service.settings().limits.records_per_answer;
+        let limit = count(self.limit).unwrap_or(most);
+        Ok(service.get_records(&iterator, limit, now)?.into())
+    }
+}
+
+impl From<RecordsPage> for RecordsAnswer {
+    fn from(page: RecordsPage) -> Self {
+        Self {
+            records: page.records.into_iter().map(RecordOut::from).collect(),
+            next_shard_iterator: page.next.map(|next| next.as_str().to_owned()),
+            millis_behind_latest: page.millis_behind_latest,
+            child_shards: page.children.into_iter().map(ChildOut::from).collect(),
+        }
+    }
+}

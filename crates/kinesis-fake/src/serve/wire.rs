@@ -1,0 +1,179 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use kinesis_source::{ChildShard, HashRange, Record, SequenceNumber, Shard, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::model::{self, Refusal};
+
+/// Bytes, in base64.
+#[derive(Debug)]
+pub(super) struct Blob(pub(super) Bytes);
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text.as_bytes()).map_err(Error::custom)?;
+        Ok(Self(bytes.into()))
+    }
+}
+
+/// A moment, in seconds with three decimals.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Seconds(f64);
+
+impl From<Timestamp> for Seconds {
+    fn from(timestamp: Timestamp) -> Self {
+        // Exact for the next 285,000 years.
+        Self(timestamp.as_millis() as f64 / 1_000.0)
+    }
+}
+
+impl From<Seconds> for Timestamp {
+    fn from(seconds: Seconds) -> Self {
+        // A cast of a float stays within bounds.
+        Self::from_millis((seconds.0 * 1_000.0).round() as i64)
+    }
+}
+
+/// The stream that a request means, by name, by ARN or by both.
+pub(super) fn stream_name<'a>(
+    name: Option<&'a str>,
+    arn: Option<&'a str>,
+) -> Result<&'a str, Refusal> {
+    let by_arn = arn.map(|arn| {
+        model::stream_of(arn).ok_or_else(|| {
+            Refusal::not_found(format!(
+                "{arn:.2048} is no ARN of a stream of this service."
+            ))
+        })
+    });
+    match (name, by_arn.transpose()?) {
+        (Some(name), Some(by_arn)) if name != by_arn => Err(Refusal::invalid_argument(
+            "StreamName and StreamARN do not mean the same stream.",
+        )),
+        (Some(name), _) | (None, Some(name)) => Ok(name),
+        (None, None) => Err(Refusal::invalid_argument(
+            "Either StreamName or StreamARN is needed.",
+        )),
+    }
+}
+
+/// A hash key, which is written in decimal digits.
+pub(super) fn hash_key(text: &str) -> Result<u128, Refusal> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| digits);
+    number.ok_or_else(|| {
+        Refusal::invalid_argument(format!(
+            "{text:.60} is not a hash key, which is a number below 2^128."
+        ))
+    })
+}
+
+/// A number that the request gives, as far as it can be one.
+pub(super) fn count(number: Option<i64>) -> Option<usize> {
+    // What is negative becomes zero, which is refused wherever counts are.
+    number.map(|number| usize::try_from(number.max(0)).unwrap_or(usize::MAX))
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RecordOut {
+    sequence_number: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approximate_arrival_timestamp: Option<Seconds>,
+    data: Blob,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition_key: Option<String>,
+}
+
+impl From<Record> for RecordOut {
+    fn from(record: Record) -> Self {
+        Self {
+            sequence_number: record.sequence_number.as_str().to_owned(),
+            approximate_arrival_timestamp: record.approximate_arrival.map(Seconds::from),
+            data: Blob(record.data),
+            partition_key: record.partition_key,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ShardOut {
+    shard_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_shard_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adjacent_parent_shard_id: Option<String>,
+    hash_key_range: HashKeyRange,
+    sequence_number_range: SequenceNumberRange,
+}
+
+impl From<Shard> for ShardOut {
+    fn from(shard: Shard) -> Self {
+        let number = |number: SequenceNumber| number.as_str().to_owned();
+        Self {
+            shard_id: shard.id.to_string(),
+            parent_shard_id: shard.parent.map(|id| id.to_string()),
+            adjacent_parent_shard_id: shard.adjacent_parent.map(|id| id.to_string()),
+            hash_key_range: shard.hash_range.into(),
+            sequence_number_range: SequenceNumberRange {
+                starting_sequence_number: number(shard.starting_sequence_number),
+                ending_sequence_number: shard.ending_sequence_number.map(number),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SequenceNumberRange {
+    starting_sequence_number: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ending_sequence_number: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HashKeyRange {
+    starting_hash_key: String,
+    ending_hash_key: String,
+}
+
+impl From<HashRange> for HashKeyRange {
+    fn from(range: HashRange) -> Self {
+        Self {
+            starting_hash_key: range.start.to_string(),
+            ending_hash_key: range.end.to_string(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ChildOut {
+    shard_id: String,
+    parent_shards: Vec<String>,
+    hash_key_range: HashKeyRange,
+}
+
+impl From<ChildShard> for ChildOut {
+    fn from(child: ChildShard) -> Self {
+        Self {
+            shard_id: child.id.to_string(),
+            parent_shards: child.parents.iter().map(ToString::to_string).collect(),
+            hash_key_range: child.hash_range.into(),
+        }
+    }
+}
+
+/// What an operation without an answer answers.
+#[derive(Debug, Serialize)]
+pub(super) struct Nothing {}
