@@ -2,6 +2,8 @@
 
 mod api;
 mod api_error;
+#[cfg(feature = "aws")]
+mod aws;
 mod checkpoint;
 mod pinned_position;
 mod record;
@@ -16,6 +18,8 @@ pub use api::{
     ShardIterator, ShardsPage, StreamStatus, StreamSummary,
 };
 pub use api_error::{ApiError, Remedy};
+#[cfg(feature = "aws")]
+pub use aws::{AwsConfigError, AwsKinesis, AwsKinesisBuilder, FailedBeneath};
 #[cfg(feature = "redb")]
 pub use checkpoint::FileCheckpointStore;
 pub use checkpoint::{

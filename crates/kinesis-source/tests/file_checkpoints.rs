@@ -234,10 +234,7 @@ async fn a_file_with_changed_bytes_is_refused_or_whole() {
 /// No panic gets out, and nothing but what was saved is ever returned.
 async fn refused_or_whole(path: &Path, how: &str) {
     match open_and_use(path).await {
-        Ok(found) => assert!(
-            found == some_checkpoints(),
-            "{how}: {found:?}"
-        ),
+        Ok(found) => assert!(found == some_checkpoints(), "{how}: {found:?}"),
         Err(CheckpointError::Damaged { .. }) => {}
         Err(other) => panic!("{how}: {other}: {:?}", other.source()),
     }
