@@ -1,6 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{
+    BehaviorVersion, SdkConfig, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig,
+};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::{
     Client,
@@ -45,6 +48,15 @@ pub enum AwsConfigError {
          profile that has some (AWS_PROFILE), or run where a role is available"
     )]
     NoCredentials,
+    /// The profile that was passed has no credentials, or does not exist.
+    #[error(
+        "no AWS credentials found in profile {profile:?}: see that ~/.aws/config or \
+         ~/.aws/credentials has it, or choose another"
+    )]
+    NoProfile {
+        /// What was passed.
+        profile: String,
+    },
     /// Where credentials should come from is known, and they do not come.
     #[error("the AWS credentials cannot be loaded: mend what is beneath, or choose other ones")]
     CredentialsFailed {
@@ -140,7 +152,7 @@ impl AwsKinesisBuilder {
         self
     }
 
-    /// The profile of `~/.aws/config` to use.
+    /// The profile of `~/.aws/config` to use. Credentials then come from it and nowhere else.
     pub fn profile(mut self, name: impl Into<String>) -> Self {
         self.profile = Some(name.into());
         self
@@ -181,9 +193,46 @@ impl AwsKinesisBuilder {
         if config.region().is_none() {
             return Err(AwsConfigError::NoRegion);
         }
-        let credentials = config.credentials_provider();
-        check(&credentials.ok_or(AwsConfigError::NoCredentials)?).await?;
-        assemble(Builder::from(&config).timeout_config(self.timeouts), stream)
+        let provider = self.credentials_provider(&config)?;
+        load_once(&provider)
+            .await
+            .map_err(|error| self.explain(&error))?;
+        let config = Builder::from(&config).credentials_provider(provider);
+        assemble(config.timeout_config(self.timeouts), stream)
+    }
+
+    fn explain(&self, error: &CredentialsError) -> AwsConfigError {
+        match (error, &self.profile) {
+            (CredentialsError::CredentialsNotLoaded(_), None) => AwsConfigError::NoCredentials,
+            (CredentialsError::CredentialsNotLoaded(_), Some(profile)) => {
+                AwsConfigError::NoProfile {
+                    profile: profile.clone(),
+                }
+            }
+            _ => AwsConfigError::CredentialsFailed {
+                source: FailedBeneath::new(error),
+            },
+        }
+    }
+
+    /// A profile that was passed is the only place to look in. The SDK would look into the
+    /// environment's `AWS_ACCESS_KEY_ID` first, and so take another account's credentials.
+    fn credentials_provider(
+        &self,
+        config: &SdkConfig,
+    ) -> Result<SharedCredentialsProvider, AwsConfigError> {
+        let Some(profile) = &self.profile else {
+            let provider = config.credentials_provider();
+            return provider.ok_or(AwsConfigError::NoCredentials);
+        };
+        let surroundings = ProviderConfig::without_region()
+            .with_http_client(http_client())
+            .with_region(config.region().cloned());
+        let provider = ProfileFileCredentialsProvider::builder()
+            .configure(&surroundings)
+            .profile_name(profile)
+            .build();
+        Ok(SharedCredentialsProvider::new(provider))
     }
 
     async fn load_sdk_config(&self, stream: &StreamAddress) -> Result<SdkConfig, AwsConfigError> {
@@ -230,17 +279,12 @@ fn parse_endpoint(url: &str) -> Result<&str, AwsConfigError> {
     }
 }
 
-async fn check(provider: &SharedCredentialsProvider) -> Result<(), AwsConfigError> {
-    let loading = tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials());
-    let source = match loading.await {
-        Ok(Ok(_)) => return Ok(()),
-        Ok(Err(CredentialsError::CredentialsNotLoaded(_))) => {
-            return Err(AwsConfigError::NoCredentials);
-        }
-        Ok(Err(error)) => FailedBeneath::new(&error),
-        Err(elapsed) => FailedBeneath::new(&elapsed),
-    };
-    Err(AwsConfigError::CredentialsFailed { source })
+async fn load_once(provider: &SharedCredentialsProvider) -> Result<(), CredentialsError> {
+    let loading = provider.provide_credentials();
+    match tokio::time::timeout(CREDENTIALS_TIMEOUT, loading).await {
+        Ok(loaded) => loaded.map(drop),
+        Err(_) => Err(CredentialsError::provider_timed_out(CREDENTIALS_TIMEOUT)),
+    }
 }
 
 /// What every way of configuring ends with.

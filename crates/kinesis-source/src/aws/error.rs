@@ -85,13 +85,21 @@ fn remedy_for_status(status: u16) -> Remedy {
 
 /// There was no answer.
 fn failure(operation: &'static str, otherwise: Remedy, error: &(dyn Error + 'static)) -> ApiError {
-    let is_credentials = |error: &(dyn Error + 'static)| error.is::<CredentialsError>();
-    let remedy = if chain(error).any(is_credentials) {
+    let remedy = if chain(error).any(is_about_credentials) {
         Remedy::Authorize
     } else {
         otherwise
     };
     ApiError::new(operation, remedy).with_source(FailedBeneath::new(error))
+}
+
+/// Whether credentials could not be loaded, or nobody said where to load them from. For the latter
+/// the SDK has no type of error that it shows, so a test keeps an eye on the sentence.
+fn is_about_credentials(error: &(dyn Error + 'static)) -> bool {
+    error.is::<CredentialsError>()
+        || error
+            .to_string()
+            .starts_with("failed to select an auth scheme")
 }
 
 /// The first line of the service's `text`, without `secrets`. Its further lines would show the
