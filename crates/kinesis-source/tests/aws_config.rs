@@ -5,8 +5,8 @@
 #![cfg(feature = "aws")]
 #![allow(clippy::unwrap_used)]
 
-#[path = "aws_client/canned_server.rs"]
-mod canned_server;
+#[path = "canned/server.rs"]
+mod server;
 
 use std::{
     error::Error,
@@ -15,7 +15,7 @@ use std::{
 
 use kinesis_source::{AwsConfigError, AwsKinesis, AwsKinesisBuilder, KinesisApi};
 
-use self::canned_server::{Answer, CannedServer};
+use self::server::{Answer, CannedServer};
 
 const ARN: &str = "arn:aws:kinesis:eu-central-1:123456789012:stream/orders";
 const KEYS: [(&str, &str); 2] = [
@@ -97,6 +97,20 @@ async fn everything_may_come_from_the_environment() {
     let variables = [id, secret, ("AWS_ENDPOINT_URL", &server.url)];
     assert_eq!(with_environment("arn", &variables).await, "listed 0");
     assert!(server.requests()[0].body.contains(ARN));
+}
+
+#[tokio::test]
+async fn a_plain_endpoint_needs_no_certificates() {
+    let server = CannedServer::start([Answer::json(200, r#"{"Shards":[]}"#)]).await;
+    let [id, secret] = KEYS;
+    let variables = [
+        id,
+        secret,
+        ("AWS_ENDPOINT_URL", &*server.url),
+        ("SSL_CERT_FILE", "/nonexistent"),
+        ("SSL_CERT_DIR", "/nonexistent"),
+    ];
+    assert_eq!(with_environment("arn", &variables).await, "listed 0");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use aws_sdk_kinesis::{
         SharedInterceptor, retry::RetryConfig, timeout::TimeoutConfig,
     },
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
 use super::{
     AwsKinesis, FailedBeneath,
@@ -324,10 +324,18 @@ fn default_timeouts() -> TimeoutConfig {
 
 /// One for TLS and plain HTTP. ring, because aws-lc takes a C compiler and a minute.
 fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
+    // Where a machine has no certificates, a debug build of the SDK's client would panic, even if
+    // all it is to do is plain HTTP.
+    let has_certificates = !rustls_native_certs::load_native_certs().certs.is_empty();
+    let trusted = TrustStore::default().with_native_roots(has_certificates);
+    let client = aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring));
+    match TlsContext::builder().with_trust_store(trusted).build() {
+        Ok(context) => client.tls_context(context).build_https(),
+        // Never so far: the SDK's builder has no error. Its own default would do as well.
+        Err(_) => client.build_https(),
+    }
 }
 
 #[cfg(test)]

@@ -141,3 +141,30 @@ impl From<CheckpointError> for Failure {
         Self::Claim(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_io_error_it_is_opened_again() {
+        let name = format!("database_file-{}.redb", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = DatabaseFile::new(path.clone());
+        file.with(|_, _| Ok(())).unwrap();
+        assert!(file.open.lock().unwrap().is_some());
+
+        let full = || Failure::Database(Error::PreviousIo);
+        let failed = file.with(|_, _| Err::<(), _>(full())).unwrap_err();
+        assert!(
+            matches!(failed, CheckpointError::Unavailable { .. }),
+            "{failed}"
+        );
+        assert!(file.open.lock().unwrap().is_none());
+
+        file.with(|_, _| Ok(())).unwrap();
+        assert!(file.open.lock().unwrap().is_some());
+        drop(file);
+        std::fs::remove_file(path).unwrap();
+    }
+}
