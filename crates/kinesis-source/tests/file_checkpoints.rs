@@ -205,7 +205,9 @@ async fn a_truncated_file_is_refused_or_whole() {
     let scratch = Scratch::new();
     let path = scratch.file("a.redb");
     let whole = written(&path).await;
-    let lengths = (1..=64).chain((100..whole.len()).step_by(whole.len() / 150));
+    let lengths = (1..=64)
+        .step_by(7)
+        .chain((100..whole.len()).step_by(whole.len() / 60));
     for length in lengths {
         fs::write(&path, &whole[..length]).unwrap();
         refused_or_whole(&path, &format!("cut to {length}")).await;
@@ -218,8 +220,8 @@ async fn a_file_with_changed_bytes_is_refused_or_whole() {
     let path = scratch.file("a.redb");
     let whole = written(&path).await;
     let used = whole.len() - whole.iter().rev().take_while(|byte| **byte == 0).count();
-    let header = (0..320).step_by(1);
-    let body = (320..used).step_by(used / 250);
+    let header = (0..320).step_by(3);
+    let body = (320..used).step_by(used / 120);
     for (round, offset) in header.chain(body).enumerate() {
         let mut changed = whole.clone();
         let span = 1 + round % 7;
