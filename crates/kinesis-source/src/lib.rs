@@ -2,6 +2,10 @@
 
 mod api;
 mod api_error;
+#[cfg(feature = "aws")]
+mod aws;
+mod checkpoint;
+mod pinned_position;
 mod record;
 mod sequence_number;
 mod shard;
@@ -14,7 +18,20 @@ pub use api::{
     ShardIterator, ShardsPage, StreamStatus, StreamSummary,
 };
 pub use api_error::{ApiError, Remedy};
+#[cfg(feature = "aws")]
+pub use aws::{AwsConfigError, AwsKinesis, AwsKinesisBuilder, FailedBeneath};
+#[cfg(feature = "redb")]
+pub use checkpoint::FileCheckpointStore;
+pub use checkpoint::{
+    Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, StreamIdentity,
+};
+pub use pinned_position::PinnedPosition;
 pub use record::Record;
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use shard::{ChildShard, HashRange, Shard, ShardId};
 pub use timestamp::Timestamp;
+
+/// Checks for whoever writes another part: does it keep the promises of its trait?
+pub mod testing {
+    pub use crate::checkpoint::conformance::checkpoint_store;
+}

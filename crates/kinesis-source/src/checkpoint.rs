@@ -1,0 +1,192 @@
+//! How far each shard is finished, and where that is remembered.
+
+pub(crate) mod conformance;
+#[cfg(feature = "redb")]
+mod database_file;
+mod error;
+#[cfg(feature = "redb")]
+mod format;
+mod memory;
+#[cfg(feature = "redb")]
+mod redb;
+mod stream_identity;
+
+use std::{collections::BTreeMap, fmt};
+
+use async_trait::async_trait;
+
+#[cfg(feature = "redb")]
+pub use self::redb::FileCheckpointStore;
+pub use self::{
+    error::CheckpointError, memory::MemoryCheckpointStore, stream_identity::StreamIdentity,
+};
+use crate::{PinnedPosition, SequenceNumber, ShardId};
+
+/// How far a shard is finished.
+///
+/// The checkpoints of a shard have an order: a [`Start`](Self::Start), then each record by its
+/// number (within one record, each part of an aggregate, then the whole), then the
+/// [`End`](Self::End). See [`is_behind`](Self::is_behind).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Checkpoint {
+    /// Nothing is finished yet; reading began here. A `LATEST` is remembered as the moment at
+    /// which it was meant, so that a failure before the first record skips nothing.
+    Start(PinnedPosition),
+    /// Everything is finished up to and with this record.
+    After {
+        /// The record's number.
+        sequence_number: SequenceNumber,
+        /// In a record that the Kinesis Producer Library aggregated: the last part that is
+        /// finished, counted from zero. `None` once the whole record is.
+        sub_sequence_number: Option<u64>,
+    },
+    /// The shard is closed, and finished to its end.
+    End,
+}
+
+/// Remembers how far the shards of one stream are finished.
+///
+/// A store belongs to one stream: the first that asks for it. It refuses any other, and a stream
+/// that was removed and made again under its old name is another. This is the loop around it:
+///
+/// ```text
+/// let mut done = store.load(&stream).await?;                 // claims an empty store
+/// loop {
+///     …read after `done`, hand out, wait for the acknowledgements…
+///     store.save(&stream, &newly_done).await?;               // returns: it outlives a kill -9
+/// }
+/// ```
+///
+/// Whoever writes another one can check it with
+/// [`testing::checkpoint_store`](crate::testing::checkpoint_store).
+#[async_trait]
+pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
+    /// The checkpoints of all shards of `stream`; none in an empty store, which is claimed for
+    /// `stream` by this.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherStream`](CheckpointError::OtherStream) if it belongs to another stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: an empty store may have been claimed or not.
+    async fn load(
+        &self,
+        stream: &StreamIdentity,
+    ) -> Result<BTreeMap<ShardId, Checkpoint>, CheckpointError>;
+
+    /// Remembers `checkpoints`: all of them or, with an error, none. Shards that are not among
+    /// them stay as they are. Once it returns, they outlive a crash of the process.
+    ///
+    /// A checkpoint never goes back. One that is not further than the stored one is left out
+    /// without an error, because the late repetition of an earlier save is nobody's mistake. To
+    /// read again from an earlier place is an act of its own: take another store.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherStream`](CheckpointError::OtherStream) if it belongs to another stream. After any
+    /// error, saving again is safe.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: all of them may have been stored or none.
+    async fn save(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+    ) -> Result<(), CheckpointError>;
+}
+
+impl Checkpoint {
+    /// Everything is finished up to and with the whole record of this number.
+    pub fn after(sequence_number: SequenceNumber) -> Self {
+        Self::After {
+            sequence_number,
+            sub_sequence_number: None,
+        }
+    }
+
+    /// Whether `other` is further on in the same shard. Of two starts none is behind the other:
+    /// where reading began is decided once.
+    ///
+    /// ```
+    /// use kinesis_source::{Checkpoint, PinnedPosition};
+    ///
+    /// let start = Checkpoint::Start(PinnedPosition::TrimHorizon);
+    /// assert!(start.is_behind(&Checkpoint::after(9.into())));
+    /// assert!(Checkpoint::after(9.into()).is_behind(&Checkpoint::after(10.into())));
+    /// assert!(Checkpoint::after(10.into()).is_behind(&Checkpoint::End));
+    /// assert!(!start.is_behind(&start));
+    /// ```
+    pub fn is_behind(&self, other: &Self) -> bool {
+        self.rank() < other.rank()
+    }
+
+    /// What orders checkpoints. A whole record comes after each of its parts.
+    fn rank(&self) -> (u8, Option<&SequenceNumber>, u128) {
+        match self {
+            Self::Start(_) => (0, None, 0),
+            Self::After {
+                sequence_number,
+                sub_sequence_number,
+            } => {
+                let part = sub_sequence_number.map_or(u128::MAX, u128::from);
+                (1, Some(sequence_number), part)
+            }
+            Self::End => (2, None, 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Timestamp;
+
+    fn checkpoint() -> impl Strategy<Value = Checkpoint> {
+        let number = prop_oneof![0..3u128, 8..12u128, Just(u128::MAX)];
+        let part = proptest::option::of(prop_oneof![0..3u64, Just(u64::MAX)]);
+        prop_oneof![
+            Just(Checkpoint::Start(PinnedPosition::TrimHorizon)),
+            (0..3i64).prop_map(|millis| {
+                Checkpoint::Start(PinnedPosition::AtTimestamp(Timestamp::from_millis(millis)))
+            }),
+            (number, part).prop_map(|(number, sub_sequence_number)| Checkpoint::After {
+                sequence_number: number.into(),
+                sub_sequence_number,
+            }),
+            Just(Checkpoint::End),
+        ]
+    }
+
+    #[test]
+    fn a_part_of_a_record_is_behind_the_whole() {
+        let part = |part| Checkpoint::After {
+            sequence_number: 7.into(),
+            sub_sequence_number: Some(part),
+        };
+        assert!(part(0).is_behind(&part(1)));
+        assert!(part(u64::MAX).is_behind(&Checkpoint::after(7.into())));
+        assert!(Checkpoint::after(6.into()).is_behind(&part(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn being_behind_is_an_order(a in checkpoint(), b in checkpoint(), c in checkpoint()) {
+            prop_assert!(!a.is_behind(&a));
+            prop_assert!(!(a.is_behind(&b) && b.is_behind(&a)));
+            prop_assert!(!(a.is_behind(&b) && b.is_behind(&c)) || a.is_behind(&c));
+        }
+
+        #[test]
+        fn only_equal_ones_and_starts_stand_level(a in checkpoint(), b in checkpoint()) {
+            let level = !a.is_behind(&b) && !b.is_behind(&a);
+            let starts = matches!((&a, &b), (Checkpoint::Start(_), Checkpoint::Start(_)));
+            prop_assert_eq!(level, a == b || starts);
+        }
+    }
+}

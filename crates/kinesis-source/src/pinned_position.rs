@@ -1,0 +1,39 @@
+use crate::{Position, SequenceNumber, Timestamp};
+
+/// Where a reader of a shard may be told to start: a place that stays where it is.
+///
+/// It cannot say [`Latest`](Position::Latest), on purpose. That means another place whenever it is
+/// asked for, so a reader that failed before its first record and asked again would skip what came
+/// in between. Resolve it once, to the moment at which it was meant, and remember that.
+///
+/// ```
+/// use kinesis_source::{PinnedPosition, Position, Timestamp};
+///
+/// let moment = Timestamp::from_millis(1_700_000_000_000);
+/// let pinned = PinnedPosition::AtTimestamp(moment);
+/// assert_eq!(Position::from(&pinned), Position::AtTimestamp(moment));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinnedPosition {
+    /// The oldest record still kept.
+    TrimHorizon,
+    /// The first record that arrived at that moment or later.
+    AtTimestamp(Timestamp),
+    /// The record of that number.
+    AtSequenceNumber(SequenceNumber),
+    /// The record after the one of that number.
+    AfterSequenceNumber(SequenceNumber),
+}
+
+impl From<&PinnedPosition> for Position {
+    fn from(pinned: &PinnedPosition) -> Self {
+        match pinned {
+            PinnedPosition::TrimHorizon => Self::TrimHorizon,
+            PinnedPosition::AtTimestamp(moment) => Self::AtTimestamp(*moment),
+            PinnedPosition::AtSequenceNumber(number) => Self::AtSequenceNumber(number.clone()),
+            PinnedPosition::AfterSequenceNumber(number) => {
+                Self::AfterSequenceNumber(number.clone())
+            }
+        }
+    }
+}
