@@ -129,6 +129,11 @@ impl Fake {
         self.lock().faults.waiting()
     }
 
+    /// Forgets the faults that have yet to happen.
+    pub fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
     /// Changes what is allowed from now on, for all streams of the account.
     pub fn set_limits(&self, limits: Limits) {
         self.with(|service, _| service.settings_mut().limits = limits);
