@@ -482,3 +482,48 @@ async fn each_shard_opens_five_iterators_a_second() {
     assert_eq!(remedy(answer), Remedy::Wait);
     iterator(&fake, &shard(1), Position::Latest).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_bounded_and_what_ages_out_makes_room() {
+    let mut limits = Limits::default();
+    limits.stored_bytes = 10;
+    let fake = Fake::builder().limits(limits).build();
+    fake.put("k", "123456").unwrap();
+    assert_eq!(remedy(fake.put("k", "123456")), Remedy::Retry);
+    assert_eq!(
+        remedy(fake.put_records(&[entry("k", 6)]).await),
+        Remedy::Retry
+    );
+    fake.put("k", "12").unwrap();
+    advance(Duration::from_secs(24 * 3_600 + 1)).await;
+    fake.put("k", "123456").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn control_calls_are_five_a_second() {
+    let fake = Fake::new(1);
+    for number in 0..5 {
+        let shard = fake.shards().pop().unwrap();
+        let middle = shard.hash_range.start + (shard.hash_range.end - shard.hash_range.start) / 2;
+        assert!(
+            fake.split_shard(&shard.id, middle).await.is_ok(),
+            "{number}"
+        );
+    }
+    let sixth = fake.split_shard(&shard(9), u128::MAX - 5).await;
+    assert_eq!(remedy(sixth), Remedy::Wait);
+    fake.set_limits(Limits::none());
+    let seventh = fake.split_shard(&shard(10), u128::MAX - 5).await;
+    assert!(seventh.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn fakes_of_one_account_are_streams_beside_each_other() {
+    let orders = Fake::builder().name("orders").build();
+    let bills = orders.stream("bills");
+    bills.create_stream(3).await.unwrap();
+    assert_eq!((orders.shards().len(), bills.shards().len()), (1, 3));
+    bills.put("k", "x").unwrap();
+    assert!(orders.records()[0].1.is_empty());
+    assert_eq!(orders.calls().of(Operation::CreateStream).made, 1);
+}

@@ -131,7 +131,8 @@ impl Shard {
 
     /// Whether it can be read at `now`; if so, the call counts.
     pub(crate) fn admit_read(&mut self, limits: &Limits, now: Moment) -> Result<(), Refusal> {
-        let paid = self.read_debt.is_free(limits.read_burst, now);
+        let rate = limits.read_bytes_per_second;
+        let paid = self.read_debt.is_free(rate, limits.read_burst, now);
         if paid && self.gets.admit(limits.get_records_per_second, now) {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 use kinesis_source::{NextToken, ShardsPage, StreamSummary};
 
-use super::{Service, stream_of};
+use super::{Service, find};
 use crate::model::{
     Moment, Operation, Refusal, ShardFilter,
     settings::MAX_PAGE_SIZE,
@@ -49,11 +49,11 @@ impl Service {
         let (stream, filter, from) = match listing {
             Listing::First { stream, filter, .. } => {
                 let (filter, from) = resolve(filter)?;
-                (stream_of(&mut self.streams, stream, now)?, filter, from)
+                (find(&mut self.streams, stream, now)?, filter, from)
             }
             Listing::Next { token, .. } => {
                 let token = self.token(token, now)?;
-                let stream = stream_of(&mut self.streams, &token.stream, now)?;
+                let stream = find(&mut self.streams, &token.stream, now)?;
                 stream.check_number(token.stream_number)?;
                 (stream, token.filter, token.from)
             }

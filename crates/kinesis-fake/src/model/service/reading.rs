@@ -1,6 +1,6 @@
 use kinesis_source::{Position, RecordsPage, ShardId, ShardIterator};
 
-use super::{Service, usable_stream};
+use super::{Service, find_usable};
 use crate::model::{Moment, Refusal, iterator::Ticket, shard};
 
 impl Service {
@@ -18,7 +18,7 @@ impl Service {
         position: &Position,
         now: Moment,
     ) -> Result<ShardIterator, Refusal> {
-        let stream = usable_stream(&mut self.streams, stream, now)?;
+        let stream = find_usable(&mut self.streams, stream, now)?;
         let number = stream.number_of(shard)?;
         let shard = stream.shard(number, now)?;
         shard.admit_iterator(&self.settings.limits, now)?;
@@ -53,7 +53,7 @@ impl Service {
             )));
         }
         let ticket = self.ticket(iterator, now)?;
-        let stream = usable_stream(&mut self.streams, &ticket.stream, now)?;
+        let stream = find_usable(&mut self.streams, &ticket.stream, now)?;
         stream.check_number(ticket.stream_number)?;
         let number = ticket.shard;
         let shard = stream.shard(number, now)?;
