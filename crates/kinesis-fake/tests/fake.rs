@@ -9,7 +9,7 @@ use kinesis_fake::{
 };
 use kinesis_source::{
     ApiError, KinesisApi, KinesisWriteApi, NextToken, Position, PutEntry, PutOutcome, Record,
-    RecordsPage, Remedy, ShardId, ShardIterator, StreamStatus,
+    RecordsPage, Remedy, ShardId, ShardIterator, StreamStatus, Timestamp,
 };
 use tokio::time::{advance, sleep};
 
@@ -126,7 +126,7 @@ async fn positions_are_where_they_say() {
         advance(millis(10_000)).await;
     }
     let second = fake.now().plus(Duration::ZERO).as_millis() - 20_000;
-    let second = kinesis_source::Timestamp::from_millis(second);
+    let second = Timestamp::from_millis(second);
     let start = fake.shards()[0].starting_sequence_number.clone();
     for (position, expected) in [
         (Position::TrimHorizon, "abc"),
@@ -159,6 +159,8 @@ async fn latest_sees_what_comes_later_only() {
 #[tokio::test(start_paused = true)]
 async fn a_time_to_come_is_refused_or_is_the_end() {
     let fake = Fake::new(1);
+    let now = Position::AtTimestamp(fake.now());
+    assert!(fake.get_shard_iterator(&shard(0), &now).await.is_ok());
     let later = Position::AtTimestamp(fake.now().plus(millis(1)));
     let answer = fake.get_shard_iterator(&shard(0), &later).await;
     assert_eq!(remedy(answer), Remedy::Correct);
@@ -183,12 +185,14 @@ async fn a_foreign_number_is_refused_by_name() {
     let message = error.message().unwrap();
     assert!(message.contains(&format!("It encodes {home}")), "{message}");
 
-    // Of another stream, with a shard of the same name.
-    let stranger = Fake::builder()
-        .epoch(kinesis_source::Timestamp::from_millis(1_000_000_000_000))
-        .build();
-    let (_, number) = stranger.put("k", "x").unwrap();
-    for foreign in [number, 7_u128.into()] {
+    // Of other streams, an older and a younger one, with a shard of the same name.
+    let stranger = |epoch| {
+        let stranger = Fake::builder().epoch(epoch).build();
+        stranger.put("k", "x").unwrap().1
+    };
+    let older = stranger(Timestamp::from_millis(1_000_000_000_000));
+    let younger = stranger(fake.now().plus(Duration::from_secs(9)));
+    for foreign in [older, younger, 7_u128.into()] {
         let at = Position::AfterSequenceNumber(foreign);
         let answer = fake.get_shard_iterator(&shard(0), &at).await;
         assert_eq!(remedy(answer), Remedy::Correct);
@@ -317,6 +321,11 @@ async fn a_trimmed_number_is_refused_or_is_the_horizon() {
             fake.get_shard_iterator(&shard(0), &gap).await.is_err(),
             refused
         );
+        // Who begins at the shard's own start asks for whatever is left.
+        let start = fake.shards()[0].starting_sequence_number.clone();
+        let start = iterator(&fake, &shard(0), Position::AtSequenceNumber(start)).await;
+        let page = fake.get_records(&start, 10).await.unwrap();
+        assert_eq!(data(&page.records), ["c"]);
         // Nothing is lost between the newest trimmed record and the oldest kept one.
         let no_gap = Position::AfterSequenceNumber(second);
         assert!(fake.get_shard_iterator(&shard(0), &no_gap).await.is_ok());
@@ -431,7 +440,8 @@ async fn only_open_neighbours_merge_and_only_keys_inside_split() {
     let fake = Fake::new(3);
     let answer = fake.merge_shards(&shard(0), &shard(2)).await;
     assert_eq!(remedy(answer), Remedy::Correct);
-    for key in [0, 1, u128::MAX] {
+    let end = fake.shards()[0].hash_range.end;
+    for key in [0, 1, end, u128::MAX] {
         let answer = fake.split_shard(&shard(0), key).await;
         assert_eq!(remedy(answer), Remedy::Correct);
     }
@@ -451,6 +461,8 @@ async fn an_injected_fault_happens_and_is_used_up() {
         "KMSDisabledException",
     ));
     assert_eq!(remedy(fake.get_records(&at, 1).await), Remedy::MendKey);
+    let tally = fake.calls().of(Operation::GetRecords);
+    assert_eq!((tally.made, tally.throttled, tally.failed), (1, 0, 1));
     assert!(fake.get_records(&at, 1).await.is_ok());
 
     fake.inject(Fault::lost_answer(Operation::PutRecords));
@@ -526,4 +538,55 @@ async fn fakes_of_one_account_are_streams_beside_each_other() {
     bills.put("k", "x").unwrap();
     assert!(orders.records()[0].1.is_empty());
     assert_eq!(orders.calls().of(Operation::CreateStream).made, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_record_is_returned_however_large() {
+    let mut limits = Limits::default();
+    limits.bytes_per_answer = 10;
+    let fake = Fake::builder().limits(limits).build();
+    fake.put("k", "large enough").unwrap();
+    fake.put("k", "small").unwrap();
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    let page = fake.get_records(&at, 10).await.unwrap();
+    assert_eq!(data(&page.records), ["large enough"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_shard_is_read_from_its_own_numbers_and_none_beyond() {
+    let fake = Fake::new(1);
+    let (_, last) = fake.put("k", "x").unwrap();
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    let end = fake.shards()[0].ending_sequence_number.clone().unwrap();
+    for number in [last, end] {
+        let at = iterator(&fake, &shard(0), Position::AfterSequenceNumber(number)).await;
+        let page = fake.get_records(&at, 1).await.unwrap();
+        assert_eq!((page.next, page.children.len()), (None, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_has_500_open_shards_and_makes_five_streams_at_once() {
+    let fake = Fake::builder()
+        .shards(400)
+        .durations(Durations::all(Duration::from_secs(30)))
+        .build();
+    assert_eq!(
+        remedy(fake.stream("a").create_stream(101).await),
+        Remedy::Wait
+    );
+    for name in ["a", "b", "c", "d", "e"] {
+        advance(Duration::from_secs(1)).await;
+        fake.stream(name).create_stream(1).await.unwrap();
+    }
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(
+        remedy(fake.stream("f").create_stream(1).await),
+        Remedy::Wait
+    );
+    advance(Duration::from_secs(30)).await;
+    fake.stream("f").create_stream(95).await.unwrap();
+    advance(Duration::from_secs(30)).await;
+    let split = fake.split_shard(&shard(0), 5).await;
+    assert_eq!(remedy(split), Remedy::Wait);
 }

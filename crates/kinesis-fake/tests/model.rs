@@ -422,3 +422,41 @@ proptest! {
         prop_assert_eq!(run(&steps), run(&steps));
     }
 }
+
+#[test]
+fn a_shard_is_listed_from_its_first_moment_to_its_last() {
+    let mut life = Life::new(1, no_limits());
+    life.now = life.now.plus(Duration::from_millis(10));
+    let at = 1 << 127;
+    let parent = life.open()[0].id.clone();
+    life.service
+        .split_shard(STREAM, &parent, at, life.now)
+        .unwrap();
+    let split = START.timestamp().as_millis() + 10;
+    life.now = life.now.plus(Duration::from_millis(10));
+    for (time, at_time, from_time) in [
+        (split - 11, 0, 3),
+        (split - 1, 1, 3),
+        (split, 3, 3),
+        (split + 1, 2, 2),
+    ] {
+        let time = Timestamp::from_millis(time);
+        let at = list(&mut life, ShardFilter::AtTimestamp(time));
+        let from = list(&mut life, ShardFilter::FromTimestamp(time));
+        assert_eq!((at.len(), from.len()), (at_time, from_time), "{time}");
+    }
+}
+
+#[test]
+fn arrivals_stay_in_order_should_time_run_backwards() {
+    let mut life = Life::new(1, no_limits());
+    life.now = START.plus(Duration::from_secs(1));
+    life.put(0, 1);
+    life.now = START;
+    life.put(0, 1);
+    let records = life.service.records(STREAM, life.now).remove(0).1;
+    assert_eq!(
+        records[0].approximate_arrival,
+        records[1].approximate_arrival
+    );
+}

@@ -116,3 +116,29 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kinesis_source::HashRange;
+
+    use super::*;
+    use crate::model::{Moment, shard::Birth};
+
+    #[test]
+    fn a_number_beyond_the_end_of_a_closed_shard_is_none_of_its() {
+        let second = 1_767_225_600;
+        let at = Moment::from_nanos(second * 1_000_000_000);
+        let mut shard = Shard::new(Birth {
+            number: 3,
+            parents: Vec::new(),
+            hash_range: HashRange::ALL,
+            at,
+            second,
+        });
+        let later = Sequence::new(second, 3, i64::MAX.unsigned_abs(), second + 1);
+        let position = Position::AtSequenceNumber(later.number());
+        assert!(shard.seek(&position, &Choices::default(), at).is_ok());
+        shard.close(at, Vec::new());
+        assert!(shard.seek(&position, &Choices::default(), at).is_err());
+    }
+}
