@@ -72,7 +72,7 @@ async fn carry_out<C: Call>(
         .map_err(|error| Failure::Refused(Refusal::new(INTERNAL_FAILURE, error.to_string())))
 }
 
-/// The error tells where the text stops making sense and never repeats data.
+/// Tells where the text stops making sense. That may repeat what the client sent, to the client.
 #[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
 fn not_understood(error: serde_json::Error) -> Failure {
     let message = error.to_string().chars().take(300).collect::<String>();

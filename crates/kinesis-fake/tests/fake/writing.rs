@@ -62,3 +62,21 @@ async fn memory_is_bounded_and_what_ages_out_makes_room() {
     advance(Duration::from_secs(24 * 3_600 + 1)).await;
     fake.put("k", "123456").unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_can_be_put_on_any_open_shard() {
+    let fake = Fake::new(3);
+    for number in 0..3 {
+        fake.put_on(&shard(number), "k", number.to_string())
+            .unwrap();
+    }
+    for (number, (id, records)) in (0..).zip(fake.records()) {
+        assert_eq!(
+            (id, data(&records)),
+            (shard(number), vec![number.to_string()])
+        );
+    }
+    fake.split_shard(&shard(0), 5).await.unwrap();
+    assert_eq!(remedy(fake.put_on(&shard(0), "k", "x")), Remedy::Verify);
+    assert_eq!(remedy(fake.put_on(&shard(9), "k", "x")), Remedy::Verify);
+}
