@@ -1,5 +1,8 @@
 //! What no client should do.
 
+use proptest::prelude::RngExt as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
 use super::*;
 
 #[tokio::test]
@@ -265,4 +268,37 @@ async fn a_client_that_stands_still_keeps_nobody_waiting() {
         idle.push(stream);
     }
     assert_eq!(post_ok(running.address).await, 200);
+}
+
+#[tokio::test]
+async fn requests_with_bytes_changed_by_chance_are_answered() {
+    let running = serve(Fake::new(1)).await;
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let requests = [
+        r#"{"StreamName":"stream","StreamARN":null,"ShardCount":1,"RetentionPeriodHours":24,"Limit":3}"#,
+        r#"{"ShardIterator":"0123456789abcdef","Limit":100}"#,
+        r#"{"StreamName":"stream","ShardId":"shardId-000000000000","ShardIteratorType":"AT_TIMESTAMP","Timestamp":1.5}"#,
+        r#"{"StreamName":"stream","Data":"aGVsbG8=","PartitionKey":"k","ExplicitHashKey":"12","Records":[{"Data":"","PartitionKey":"k"}]}"#,
+        r#"{"StreamName":"stream","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"99","ShardToMerge":"shardId-000000000001","AdjacentShardToMerge":"shardId-000000000002"}"#,
+        r#"{"StreamName":"stream","MaxResults":5,"ShardFilter":{"Type":"FROM_TIMESTAMP","Timestamp":1e9}}"#,
+    ];
+    for operation in Operation::ALL {
+        for (request, round) in requests.iter().cycle().zip(0..60) {
+            let mut body = request.as_bytes().to_vec();
+            for _ in 0..round / 12 {
+                let at = random.random_range(0..body.len());
+                body[at] = random.random();
+            }
+            let bytes = super::request(operation.name(), &body, CLOSE);
+            let answer = raw(running.address, &bytes).await.expect("an answer");
+            let body = String::from_utf8_lossy(&body);
+            assert!([200, 400].contains(&answer.status), "{operation} {body}");
+        }
+    }
+    assert_eq!(
+        post(running.address, "ListStreams", json!({"Limit": 0}))
+            .await
+            .status,
+        400
+    );
 }
