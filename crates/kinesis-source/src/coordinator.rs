@@ -185,8 +185,10 @@ impl Means {
     }
 
     fn checkpoint_error(&self, source: CheckpointError) -> StreamError {
-        let name = self.source.name.clone();
-        StreamError::Checkpoint { name, source }
+        StreamError::Checkpoint {
+            name: self.source.name.clone(),
+            source: Box::new(source),
+        }
     }
 
     fn check_start(&self, listing: &[Shard], start: &FirstStart) -> Result<(), StreamError> {
@@ -453,3 +455,6 @@ impl Opened {
         self.active.values().all(|progress| ended(progress.phase()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,6 @@ pub enum StreamError {
         /// What the source was told to read.
         name: String,
         /// Why.
-        source: CheckpointError,
+        source: Box<CheckpointError>,
     },
 }

@@ -303,7 +303,7 @@ async fn a_nacked_record_is_read_again_with_all_that_follows_it() {
     let numbers = sink.numbers_in_order();
     let again = numbers.iter().rposition(|&number| number == 42).unwrap();
     assert_eq!(numbers[again..], (42..100).collect::<Vec<_>>());
-    let mut all = numbers.clone();
+    let mut all = numbers;
     all.sort_unstable();
     all.dedup();
     assert_eq!(all, everything(100));
