@@ -81,13 +81,36 @@ impl Fake {
         partition_key: &str,
         data: impl Into<Bytes>,
     ) -> Result<(ShardId, SequenceNumber), ApiError> {
-        let entry = PutEntry {
+        self.put_entry(&PutEntry {
             partition_key: partition_key.to_owned(),
             explicit_hash_key: None,
             data: data.into(),
-        };
-        let put = self.with(|service, now| service.put_unlimited(&self.stream, &entry, now));
-        put.map_err(|refusal| refusal.into_api_error(Operation::PutRecord))
+        })
+    }
+
+    /// [Puts](Self::put) a record on that shard, wherever its partition key belongs.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put), and if there is no open shard of that name.
+    pub fn put_on(
+        &self,
+        shard: &ShardId,
+        partition_key: &str,
+        data: impl Into<Bytes>,
+    ) -> Result<SequenceNumber, ApiError> {
+        let shards = self.shards();
+        let open = shards.iter().find(|it| it.id == *shard && !it.is_closed());
+        let open = open.ok_or_else(|| {
+            let gone = Refusal::not_found(format!("There is no open shard {shard}."));
+            gone.into_api_error(Operation::PutRecord)
+        })?;
+        let (_, sequence_number) = self.put_entry(&PutEntry {
+            partition_key: partition_key.to_owned(),
+            explicit_hash_key: Some(open.hash_range.start),
+            data: data.into(),
+        })?;
+        Ok(sequence_number)
     }
 
     /// [Puts](Self::put) a record for each number `n`: under the partition key `key-n`, with the
@@ -127,6 +150,11 @@ impl Fake {
     /// How many of the injected faults have yet to happen, or to happen again.
     pub fn faults_waiting(&self) -> usize {
         self.lock().faults.waiting()
+    }
+
+    /// Forgets the faults that have yet to happen.
+    pub fn clear_faults(&self) {
+        self.lock().faults.clear();
     }
 
     /// Changes what is allowed from now on, for all streams of the account.
@@ -179,6 +207,11 @@ impl Fake {
         };
         calls.count(operation, &answer);
         answer
+    }
+
+    fn put_entry(&self, entry: &PutEntry) -> Result<(ShardId, SequenceNumber), ApiError> {
+        let put = self.with(|service, now| service.put_unlimited(&self.stream, entry, now));
+        put.map_err(|refusal| refusal.into_api_error(Operation::PutRecord))
     }
 
     /// Looks at the model or changes it past the counters.

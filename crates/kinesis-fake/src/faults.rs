@@ -128,6 +128,10 @@ impl Faults {
         self.waiting.push(fault);
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }

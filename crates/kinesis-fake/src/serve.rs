@@ -21,6 +21,9 @@ mod wire;
 /// let it listen where only tests can reach it. Streams go by name or by ARN, as
 /// `arn:aws:kinesis:us-east-1:000000000000:stream/NAME`.
 ///
+/// A request has at most 16 MiB and a connection may be idle for ever; up to 1,024 connections are
+/// answered at a time, and more wait for one of them to end.
+///
 /// An SDK wants an endpoint `http://…`, region `us-east-1` and any credentials. Its clock and that
 /// of the fake should agree: [`wall_clock`](crate::Builder::wall_clock).
 ///

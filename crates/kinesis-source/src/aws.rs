@@ -31,6 +31,9 @@ use crate::{
 /// that does not answer. Its clock is the local one, put right by the service's answers when they
 /// are more than two seconds apart.
 ///
+/// No error and no `Debug` of this crate shows what was put, nor credentials. The SDK's own log at
+/// the level `trace` does (target `aws_smithy_runtime`): keep it off where that matters.
+///
 /// ```no_run
 /// use kinesis_source::{AwsKinesis, KinesisApi};
 ///

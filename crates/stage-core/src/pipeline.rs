@@ -1,7 +1,7 @@
 use std::{any::type_name, fmt, future, sync::Arc};
 
 use crate::{
-    Consumer, Group, Outlet, PipelineError, Producer, Subscription, Transform,
+    AddError, Consumer, Group, Outlet, PipelineError, Producer, Subscription, Transform,
     crew::{Crew, Role, Task},
     desk::Desk,
     inbox::Inbox,
@@ -173,6 +173,13 @@ impl StageBuilder<'_> {
         self.pipeline
             .add(self.name, Role::Transform(desk), Box::pin(task));
         outlet
+    }
+
+    /// Adds the stage, as a first member of a group.
+    pub fn join<P: Producer>(self, group: &Group<P::Event>, producer: P) {
+        if let Err(AddError::NameTaken { name }) = group.add(self.name, producer) {
+            self.pipeline.name_taken.get_or_insert(name);
+        }
     }
 
     /// Adds the stage, as one that takes events in.

@@ -23,6 +23,15 @@ pub(crate) enum Place {
 }
 
 impl Ticket {
+    /// A fresh one for the same shard.
+    pub(crate) fn moved_to(self, place: Place, now: Moment) -> Self {
+        Self {
+            issued: now,
+            place,
+            ..self
+        }
+    }
+
     pub(crate) fn seal(&self, seal: &Seal) -> String {
         let (after, sequence) = match self.place {
             Place::At(sequence) => (0, sequence),

@@ -12,7 +12,6 @@ pub struct Refusal {
     message: String,
 }
 
-pub(crate) const THROUGHPUT_EXCEEDED: &str = "ProvisionedThroughputExceededException";
 pub(crate) const INTERNAL_FAILURE: &str = "InternalFailure";
 
 impl Refusal {
@@ -47,7 +46,7 @@ impl Refusal {
     }
 
     pub(crate) fn throughput_exceeded(message: impl Into<String>) -> Self {
-        Self::new(THROUGHPUT_EXCEEDED, message)
+        Self::new("ProvisionedThroughputExceededException", message)
     }
 
     pub(crate) fn limit_exceeded(message: impl Into<String>) -> Self {

@@ -80,7 +80,7 @@ impl Service {
     /// The stream of that name as it is at `now`, whatever its status.
     fn stream(&mut self, name: &str, now: Moment) -> Result<&mut Stream, Refusal> {
         self.forget_if_gone(name, now);
-        stream_of(&mut self.streams, name, now)
+        find(&mut self.streams, name, now)
     }
 
     fn forget_if_gone(&mut self, name: &str, now: Moment) {
@@ -126,7 +126,7 @@ impl Service {
 }
 
 /// As [`Service::stream`], but borrows nothing else and leaves alone what is gone.
-fn stream_of<'a>(
+fn find<'a>(
     streams: &'a mut BTreeMap<String, Stream>,
     name: &str,
     now: Moment,
@@ -141,12 +141,12 @@ fn stream_of<'a>(
 }
 
 /// The same, if the stream can be read and written.
-fn usable_stream<'a>(
+fn find_usable<'a>(
     streams: &'a mut BTreeMap<String, Stream>,
     name: &str,
     now: Moment,
 ) -> Result<&'a mut Stream, Refusal> {
-    let stream = stream_of(streams, name, now)?;
+    let stream = find(streams, name, now)?;
     // To readers and writers, a stream in the making is not there yet.
     if stream.is_usable() {
         return Ok(stream);

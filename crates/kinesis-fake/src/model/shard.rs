@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, time::Duration};
 
-use kinesis_source::{HashRange, Record, ShardId, Timestamp};
+use kinesis_source::{HashRange, Record, SequenceNumber, ShardId, Timestamp};
 
 use super::{
     Limits, Moment, Refusal,
@@ -131,7 +131,8 @@ impl Shard {
 
     /// Whether it can be read at `now`; if so, the call counts.
     pub(crate) fn admit_read(&mut self, limits: &Limits, now: Moment) -> Result<(), Refusal> {
-        let paid = self.read_debt.is_free(limits.read_burst, now);
+        let rate = limits.read_bytes_per_second;
+        let paid = self.read_debt.is_free(rate, limits.read_burst, now);
         if paid && self.gets.admit(limits.get_records_per_second, now) {
             return Ok(());
         }
@@ -149,25 +150,23 @@ impl Shard {
         now: Moment,
         partition_key: String,
         data: bytes::Bytes,
-    ) -> Sequence {
+    ) -> SequenceNumber {
         let born = self.starting.born();
-        let sequence = Sequence::new(born, self.number, index, now.seconds());
+        self.newest = Sequence::new(born, self.number, index, now.seconds());
         // Kept in order, so that a time can be found by halving.
-        let arrival = now.timestamp().max(self.newest_arrival);
-        let record = Record {
-            sequence_number: sequence.number(),
-            partition_key: Some(partition_key),
-            data,
-            approximate_arrival: Some(arrival),
-        };
+        self.newest_arrival = now.timestamp().max(self.newest_arrival);
+        let sequence_number = self.newest.number();
         self.records.push_back(Stored {
-            sequence,
-            arrival,
-            record,
+            sequence: self.newest,
+            arrival: self.newest_arrival,
+            record: Record {
+                sequence_number: sequence_number.clone(),
+                partition_key: Some(partition_key),
+                data,
+                approximate_arrival: Some(self.newest_arrival),
+            },
         });
-        self.newest = sequence;
-        self.newest_arrival = arrival;
-        sequence
+        sequence_number
     }
 
     pub(crate) fn close(&mut self, at: Moment, children: Vec<u32>) {

@@ -30,31 +30,27 @@ pub(super) async fn dispatch(
     operation: Operation,
     body: &[u8],
 ) -> Result<Vec<u8>, Failure> {
+    use Operation as Op;
+    macro_rules! carry_out {
+        ($call:ty) => {
+            carry_out::<$call>(fake, operation, body).await
+        };
+    }
     match operation {
-        Operation::CreateStream => carry_out::<control::CreateStream>(fake, operation, body).await,
-        Operation::DecreaseStreamRetentionPeriod => {
-            carry_out::<control::DecreaseRetention>(fake, operation, body).await
-        }
-        Operation::DeleteStream => carry_out::<control::DeleteStream>(fake, operation, body).await,
-        Operation::DescribeStream => {
-            carry_out::<listing::DescribeStream>(fake, operation, body).await
-        }
-        Operation::DescribeStreamSummary => {
-            carry_out::<listing::DescribeStreamSummary>(fake, operation, body).await
-        }
-        Operation::GetRecords => carry_out::<reading::GetRecords>(fake, operation, body).await,
-        Operation::GetShardIterator => {
-            carry_out::<reading::GetShardIterator>(fake, operation, body).await
-        }
-        Operation::IncreaseStreamRetentionPeriod => {
-            carry_out::<control::IncreaseRetention>(fake, operation, body).await
-        }
-        Operation::ListShards => carry_out::<listing::ListShards>(fake, operation, body).await,
-        Operation::ListStreams => carry_out::<listing::ListStreams>(fake, operation, body).await,
-        Operation::MergeShards => carry_out::<control::MergeShards>(fake, operation, body).await,
-        Operation::PutRecord => carry_out::<writing::PutRecord>(fake, operation, body).await,
-        Operation::PutRecords => carry_out::<writing::PutRecords>(fake, operation, body).await,
-        Operation::SplitShard => carry_out::<control::SplitShard>(fake, operation, body).await,
+        Op::CreateStream => carry_out!(control::CreateStream),
+        Op::DecreaseStreamRetentionPeriod => carry_out!(control::DecreaseRetention),
+        Op::DeleteStream => carry_out!(control::DeleteStream),
+        Op::DescribeStream => carry_out!(listing::DescribeStream),
+        Op::DescribeStreamSummary => carry_out!(listing::DescribeStreamSummary),
+        Op::GetRecords => carry_out!(reading::GetRecords),
+        Op::GetShardIterator => carry_out!(reading::GetShardIterator),
+        Op::IncreaseStreamRetentionPeriod => carry_out!(control::IncreaseRetention),
+        Op::ListShards => carry_out!(listing::ListShards),
+        Op::ListStreams => carry_out!(listing::ListStreams),
+        Op::MergeShards => carry_out!(control::MergeShards),
+        Op::PutRecord => carry_out!(writing::PutRecord),
+        Op::PutRecords => carry_out!(writing::PutRecords),
+        Op::SplitShard => carry_out!(control::SplitShard),
     }
 }
 
@@ -76,7 +72,7 @@ async fn carry_out<C: Call>(
         .map_err(|error| Failure::Refused(Refusal::new(INTERNAL_FAILURE, error.to_string())))
 }
 
-/// The error tells where the text stops making sense and never repeats data.
+/// Tells where the text stops making sense. That may repeat what the client sent, to the client.
 #[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
 fn not_understood(error: serde_json::Error) -> Failure {
     let message = error.to_string().chars().take(300).collect::<String>();

@@ -5,8 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::model::{self, Refusal};
 
-/// Bytes, in base64.
-#[derive(Debug)]
+/// Bytes, in base64. It has no `Debug`, so that nothing prints them.
 pub(super) struct Blob(pub(super) Bytes);
 
 impl Serialize for Blob {
@@ -82,7 +81,7 @@ pub(super) fn count(number: Option<i64>) -> Option<usize> {
     number.map(|number| usize::try_from(number.max(0)).unwrap_or(usize::MAX))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct RecordOut {
     sequence_number: String,

@@ -343,6 +343,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_call_goes_without_its_time_outs() {
+        let second = Duration::from_secs(1);
+        let given = TimeoutConfig::builder().connect_timeout(second).build();
+        for (given, connect) in [(Some(given), second), (None, CONNECT_TIMEOUT)] {
+            let mut config = Builder::new().region(Region::new("eu-central-1"));
+            config.set_timeout_config(given);
+            let api = AwsKinesis::from_conf(config, "orders").unwrap();
+            let timeouts = api.client.config().timeout_config().unwrap();
+            assert_eq!(timeouts.connect_timeout(), Some(connect));
+            assert_eq!(timeouts.read_timeout(), Some(ANSWER_TIMEOUT));
+            assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
+        }
+    }
+
+    #[test]
     fn an_endpoint_is_a_url_with_a_host() {
         for good in [
             "http://localhost:4567",

@@ -13,8 +13,10 @@ pub(crate) struct Debt {
 }
 
 impl Debt {
-    pub(crate) fn is_free(&self, burst: Duration, now: Moment) -> bool {
-        let debt = self.free_at.map(|free_at| free_at.since(now.plus(burst)));
+    /// A limit that has been lifted forgives what is owed.
+    pub(crate) fn is_free(&self, per_second: Option<u64>, burst: Duration, now: Moment) -> bool {
+        let free_at = per_second.and(self.free_at);
+        let debt = free_at.map(|free_at| free_at.since(now.plus(burst)));
         debt.is_none_or(|debt| debt < NO_DEBT)
     }
 
@@ -78,9 +80,10 @@ mod tests {
         for (bytes, millis) in [(10 * MIB, 5_000), (2 * MIB, 1_000)] {
             let mut debt = Debt::default();
             debt.add(bytes, RATE, at(0));
-            assert!(!debt.is_free(Duration::ZERO, at(millis - 1)));
-            assert!(debt.is_free(Duration::ZERO, at(millis)));
-            assert!(debt.is_free(Duration::from_secs(1), at(millis - 1_000)));
+            assert!(!debt.is_free(RATE, Duration::ZERO, at(millis - 1)));
+            assert!(debt.is_free(RATE, Duration::ZERO, at(millis)));
+            assert!(debt.is_free(RATE, Duration::from_secs(1), at(millis - 1_000)));
+            assert!(debt.is_free(None, Duration::ZERO, at(0)));
         }
     }
 
@@ -90,8 +93,8 @@ mod tests {
         for _ in 0..1_024 {
             debt.add(2 * MIB / 1_024, RATE, at(0));
         }
-        assert!(!debt.is_free(Duration::ZERO, at(999)));
-        assert!(debt.is_free(Duration::ZERO, at(1_000)));
+        assert!(!debt.is_free(RATE, Duration::ZERO, at(999)));
+        assert!(debt.is_free(RATE, Duration::ZERO, at(1_000)));
     }
 
     #[test]

@@ -31,6 +31,7 @@ impl Service {
                 "Stream {name} under account {ACCOUNT} already exists."
             )));
         }
+        self.check_creating()?;
         self.check_room(shards)?;
         self.add_stream(name, shards, self.settings.durations.create, now);
         Ok(())
@@ -178,7 +179,7 @@ impl Service {
     fn check_room(&self, more_shards: u32) -> Result<(), Refusal> {
         let limits = &self.settings.limits;
         let streams = self.streams.values();
-        let open: u32 = streams.clone().map(|stream| stream.open_shards()).sum();
+        let open: u32 = streams.map(|stream| stream.open_shards()).sum();
         if open.saturating_add(more_shards) > limits.open_shards {
             return Err(Refusal::limit_exceeded(format!(
                 "This request would exceed the shard limit for the account {ACCOUNT} in us-east-1. \
@@ -187,8 +188,14 @@ impl Service {
                 limits.open_shards
             )));
         }
+        Ok(())
+    }
+
+    fn check_creating(&self) -> Result<(), Refusal> {
+        let most = self.settings.limits.streams_in_creation;
+        let streams = self.streams.values();
         let creating = streams.filter(|stream| stream.status() == StreamStatus::Creating);
-        if creating.count() >= limits.streams_in_creation {
+        if creating.count() >= most {
             return Err(Refusal::limit_exceeded(
                 "Too many streams are being created at this moment.",
             ));

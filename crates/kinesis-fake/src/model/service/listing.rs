@@ -1,6 +1,6 @@
 use kinesis_source::{NextToken, ShardsPage, StreamSummary};
 
-use super::{Service, stream_of};
+use super::{Service, find};
 use crate::model::{
     Moment, Operation, Refusal, ShardFilter,
     settings::MAX_PAGE_SIZE,
@@ -46,29 +46,28 @@ impl Service {
         self.admit(Operation::ListShards, now)?;
         let (Listing::First { max_results, .. } | Listing::Next { max_results, .. }) = listing;
         let most = page_size(*max_results, self.settings.page_size)?;
-        let (stream, filter, from) = match listing {
-            Listing::First { stream, filter, .. } => {
-                let (filter, from) = resolve(filter)?;
-                (stream_of(&mut self.streams, stream, now)?, filter, from)
-            }
-            Listing::Next { token, .. } => {
-                let token = self.token(token, now)?;
-                let stream = stream_of(&mut self.streams, &token.stream, now)?;
-                stream.check_number(token.stream_number)?;
-                (stream, token.filter, token.from)
-            }
-        };
+        let start = self.start(listing, now)?;
+        let filter = start.filter;
+        let stream = find(&mut self.streams, &start.stream, now)?;
+        if let Some(number) = start.stream_number {
+            stream.check_number(number)?;
+        }
         stream.check_usable()?;
-        let (shards, next) = stream.list(filter, from, most, now);
-        let token = |from| Token {
-            issued: now,
-            stream: stream.name.clone(),
-            stream_number: stream.number,
-            filter,
-            from,
+        let (shards, next) = stream.list(filter, start.from, most, now);
+        let token = |from| {
+            let token = Token {
+                issued: now,
+                stream: stream.name.clone(),
+                stream_number: stream.number,
+                filter,
+                from,
+            };
+            NextToken(token.seal(&self.seal))
         };
-        let next = next.map(|from| NextToken(token(from).seal(&self.seal)));
-        Ok(ShardsPage { shards, next })
+        Ok(ShardsPage {
+            shards,
+            next: next.map(token),
+        })
     }
 
     /// What a stream is, with a page of its shards after `after`, and whether more follow.
@@ -130,6 +129,29 @@ impl Service {
         Ok((page, rest.next().is_some()))
     }
 
+    fn start(&self, listing: &Listing<'_>, now: Moment) -> Result<Start, Refusal> {
+        match listing {
+            Listing::First { stream, filter, .. } => {
+                let (filter, from) = resolve(filter)?;
+                Ok(Start {
+                    stream: (*stream).to_owned(),
+                    stream_number: None,
+                    filter,
+                    from,
+                })
+            }
+            Listing::Next { token, .. } => {
+                let token = self.token(token, now)?;
+                Ok(Start {
+                    stream: token.stream,
+                    stream_number: Some(token.stream_number),
+                    filter: token.filter,
+                    from: token.from,
+                })
+            }
+        }
+    }
+
     fn token(&self, token: &NextToken, now: Moment) -> Result<Token, Refusal> {
         let Some(token) = Token::open(&self.seal, &token.0) else {
             return Err(Refusal::invalid_argument("Invalid NextToken."));
@@ -143,6 +165,16 @@ impl Service {
         }
         Ok(token)
     }
+}
+
+/// What a page is of.
+struct Start {
+    stream: String,
+    /// What a token was made for.
+    stream_number: Option<u64>,
+    filter: Filter,
+    /// The first shard that may be on it.
+    from: u32,
 }
 
 fn page_size(asked: Option<usize>, default: usize) -> Result<usize, Refusal> {

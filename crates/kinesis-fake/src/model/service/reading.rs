@@ -1,6 +1,6 @@
 use kinesis_source::{Position, RecordsPage, ShardId, ShardIterator};
 
-use super::{Service, usable_stream};
+use super::{Service, find_usable};
 use crate::model::{Moment, Refusal, iterator::Ticket, shard};
 
 impl Service {
@@ -18,7 +18,7 @@ impl Service {
         position: &Position,
         now: Moment,
     ) -> Result<ShardIterator, Refusal> {
-        let stream = usable_stream(&mut self.streams, stream, now)?;
+        let stream = find_usable(&mut self.streams, stream, now)?;
         let number = stream.number_of(shard)?;
         let shard = stream.shard(number, now)?;
         shard.admit_iterator(&self.settings.limits, now)?;
@@ -46,37 +46,24 @@ impl Service {
         limit: usize,
         now: Moment,
     ) -> Result<RecordsPage, Refusal> {
-        let most = self.settings.limits.records_per_answer;
-        if limit == 0 || limit > most {
-            return Err(Refusal::invalid_argument(format!(
-                "Limit {limit} is not between 1 and {most}."
-            )));
-        }
+        self.check_limit(limit)?;
         let ticket = self.ticket(iterator, now)?;
-        let stream = usable_stream(&mut self.streams, &ticket.stream, now)?;
-        stream.check_number(ticket.stream_number)?;
         let number = ticket.shard;
+        let stream = find_usable(&mut self.streams, &ticket.stream, now)?;
+        stream.check_number(ticket.stream_number)?;
         let shard = stream.shard(number, now)?;
         shard.admit_read(&self.settings.limits, now)?;
         let read = shard.read(ticket.place, limit, &self.settings, now);
-        let next = |place| {
-            let ticket = Ticket {
-                issued: now,
-                place,
-                ..ticket
-            };
-            ShardIterator::new(ticket.seal(&self.seal))
+        let children = match read.next {
+            Some(_) => Vec::new(),
+            None => stream.children(number),
         };
-        let ended = read.next.is_none();
+        let next = read.next.map(|place| ticket.moved_to(place, now));
         Ok(RecordsPage {
-            children: if ended {
-                stream.children(number)
-            } else {
-                Vec::new()
-            },
-            next: read.next.map(next),
+            next: next.map(|ticket| ShardIterator::new(ticket.seal(&self.seal))),
             records: read.records,
             millis_behind_latest: Some(read.millis_behind),
+            children,
         })
     }
 
@@ -84,6 +71,16 @@ impl Service {
     pub fn shard_of(&self, iterator: &ShardIterator) -> Option<ShardId> {
         let ticket = Ticket::open(&self.seal, iterator.as_str())?;
         Some(shard::id(ticket.shard))
+    }
+
+    fn check_limit(&self, limit: usize) -> Result<(), Refusal> {
+        let most = self.settings.limits.records_per_answer;
+        if (1..=most).contains(&limit) {
+            return Ok(());
+        }
+        Err(Refusal::invalid_argument(format!(
+            "Limit {limit} is not between 1 and {most}."
+        )))
     }
 
     fn ticket(&self, iterator: &ShardIterator, now: Moment) -> Result<Ticket, Refusal> {

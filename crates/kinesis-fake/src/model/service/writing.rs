@@ -1,6 +1,6 @@
 use kinesis_source::{PutEntry, PutOutcome, SequenceNumber, ShardId};
 
-use super::{Service, usable_stream};
+use super::{Service, find_usable};
 use crate::model::{INTERNAL_FAILURE, Limits, Moment, Refusal, stream::bytes_of};
 
 impl Service {
@@ -63,7 +63,7 @@ impl Service {
     ) -> Result<Vec<PutOutcome>, Refusal> {
         let incoming = entries.iter().map(bytes_of).sum();
         self.make_room(incoming, now)?;
-        let stream = usable_stream(&mut self.streams, stream, now)?;
+        let stream = find_usable(&mut self.streams, stream, now)?;
         let outcomes = entries.iter().map(|entry| stream.put(entry, limits, now));
         Ok(outcomes.collect())
     }

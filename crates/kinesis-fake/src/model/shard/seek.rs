@@ -19,25 +19,14 @@ impl Shard {
             Position::Latest => Ok(Place::After(self.newest)),
             Position::AtTimestamp(time) => self.at_timestamp(*time, choices, now),
             Position::AtSequenceNumber(number) => {
-                let sequence = self.own(number)?;
-                let lost = self.trimmed.is_some_and(|trimmed| sequence <= trimmed);
-                // Its own start is always good: who begins there asks for whatever is left.
-                self.unless_lost(
-                    lost && sequence != self.starting,
-                    Place::At(sequence),
-                    number,
-                    choices,
-                )
+                let from = self.own(number)?;
+                let lost = self.trimmed.is_some_and(|trimmed| from <= trimmed);
+                self.from(from, Place::At(from), lost, choices)
             }
             Position::AfterSequenceNumber(number) => {
-                let sequence = self.own(number)?;
-                let lost = self.trimmed.is_some_and(|trimmed| sequence < trimmed);
-                self.unless_lost(
-                    lost && sequence != self.starting,
-                    Place::After(sequence),
-                    number,
-                    choices,
-                )
+                let from = self.own(number)?;
+                let lost = self.trimmed.is_some_and(|trimmed| from < trimmed);
+                self.from(from, Place::After(from), lost, choices)
             }
         }
     }
@@ -98,21 +87,52 @@ impl Shard {
         Ok(sequence)
     }
 
-    fn unless_lost(
+    /// `place`, which is at or after `from`, unless records there are lost.
+    fn from(
         &self,
-        lost: bool,
+        from: Sequence,
         place: Place,
-        number: &SequenceNumber,
+        lost: bool,
         choices: &Choices,
     ) -> Result<Place, Refusal> {
-        match (lost, choices.older_than_horizon) {
-            (false, _) => Ok(place),
-            (true, OlderThanHorizon::StartAtHorizon) => Ok(self.horizon()),
-            (true, OlderThanHorizon::Refuse) => Err(Refusal::invalid_argument(format!(
-                "StartingSequenceNumber {number} used in GetShardIterator on shard {} is older \
-                 than the oldest record that is kept.",
+        // Its own start is always good: who begins there asks for whatever is left.
+        if !lost || from == self.starting {
+            return Ok(place);
+        }
+        match choices.older_than_horizon {
+            OlderThanHorizon::StartAtHorizon => Ok(self.horizon()),
+            OlderThanHorizon::Refuse => Err(Refusal::invalid_argument(format!(
+                "StartingSequenceNumber {} used in GetShardIterator on shard {} is older than the \
+                 oldest record that is kept.",
+                from.number(),
                 self.id
             ))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinesis_source::HashRange;
+
+    use super::*;
+    use crate::model::{Moment, shard::Birth};
+
+    #[test]
+    fn a_number_beyond_the_end_of_a_closed_shard_is_none_of_its() {
+        let second = 1_767_225_600;
+        let at = Moment::from_nanos(second * 1_000_000_000);
+        let mut shard = Shard::new(Birth {
+            number: 3,
+            parents: Vec::new(),
+            hash_range: HashRange::ALL,
+            at,
+            second,
+        });
+        let later = Sequence::new(second, 3, i64::MAX.unsigned_abs(), second + 1);
+        let position = Position::AtSequenceNumber(later.number());
+        assert!(shard.seek(&position, &Choices::default(), at).is_ok());
+        shard.close(at, Vec::new());
+        assert!(shard.seek(&position, &Choices::default(), at).is_err());
     }
 }

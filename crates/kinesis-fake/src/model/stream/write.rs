@@ -2,41 +2,38 @@ use kinesis_source::{PutEntry, PutOutcome};
 use md5::{Digest, Md5};
 
 use super::Stream;
-use crate::model::{Limits, Moment, refusal::THROUGHPUT_EXCEEDED};
+use crate::model::{Limits, Moment};
 
 impl Stream {
     /// Puts one record. A shard that has had enough refuses it.
     pub(crate) fn put(&mut self, entry: &PutEntry, limits: &Limits, now: Moment) -> PutOutcome {
         let retention = self.retention();
-        let hash_key = entry
-            .explicit_hash_key
-            .unwrap_or_else(|| hash_of(&entry.partition_key));
-        let (_, number) = self
-            .routes
-            .range(..=hash_key)
-            .next_back()
-            .expect("the open shards cover every hash key, from zero on");
-        let shard = &mut self.shards[*number as usize];
+        let number = self.route(entry);
+        let shard = &mut self.shards[number as usize];
         self.bytes -= shard.trim(retention, now);
         if !shard.admit_write(bytes_of(entry), limits, now) {
+            let refusal = shard.rate_exceeded();
             return PutOutcome::Refused {
-                code: THROUGHPUT_EXCEEDED.to_owned(),
-                message: format!(
-                    "Rate exceeded for shard {} in stream {} under account {}.",
-                    shard.id,
-                    self.name,
-                    crate::model::ACCOUNT
-                ),
+                code: refusal.code().to_owned(),
+                message: refusal.message().to_owned(),
             };
         }
         self.newest_index += 1;
         self.bytes += bytes_of(entry);
         let key = entry.partition_key.clone();
-        let sequence = shard.append(self.newest_index, now, key, entry.data.clone());
         PutOutcome::Stored {
+            sequence_number: shard.append(self.newest_index, now, key, entry.data.clone()),
             shard: shard.id.clone(),
-            sequence_number: sequence.number(),
         }
+    }
+
+    /// The open shard that a record falls on.
+    fn route(&self, entry: &PutEntry) -> u32 {
+        let by_key = || hash_of(&entry.partition_key);
+        let hash_key = entry.explicit_hash_key.unwrap_or_else(by_key);
+        let below = self.routes.range(..=hash_key).next_back();
+        let (_, number) = below.expect("the open shards cover every hash key, from zero on");
+        *number
     }
 }
 

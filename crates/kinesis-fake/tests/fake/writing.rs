@@ -1,0 +1,82 @@
+//! Putting records and its limits.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_takes_a_thousand_records_a_second_and_refuses_the_rest() {
+    let fake = Fake::new(1);
+    let batch: Vec<_> = (0..500).map(|n| entry(&format!("k{n}"), 1)).collect();
+    let mut refused = 0;
+    for _ in 0..3 {
+        let outcomes = fake.put_records(&batch).await.unwrap();
+        let is_refused = |it: &&PutOutcome| matches!(it, PutOutcome::Refused { code, .. } if code == "ProvisionedThroughputExceededException");
+        refused += outcomes.iter().filter(is_refused).count();
+    }
+    assert_eq!(refused, 500);
+    advance(millis(500)).await;
+    let outcomes = fake.put_records(&batch).await.unwrap();
+    let stored = |it: &&PutOutcome| matches!(it, PutOutcome::Stored { .. });
+    assert_eq!(outcomes.iter().filter(stored).count(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_takes_a_mib_a_second() {
+    let fake = Fake::new(1);
+    let half = [entry("k", MIB / 2 - 1)];
+    let mut stored = Vec::new();
+    for _ in 0..4 {
+        let outcomes = fake.put_records(&half).await.unwrap();
+        stored.push(matches!(outcomes[0], PutOutcome::Stored { .. }));
+    }
+    assert_eq!(stored, [true, true, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_is_refused_as_a_whole() {
+    let fake = Fake::new(1);
+    let many = vec![entry("k", 1); 501];
+    let large = vec![entry("k", MIB)];
+    let heavy = vec![entry("k", MIB - 1); 11];
+    let nameless = vec![entry("", 1)];
+    let long = vec![entry(&"ü".repeat(257), 1)];
+    for entries in [many, large, heavy, nameless, long, Vec::new()] {
+        assert_eq!(remedy(fake.put_records(&entries).await), Remedy::Correct);
+    }
+    assert!(fake.records()[0].1.is_empty());
+    let longest = [entry(&"ü".repeat(256), 1)];
+    assert!(fake.put_records(&longest).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_bounded_and_what_ages_out_makes_room() {
+    let mut limits = Limits::default();
+    limits.stored_bytes = 10;
+    let fake = Fake::builder().limits(limits).build();
+    fake.put("k", "123456").unwrap();
+    assert_eq!(remedy(fake.put("k", "123456")), Remedy::Retry);
+    assert_eq!(
+        remedy(fake.put_records(&[entry("k", 6)]).await),
+        Remedy::Retry
+    );
+    fake.put("k", "12").unwrap();
+    advance(Duration::from_secs(24 * 3_600 + 1)).await;
+    fake.put("k", "123456").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_can_be_put_on_any_open_shard() {
+    let fake = Fake::new(3);
+    for number in 0..3 {
+        fake.put_on(&shard(number), "k", number.to_string())
+            .unwrap();
+    }
+    for (number, (id, records)) in (0..).zip(fake.records()) {
+        assert_eq!(
+            (id, data(&records)),
+            (shard(number), vec![number.to_string()])
+        );
+    }
+    fake.split_shard(&shard(0), 5).await.unwrap();
+    assert_eq!(remedy(fake.put_on(&shard(0), "k", "x")), Remedy::Verify);
+    assert_eq!(remedy(fake.put_on(&shard(9), "k", "x")), Remedy::Verify);
+}

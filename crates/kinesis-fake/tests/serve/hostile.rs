@@ -1,0 +1,304 @@
+//! What no client should do.
+
+use proptest::prelude::RngExt as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
+use super::*;
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_by_its_code() {
+    let running = serve(Fake::new(1)).await;
+    let address = running.address;
+    let shard = "shardId-000000000000";
+    for (target, body, code) in [
+        (
+            "GetRecords",
+            json!({"ShardIterator": "x"}),
+            "InvalidArgument",
+        ),
+        (
+            "GetRecords",
+            json!({"ShardIterator": "x", "Limit": i64::MAX}),
+            "InvalidArgument",
+        ),
+        (
+            "GetRecords",
+            json!({"ShardIterator": "x", "Limit": -1}),
+            "InvalidArgument",
+        ),
+        (
+            "GetRecords",
+            json!({"ShardIterator": "x", "Limit": 1e300}),
+            "Serialization",
+        ),
+        ("GetRecords", json!({"ShardIterator": 7}), "Serialization"),
+        ("GetRecords", json!({}), "Serialization"),
+        ("GetRecords", json!([]), "Serialization"),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "?"}),
+            "Serialization",
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "a"}),
+            "Serialization",
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "", "Data": ""}),
+            "Validation",
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "", "ExplicitHashKey": "-1"}),
+            "InvalidArgument",
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "", "ExplicitHashKey": "9".repeat(40)}),
+            "InvalidArgument",
+        ),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": []}),
+            "Validation",
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "other", "PartitionKey": "k", "Data": ""}),
+            "ResourceNotFound",
+        ),
+        (
+            "PutRecord",
+            json!({"PartitionKey": "k", "Data": ""}),
+            "InvalidArgument",
+        ),
+        (
+            "ListShards",
+            json!({"StreamARN": "arn:aws:kinesis:us-east-1:1:stream/x"}),
+            "ResourceNotFound",
+        ),
+        (
+            "ListShards",
+            json!({"StreamName": "stream", "MaxResults": 0}),
+            "Validation",
+        ),
+        (
+            "ListShards",
+            json!({"StreamName": "stream", "MaxResults": 10_001}),
+            "Validation",
+        ),
+        ("ListShards", json!({"NextToken": "x"}), "InvalidArgument"),
+        (
+            "ListShards",
+            json!({"StreamName": "stream", "ShardFilter": {"Type": "AT_TIMESTAMP"}}),
+            "InvalidArgument",
+        ),
+        (
+            "CreateStream",
+            json!({"StreamName": "../x", "ShardCount": 1}),
+            "Validation",
+        ),
+        (
+            "CreateStream",
+            json!({"StreamName": "x", "ShardCount": -5}),
+            "Validation",
+        ),
+        (
+            "CreateStream",
+            json!({"StreamName": "x", "ShardCount": i64::MAX}),
+            "LimitExceeded",
+        ),
+        (
+            "CreateStream",
+            json!({"StreamName": "stream", "ShardCount": 1}),
+            "ResourceInUse",
+        ),
+        (
+            "GetShardIterator",
+            json!({"StreamName": "stream", "ShardId": shard, "ShardIteratorType": "x"}),
+            "Validation",
+        ),
+        (
+            "GetShardIterator",
+            json!({"StreamName": "stream", "ShardId": "x", "ShardIteratorType": "LATEST"}),
+            "ResourceNotFound",
+        ),
+        (
+            "GetShardIterator",
+            json!({"StreamName": "stream", "ShardId": shard, "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1e300}),
+            "InvalidArgument",
+        ),
+        (
+            "GetShardIterator",
+            json!({"StreamName": "stream", "ShardId": shard, "ShardIteratorType": "AT_SEQUENCE_NUMBER"}),
+            "InvalidArgument",
+        ),
+        (
+            "GetShardIterator",
+            json!({"StreamName": "stream", "ShardId": shard, "ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "x"}),
+            "InvalidArgument",
+        ),
+        (
+            "SplitShard",
+            json!({"StreamName": "stream", "ShardToSplit": shard, "NewStartingHashKey": "x"}),
+            "InvalidArgument",
+        ),
+        (
+            "DescribeStreamSummary",
+            json!({"StreamName": null}),
+            "InvalidArgument",
+        ),
+        ("TakeOverTheWorld", json!({}), "UnknownOperation"),
+    ] {
+        let got = refused(address, target, body.clone()).await;
+        assert_eq!(got, format!("{code}Exception"), "{target} {body}");
+    }
+}
+
+#[tokio::test]
+async fn hostile_bytes_are_answered_or_dropped_and_the_server_lives() {
+    let running = serve(Fake::new(1)).await;
+    let address = running.address;
+    let nested = "[".repeat(100_000).into_bytes();
+    let garbage: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    let bodies: [&[u8]; 7] = [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b"{\"ShardIterator\":\"\xff\"}",
+        &nested,
+        &garbage,
+    ];
+    for body in bodies {
+        let answer = raw(address, &request("GetRecords", body, CLOSE))
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status, answer.code()),
+            (400, "SerializationException".into())
+        );
+    }
+
+    let post = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    let target = "X-Amz-Target: Kinesis_20131202.ListStreams\r\n";
+    let json = "Content-Type: application/x-amz-json-1.1\r\n";
+    let heads = [
+        (
+            String::from("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+            400,
+        ),
+        (format!("{post}Content-Length: 0\r\n\r\n"), 400),
+        (format!("{post}{json}Content-Length: 2\r\n\r\n{{}}"), 400),
+        (
+            format!("{post}{json}X-Amz-Target: ListStreams\r\nContent-Length: 2\r\n\r\n{{}}"),
+            400,
+        ),
+        (
+            format!(
+                "{post}{target}Content-Type: application/x-amz-cbor-1.1\r\nContent-Length: 0\r\n\r\n"
+            ),
+            400,
+        ),
+        (
+            format!("{post}{json}{target}Content-Length: 99999999999999\r\n\r\n"),
+            413,
+        ),
+        (
+            format!("{post}{json}{target}Content-Length: 99999999999999999999999\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("{post}{json}{target}Content-Length: -1\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("{post}{json}{target}Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+            400,
+        ),
+        (
+            format!("{post}{json}{target}X-Big: {}\r\n\r\n", "x".repeat(1 << 20)),
+            431,
+        ),
+        (
+            format!("{post}{json}{target}{}\r\n", "A: b\r\n".repeat(1_000)),
+            431,
+        ),
+        (String::from("\0\0\0\0\r\n\r\n"), 400),
+    ];
+    for (bytes, status) in heads {
+        if let Some(answer) = raw(address, bytes.as_bytes()).await {
+            assert_eq!(answer.status, status, "{bytes:.200}");
+        }
+    }
+    assert_eq!(post_ok(address).await, 200);
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_cut_off() {
+    let running = serve(Fake::new(1)).await;
+    let mut bytes = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\
+        Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.PutRecord\r\n\r\n"
+        .to_vec();
+    for _ in 0..17 {
+        bytes.extend_from_slice(b"100000\r\n");
+        bytes.resize(bytes.len() + (1 << 20), b'x');
+        bytes.extend_from_slice(b"\r\n");
+    }
+    // The server may break the connection before its answer has been read.
+    if let Some(answer) = raw(running.address, &bytes).await {
+        assert_eq!(answer.status, 413);
+    }
+    assert_eq!(post_ok(running.address).await, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_stands_still_keeps_nobody_waiting() {
+    let running = serve(Fake::new(1)).await;
+    let mut idle = Vec::new();
+    for bytes in [
+        &b""[..],
+        b"POST / HT",
+        &request("ListStreams", b"{}", "")[..100],
+    ] {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        idle.push(stream);
+    }
+    assert_eq!(post_ok(running.address).await, 200);
+}
+
+#[tokio::test]
+async fn requests_with_bytes_changed_by_chance_are_answered() {
+    let running = serve(Fake::new(1)).await;
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let requests = [
+        r#"{"StreamName":"stream","StreamARN":null,"ShardCount":1,"RetentionPeriodHours":24,"Limit":3}"#,
+        r#"{"ShardIterator":"0123456789abcdef","Limit":100}"#,
+        r#"{"StreamName":"stream","ShardId":"shardId-000000000000","ShardIteratorType":"AT_TIMESTAMP","Timestamp":1.5}"#,
+        r#"{"StreamName":"stream","Data":"aGVsbG8=","PartitionKey":"k","ExplicitHashKey":"12","Records":[{"Data":"","PartitionKey":"k"}]}"#,
+        r#"{"StreamName":"stream","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"99","ShardToMerge":"shardId-000000000001","AdjacentShardToMerge":"shardId-000000000002"}"#,
+        r#"{"StreamName":"stream","MaxResults":5,"ShardFilter":{"Type":"FROM_TIMESTAMP","Timestamp":1e9}}"#,
+    ];
+    for operation in Operation::ALL {
+        for (request, round) in requests.iter().cycle().zip(0..60) {
+            let mut body = request.as_bytes().to_vec();
+            for _ in 0..round / 12 {
+                let at = random.random_range(0..body.len());
+                body[at] = random.random();
+            }
+            let bytes = super::request(operation.name(), &body, CLOSE);
+            let answer = raw(running.address, &bytes).await.expect("an answer");
+            let body = String::from_utf8_lossy(&body);
+            assert!([200, 400].contains(&answer.status), "{operation} {body}");
+        }
+    }
+    assert_eq!(
+        post(running.address, "ListStreams", json!({"Limit": 0}))
+            .await
+            .status,
+        400
+    );
+}

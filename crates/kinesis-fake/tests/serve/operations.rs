@@ -1,0 +1,243 @@
+//! What clients do, and what they get.
+
+use super::*;
+
+#[tokio::test]
+async fn a_stream_is_made_filled_read_resharded_and_removed() {
+    let running = unlimited().await;
+    let address = running.address;
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+    ok(
+        address,
+        "CreateStream",
+        json!({"StreamName": "orders", "ShardCount": 1}),
+    )
+    .await;
+
+    let put = json!({"StreamName": "orders", "PartitionKey": "k", "Data": "aGVsbG8="});
+    let put = ok(address, "PutRecord", put).await;
+    assert_eq!(put["ShardId"], "shardId-000000000000");
+    let puts = json!({"StreamARN": arn, "Records": [
+        {"PartitionKey": "k", "Data": "", "ExplicitHashKey": "0"},
+        {"PartitionKey": "k", "Data": "d29ybGQ=", "ExplicitHashKey": u128::MAX.to_string()},
+    ]});
+    let puts = ok(address, "PutRecords", puts).await;
+    assert_eq!(puts["FailedRecordCount"], 0);
+
+    let half = (1_u128 << 127).to_string();
+    let split = json!({"StreamName": "orders", "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": half});
+    ok(address, "SplitShard", split).await;
+    let merge = json!({"StreamName": "orders", "ShardToMerge": "shardId-000000000001",
+        "AdjacentShardToMerge": "shardId-000000000002"});
+    ok(address, "MergeShards", merge).await;
+
+    let at = json!({"StreamARN": arn, "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": put["SequenceNumber"]});
+    let at = ok(address, "GetShardIterator", at).await;
+    let page = json!({"ShardIterator": at["ShardIterator"], "Limit": 10});
+    let page = ok(address, "GetRecords", page).await;
+    let data: Vec<_> = page["Records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["Data"])
+        .collect();
+    assert_eq!(data, ["aGVsbG8=", "", "d29ybGQ="]);
+    assert!(page["Records"][0]["ApproximateArrivalTimestamp"].is_f64());
+    assert_eq!(page["MillisBehindLatest"], 0);
+    assert_eq!(page.get("NextShardIterator"), None);
+    assert_eq!(
+        page["ChildShards"][1]["ParentShards"],
+        json!(["shardId-000000000000"])
+    );
+
+    let summary = ok(
+        address,
+        "DescribeStreamSummary",
+        json!({"StreamName": "orders"}),
+    )
+    .await;
+    let summary = &summary["StreamDescriptionSummary"];
+    assert_eq!(
+        (&summary["StreamARN"], &summary["OpenShardCount"]),
+        (&json!(arn), &json!(1))
+    );
+    assert_eq!(summary["StreamStatus"], "ACTIVE");
+    ok(address, "DeleteStream", json!({"StreamARN": arn})).await;
+    let gone = refused(address, "DescribeStream", json!({"StreamName": "orders"})).await;
+    assert_eq!(gone, "ResourceNotFoundException");
+}
+
+#[tokio::test]
+async fn shards_are_listed_in_pages_and_by_filter() {
+    let running = unlimited().await;
+    let (address, fake) = (running.address, running.fake.clone());
+    ok(
+        address,
+        "CreateStream",
+        json!({"StreamName": "s", "ShardCount": 3}),
+    )
+    .await;
+    let first = ok(
+        address,
+        "ListShards",
+        json!({"StreamName": "s", "MaxResults": 2}),
+    )
+    .await;
+    assert_eq!(first["Shards"].as_array().unwrap().len(), 2);
+    let token = &first["NextToken"];
+    let both = refused(
+        address,
+        "ListShards",
+        json!({"StreamName": "s", "NextToken": token}),
+    );
+    assert_eq!(both.await, "InvalidArgumentException");
+    let second = ok(address, "ListShards", json!({"NextToken": token})).await;
+    assert_eq!(second["Shards"][0]["ShardId"], "shardId-000000000002");
+    assert_eq!(second.get("NextToken"), None);
+
+    let split = json!({"StreamName": "s", "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": "5"});
+    ok(address, "SplitShard", split).await;
+    let now = kinesis_source::KinesisApi::now(&fake).as_millis() as f64 / 1_000.0;
+    for (filter, shards) in [
+        (json!({"Type": "AT_LATEST"}), 4),
+        (json!({"Type": "AT_TRIM_HORIZON"}), 3),
+        (json!({"Type": "FROM_TRIM_HORIZON"}), 5),
+        (
+            json!({"Type": "AFTER_SHARD_ID", "ShardId": "shardId-000000000001"}),
+            3,
+        ),
+        (json!({"Type": "FROM_TIMESTAMP", "Timestamp": 0}), 5),
+        (json!({"Type": "AT_TIMESTAMP", "Timestamp": now + 1.0}), 4),
+    ] {
+        let listed = ok(
+            address,
+            "ListShards",
+            json!({"StreamName": "s", "ShardFilter": filter}),
+        );
+        assert_eq!(
+            listed.await["Shards"].as_array().unwrap().len(),
+            shards,
+            "{filter}"
+        );
+    }
+    let after = json!({"StreamName": "s", "ExclusiveStartShardId": "shardId-000000000003"});
+    let after = ok(address, "DescribeStream", after).await;
+    let description = &after["StreamDescription"];
+    assert_eq!(description["Shards"].as_array().unwrap().len(), 1);
+    assert_eq!(description["HasMoreShards"], false);
+}
+
+#[tokio::test]
+async fn streams_are_listed_in_pages_and_keep_records_as_long_as_told() {
+    let running = unlimited().await;
+    let address = running.address;
+    for name in ["a", "b", "c"] {
+        ok(
+            address,
+            "CreateStream",
+            json!({"StreamName": name, "ShardCount": 1}),
+        )
+        .await;
+    }
+    let first = ok(address, "ListStreams", json!({"Limit": 2})).await;
+    assert_eq!(first["StreamNames"], json!(["a", "b"]));
+    assert_eq!(first["HasMoreStreams"], true);
+    let rest = ok(
+        address,
+        "ListStreams",
+        json!({"NextToken": first["NextToken"]}),
+    )
+    .await;
+    assert_eq!(rest["StreamNames"], json!(["c"]));
+
+    let hours = |hours: i64| json!({"StreamName": "a", "RetentionPeriodHours": hours});
+    ok(address, "IncreaseStreamRetentionPeriod", hours(48)).await;
+    let shorter = refused(address, "IncreaseStreamRetentionPeriod", hours(24)).await;
+    assert_eq!(shorter, "InvalidArgumentException");
+    ok(address, "DecreaseStreamRetentionPeriod", hours(24)).await;
+    for hours_out in [23, -1, i64::MAX] {
+        refused(address, "DecreaseStreamRetentionPeriod", hours(hours_out)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_limits_hold_over_http_too() {
+    let mut limits = Limits::default();
+    // What is read takes a minute to be paid for, however slow this machine is.
+    limits.read_bytes_per_second = Some(1);
+    let running = serve(Fake::builder().limits(limits).build()).await;
+    let address = running.address;
+    running.fake.put("k", vec![0; 60]).unwrap();
+    let at = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "TRIM_HORIZON"});
+    let at = ok(address, "GetShardIterator", at).await;
+    ok(address, "GetRecords", at.clone()).await;
+    let code = refused(address, "GetRecords", at).await;
+    assert_eq!(code, "ProvisionedThroughputExceededException");
+    assert_eq!(running.fake.calls().throttled(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_has_a_type_and_an_id_of_its_own() {
+    let running = serve(Fake::new(1)).await;
+    let address = running.address;
+    let id = |answer: Answer| {
+        let head = answer.head.to_lowercase();
+        assert!(
+            head.contains("content-type: application/x-amz-json-1.1"),
+            "{head}"
+        );
+        let line = head.lines().find(|it| it.starts_with("x-amzn-requestid: "));
+        line.unwrap().to_owned()
+    };
+    let good = post(address, "ListStreams", json!({})).await;
+    let bad = post(address, "GetRecords", json!({})).await;
+    assert_ne!(id(good), id(bad));
+}
+
+#[tokio::test]
+async fn one_connection_takes_one_request_after_another() {
+    let running = serve(Fake::new(1)).await;
+    let mut bytes = request("ListStreams", b"{}", "");
+    bytes.extend(request("ListStreams", b"{", ""));
+    bytes.extend(request("ListStreams", b"{}", CLOSE));
+    let answers = raw(running.address, &bytes).await.unwrap();
+    let text = String::from_utf8(answers.body).unwrap();
+    assert_eq!(answers.status, 200);
+    assert_eq!(text.matches("HTTP/1.1 400").count(), 1, "{text}");
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn an_injected_failure_is_a_500_and_a_lost_answer_a_broken_connection() {
+    let running = serve(Fake::new(1)).await;
+    let body = json!({"StreamName": "stream", "PartitionKey": "k", "Data": ""});
+    running
+        .fake
+        .inject(Fault::refusal(Operation::PutRecord, "InternalFailure"));
+    let failed = post(running.address, "PutRecord", body.clone()).await;
+    assert_eq!(
+        (failed.status, failed.code()),
+        (500, "InternalFailure".into())
+    );
+
+    running
+        .fake
+        .inject(Fault::lost_answer(Operation::PutRecord));
+    let bytes = request("PutRecord", &serde_json::to_vec(&body).unwrap(), CLOSE);
+    assert!(raw(running.address, &bytes).await.is_none());
+    assert_eq!(running.fake.records()[0].1.len(), 1, "it was stored");
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_ends_though_clients_are_idle() {
+    let mut running = serve(Fake::new(1)).await;
+    let idle = TcpStream::connect(running.address).await.unwrap();
+    assert_eq!(post_ok(running.address).await, 200);
+    running.stop.send(()).unwrap();
+    let ended = timeout(Duration::from_secs(3), running.tasks.join_next());
+    ended.await.unwrap().unwrap().unwrap();
+    assert!(TcpStream::connect(running.address).await.is_err());
+    drop(idle);
+}

@@ -1,0 +1,329 @@
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use stage_core::{Acknowledge, Outcome, protocol::Watermark};
+use tokio::sync::Notify;
+
+use crate::{Checkpoint, PinnedPosition, SequenceNumber, ShardId};
+
+/// How far one shard is: read, handed out, acknowledged. Its reader writes it; whoever watches the
+/// shard or stores its checkpoint reads it.
+pub(crate) struct Progress {
+    shard: ShardId,
+    state: Mutex<State>,
+    /// Rung when something changed that a watcher may wait for.
+    watcher: Arc<Notify>,
+    /// Rung when nothing is on its way any more.
+    settled: Notify,
+}
+
+struct State {
+    /// Where reading began, in this process.
+    start: PinnedPosition,
+    /// Where the next read goes on.
+    next: PinnedPosition,
+    /// Counts lives of the reader in which records were nacked. What an earlier one handed out
+    /// does not count any more.
+    generation: u64,
+    watermark: Watermark<SequenceNumber>,
+    /// Everything up to this record is acknowledged.
+    done: Option<SequenceNumber>,
+    in_flight: u64,
+    nacked: u64,
+    phase: Phase,
+    figures: Figures,
+    /// What the shard's last answer named.
+    children: Vec<ShardId>,
+}
+
+/// What a reader is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Reading,
+    /// The last answer was empty, and at the shard's tip.
+    AtTip,
+    /// The shard is closed and has been read; records are still on their way.
+    Draining,
+    /// The shard is closed, and all of it is acknowledged.
+    Finished,
+    /// The reader has been stopped, or has failed for good.
+    Stopped,
+}
+
+/// What a reader counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) reads: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) throttled: u64,
+    pub(crate) retries: u64,
+    pub(crate) repeated: u64,
+    pub(crate) restarts: u64,
+    pub(crate) millis_behind_latest: Option<u64>,
+}
+
+/// A picture of a shard's progress.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) phase: Phase,
+    pub(crate) in_flight: u64,
+    pub(crate) figures: Figures,
+}
+
+/// Settles what one life of a reader handed out.
+struct Generation {
+    progress: Arc<Progress>,
+    number: u64,
+}
+
+impl Progress {
+    pub(crate) fn new(shard: ShardId, start: PinnedPosition, watcher: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self {
+            shard,
+            state: Mutex::new(State {
+                next: start.clone(),
+                start,
+                generation: 0,
+                watermark: Watermark::new(),
+                done: None,
+                in_flight: 0,
+                nacked: 0,
+                phase: Phase::Reading,
+                figures: Figures::default(),
+                children: Vec::new(),
+            }),
+            watcher,
+            settled: Notify::new(),
+        })
+    }
+
+    pub(crate) fn shard(&self) -> &ShardId {
+        &self.shard
+    }
+
+    /// Where the next read goes on.
+    pub(crate) fn next(&self) -> PinnedPosition {
+        self.lock().next.clone()
+    }
+
+    /// The last record that was read, if any was in this process.
+    pub(crate) fn last_read(&self) -> Option<SequenceNumber> {
+        match &self.lock().next {
+            PinnedPosition::AfterSequenceNumber(number) => Some(number.clone()),
+            _ => None,
+        }
+    }
+
+    /// Begins another life of the reader: after what was read last or, when records were nacked,
+    /// after what is acknowledged without a gap.
+    pub(crate) fn resume(&self) {
+        let mut state = self.lock();
+        state.figures.restarts += 1;
+        if state.nacked == 0 {
+            return;
+        }
+        let acked = state.done.clone().map(PinnedPosition::AfterSequenceNumber);
+        state.next = acked.unwrap_or_else(|| state.start.clone());
+        state.generation += 1;
+        state.watermark = Watermark::new();
+        state.in_flight = 0;
+        state.nacked = 0;
+    }
+
+    /// Takes note that these records are handed out, in order. Returns whom to tell what becomes of
+    /// them, and the first one's number.
+    pub(crate) fn hand_out<'a>(
+        self: &Arc<Self>,
+        records: impl Iterator<Item = &'a SequenceNumber>,
+    ) -> (Arc<dyn Acknowledge>, u64) {
+        let mut state = self.lock();
+        let first = state.watermark.next();
+        for number in records {
+            state.watermark.issue(number.clone());
+        }
+        state.in_flight += state.watermark.next() - first;
+        let generation = Generation {
+            progress: Arc::clone(self),
+            number: state.generation,
+        };
+        (Arc::new(generation), first)
+    }
+
+    /// Takes note of an answer.
+    pub(crate) fn note(&self, note: impl FnOnce(&mut PinnedPosition, &mut Figures)) {
+        let mut state = self.lock();
+        let State { next, figures, .. } = &mut *state;
+        note(next, figures);
+    }
+
+    /// Takes note of what the reader does now.
+    pub(crate) fn enter(&self, phase: Phase) {
+        let mut state = self.lock();
+        if state.phase != phase {
+            state.phase = phase;
+            drop(state);
+            self.watcher.notify_one();
+        }
+    }
+
+    /// Takes note of the children that the shard's last answer named.
+    pub(crate) fn note_children(&self, children: impl Iterator<Item = ShardId>) {
+        self.lock().children.extend(children);
+    }
+
+    /// The children that the shard's last answer named.
+    pub(crate) fn children(&self) -> Vec<ShardId> {
+        self.lock().children.clone()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    /// How many records were nacked since the reader last began.
+    pub(crate) fn nacked(&self) -> u64 {
+        self.lock().nacked
+    }
+
+    /// Waits until nothing is on its way any more.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let changed = self.settled.notified();
+            if self.lock().in_flight == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// What to store about the shard; `None` while there is nothing to add to its start.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        let state = self.lock();
+        if state.phase == Phase::Finished {
+            return Some(Checkpoint::End);
+        }
+        state.done.clone().map(Checkpoint::after)
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        Snapshot {
+            phase: state.phase,
+            in_flight: state.in_flight,
+            figures: state.figures.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Acknowledge for Generation {
+    fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
+        let mut state = self.progress.lock();
+        if state.generation != self.number {
+            return;
+        }
+        let settled = numbers.end - numbers.start;
+        state.in_flight = state.in_flight.saturating_sub(settled);
+        match outcome {
+            Outcome::Nacked => state.nacked += settled,
+            // A number cannot be settled twice: its receipt is gone.
+            Outcome::Acked => {
+                if let Ok(Some(done)) = state.watermark.settle(numbers) {
+                    state.done = Some(done);
+                }
+            }
+        }
+        let at_rest = state.in_flight == 0;
+        let is_waited_for = at_rest && state.phase != Phase::Reading;
+        drop(state);
+        if at_rest {
+            self.progress.settled.notify_waiters();
+        }
+        if is_waited_for {
+            self.progress.watcher.notify_one();
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Progress")
+            .field("shard", &self.shard)
+            .field("phase", &state.phase)
+            .field("in_flight", &state.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress() -> Arc<Progress> {
+        Progress::new("s".into(), PinnedPosition::TrimHorizon, Arc::default())
+    }
+
+    fn hand_out(progress: &Arc<Progress>, numbers: Range<u128>) -> (Arc<dyn Acknowledge>, u64) {
+        let numbers: Vec<SequenceNumber> = numbers.map(SequenceNumber::from).collect();
+        progress.note(|next, _| {
+            *next = PinnedPosition::AfterSequenceNumber(numbers[numbers.len() - 1].clone());
+        });
+        progress.hand_out(numbers.iter())
+    }
+
+    #[test]
+    fn a_checkpoint_is_the_end_of_what_is_acked_without_a_gap() {
+        let progress = progress();
+        assert_eq!(progress.checkpoint(), None);
+        let (book, first) = hand_out(&progress, 10..20);
+        book.settle(first + 5..first + 10, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), None);
+        book.settle(first..first + 2, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(11.into())));
+        book.settle(first + 2..first + 5, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(19.into())));
+        assert_eq!(progress.snapshot().in_flight, 0);
+    }
+
+    #[test]
+    fn a_nack_takes_the_next_life_back_to_the_gap_and_the_old_one_counts_no_more() {
+        let progress = progress();
+        let (old, first) = hand_out(&progress, 10..20);
+        old.settle(first..first + 3, Outcome::Acked);
+        old.settle(first + 3..first + 4, Outcome::Nacked);
+        assert_eq!(progress.nacked(), 1);
+        progress.resume();
+        assert_eq!(
+            progress.next(),
+            PinnedPosition::AfterSequenceNumber(12.into())
+        );
+        assert_eq!(progress.nacked(), 0);
+        old.settle(first + 4..first + 10, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(12.into())));
+        let (new, first) = hand_out(&progress, 13..15);
+        assert_eq!(progress.snapshot().in_flight, 2);
+        new.settle(first..first + 2, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(14.into())));
+    }
+
+    #[test]
+    fn without_a_nack_the_next_life_goes_on_after_what_was_read() {
+        let progress = progress();
+        let (book, first) = hand_out(&progress, 10..12);
+        progress.resume();
+        assert_eq!(
+            progress.next(),
+            PinnedPosition::AfterSequenceNumber(11.into())
+        );
+        book.settle(first..first + 2, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(11.into())));
+    }
+}

@@ -1,0 +1,437 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
+
+use crate::{Checkpoint, PinnedPosition, Shard, ShardId, StartPosition, Timestamp};
+
+/// Which shards of a stream there are, how far each is, and which may be read now.
+///
+/// Pure: it is told what was listed and what is finished, and says what to start. A shard may be
+/// read once all its parents are finished, so that the records of a key stay in order over splits
+/// and merges. A parent that is no longer listed has aged out, and holds nobody up.
+#[derive(Debug)]
+pub(crate) struct ShardGraph {
+    first_start: FirstStart,
+    shards: BTreeMap<ShardId, Node>,
+    /// Stored checkpoints of shards that were not discovered yet.
+    checkpoints: BTreeMap<ShardId, Checkpoint>,
+    /// Children that were announced and not listed yet.
+    expected: BTreeSet<ShardId>,
+    /// Shards whose start is not stored yet.
+    unstored: Vec<ShardId>,
+}
+
+/// A [`StartPosition`] that has been decided, for shards that were there from the start.
+#[derive(Clone, Debug)]
+pub(crate) enum FirstStart {
+    /// Everything that is kept, or all since a moment.
+    At(PinnedPosition),
+    /// What comes in open shards from now on. `now` is the moment that this was decided.
+    Tip { now: Timestamp },
+    /// After one record; what led to it is left out.
+    After {
+        shard: ShardId,
+        position: PinnedPosition,
+    },
+    /// There were checkpoints: what is new has been made since.
+    Resumed,
+}
+
+/// A shard that may be read now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) shard: ShardId,
+    /// Where. It stays good, whatever happens.
+    pub(crate) from: PinnedPosition,
+    /// Whether to begin at the shard's tip, of which `from` is the moment.
+    pub(crate) at_tip: bool,
+}
+
+#[derive(Debug)]
+struct Node {
+    parents: Vec<ShardId>,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// To be read, once its parents are finished.
+    Waiting {
+        from: PinnedPosition,
+        at_tip: bool,
+    },
+    Reading,
+    Finished,
+}
+
+impl FirstStart {
+    /// Decides where a stream begins that is read for the first time, or again.
+    pub(crate) fn decide(
+        wanted: &StartPosition,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+        now: Timestamp,
+    ) -> Self {
+        if !checkpoints.is_empty() {
+            return Self::Resumed;
+        }
+        match wanted {
+            StartPosition::TrimHorizon => Self::At(PinnedPosition::TrimHorizon),
+            StartPosition::AtTimestamp(moment) => Self::At(PinnedPosition::AtTimestamp(*moment)),
+            StartPosition::Latest => Self::Tip { now },
+            StartPosition::After {
+                shard,
+                sequence_number,
+            } => Self::After {
+                shard: shard.clone(),
+                position: PinnedPosition::AfterSequenceNumber(sequence_number.clone()),
+            },
+        }
+    }
+}
+
+impl ShardGraph {
+    /// A graph without shards, for a stream with these checkpoints.
+    pub(crate) fn new(first_start: FirstStart, checkpoints: BTreeMap<ShardId, Checkpoint>) -> Self {
+        Self {
+            first_start,
+            shards: BTreeMap::new(),
+            checkpoints,
+            expected: BTreeSet::new(),
+            unstored: Vec::new(),
+        }
+    }
+
+    /// Takes note of a complete listing. Shards that are known stay as they are.
+    pub(crate) fn discover(&mut self, listing: &[Shard]) {
+        let left_out = self.left_out(listing);
+        for shard in listing {
+            if self.shards.contains_key(&shard.id) {
+                continue;
+            }
+            let state = if left_out.contains(&shard.id) {
+                State::Finished
+            } else {
+                self.initial_state(shard)
+            };
+            if !self.checkpoints.contains_key(&shard.id) {
+                self.unstored.push(shard.id.clone());
+            }
+            self.expected.remove(&shard.id);
+            let parents = shard.parents().cloned().collect();
+            self.shards
+                .insert(shard.id.clone(), Node { parents, state });
+        }
+        // What is decided for the first listing is not for later ones.
+        if !listing.is_empty() && !matches!(self.first_start, FirstStart::At(_)) {
+            self.first_start = FirstStart::Resumed;
+        }
+    }
+
+    /// A parent's last answer named this child: a listing without it is not complete.
+    ///
+    /// The child is not read before it is listed. A listing also has its other parent, if that is
+    /// kept at all; the answer cannot tell a parent that has aged out from one that is new.
+    pub(crate) fn expect(&mut self, child: &ShardId) {
+        if !self.shards.contains_key(child) {
+            self.expected.insert(child.clone());
+        }
+    }
+
+    /// Whether a shard was announced that no listing has had so far.
+    pub(crate) fn lacks_expected(&self) -> bool {
+        !self.expected.is_empty()
+    }
+
+    /// What to store before anything is read: where each shard begins, of those that were
+    /// discovered since the last call and have no checkpoint.
+    pub(crate) fn take_unstored(&mut self) -> BTreeMap<ShardId, Checkpoint> {
+        let unstored = mem::take(&mut self.unstored);
+        let checkpoint = |id: ShardId| match &self.shards.get(&id)?.state {
+            State::Waiting { from, .. } => Some((id, Checkpoint::Start(from.clone()))),
+            State::Finished => Some((id, Checkpoint::End)),
+            State::Reading => None,
+        };
+        unstored.into_iter().filter_map(checkpoint).collect()
+    }
+
+    /// A shard has been read to its end, and all of it is acknowledged. Returns whether that is
+    /// news.
+    pub(crate) fn finish(&mut self, shard: &ShardId) -> bool {
+        let Some(node) = self.shards.get_mut(shard) else {
+            return false;
+        };
+        mem::replace(&mut node.state, State::Finished) != State::Finished
+    }
+
+    /// The shards that may be read now and are not. They count as being read from now on.
+    pub(crate) fn take_ready(&mut self) -> Vec<Start> {
+        let ready: Vec<ShardId> = self
+            .shards
+            .iter()
+            .filter(|(_, node)| self.is_ready(node))
+            .map(|(id, _)| id.clone())
+            .collect();
+        ready.into_iter().filter_map(|id| self.start(id)).collect()
+    }
+
+    /// Whether any shard waits for its parents.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let mut nodes = self.shards.values();
+        nodes.any(|node| matches!(node.state, State::Waiting { .. }))
+    }
+
+    /// The shards that wait for their parents.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &ShardId> {
+        let waiting = |node: &Node| matches!(node.state, State::Waiting { .. });
+        self.shards
+            .iter()
+            .filter(move |(_, node)| waiting(node))
+            .map(|(id, _)| id)
+    }
+
+    fn is_ready(&self, node: &Node) -> bool {
+        let done = |parent| {
+            let parent = self.shards.get(parent);
+            parent.is_none_or(|parent| parent.state == State::Finished)
+        };
+        matches!(node.state, State::Waiting { .. }) && node.parents.iter().all(done)
+    }
+
+    fn start(&mut self, shard: ShardId) -> Option<Start> {
+        let node = self.shards.get_mut(&shard)?;
+        let State::Waiting { from, at_tip } = node.state.clone() else {
+            return None;
+        };
+        node.state = State::Reading;
+        Some(Start {
+            shard,
+            from,
+            at_tip,
+        })
+    }
+
+    fn initial_state(&self, shard: &Shard) -> State {
+        if let Some(stored) = self.stored(&shard.id) {
+            return stored;
+        }
+        let (from, at_tip) = match &self.first_start {
+            FirstStart::At(position) => (position.clone(), false),
+            FirstStart::Tip { .. } if shard.is_closed() => return State::Finished,
+            FirstStart::Tip { now } => (PinnedPosition::AtTimestamp(*now), true),
+            FirstStart::After {
+                shard: wanted,
+                position,
+            } if *wanted == shard.id => (position.clone(), false),
+            FirstStart::After { .. } | FirstStart::Resumed => (PinnedPosition::TrimHorizon, false),
+        };
+        State::Waiting { from, at_tip }
+    }
+
+    /// Where a shard stands by its stored checkpoint.
+    fn stored(&self, shard: &ShardId) -> Option<State> {
+        let from = match self.checkpoints.get(shard)? {
+            Checkpoint::End => return Some(State::Finished),
+            Checkpoint::Start(position) => position.clone(),
+            Checkpoint::After {
+                sequence_number, ..
+            } => PinnedPosition::AfterSequenceNumber(sequence_number.clone()),
+        };
+        Some(State::Waiting {
+            from,
+            at_tip: false,
+        })
+    }
+
+    /// The shards that led to the one to start after.
+    fn left_out(&self, listing: &[Shard]) -> BTreeSet<ShardId> {
+        let mut left_out = BTreeSet::new();
+        let FirstStart::After { shard, .. } = &self.first_start else {
+            return left_out;
+        };
+        let by_id: BTreeMap<&ShardId, &Shard> = listing.iter().map(|s| (&s.id, s)).collect();
+        let mut descendants = vec![shard];
+        while let Some(shard) = descendants.pop().and_then(|id| by_id.get(id)) {
+            for parent in shard.parents().filter(|id| by_id.contains_key(id)) {
+                if left_out.insert(parent.clone()) {
+                    descendants.push(parent);
+                }
+            }
+        }
+        left_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HashRange, SequenceNumber};
+
+    fn shard(id: &str, parents: &[&str], closed: bool) -> Shard {
+        Shard {
+            id: id.into(),
+            parent: parents.first().map(|&id| id.into()),
+            adjacent_parent: parents.get(1).map(|&id| id.into()),
+            hash_range: HashRange::ALL,
+            starting_sequence_number: 1.into(),
+            ending_sequence_number: closed.then(|| 9.into()),
+        }
+    }
+
+    fn graph(start: &StartPosition, checkpoints: &[(&str, Checkpoint)]) -> ShardGraph {
+        let checkpoints: BTreeMap<ShardId, Checkpoint> = checkpoints
+            .iter()
+            .map(|(id, c)| ((*id).into(), c.clone()))
+            .collect();
+        let now = Timestamp::from_millis(1_000);
+        ShardGraph::new(FirstStart::decide(start, &checkpoints, now), checkpoints)
+    }
+
+    fn started(graph: &mut ShardGraph) -> Vec<String> {
+        graph
+            .take_ready()
+            .into_iter()
+            .map(|start| start.shard.to_string())
+            .collect()
+    }
+
+    /// a and b are merged into c, which is split into d and e.
+    fn lineage() -> [Shard; 5] {
+        [
+            shard("e", &["c"], false),
+            shard("d", &["c"], false),
+            shard("c", &["a", "b"], true),
+            shard("b", &[], true),
+            shard("a", &[], true),
+        ]
+    }
+
+    #[test]
+    fn parents_come_first_and_both_of_a_merge() {
+        let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+        graph.discover(&lineage());
+        assert_eq!(started(&mut graph), ["a", "b"]);
+        graph.finish(&"a".into());
+        assert!(started(&mut graph).is_empty(), "one parent of two");
+        graph.finish(&"b".into());
+        assert_eq!(started(&mut graph), ["c"]);
+        assert!(graph.is_waiting());
+        graph.finish(&"c".into());
+        assert_eq!(started(&mut graph), ["d", "e"]);
+        assert!(!graph.is_waiting());
+        graph.discover(&lineage());
+        assert!(started(&mut graph).is_empty(), "nothing is started twice");
+    }
+
+    #[test]
+    fn a_parent_that_aged_out_holds_nobody_up() {
+        let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+        graph.discover(&lineage()[..3]);
+        assert_eq!(started(&mut graph), ["c"]);
+    }
+
+    #[test]
+    fn checkpoints_are_where_reading_goes_on() {
+        let after = |number: u128| Checkpoint::after(number.into());
+        let stored = [
+            ("a", Checkpoint::End),
+            ("b", Checkpoint::End),
+            ("c", after(5)),
+        ];
+        // Where to start does not matter any more.
+        let mut graph = graph(&StartPosition::Latest, &stored);
+        graph.discover(&lineage());
+        let starts = graph.take_ready();
+        assert_eq!(starts.len(), 1);
+        assert_eq!(starts[0].shard, "c".into());
+        assert_eq!(
+            starts[0].from,
+            PinnedPosition::AfterSequenceNumber(5.into())
+        );
+        graph.finish(&"c".into());
+        for start in graph.take_ready() {
+            assert_eq!(start.from, PinnedPosition::TrimHorizon, "never at the tip");
+            assert!(!start.at_tip);
+        }
+    }
+
+    #[test]
+    fn latest_leaves_out_closed_shards_and_is_pinned_to_its_moment() {
+        let mut graph = graph(&StartPosition::Latest, &[]);
+        graph.discover(&lineage());
+        let now = PinnedPosition::AtTimestamp(Timestamp::from_millis(1_000));
+        let unstored = graph.take_unstored();
+        let ends = unstored
+            .iter()
+            .filter(|(_, stored)| **stored == Checkpoint::End);
+        assert_eq!(
+            ends.map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
+            ["a", "b", "c"]
+        );
+        assert_eq!(unstored[&"d".into()], Checkpoint::Start(now.clone()));
+        assert!(graph.take_unstored().is_empty());
+        let starts = graph.take_ready();
+        assert_eq!(
+            starts.iter().map(|s| s.shard.as_str()).collect::<Vec<_>>(),
+            ["d", "e"]
+        );
+        assert!(starts.iter().all(|start| start.at_tip && start.from == now));
+
+        // d is split: its children are read from their first record.
+        graph.expect(&"f".into());
+        graph.expect(&"g".into());
+        graph.discover(&[shard("g", &["d"], false)]);
+        assert!(graph.lacks_expected());
+        graph.discover(&[shard("f", &["d"], false), shard("g", &["d"], false)]);
+        assert!(!graph.lacks_expected());
+        assert!(started(&mut graph).is_empty());
+        graph.finish(&"d".into());
+        let starts = graph.take_ready();
+        assert_eq!(starts.len(), 2);
+        for start in starts {
+            assert_eq!(
+                (start.from, start.at_tip),
+                (PinnedPosition::TrimHorizon, false)
+            );
+        }
+    }
+
+    #[test]
+    fn a_moment_holds_for_every_shard() {
+        let moment = Timestamp::from_millis(77);
+        let mut graph = graph(&StartPosition::AtTimestamp(moment), &[]);
+        graph.discover(&lineage()[2..]);
+        for id in ["a", "b"] {
+            let mut starts = graph.take_ready().into_iter();
+            assert!(starts.all(|start| start.from == PinnedPosition::AtTimestamp(moment)));
+            graph.finish(&id.into());
+        }
+        // A child that was there already may hold records from before the moment, too.
+        graph.discover(&lineage());
+        graph.finish(&"c".into());
+        let mut starts = graph.take_ready().into_iter();
+        assert!(starts.all(|start| start.from == PinnedPosition::AtTimestamp(moment)));
+    }
+
+    #[test]
+    fn after_a_record_its_ancestors_are_left_out() {
+        let position = StartPosition::After {
+            shard: "d".into(),
+            sequence_number: SequenceNumber::from(7),
+        };
+        let mut graph = graph(&position, &[]);
+        graph.discover(&lineage());
+        let starts = graph.take_ready();
+        assert_eq!(starts.len(), 2);
+        assert_eq!(
+            starts[0].from,
+            PinnedPosition::AfterSequenceNumber(7.into())
+        );
+        assert_eq!(starts[1].from, PinnedPosition::TrimHorizon);
+        let stored = graph.take_unstored().into_values();
+        assert_eq!(
+            stored.filter(|stored| *stored == Checkpoint::End).count(),
+            3
+        );
+    }
+}

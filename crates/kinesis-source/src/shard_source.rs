@@ -1,0 +1,395 @@
+use std::{sync::Arc, time::Duration};
+
+use stage_core::{Batch, Demand, Flow, Producer};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use crate::{
+    ApiError, Checkpoint, KinesisApi, PinnedPosition, Position, Record, RecordsPage, Remedy,
+    ShardId, ShardIterator, ShardRecord,
+    backoff::Backoff,
+    listing::within_deadline,
+    progress::{Phase, Progress},
+    read_limiter::ReadLimiter,
+};
+
+/// Reads one shard, in order, as fast as it is asked to and Kinesis allows.
+///
+/// It ends when the shard is closed and has been read to its end. Until then it outlasts whatever
+/// passes: throttling, expired iterators, time-outs, errors of the service. It waits with
+/// exponential back-off and goes on after the last record that it read. It never reads more than is
+/// asked for, at most five times and 2 MiB a second, and less often while nothing comes.
+///
+/// Its events are tracked: see [`checkpoint`](Self::checkpoint). A whole stream, with shards that
+/// come and go, is read by [`StreamSource`](crate::StreamSource).
+///
+/// ```
+/// use kinesis_source::{PinnedPosition, ShardSource};
+/// # use kinesis_source::{KinesisApi, ShardId, ShardRecord};
+/// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
+/// # use std::sync::Arc;
+///
+/// # async fn read(
+/// #     api: Arc<dyn KinesisApi>,
+/// #     sink: impl Consumer<ShardRecord>,
+/// # ) -> Result<(), PipelineError> {
+/// let shard = ShardId::from("shardId-000000000000");
+/// let mut pipeline = Pipeline::new();
+/// let records = pipeline.produce(ShardSource::new(api, shard, PinnedPosition::TrimHorizon));
+/// pipeline.consume(sink, records.subscribe(Window::new(1_000)));
+/// pipeline.run().await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ShardSource {
+    api: Arc<dyn KinesisApi>,
+    progress: Arc<Progress>,
+    cursor: Cursor,
+    begin: Begin,
+    reads: ReadLimiter,
+    iterators: ReadLimiter,
+    backoff: Backoff,
+    idle: Duration,
+    /// Whether to end only once everything is acknowledged.
+    settles_before_end: bool,
+}
+
+#[derive(Debug)]
+enum Cursor {
+    /// An iterator is to be got.
+    Unset,
+    At {
+        iterator: ShardIterator,
+        issued: Instant,
+    },
+    /// The shard is closed and read.
+    End,
+}
+
+/// How to get the first iterator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Where the progress says.
+    Pinned,
+    /// At the shard's tip, once: if that fails, where the progress says, which is the moment of
+    /// that tip. Asking for the tip again would skip what came in between.
+    AtTip,
+}
+
+/// A shard could not be read, or what was read was not taken in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShardError {
+    /// Kinesis refuses, and waiting does not help.
+    #[error("shard `{shard}` cannot be read")]
+    #[non_exhaustive]
+    Refused {
+        /// The shard.
+        shard: ShardId,
+        /// What Kinesis said.
+        source: ApiError,
+    },
+    /// A stage downstream nacked records. They have to be read again, after the last one that is
+    /// acknowledged without a gap.
+    #[error("{records} records of shard `{shard}` were not taken in and have to be read again")]
+    #[non_exhaustive]
+    Nacked {
+        /// The shard.
+        shard: ShardId,
+        /// How many.
+        records: u64,
+    },
+}
+
+/// The most records that one read may ask for.
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>)
+const MAX_RECORDS: usize = 10_000;
+
+/// An iterator lives for five minutes. An older one than this is not worth a try.
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html>)
+const ITERATOR_AGE: Duration = Duration::from_secs(4 * 60 + 30);
+
+/// How long to wait after a first read that finds nothing at the tip; each further one doubles it.
+const FIRST_IDLE: Duration = Duration::from_millis(200);
+
+/// The longest wait of an idle shard.
+const LONGEST_IDLE: Duration = Duration::from_secs(1);
+
+/// How many refusals in a row that may pass, as a token that has just expired, are put up with.
+const PATIENCE: u32 = 6;
+
+impl ShardSource {
+    /// Reads `shard` from a position on.
+    pub fn new(api: Arc<dyn KinesisApi>, shard: ShardId, from: PinnedPosition) -> Self {
+        let progress = Progress::new(shard, from, Arc::default());
+        Self::with_progress(api, progress, Begin::Pinned, false)
+    }
+
+    /// A reader that goes on where `progress` is, and ends only once everything is acknowledged.
+    pub(crate) fn supervised(
+        api: Arc<dyn KinesisApi>,
+        progress: Arc<Progress>,
+        begin: Begin,
+    ) -> Self {
+        Self::with_progress(api, progress, begin, true)
+    }
+
+    fn with_progress(
+        api: Arc<dyn KinesisApi>,
+        progress: Arc<Progress>,
+        begin: Begin,
+        settles_before_end: bool,
+    ) -> Self {
+        Self {
+            backoff: Backoff::for_name(progress.shard().as_str()),
+            api,
+            progress,
+            cursor: Cursor::Unset,
+            begin,
+            reads: ReadLimiter::new(),
+            iterators: ReadLimiter::new(),
+            idle: FIRST_IDLE,
+            settles_before_end,
+        }
+    }
+
+    /// The shard that it reads.
+    pub fn shard(&self) -> &ShardId {
+        self.progress.shard()
+    }
+
+    /// How far everything that it produced is acknowledged without a gap; `None` if nothing is.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.progress.checkpoint()
+    }
+
+    /// One read, of at most `limit` records.
+    async fn read(&mut self, limit: usize) -> Result<RecordsPage, ApiError> {
+        let iterator = self.iterator().await?;
+        self.reads.turn().await;
+        let call = self.api.get_records(&iterator, limit);
+        let mut page = within_deadline("GetRecords", call).await?;
+        self.drop_repeated(&mut page.records)?;
+        self.accept(&page);
+        Ok(page)
+    }
+
+    /// An iterator that is young enough.
+    async fn iterator(&mut self) -> Result<ShardIterator, ApiError> {
+        if let Cursor::At { iterator, issued } = &self.cursor
+            && issued.elapsed() < ITERATOR_AGE
+        {
+            return Ok(iterator.clone());
+        }
+        let position = match std::mem::replace(&mut self.begin, Begin::Pinned) {
+            Begin::AtTip => Position::Latest,
+            Begin::Pinned => Position::from(&self.progress.next()),
+        };
+        self.iterators.turn().await;
+        let call = self
+            .api
+            .get_shard_iterator(self.progress.shard(), &position);
+        let iterator = within_deadline("GetShardIterator", call).await?;
+        self.cursor = Cursor::at(iterator.clone());
+        Ok(iterator)
+    }
+
+    /// Drops records that were read before, and refuses an answer that is out of order.
+    fn drop_repeated(&self, records: &mut Vec<Record>) -> Result<(), ApiError> {
+        if !records.is_sorted_by(|a, b| a.sequence_number < b.sequence_number) {
+            let message = "records out of order: the answer is dropped and asked for again";
+            return Err(ApiError::new("GetRecords", Remedy::Retry).with_message(message));
+        }
+        if let Some(last) = self.progress.last_read() {
+            let repeated = records.partition_point(|record| record.sequence_number <= last);
+            if repeated > 0 {
+                records.drain(..repeated);
+                self.progress
+                    .note(|_, figures| figures.repeated += repeated as u64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves on after an answer.
+    fn accept(&mut self, page: &RecordsPage) {
+        let bytes = page.records.iter().map(size).sum();
+        self.reads.charge(bytes);
+        self.progress
+            .note_children(page.children.iter().map(|child| child.id.clone()));
+        self.progress.note(|next, figures| {
+            if let Some(last) = page.records.last() {
+                *next = PinnedPosition::AfterSequenceNumber(last.sequence_number.clone());
+            }
+            figures.reads += 1;
+            figures.records += page.records.len() as u64;
+            figures.bytes += bytes;
+            figures.millis_behind_latest = page.millis_behind_latest;
+        });
+        self.cursor = match &page.next {
+            Some(next) => Cursor::at(next.clone()),
+            None => Cursor::End,
+        };
+    }
+
+    /// Puts records into a batch and has what becomes of them told to the progress.
+    fn hand_out(&self, records: Vec<Record>, batch: &mut Batch<ShardRecord>) {
+        let numbers = records.iter().map(|record| &record.sequence_number);
+        let (book, first) = self.progress.hand_out(numbers);
+        let shard = self.progress.shard();
+        batch.extend(records.into_iter().map(|record| ShardRecord {
+            shard: shard.clone(),
+            record,
+            sub_sequence_number: None,
+        }));
+        batch.track(book, first);
+    }
+
+    /// Waits after an answer without records. Behind the tip there is no reason to.
+    async fn rest(&mut self, page: &RecordsPage) {
+        if page.millis_behind_latest.unwrap_or(0) > 0 {
+            return self.progress.enter(Phase::Reading);
+        }
+        self.progress.enter(Phase::AtTip);
+        sleep(self.idle).await;
+        self.idle = LONGEST_IDLE.min(self.idle * 2);
+    }
+
+    /// The shard has been read to its end.
+    async fn end(&mut self) -> Result<Flow, ShardError> {
+        self.progress.enter(Phase::Draining);
+        if self.settles_before_end {
+            self.progress.settled().await;
+            self.refuse_nacked().await?;
+            self.progress.enter(Phase::Finished);
+        }
+        Ok(Flow::End)
+    }
+
+    /// Fails if records were nacked, once nothing is on its way any more: what is read again must
+    /// not overtake it.
+    async fn refuse_nacked(&self) -> Result<(), ShardError> {
+        if self.progress.nacked() == 0 {
+            return Ok(());
+        }
+        self.progress.settled().await;
+        Err(ShardError::Nacked {
+            shard: self.shard().clone(),
+            records: self.progress.nacked(),
+        })
+    }
+
+    /// Does what an error calls for, or gives up with it.
+    async fn cope(&mut self, error: ApiError) -> Result<(), ShardError> {
+        let wait = self.backoff.failed();
+        self.log(&error);
+        match error.remedy() {
+            Remedy::Wait => self.progress.note(|_, figures| figures.throttled += 1),
+            Remedy::RenewIterator if self.backoff.failures() == 1 => {
+                self.cursor = Cursor::Unset;
+                return Ok(());
+            }
+            Remedy::RenewIterator => self.cursor = Cursor::Unset,
+            Remedy::Retry | Remedy::AwaitActive | Remedy::RestartListing | Remedy::MendKey => {
+                self.progress.note(|_, figures| figures.retries += 1);
+            }
+            // The iterator may be what it does not like.
+            Remedy::Correct if self.has_iterator() => self.cursor = Cursor::Unset,
+            Remedy::Verify | Remedy::Authorize if self.backoff.failures() < PATIENCE => {
+                self.cursor = Cursor::Unset;
+            }
+            Remedy::Correct | Remedy::Verify | Remedy::Authorize => {
+                let shard = self.shard().clone();
+                return Err(ShardError::Refused {
+                    shard,
+                    source: error,
+                });
+            }
+        }
+        sleep(wait).await;
+        Ok(())
+    }
+
+    fn has_iterator(&self) -> bool {
+        matches!(self.cursor, Cursor::At { .. })
+    }
+
+    /// Logs the first of errors in a row. Throttling and old iterators are everyday.
+    fn log(&self, error: &ApiError) {
+        if self.backoff.failures() > 1 {
+            return;
+        }
+        let shard = self.shard();
+        match error.remedy() {
+            Remedy::Wait | Remedy::RenewIterator => debug!(%shard, %error, "read refused"),
+            _ => warn!(%shard, %error, "shard cannot be read; trying again"),
+        }
+    }
+
+    fn succeeded(&mut self) {
+        let failures = self.backoff.succeeded();
+        if failures > 0 {
+            info!(shard = %self.shard(), failures, "shard is read again");
+        }
+    }
+}
+
+impl Producer for ShardSource {
+    type Event = ShardRecord;
+    type Error = ShardError;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<ShardRecord>,
+    ) -> Result<Flow, ShardError> {
+        let limit = demand.get().min(MAX_RECORDS);
+        loop {
+            self.refuse_nacked().await?;
+            if matches!(self.cursor, Cursor::End) {
+                return self.end().await;
+            }
+            match self.read(limit).await {
+                Ok(page) => {
+                    self.succeeded();
+                    if !page.records.is_empty() {
+                        self.idle = FIRST_IDLE;
+                        self.progress.enter(Phase::Reading);
+                        self.hand_out(page.records, batch);
+                        return Ok(Flow::More);
+                    }
+                    if page.next.is_some() {
+                        self.rest(&page).await;
+                    }
+                }
+                Err(error) => self.cope(error).await?,
+            }
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), ShardError> {
+        self.progress.settled().await;
+        if matches!(self.cursor, Cursor::End) && self.progress.nacked() == 0 {
+            self.progress.enter(Phase::Finished);
+        }
+        Ok(())
+    }
+}
+
+impl Cursor {
+    fn at(iterator: ShardIterator) -> Self {
+        Self::At {
+            iterator,
+            issued: Instant::now(),
+        }
+    }
+}
+
+/// What a record counts against the service's limits, in bytes.
+fn size(record: &Record) -> u64 {
+    let key = record.partition_key.as_ref().map_or(0, String::len);
+    (key + record.data.len()) as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+use crate::{SequenceNumber, ShardId, Timestamp};
+
+/// Where to start reading a stream that has no checkpoints yet.
+///
+/// It is asked once. A stream with checkpoints goes on where those say, and shards that appear
+/// later, as children of others, are always read from their first record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StartPosition {
+    /// At the oldest record that is still kept.
+    #[default]
+    TrimHorizon,
+    /// After the newest record of this moment. Shards that are closed by now are left out.
+    Latest,
+    /// At the first records that arrived at that moment or later.
+    AtTimestamp(Timestamp),
+    /// After one record of one shard. The shards that this one came from are left out; all others
+    /// are read from their oldest record.
+    After {
+        /// The record's shard.
+        shard: ShardId,
+        /// The record's number.
+        sequence_number: SequenceNumber,
+    },
+}

@@ -1,0 +1,61 @@
+use crate::{ApiError, CheckpointError, ShardId};
+
+/// A stream could not be read at all, or no longer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// There is no such stream in this account and region, or it is being deleted.
+    #[error("there is no stream `{name}`: check its name, the region and the account")]
+    #[non_exhaustive]
+    NoSuchStream {
+        /// What the source was told to read.
+        name: String,
+        /// What Kinesis said.
+        source: Option<ApiError>,
+    },
+    /// The credentials do not allow it.
+    #[error("reading stream `{name}` is not allowed: check the credentials and their policies")]
+    #[non_exhaustive]
+    NotAllowed {
+        /// What the source was told to read.
+        name: String,
+        /// What Kinesis said.
+        source: ApiError,
+    },
+    /// Kinesis does not answer, or only with errors.
+    #[error("Kinesis cannot be reached for stream `{name}`: check the endpoint and the network")]
+    #[non_exhaustive]
+    Unreachable {
+        /// What the source was told to read.
+        name: String,
+        /// What happened last.
+        source: ApiError,
+    },
+    /// Kinesis refuses a call.
+    #[error("stream `{name}` cannot be read")]
+    #[non_exhaustive]
+    Refused {
+        /// What the source was told to read.
+        name: String,
+        /// What Kinesis said.
+        source: ApiError,
+    },
+    /// The shard to start in is not there.
+    #[error("stream `{name}` has no shard `{shard}` to start in: it may have aged out")]
+    #[non_exhaustive]
+    NoSuchShard {
+        /// What the source was told to read.
+        name: String,
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The checkpoints cannot be read or written.
+    #[error("the checkpoints of stream `{name}` cannot be used")]
+    #[non_exhaustive]
+    Checkpoint {
+        /// What the source was told to read.
+        name: String,
+        /// Why.
+        source: CheckpointError,
+    },
+}

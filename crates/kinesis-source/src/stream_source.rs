@@ -1,0 +1,137 @@
+use std::{sync::Arc, time::Duration};
+
+use stage_core::{Outlet, Pipeline, Restart};
+use tokio::sync::watch;
+
+use crate::{
+    CheckpointStore, KinesisApi, MemoryCheckpointStore, ShardRecord, StartPosition, StreamHandle,
+    coordinator::Coordinator, stream_status::Board,
+};
+
+/// Reads all shards of a stream, those that come and go included.
+///
+/// Added to a pipeline, it becomes one stage that lists the shards and one for each shard that is
+/// being read, named `orders/shardId-000000000003`. A shard's reader that fails or panics is made
+/// anew. A shard that has been read to its end, and all of it acknowledged, is followed by its
+/// children: the records of a key stay in order over splits and merges.
+///
+/// What the pipeline's sinks have taken in is remembered in a [`CheckpointStore`], so that the next
+/// process goes on where this one had finished. Without one, a stream is read from its start each
+/// time.
+///
+/// ```
+/// use kinesis_source::{MemoryCheckpointStore, StartPosition, StreamSource};
+/// # use kinesis_source::{KinesisApi, ShardRecord};
+/// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
+/// # use std::sync::Arc;
+///
+/// # async fn read(
+/// #     api: Arc<dyn KinesisApi>,
+/// #     sink: impl Consumer<ShardRecord>,
+/// # ) -> Result<(), PipelineError> {
+/// let mut pipeline = Pipeline::new();
+/// let (orders, _handle) = StreamSource::new("orders", api)
+///     .start(StartPosition::TrimHorizon)
+///     .checkpoints(Arc::new(MemoryCheckpointStore::new()))
+///     .add_to(&mut pipeline);
+/// pipeline.consume(sink, orders.subscribe(Window::new(1_000)));
+/// pipeline.run().await
+/// # }
+/// ```
+///
+/// # Windows
+///
+/// A stage that subscribes has a subscription of its own to each shard: with a window of 1,000 and
+/// eight shards, 8,000 records may be on their way to it.
+///
+/// # When records are not taken in
+///
+/// A record that is nacked while the pipeline goes on is read again, with all that came after it in
+/// its shard, by a fresh reader. If that happens too often (see [`restarts`](Self::restarts)) the
+/// pipeline fails. A checkpoint never passes a record that is not acknowledged.
+#[derive(Debug)]
+#[must_use = "a source does nothing until it is added to a pipeline"]
+pub struct StreamSource {
+    pub(crate) name: String,
+    pub(crate) api: Arc<dyn KinesisApi>,
+    pub(crate) start: StartPosition,
+    pub(crate) store: Arc<dyn CheckpointStore>,
+    pub(crate) checkpoint_every: Duration,
+    pub(crate) discover_every: Duration,
+    pub(crate) restarts: Restart,
+}
+
+/// How often checkpoints are stored.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// How often shards are listed when there is no other reason to. Children of a shard that ends are
+/// looked for at once.
+const DISCOVER_EVERY: Duration = Duration::from_secs(60);
+
+/// How often a shard's reader may be made anew, and within what span.
+const RESTARTS: (usize, Duration) = (3, Duration::from_secs(600));
+
+impl StreamSource {
+    /// Reads the stream behind `api`. `name` names its stages: best the stream's own name.
+    pub fn new(name: impl Into<String>, api: Arc<dyn KinesisApi>) -> Self {
+        Self {
+            name: name.into(),
+            api,
+            start: StartPosition::default(),
+            store: Arc::new(MemoryCheckpointStore::new()),
+            checkpoint_every: CHECKPOINT_EVERY,
+            discover_every: DISCOVER_EVERY,
+            restarts: Restart::new(RESTARTS.0, RESTARTS.1),
+        }
+    }
+
+    /// Where to start if there are no checkpoints; the trim horizon unless this is called.
+    pub fn start(self, start: StartPosition) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Where to remember what is finished; in memory unless this is called.
+    pub fn checkpoints(self, store: Arc<dyn CheckpointStore>) -> Self {
+        Self { store, ..self }
+    }
+
+    /// How often to store checkpoints; each second unless this is called. They are also stored when
+    /// a shard ends and when the pipeline does.
+    pub fn checkpoint_every(self, interval: Duration) -> Self {
+        Self {
+            checkpoint_every: interval,
+            ..self
+        }
+    }
+
+    /// How often to list the shards, besides after the end of one; each minute unless this is
+    /// called.
+    pub fn discover_every(self, interval: Duration) -> Self {
+        Self {
+            discover_every: interval,
+            ..self
+        }
+    }
+
+    /// How often a shard's reader may be made anew before the pipeline fails; three times in ten
+    /// minutes unless this is called.
+    pub fn restarts(self, restarts: Restart) -> Self {
+        Self { restarts, ..self }
+    }
+
+    /// Adds the source to a pipeline: where to subscribe to all its shards, and a handle that tells
+    /// how they are.
+    pub fn add_to(self, pipeline: &mut Pipeline) -> (Outlet<ShardRecord>, StreamHandle) {
+        let (group, outlet) = pipeline.group();
+        let board = Arc::<Board>::default();
+        let (caught_up, watcher) = watch::channel(false);
+        let handle = StreamHandle {
+            board: Arc::clone(&board),
+            caught_up: watcher,
+        };
+        let name = self.name.clone();
+        let coordinator = Coordinator::new(self, group.clone(), board, caught_up);
+        pipeline.stage(name).join(&group, coordinator);
+        (outlet, handle)
+    }
+}

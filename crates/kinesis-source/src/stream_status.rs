@@ -1,0 +1,173 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    ShardId,
+    progress::{Phase, Progress, Snapshot},
+};
+
+/// Tells how a stream is being read, from outside its pipeline.
+#[derive(Clone, Debug)]
+pub struct StreamHandle {
+    pub(crate) board: Arc<Board>,
+    pub(crate) caught_up: watch::Receiver<bool>,
+}
+
+/// What is known of the shards of a stream that is being read.
+#[derive(Default)]
+pub(crate) struct Board {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    reading: BTreeMap<ShardId, Arc<Progress>>,
+    waiting: Vec<ShardId>,
+}
+
+/// How one shard is being read. Numbers count from the start of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard: ShardId,
+    /// What it is doing.
+    pub state: ShardState,
+    /// GetRecords calls that were answered.
+    pub reads: u64,
+    /// Records that were read.
+    pub records_read: u64,
+    /// Their size in bytes, keys and data.
+    pub bytes_read: u64,
+    /// Records that were handed out and are not settled.
+    pub in_flight: u64,
+    /// How far the last answer was behind the shard's tip, in milliseconds.
+    pub millis_behind_latest: Option<u64>,
+    /// Calls that were refused because somebody exceeded the shard's throughput.
+    pub throttled: u64,
+    /// Calls that failed otherwise and were made again.
+    pub retries: u64,
+    /// Records that came although they had been read, and were dropped.
+    pub repeated: u64,
+    /// How often its reader was made anew.
+    pub restarts: u64,
+}
+
+/// What a shard is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ShardState {
+    /// Its parents are not finished.
+    WaitingForParents,
+    /// It is being read.
+    Reading,
+    /// It is being read; the last answer was empty and at its tip.
+    AtTip,
+    /// It is closed and has been read; records are still on their way.
+    Draining,
+    /// It is closed, and all of it is acknowledged.
+    Finished,
+    /// Its reader has ended before the shard did.
+    Stopped,
+}
+
+impl StreamHandle {
+    /// Every shard that has been discovered, by name.
+    pub fn status(&self) -> Vec<ShardStatus> {
+        self.board.status()
+    }
+
+    /// Waits until there is nothing left to read for now: every shard is finished or found at its
+    /// tip, nothing is in flight, and no shard is left to open.
+    ///
+    /// Never returns if the stream's source ends before. Cancel safe.
+    pub async fn caught_up(&self) {
+        let mut caught_up = self.caught_up.clone();
+        if caught_up.wait_for(|caught_up| *caught_up).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Board {
+    pub(crate) fn add(&self, progress: Arc<Progress>) {
+        let mut state = self.lock();
+        state.reading.insert(progress.shard().clone(), progress);
+    }
+
+    pub(crate) fn set_waiting(&self, waiting: Vec<ShardId>) {
+        self.lock().waiting = waiting;
+    }
+
+    fn status(&self) -> Vec<ShardStatus> {
+        let state = self.lock();
+        let reading = state.reading.values();
+        let reading = reading.map(|progress| status(progress.shard(), &progress.snapshot()));
+        let waiting = state.waiting.iter().map(waiting);
+        reading.chain(waiting).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn status(shard: &ShardId, snapshot: &Snapshot) -> ShardStatus {
+    let figures = &snapshot.figures;
+    ShardStatus {
+        shard: shard.clone(),
+        state: snapshot.phase.into(),
+        reads: figures.reads,
+        records_read: figures.records,
+        bytes_read: figures.bytes,
+        in_flight: snapshot.in_flight,
+        millis_behind_latest: figures.millis_behind_latest,
+        throttled: figures.throttled,
+        retries: figures.retries,
+        repeated: figures.repeated,
+        restarts: figures.restarts,
+    }
+}
+
+fn waiting(shard: &ShardId) -> ShardStatus {
+    ShardStatus {
+        shard: shard.clone(),
+        state: ShardState::WaitingForParents,
+        reads: 0,
+        records_read: 0,
+        bytes_read: 0,
+        in_flight: 0,
+        millis_behind_latest: None,
+        throttled: 0,
+        retries: 0,
+        repeated: 0,
+        restarts: 0,
+    }
+}
+
+impl From<Phase> for ShardState {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Reading => Self::Reading,
+            Phase::AtTip => Self::AtTip,
+            Phase::Draining => Self::Draining,
+            Phase::Finished => Self::Finished,
+            Phase::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Board")
+            .field("reading", &state.reading.len())
+            .field("waiting", &state.waiting.len())
+            .finish()
+    }
+}
