@@ -3,10 +3,7 @@
 use std::{future, num::NonZeroU64, path::PathBuf, pin::pin, sync::Arc};
 
 use clap::{
-    Args, CommandFactory,
-    builder::NonEmptyStringValueParser,
-    error::ErrorKind,
-    value_parser,
+    Args, CommandFactory, builder::NonEmptyStringValueParser, error::ErrorKind, value_parser,
 };
 use kinesis_source::{FileCheckpointStore, StartPosition, StreamHandle, StreamSource};
 use stage_core::{BoxError, Pipeline, Window};
@@ -184,7 +181,8 @@ fn after(place: &str) -> Result<StartPosition, String> {
     let sequence_number = sequence_number.parse();
     Ok(StartPosition::After {
         shard: shard.into(),
-        sequence_number: sequence_number.map_err(|error: kinesis_source::InvalidSequenceNumber| error.to_string())?,
+        sequence_number: sequence_number
+            .map_err(|error: kinesis_source::InvalidSequenceNumber| error.to_string())?,
     })
 }
 
@@ -215,8 +213,18 @@ mod tests {
     #[test]
     fn other_start_positions_are_refused() {
         for text in [
-            "", "TRIM_HORIZON", "latest=", "at-timestamp", "at-timestamp=", "at-timestamp=today",
-            "after", "after=", "after=:1", "after=shard", "after=shard:", "after=shard:x",
+            "",
+            "TRIM_HORIZON",
+            "latest=",
+            "at-timestamp",
+            "at-timestamp=",
+            "at-timestamp=today",
+            "after",
+            "after=",
+            "after=:1",
+            "after=shard",
+            "after=shard:",
+            "after=shard:x",
         ] {
             assert!(start_position(text).is_err(), "{text}");
         }

@@ -15,8 +15,11 @@ use kinesis_source::{ApiError, AwsKinesis, KinesisWriteApi, PutEntry};
 use stage_core::{BoxError, Pipeline, Window};
 use tokio::{sync::watch, time::Instant};
 
-pub(crate) use self::put::{Put, Tally};
 use self::{generate::Generate, ndjson::Ndjson};
+pub(crate) use self::{
+    generate::{KEYS, made_up},
+    put::{Put, Tally},
+};
 use crate::{
     cli::ConnectArgs,
     connect::{OpenError, await_active, connect, describe},

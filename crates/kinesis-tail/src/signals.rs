@@ -26,7 +26,7 @@ pub(crate) fn listen() -> io::Result<impl Future<Output = ()> + Send + 'static> 
     });
     Ok(async move {
         if first.await.is_err() {
-            future::pending().await
+            future::pending::<()>().await;
         }
     })
 }

@@ -94,7 +94,7 @@ pub(crate) async fn closed() {
         }
     });
     if is_gone.await.is_err() {
-        future::pending().await
+        future::pending::<()>().await;
     }
 }
 

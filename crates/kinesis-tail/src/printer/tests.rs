@@ -48,7 +48,9 @@ impl Outcomes {
     fn count(&self, outcome: Outcome) -> u64 {
         let settled = self.0.lock().unwrap();
         let matching = settled.iter().filter(|(_, other)| *other == outcome);
-        matching.map(|(numbers, _)| numbers.end - numbers.start).sum()
+        matching
+            .map(|(numbers, _)| numbers.end - numbers.start)
+            .sum()
     }
 }
 
@@ -133,7 +135,10 @@ async fn what_comes_before_a_record_that_cannot_be_decoded_is_printed_and_acked(
     let (mut printer, written) = printer(usize::MAX, Decode::Json, u64::MAX);
     let (mut batch, outcomes) = batch(&["1", "2", "?", "4"]);
     let error = printer.consume(&mut batch).await.unwrap_err();
-    assert!(error.to_string().starts_with("record 2 of shard"), "{error}");
+    assert!(
+        error.to_string().starts_with("record 2 of shard"),
+        "{error}"
+    );
     drop((batch, printer));
     assert_eq!(lines(&written), 2);
     assert_eq!(outcomes.count(Outcome::Acked), 2);

@@ -20,8 +20,8 @@ struct Body<'a> {
     key: &'a str,
 }
 
-/// As many as a request takes, so that each can hold one record of each key.
-const KEYS: u64 = 500;
+/// How many keys there are: as many as a request takes, so that each can hold one record of each key.
+pub(crate) const KEYS: u64 = 500;
 
 impl Generate {
     /// Numbers 1 to `count`.
@@ -43,7 +43,7 @@ impl Producer for Generate {
         batch: &mut Batch<Numbered>,
     ) -> Result<Flow, Infallible> {
         let end = self.last.min(self.next - 1 + demand.get() as u64);
-        batch.extend((self.next..=end).map(record));
+        batch.extend((self.next..=end).map(made_up));
         self.next = end + 1;
         Ok(if end < self.last {
             Flow::More
@@ -53,7 +53,8 @@ impl Producer for Generate {
     }
 }
 
-fn record(number: u64) -> Numbered {
+/// The record of that number, as `publish --count` makes it up.
+pub(crate) fn made_up(number: u64) -> Numbered {
     let key = format!("key-{:03}", number % KEYS);
     let body = Body { number, key: &key };
     let data = serde_json::to_vec(&body).expect("a number and a string make JSON");

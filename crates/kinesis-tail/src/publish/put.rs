@@ -68,8 +68,13 @@ impl Put {
         self.tally.subscribe()
     }
 
-    /// Puts what is pending.
-    async fn put_pending(&mut self) -> Result<(), PutError> {
+    /// Puts these records. Returns when all are in.
+    pub(crate) async fn all(
+        &mut self,
+        records: impl IntoIterator<Item = Numbered>,
+    ) -> Result<(), PutError> {
+        self.most_records = MOST_RECORDS;
+        self.pending.extend(records);
         let mut waits = waits();
         let mut moved = Instant::now();
         while !self.pending.is_empty() {
@@ -168,9 +173,7 @@ impl Consumer<Numbered> for Put {
     type Error = PutError;
 
     async fn consume(&mut self, batch: &mut Batch<Numbered>) -> Result<(), PutError> {
-        self.most_records = MOST_RECORDS;
-        self.pending.extend(batch.drain());
-        self.put_pending().await
+        self.all(batch.drain()).await
     }
 }
 
