@@ -57,8 +57,8 @@ impl<R: AsyncRead + Unpin> Ndjson<R> {
     ///
     /// Cancel safe: what was read of a line stays in `self.line`.
     async fn next(&mut self) -> Result<Option<Numbered>, BadLine> {
-        let number = self.number;
         loop {
+            let number = self.number;
             let room = (MAX_LINE + 1 - self.line.len()) as u64;
             let mut bounded = (&mut self.reader).take(room);
             let read = bounded.read_until(b'\n', &mut self.line).await;
