@@ -32,9 +32,12 @@ pub(crate) struct Cli {
     ///
     /// The AWS SDK says no more than warnings unless it is named, as in `aws=debug`.
     #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
-    #[arg(default_value = logs::DEFAULT_LEVEL, hide_env_values = true)]
+    #[arg(default_value = logs::DEFAULT_LEVEL, hide_env_values = true, display_order = LAST)]
     pub(crate) log: logs::Filter,
 }
+
+/// Among the options of a command, what all have in common comes last.
+const LAST: usize = 900;
 
 const EXIT_CODES: &str = "\
 Exit codes:

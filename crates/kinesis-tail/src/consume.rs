@@ -1,16 +1,16 @@
 //! `kinesis-tail consume`: a stream's records, a line each.
 
-use std::{future, num::NonZeroU64, path::PathBuf, pin::pin, sync::Arc};
+use std::{num::NonZeroU64, path::PathBuf, pin::pin, sync::Arc};
 
 use clap::{
     Args, CommandFactory, builder::NonEmptyStringValueParser, error::ErrorKind, value_parser,
 };
-use kinesis_source::{FileCheckpointStore, StartPosition, StreamHandle, StreamSource};
+use kinesis_source::{FileCheckpointStore, InvalidSequenceNumber, StartPosition, StreamSource};
 use stage_core::{BoxError, Pipeline, Window};
 
 use crate::{
     cli::{Cli, ConnectArgs},
-    connect::connect,
+    connect::{connect, describe},
     failure, moment,
     output::Decode,
     printer::Printer,
@@ -135,10 +135,10 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
     let stop = async {
         let why = tokio::select! {
             biased;
-            () = told_to_stop => "a signal",
+            () = told_to_stop => "told to",
             () = enough.notified() => "enough is printed",
             () = stdout::closed() => "nobody reads standard output",
-            () = caught_up(&stream, args.until_caught_up) => "caught up",
+            () = stream.caught_up(), if args.until_caught_up => "caught up",
         };
         tracing::info!(why, "stopping");
     };
@@ -148,19 +148,13 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
 
 async fn open(args: &ConsumeArgs) -> Result<StreamSource, BoxError> {
     let api = connect(&args.connect, &args.stream).await?;
+    describe(&api, &args.stream).await?;
     let source = StreamSource::new(&args.stream, Arc::new(api)).start(args.from.clone());
     let Some(file) = &args.checkpoint else {
         return Ok(source);
     };
     let store = FileCheckpointStore::open(file).await?;
     Ok(source.checkpoints(Arc::new(store)))
-}
-
-async fn caught_up(stream: &StreamHandle, wanted: bool) {
-    if !wanted {
-        return future::pending().await;
-    }
-    stream.caught_up().await;
 }
 
 fn start_position(text: &str) -> Result<StartPosition, String> {
@@ -178,11 +172,10 @@ fn after(place: &str) -> Result<StartPosition, String> {
     else {
         return Err("expected after=SHARD:SEQUENCE, as after=shardId-000000000000:4957".to_owned());
     };
-    let sequence_number = sequence_number.parse();
+    let why = |error: InvalidSequenceNumber| error.to_string();
     Ok(StartPosition::After {
         shard: shard.into(),
-        sequence_number: sequence_number
-            .map_err(|error: kinesis_source::InvalidSequenceNumber| error.to_string())?,
+        sequence_number: sequence_number.parse().map_err(why)?,
     })
 }
 

@@ -12,7 +12,7 @@ use std::{net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
 
 use clap::Args;
 use kinesis_fake::{Fake, Server};
-use kinesis_source::{StartPosition, StreamHandle, StreamSource};
+use kinesis_source::{AwsKinesis, StartPosition, StreamHandle, StreamSource};
 use stage_core::{BoxError, Pipeline, Window};
 use tokio::{
     sync::watch,
@@ -94,29 +94,19 @@ pub(crate) async fn run(_: DemoArgs) -> Result<(), BoxError> {
 }
 
 async fn perform() -> Result<Verdict, BoxError> {
-    let fake = Fake::builder()
-        .wall_clock()
-        .name(STREAM)
-        .shards(SHARDS)
-        .build();
-    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), fake).await?;
-    let endpoint = format!("http://{}", server.local_addr());
-    stdout::print(&format!(
-        "An embedded Kinesis listens at {endpoint}, with stream {STREAM:?} of {SHARDS} shards.\n"
-    ))?;
-    // Ends when it is dropped.
+    // The server ends when this is dropped.
     let mut servers = JoinSet::new();
-    servers.spawn(server.run());
-    let api = Arc::new(client(&endpoint, STREAM)?);
+    let api = Arc::new(embed(&mut servers).await?);
     let put = Put::new(api.clone());
-
     let mut pipeline = Pipeline::new();
     let watched = wire(&mut pipeline, api.clone(), put.tally());
     let mut published = Ok(());
     let stop = async {
         let all_in = async {
             published = publisher::publish(&api, put).await;
-            watched.everything_came().await;
+            if published.is_ok() {
+                watched.everything_came().await;
+            }
         };
         tokio::select! {
             biased;
@@ -125,18 +115,28 @@ async fn perform() -> Result<Verdict, BoxError> {
             () = watched.show() => {}
         }
     };
-    pipeline
-        .run_until(stop)
-        .await
-        .map_err(failure::without_stage)?;
+    let done = pipeline.run_until(stop).await;
+    done.map_err(failure::without_stage)?;
     published?;
     Ok(watched.verdict())
+}
+
+/// Starts a Kinesis with the stream, and makes a client for it.
+async fn embed(servers: &mut JoinSet<()>) -> Result<AwsKinesis, BoxError> {
+    let fake = Fake::builder().wall_clock().name(STREAM).shards(SHARDS);
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), fake.build()).await?;
+    let endpoint = format!("http://{}", server.local_addr());
+    servers.spawn(server.run());
+    stdout::print(&format!(
+        "An embedded Kinesis listens at {endpoint}, with stream {STREAM:?} of {SHARDS} shards.\n"
+    ))?;
+    Ok(client(&endpoint, STREAM)?)
 }
 
 /// The pipeline that it is all about.
 fn wire(
     pipeline: &mut Pipeline,
-    api: Arc<kinesis_source::AwsKinesis>,
+    api: Arc<AwsKinesis>,
     published: watch::Receiver<Tally>,
 ) -> Watched {
     let in_flight = Arc::<InFlight>::default();

@@ -1,6 +1,10 @@
 //! Logs on standard error, for people.
 
-use std::{io, str::FromStr};
+use std::{
+    env,
+    io::{self, IsTerminal},
+    str::FromStr,
+};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, filter::ParseError};
@@ -20,7 +24,13 @@ pub(crate) fn to_standard_error(filter: &Filter) {
     tracing_subscriber::fmt()
         .with_env_filter(filter.with_quiet_sdk())
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !has_no_color())
         .init();
+}
+
+/// What <https://no-color.org> asks for.
+fn has_no_color() -> bool {
+    env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 impl Filter {

@@ -13,7 +13,7 @@ use std::{
 use clap::Args;
 use kinesis_source::{ApiError, AwsKinesis, KinesisWriteApi, PutEntry};
 use stage_core::{BoxError, Pipeline, Window};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use self::{generate::Generate, ndjson::Ndjson};
 pub(crate) use self::{
@@ -80,24 +80,28 @@ pub(crate) async fn run(args: PublishArgs) -> Result<(), BoxError> {
     let put = Put::new(api);
     let tally = put.tally();
     let began = Instant::now();
-    let mut pipeline = Pipeline::new();
-    let records = match args.count {
-        Some(count) => pipeline.produce(Generate::new(count)),
-        None => pipeline.produce(Ndjson::new(tokio::io::stdin())),
-    };
-    pipeline.consume(put, records.subscribe(WINDOW));
-    let (interrupt, interrupted) = watch::channel(false);
-    let done = pipeline.run_until(async {
+    let mut interrupted = false;
+    let done = wire(args.count, put).run_until(async {
         told_to_stop.await;
-        interrupt.send_replace(true);
+        interrupted = true;
     });
     let done = done.await;
     summarize(&tally.borrow(), began);
     done.map_err(failure::without_stage)?;
-    if *interrupted.borrow() {
+    if interrupted {
         return Err(Interrupted.into());
     }
     Ok(())
+}
+
+fn wire(count: Option<u64>, put: Put) -> Pipeline {
+    let mut pipeline = Pipeline::new();
+    let records = match count {
+        Some(count) => pipeline.produce(Generate::new(count)),
+        None => pipeline.produce(Ndjson::new(tokio::io::stdin())),
+    };
+    pipeline.consume(put, records.subscribe(WINDOW));
+    pipeline
 }
 
 /// The stream, ready to be written to.

@@ -8,7 +8,7 @@ use stage_core::BoxError;
 
 use crate::{
     cli::ConnectArgs,
-    connect::{OpenError, connect, describe},
+    connect::{OpenError, connect, describe, insist},
     stdout,
 };
 
@@ -38,8 +38,7 @@ async fn list(api: &dyn KinesisApi, stream: &str) -> Result<Vec<Shard>, OpenErro
     let mut shards = Vec::new();
     let mut token = None;
     loop {
-        let page = api.list_shards(token).await;
-        let page = page.map_err(|error| OpenError::new(stream, error))?;
+        let page = insist(stream, || api.list_shards(token.clone())).await?;
         shards.extend(page.shards);
         token = page.next;
         if token.is_none() {

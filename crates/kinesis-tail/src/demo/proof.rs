@@ -90,24 +90,13 @@ impl Proof {
     }
 }
 
-impl Findings {
-    fn each_exactly_once(&self) -> bool {
-        self.missing == 0 && self.repeated == 0 && self.unknown == 0
-    }
-}
-
 impl Verdict {
     pub(super) fn holds(&self) -> bool {
-        self.findings.each_exactly_once()
-            && self.findings.received == self.published
-            && self.findings.out_of_order == 0
-            && self.findings.shards == SHARDS_READ
-            && self.most_in_flight <= self.allowed_in_flight
+        self.claims().iter().all(|(holds, _)| *holds)
     }
-}
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What is claimed, and whether it is so.
+    fn claims(&self) -> [(bool, String); 4] {
         let Self {
             published,
             most_in_flight,
@@ -122,31 +111,41 @@ impl fmt::Display for Verdict {
             out_of_order,
             shards,
         } = self.findings;
-        let mark = |holds| if holds { "yes" } else { "NO " };
-        let once = mark(self.findings.each_exactly_once() && received == *published);
-        let read = mark(shards == SHARDS_READ);
-        let ordered = mark(out_of_order == 0);
-        let bounded = mark(most_in_flight <= allowed_in_flight);
-        let seconds = self.elapsed.as_secs_f64();
-        writeln!(f, "\nAfter {seconds:.1} s:")?;
-        writeln!(
-            f,
-            "  {once}  each record exactly once: published {published}, received {received}, \
-             missing {missing}, repeated {repeated}, unknown {unknown}"
-        )?;
-        writeln!(
-            f,
-            "  {ordered}  each of {KEYS} keys in order: out of order {out_of_order}"
-        )?;
-        writeln!(
-            f,
-            "  {read}  over a split: {shards} shards read, {SHARDS} at first and 2 children"
-        )?;
-        writeln!(
-            f,
-            "  {bounded}  under backpressure: at most {most_in_flight} records in flight, where \
-             the windows allow {allowed_in_flight}"
-        )?;
+        let once = missing == 0 && repeated == 0 && unknown == 0 && received == *published;
+        [
+            (
+                once,
+                format!(
+                    "each record exactly once: published {published}, received {received}, \
+                     missing {missing}, repeated {repeated}, unknown {unknown}"
+                ),
+            ),
+            (
+                out_of_order == 0,
+                format!("each of {KEYS} keys in order: out of order {out_of_order}"),
+            ),
+            (
+                shards == SHARDS_READ,
+                format!("over a split: {shards} shards read, {SHARDS} at first and 2 children"),
+            ),
+            (
+                most_in_flight <= allowed_in_flight,
+                format!(
+                    "under backpressure: at most {most_in_flight} records in flight, where the \
+                     windows allow {allowed_in_flight}"
+                ),
+            ),
+        ]
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nAfter {:.1} s:", self.elapsed.as_secs_f64())?;
+        for (holds, claim) in self.claims() {
+            let mark = if holds { "yes" } else { "NO " };
+            writeln!(f, "  {mark}  {claim}")?;
+        }
         match self.holds() {
             true => writeln!(f, "Nothing was lost."),
             false => writeln!(f, "This does not hold."),

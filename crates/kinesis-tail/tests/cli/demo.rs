@@ -7,8 +7,11 @@ use crate::rig::{run, without_credentials};
 #[tokio::test(flavor = "multi_thread")]
 async fn it_proves_that_nothing_was_lost() {
     let mut demo = without_credentials(&["demo"]);
-    // Nothing is looked for where AWS programs look.
-    demo.env_clear().env("AWS_PROFILE", "missing");
+    // It looks at nothing that AWS programs look at.
+    demo.env_clear()
+        .env("AWS_PROFILE", "missing")
+        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .env("HTTP_PROXY", "http://127.0.0.1:1");
     let finished = timeout(Duration::from_secs(30), run(demo)).await;
     let finished = finished.expect("it ends within 30 s");
     assert_eq!(

@@ -37,6 +37,7 @@ async fn an_endpoint_that_cannot_be_reached() {
     for command in ["consume", "publish", "shards"] {
         let finished = run(tail(NOWHERE, &[command, "orders"])).await;
         finished.fails_with(1, &["cannot be reached", "orders", "check the endpoint"]);
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
     }
 }
 
@@ -158,4 +159,15 @@ async fn wrong_usage() {
             "no {words:?} in {finished:?}"
         );
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_output_without_room() {
+    let kinesis = Kinesis::new(1).await;
+    kinesis.fake.put_numbered(0..10).unwrap();
+    let mut command = kinesis.tail(&["consume", "orders", "--from", "trim-horizon"]);
+    command.stdout(fs::File::create("/dev/full").unwrap());
+    let finished = Running::new(command).end().await;
+    finished.fails_with(1, &["cannot write to standard output"]);
 }

@@ -2,7 +2,7 @@ use std::process::Stdio;
 
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::rig::{Finished, Kinesis, run, within_patience};
+use crate::rig::{Finished, Kinesis, Running, run, within_patience};
 
 async fn publish(mut command: Command, input: &str) -> Finished {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -88,6 +88,23 @@ async fn a_stream_is_made_if_asked_for() {
             .sum::<usize>(),
         20
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_it_with_what_was_read_put() {
+    let kinesis = Kinesis::new(1).await;
+    let mut command = kinesis.tail(&["publish", "orders"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let line = b"{\"partition_key\":\"a\",\"data\":\"1\"}\n";
+    stdin.write_all(line).await.unwrap();
+    while kinesis.stored().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let publisher = Running::of(child);
+    publisher.signal("TERM").await;
+    let finished = publisher.end().await;
+    finished.fails_with(1, &["stopped by a signal"]);
 }
 
 /// The data of each key grows.

@@ -161,11 +161,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self::of(command.spawn().unwrap())
+    }
+
+    pub(crate) fn of(mut child: Child) -> Self {
+        let stdout = child.stdout.take();
         Self {
             child,
-            lines: Some(lines),
+            lines: stdout.map(|stdout| BufReader::new(stdout).lines()),
         }
     }
 
