@@ -101,6 +101,7 @@ async fn perform() -> Result<Verdict, BoxError> {
     let mut pipeline = Pipeline::new();
     let watched = wire(&mut pipeline, api.clone(), put.tally());
     let mut published = Ok(());
+    let mut display = Display::new();
     let stop = async {
         let all_in = async {
             published = publisher::publish(&api, put).await;
@@ -112,10 +113,12 @@ async fn perform() -> Result<Verdict, BoxError> {
             biased;
             // Not in time: the verdict will say what is missing.
             _ = timeout(DEADLINE, all_in) => {}
-            () = watched.show() => {}
+            () = watched.show(&mut display) => {}
         }
+        display.show(&watched.view());
     };
     let done = pipeline.run_until(stop).await;
+    drop(display);
     done.map_err(failure::without_stage)?;
     published?;
     Ok(watched.verdict())
@@ -170,8 +173,7 @@ impl Watched {
     }
 
     /// Shows how it is going, for as long as it is asked to.
-    async fn show(&self) {
-        let mut display = Display::new();
+    async fn show(&self, display: &mut Display) {
         let mut ticks = interval(display.pace());
         loop {
             ticks.tick().await;

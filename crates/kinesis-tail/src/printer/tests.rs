@@ -10,27 +10,26 @@ use stage_core::{Acknowledge, Outcome};
 
 use super::*;
 
-/// Takes so many bytes; then its reader has gone.
+/// Takes so many bytes, and has them only once they are flushed; then its reader has gone.
 #[derive(Clone, Default)]
 struct Pipe {
+    unflushed: Vec<u8>,
     written: Arc<Mutex<Vec<u8>>>,
-    unflushed: usize,
     room: usize,
 }
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.len() + bytes.len() > self.room {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        written.extend(bytes);
-        self.unflushed += bytes.len();
+        self.unflushed.extend(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.unflushed = 0;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.len() + self.unflushed.len() > self.room {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        written.append(&mut self.unflushed);
         Ok(())
     }
 }
