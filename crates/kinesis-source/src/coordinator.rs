@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
     select,
-    sync::{Notify, watch},
+    sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
 use tracing::{debug, info, warn};
@@ -17,7 +17,7 @@ use crate::{
     reader::Reader,
     shard_graph::{FirstStart, ShardGraph, Start},
     shard_source::Begin,
-    stream_status::Board,
+    stream_status::{Board, Inquiries},
 };
 
 /// The stage that reads no records: it finds out which shards there are, adds a stage for each that
@@ -34,8 +34,8 @@ struct Means {
     source: StreamSource,
     group: Group<ShardRecord>,
     board: Arc<Board>,
-    caught_up: watch::Sender<bool>,
-    /// Rung by shards that change their phase.
+    inquiries: Arc<Inquiries>,
+    /// Rung by shards that change their phase, and by questions.
     news: Arc<Notify>,
     backoff: Backoff,
 }
@@ -55,6 +55,8 @@ struct Opened {
     /// or the last lacks one that was announced.
     is_stale: bool,
     save_fails: bool,
+    /// The last question whether everything has been read.
+    inquiry: u64,
 }
 
 /// How many failures in a row are put up with before the stream is open, and of refusals that may
@@ -72,15 +74,15 @@ impl Coordinator {
         source: StreamSource,
         group: Group<ShardRecord>,
         board: Arc<Board>,
-        caught_up: watch::Sender<bool>,
+        inquiries: Arc<Inquiries>,
     ) -> Self {
         let means = Means {
             backoff: Backoff::for_name(&source.name),
             source,
             group,
             board,
-            caught_up,
-            news: Arc::default(),
+            news: Arc::clone(&inquiries.news),
+            inquiries,
         };
         Self {
             means,
@@ -115,6 +117,7 @@ impl Means {
             save_at: now + self.source.checkpoint_every,
             is_stale: false,
             save_fails: false,
+            inquiry: 0,
         })
     }
 
@@ -202,6 +205,7 @@ impl Means {
     /// Does what is due. Returns when to look again at the latest.
     async fn attend(&mut self, opened: &mut Opened) -> Result<Instant, StreamError> {
         let ended = opened.take_ended();
+        opened.take_inquiry(self.inquiries.last());
         let now = Instant::now();
         if ended || now >= opened.save_at {
             self.save(opened).await;
@@ -214,10 +218,9 @@ impl Means {
         }
         self.board
             .set_waiting(opened.graph.waiting().cloned().collect());
-        self.caught_up.send_if_modified(|caught_up| {
-            let before = std::mem::replace(caught_up, opened.is_caught_up());
-            before != *caught_up
-        });
+        if opened.is_caught_up() {
+            self.inquiries.answer(opened.inquiry);
+        }
         Ok(opened.list_at.min(opened.save_at))
     }
 
@@ -419,12 +422,20 @@ impl Opened {
         }
     }
 
+    /// Takes note of a new question: only what is found from now on answers it.
+    fn take_inquiry(&mut self, last: u64) {
+        if self.inquiry < last {
+            self.inquiry = last;
+            self.is_stale = true;
+            self.list_at = Instant::now();
+            self.active
+                .values()
+                .for_each(|progress| progress.await_tip());
+        }
+    }
+
     fn is_caught_up(&self) -> bool {
-        let at_rest = |progress: &Arc<Progress>| {
-            let snapshot = progress.snapshot();
-            snapshot.in_flight == 0 && matches!(snapshot.phase, Phase::AtTip | Phase::Finished)
-        };
-        self.is_settled() && self.active.values().all(at_rest)
+        self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
     }
 
     /// Whether every shard is finished. It happens to a stream only when it is deleted.

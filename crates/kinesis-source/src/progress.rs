@@ -34,6 +34,8 @@ struct State {
     in_flight: u64,
     nacked: u64,
     phase: Phase,
+    /// Whether somebody waits for a read that finds the tip.
+    awaits_tip: bool,
     figures: Figures,
     /// What the shard's last answer named.
     children: Vec<ShardId>,
@@ -93,6 +95,7 @@ impl Progress {
                 in_flight: 0,
                 nacked: 0,
                 phase: Phase::Reading,
+                awaits_tip: true,
                 figures: Figures::default(),
                 children: Vec::new(),
             }),
@@ -158,6 +161,30 @@ impl Progress {
         let mut state = self.lock();
         let State { next, figures, .. } = &mut *state;
         note(next, figures);
+    }
+
+    /// Takes note of a read that found nothing, at the shard's tip.
+    pub(crate) fn found_tip(&self) {
+        let mut state = self.lock();
+        let is_news = std::mem::replace(&mut state.awaits_tip, false);
+        let was_elsewhere = std::mem::replace(&mut state.phase, Phase::AtTip) != Phase::AtTip;
+        drop(state);
+        if is_news || was_elsewhere {
+            self.watcher.notify_one();
+        }
+    }
+
+    /// Forgets that the tip was found: only a read from now on counts.
+    pub(crate) fn await_tip(&self) {
+        self.lock().awaits_tip = true;
+    }
+
+    /// Whether there is nothing left to do for now: it is finished, or a read since the last
+    /// [`await_tip`](Self::await_tip) found the tip, and all that was handed out is settled.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let state = self.lock();
+        let at_tip = state.phase == Phase::AtTip && !state.awaits_tip;
+        state.in_flight == 0 && (at_tip || state.phase == Phase::Finished)
     }
 
     /// Takes note of what the reader does now.

@@ -250,7 +250,7 @@ impl ShardSource {
         if page.millis_behind_latest.unwrap_or(0) > 0 {
             return self.progress.enter(Phase::Reading);
         }
-        self.progress.enter(Phase::AtTip);
+        self.progress.found_tip();
         sleep(self.idle).await;
         self.idle = LONGEST_IDLE.min(self.idle * 2);
     }

@@ -1,11 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
 use stage_core::{Outlet, Pipeline, Restart};
-use tokio::sync::watch;
 
 use crate::{
     CheckpointStore, KinesisApi, MemoryCheckpointStore, ShardRecord, StartPosition, StreamHandle,
-    coordinator::Coordinator, stream_status::Board,
+    coordinator::Coordinator,
+    stream_status::{Board, Inquiries},
 };
 
 /// Reads all shards of a stream, those that come and go included.
@@ -124,13 +124,13 @@ impl StreamSource {
     pub fn add_to(self, pipeline: &mut Pipeline) -> (Outlet<ShardRecord>, StreamHandle) {
         let (group, outlet) = pipeline.group();
         let board = Arc::<Board>::default();
-        let (caught_up, watcher) = watch::channel(false);
+        let inquiries = Inquiries::new();
         let handle = StreamHandle {
             board: Arc::clone(&board),
-            caught_up: watcher,
+            inquiries: Arc::clone(&inquiries),
         };
         let name = self.name.clone();
-        let coordinator = Coordinator::new(self, group.clone(), board, caught_up);
+        let coordinator = Coordinator::new(self, group.clone(), board, inquiries);
         pipeline.stage(name).join(&group, coordinator);
         (outlet, handle)
     }

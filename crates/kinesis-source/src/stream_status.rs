@@ -1,10 +1,13 @@
 use std::{
     collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt, future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     ShardId,
@@ -15,7 +18,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct StreamHandle {
     pub(crate) board: Arc<Board>,
-    pub(crate) caught_up: watch::Receiver<bool>,
+    pub(crate) inquiries: Arc<Inquiries>,
+}
+
+/// Questions whether everything has been read, and the last one that can be answered with yes.
+#[derive(Debug)]
+pub(crate) struct Inquiries {
+    asked: AtomicU64,
+    answered: watch::Sender<u64>,
+    /// Wakes whoever answers.
+    pub(crate) news: Arc<Notify>,
 }
 
 /// What is known of the shards of a stream that is being read.
@@ -82,15 +94,51 @@ impl StreamHandle {
         self.board.status()
     }
 
-    /// Waits until there is nothing left to read for now: every shard is finished or found at its
-    /// tip, nothing is in flight, and no shard is left to open.
+    /// Waits until there is nothing left to read for now: since this call, every shard was found at
+    /// its tip or is finished, nothing is in flight, and no shard is left to open.
     ///
-    /// Never returns if the stream's source ends before. Cancel safe.
+    /// What is put meanwhile may be read or not. Never returns if the stream's source ends before.
+    /// Cancel safe.
     pub async fn caught_up(&self) {
-        let mut caught_up = self.caught_up.clone();
-        if caught_up.wait_for(|caught_up| *caught_up).await.is_err() {
-            std::future::pending::<()>().await;
+        let number = self.inquiries.ask();
+        let mut answered = self.inquiries.answered.subscribe();
+        if answered
+            .wait_for(|&answered| answered >= number)
+            .await
+            .is_err()
+        {
+            future::pending::<()>().await;
         }
+    }
+}
+
+impl Inquiries {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            asked: AtomicU64::new(0),
+            answered: watch::Sender::new(0),
+            news: Arc::default(),
+        })
+    }
+
+    fn ask(&self) -> u64 {
+        let number = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        self.news.notify_one();
+        number
+    }
+
+    /// The number of the last question, or of none.
+    pub(crate) fn last(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Answers this question and all before it.
+    pub(crate) fn answer(&self, number: u64) {
+        self.answered.send_if_modified(|answered| {
+            let is_news = *answered < number;
+            *answered = number.max(*answered);
+            is_news
+        });
     }
 }
 

@@ -54,7 +54,10 @@ where
             flow == Flow::End || !batch.is_empty(),
             "nothing in the batch: wait for an event, or end"
         );
-        all.extend(batch.drain());
+        for (event, receipt) in batch.drain_with_receipts() {
+            all.push(event);
+            receipt.ack();
+        }
         if flow == Flow::End {
             return all;
         }

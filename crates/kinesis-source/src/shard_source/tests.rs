@@ -1,1 +1,413 @@
+//! One shard against a mock: what is called, with what, after which error.
 
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use mockall::Sequence;
+use stage_core::{Batch, Demand, Flow, Producer};
+use tokio::time::Instant;
+
+use super::*;
+use crate::{ChildShard, HashRange, MockKinesisApi, Timestamp};
+
+fn record(number: u128) -> Record {
+    Record {
+        sequence_number: number.into(),
+        partition_key: Some("k".to_owned()),
+        data: Bytes::from_static(b"data"),
+        approximate_arrival: None,
+    }
+}
+
+fn iterator(name: &str) -> ShardIterator {
+    ShardIterator::new(name)
+}
+
+fn page(numbers: impl IntoIterator<Item = u128>, next: Option<&str>) -> RecordsPage {
+    RecordsPage {
+        records: numbers.into_iter().map(record).collect(),
+        next: next.map(iterator),
+        millis_behind_latest: Some(0),
+        children: Vec::new(),
+    }
+}
+
+fn after(number: u128) -> Position {
+    Position::AfterSequenceNumber(number.into())
+}
+
+fn error(code: &str) -> ApiError {
+    ApiError::new("Test", Remedy::for_code(code)).with_code(code)
+}
+
+fn source(api: MockKinesisApi) -> ShardSource {
+    ShardSource::new(Arc::new(api), "s".into(), PinnedPosition::TrimHorizon)
+}
+
+/// Calls of the mock, in the order they have to come.
+#[derive(Default)]
+struct Script {
+    api: MockKinesisApi,
+    order: Sequence,
+}
+
+impl Script {
+    fn iterator_from(mut self, position: Position, answer: Result<&str, &str>) -> Self {
+        let answer = answer.map(iterator).map_err(error);
+        self.api
+            .expect_get_shard_iterator()
+            .once()
+            .in_sequence(&mut self.order)
+            .withf(move |shard, from| shard.as_str() == "s" && *from == position)
+            .return_once(|_, _| answer);
+        self
+    }
+
+    fn read(mut self, at: &'static str, answer: Result<RecordsPage, &str>) -> Self {
+        let answer = answer.map_err(error);
+        self.api
+            .expect_get_records()
+            .once()
+            .in_sequence(&mut self.order)
+            .withf(move |iterator, _| iterator.as_str() == at)
+            .return_once(|_, _| answer);
+        self
+    }
+}
+
+/// Everything that a source produces until it ends.
+async fn all(source: &mut ShardSource) -> Result<Vec<u128>, ShardError> {
+    let mut numbers = Vec::new();
+    loop {
+        let mut batch = Batch::new();
+        let flow = source
+            .produce(Demand::new(100).unwrap(), &mut batch)
+            .await?;
+        for (event, receipt) in batch.drain_with_receipts() {
+            numbers.push(event.record.sequence_number.as_str().parse().unwrap());
+            receipt.ack();
+        }
+        if flow == Flow::End {
+            return Ok(numbers);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_asks_for_no_more_than_is_demanded_and_the_service_allows() {
+    for (demand, limit) in [(1, 1), (7, 7), (10_000, 10_000), (50_000, 10_000)] {
+        let mut api = MockKinesisApi::new();
+        api.expect_get_shard_iterator()
+            .return_once(|_, _| Ok(iterator("0")));
+        api.expect_get_records()
+            .withf(move |_, asked| *asked == limit)
+            .return_once(|_, _| Ok(page([1], None)));
+        let mut batch = Batch::new();
+        let demand = Demand::new(demand).unwrap();
+        let flow = source(api).produce(demand, &mut batch).await.unwrap();
+        assert_eq!((flow, batch.len()), (Flow::More, 1));
+    }
+}
+
+/// Errors that are waited out with the same iterator.
+const SAME_ITERATOR: [&str; 11] = [
+    "ProvisionedThroughputExceededException",
+    "LimitExceededException",
+    "KMSThrottlingException",
+    "InternalFailureException",
+    "ServiceUnavailable",
+    "ResourceInUseException",
+    "KMSDisabledException",
+    "KMSInvalidStateException",
+    "KMSAccessDeniedException",
+    "KMSNotFoundException",
+    "SomethingNobodyKnows",
+];
+
+/// Errors after which an iterator is got anew, after the last record.
+const NEW_ITERATOR: [&str; 6] = [
+    "ExpiredIteratorException",
+    "InvalidArgumentException",
+    "ResourceNotFoundException",
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "UnrecognizedClientException",
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_is_made_again_with_the_same_iterator() {
+    for code in SAME_ITERATOR {
+        let script = Script::default()
+            .iterator_from(Position::TrimHorizon, Ok("0"))
+            .read("0", Ok(page([1, 2], Some("1"))))
+            .read("1", Err(code))
+            .read("1", Err(code))
+            .read("1", Ok(page([3], None)));
+        let mut source = source(script.api);
+        assert_eq!(all(&mut source).await.unwrap(), [1, 2, 3], "{code}");
+        let figures = source.progress.snapshot().figures;
+        assert_eq!(figures.throttled + figures.retries, 2, "{code}");
+        let is_throttle = Remedy::for_code(code) == Remedy::Wait;
+        assert_eq!(figures.throttled > 0, is_throttle, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_needs_it_is_made_again_after_the_last_record() {
+    for code in NEW_ITERATOR {
+        let script = Script::default()
+            .iterator_from(Position::TrimHorizon, Ok("0"))
+            .read("0", Ok(page([1, 2], Some("1"))))
+            .read("1", Err(code))
+            .iterator_from(after(2), Ok("2"))
+            .read("2", Ok(page([3], None)));
+        assert_eq!(
+            all(&mut source(script.api)).await.unwrap(),
+            [1, 2, 3],
+            "{code}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn getting_an_iterator_is_tried_again_from_the_same_position() {
+    let refused_at_once = "InvalidArgumentException";
+    for code in SAME_ITERATOR.into_iter().chain(NEW_ITERATOR) {
+        if code == refused_at_once {
+            continue;
+        }
+        let script = Script::default()
+            .iterator_from(Position::TrimHorizon, Ok("0"))
+            .read("0", Ok(page([1], Some("1"))))
+            .read("1", Err("ExpiredIteratorException"))
+            .iterator_from(after(1), Err(code))
+            .iterator_from(after(1), Err(code))
+            .iterator_from(after(1), Ok("2"))
+            .read("2", Ok(page([2], None)));
+        assert_eq!(
+            all(&mut source(script.api)).await.unwrap(),
+            [1, 2],
+            "{code}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page([1], Some("1"))))
+        .read("1", Err("InvalidArgumentException"))
+        .iterator_from(after(1), Err("InvalidArgumentException"));
+    let error = all(&mut source(script.api)).await.unwrap_err();
+    assert!(matches!(error, ShardError::Refused { .. }));
+    assert_eq!(error.to_string(), "shard `s` cannot be read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_pass_fails_after_a_while() {
+    for code in [
+        "ResourceNotFoundException",
+        "AccessDeniedException",
+        "ExpiredTokenException",
+    ] {
+        let mut api = MockKinesisApi::new();
+        api.expect_get_shard_iterator()
+            .returning(|_, _| Ok(iterator("0")));
+        api.expect_get_records()
+            .times(PATIENCE as usize)
+            .returning(move |_, _| Err(error(code)));
+        let start = Instant::now();
+        let refused = all(&mut source(api)).await.unwrap_err();
+        assert!(matches!(refused, ShardError::Refused { .. }), "{code}");
+        assert!(
+            start.elapsed() > Duration::from_secs(5),
+            "{code}: not at once"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_is_given_up_and_made_again() {
+    /// Never answers a first read or a first iterator.
+    #[derive(Debug, Default)]
+    struct Silent(Mutex<Vec<&'static str>>);
+    impl Silent {
+        async fn call(&self, name: &'static str) {
+            let is_first = {
+                let mut calls = self.0.lock().unwrap();
+                calls.push(name);
+                calls.iter().filter(|call| **call == name).count() == 1
+            };
+            if is_first {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+    #[async_trait::async_trait]
+    impl KinesisApi for Silent {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+        async fn describe_stream_summary(&self) -> Result<crate::StreamSummary, ApiError> {
+            unreachable!()
+        }
+        async fn list_shards(
+            &self,
+            _: Option<crate::NextToken>,
+        ) -> Result<crate::ShardsPage, ApiError> {
+            unreachable!()
+        }
+        async fn get_shard_iterator(
+            &self,
+            _: &ShardId,
+            _: &Position,
+        ) -> Result<ShardIterator, ApiError> {
+            self.call("iterator").await;
+            Ok(iterator("0"))
+        }
+        async fn get_records(&self, _: &ShardIterator, _: usize) -> Result<RecordsPage, ApiError> {
+            self.call("read").await;
+            Ok(page([1], None))
+        }
+    }
+    let api = Arc::new(Silent::default());
+    let mut source = ShardSource::new(api.clone(), "s".into(), PinnedPosition::TrimHorizon);
+    assert_eq!(all(&mut source).await.unwrap(), [1]);
+    assert_eq!(
+        *api.0.lock().unwrap(),
+        ["iterator", "iterator", "read", "read"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tip_is_asked_for_once_and_then_its_moment() {
+    let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(77));
+    for code in ["InternalFailureException", "ExpiredIteratorException"] {
+        let script = Script::default()
+            .iterator_from(Position::Latest, Err(code))
+            .iterator_from(Position::from(&moment), Ok("0"))
+            .read("0", Err("ExpiredIteratorException"))
+            .iterator_from(Position::from(&moment), Ok("1"))
+            .read("1", Ok(page([1], Some("2"))))
+            .read("2", Err("ExpiredIteratorException"))
+            .iterator_from(after(1), Ok("3"))
+            .read("3", Ok(page([2], None)));
+        let progress = Progress::new("s".into(), moment.clone(), Arc::default());
+        let api = Arc::new(script.api);
+        let mut source = ShardSource::with_progress(api, progress, Begin::AtTip, false);
+        assert_eq!(all(&mut source).await.unwrap(), [1, 2], "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_iterator_is_not_used() {
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page([1], Some("1"))))
+        .iterator_from(after(1), Ok("2"))
+        .read("2", Ok(page([2], None)));
+    let mut source = source(script.api);
+    let demand = Demand::new(1).unwrap();
+    let mut batch = Batch::new();
+    assert_eq!(
+        source.produce(demand, &mut batch).await.unwrap(),
+        Flow::More
+    );
+    sleep(Duration::from_secs(6 * 3600)).await;
+    assert_eq!(all(&mut source).await.unwrap(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_answers_behind_the_tip_are_read_on_at_full_pace() {
+    let behind = |next| RecordsPage {
+        millis_behind_latest: Some(5_000),
+        ..page([], Some(next))
+    };
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(behind("1")))
+        .read("1", Ok(behind("2")))
+        .read("2", Ok(behind("3")))
+        .read("3", Ok(page([1], None)));
+    let start = Instant::now();
+    assert_eq!(all(&mut source(script.api)).await.unwrap(), [1]);
+    assert!(
+        start.elapsed() < Duration::from_millis(700),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_were_read_before_are_dropped_and_counted() {
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page([1, 2, 3], Some("1"))))
+        .read("1", Ok(page([2, 3], Some("2"))))
+        .read("2", Ok(page([3, 9, 10], None)));
+    let mut source = source(script.api);
+    assert_eq!(all(&mut source).await.unwrap(), [1, 2, 3, 9, 10]);
+    assert_eq!(source.progress.snapshot().figures.repeated, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_out_of_order_is_asked_for_again() {
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page([1, 10, 9], Some("1"))))
+        .read("0", Ok(page([1, 9, 9], Some("1"))))
+        .read("0", Ok(page([1, 9, 10], None)));
+    assert_eq!(all(&mut source(script.api)).await.unwrap(), [1, 9, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_may_have_records_and_names_the_children() {
+    let last = RecordsPage {
+        children: vec![ChildShard {
+            id: "child".into(),
+            parents: vec!["s".into()],
+            hash_range: HashRange::ALL,
+        }],
+        ..page([1, 2], None)
+    };
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(last));
+    let mut source = source(script.api);
+    assert_eq!(all(&mut source).await.unwrap(), [1, 2]);
+    assert_eq!(source.progress.children(), ["child".into()]);
+    assert_eq!(source.checkpoint(), Some(Checkpoint::after(2.into())));
+    source.finish().await.unwrap();
+    assert_eq!(source.checkpoint(), Some(Checkpoint::End));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_is_nacked_and_fails_the_next_call() {
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page([1, 2], Some("1"))));
+    let mut source = source(script.api);
+    let demand = Demand::new(10).unwrap();
+    let mut batch = Batch::new();
+    assert_eq!(
+        source.produce(demand, &mut batch).await.unwrap(),
+        Flow::More
+    );
+    let mut events = batch.drain_with_receipts();
+    let (_, first) = events.next().unwrap();
+    let (_, second) = events.next().unwrap();
+    drop(events);
+    first.nack();
+    // It waits for the second: what is read again must not overtake it.
+    let mut again = Batch::new();
+    let mut produce = std::pin::pin!(source.produce(demand, &mut again));
+    let waited = tokio::time::timeout(Duration::from_secs(60), produce.as_mut()).await;
+    assert!(waited.is_err());
+    second.ack();
+    let error = produce.await.unwrap_err();
+    assert!(
+        matches!(error, ShardError::Nacked { records: 1, .. }),
+        "{error:?}"
+    );
+}
