@@ -1,0 +1,225 @@
+//! `kinesis-tail consume`: a stream's records, a line each.
+
+use std::{num::NonZeroU64, path::PathBuf, pin::pin, sync::Arc};
+
+use clap::{
+    Args, CommandFactory, builder::NonEmptyStringValueParser, error::ErrorKind, value_parser,
+};
+use kinesis_source::{FileCheckpointStore, InvalidSequenceNumber, StartPosition, StreamSource};
+use stage_core::{BoxError, Pipeline, Window};
+
+use crate::{
+    cli::{Cli, ConnectArgs},
+    connect::{connect, describe},
+    failure, moment,
+    output::Decode,
+    printer::Printer,
+    signals,
+    stdout::{self, LineSink},
+};
+
+/// Print a stream's records, one JSON object a line, until told to stop
+///
+/// Each line has these keys, in this order; what a record lacks is null:
+///
+///   {"shard_id":"shardId-000000000000","sequence_number":"4957…","sub_sequence_number":null,
+///    "partition_key":"customer-42","approximate_arrival":"2026-01-01T00:00:00.123Z","data":"…"}
+///
+/// Records of one partition key come in order, over splits and merges as well. Shards that appear
+/// while it runs are read, too. It reads no faster than its output is taken.
+///
+/// A record is done with when its line has been written and flushed. SIGINT and SIGTERM let it
+/// print what is on its way, store the checkpoint and exit with 0. When nobody reads standard
+/// output any more, as after `| head -1`, it ends quietly with 0; what was not written will be
+/// printed by the next run. To have exactly so many records done with, use --max-records.
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ConsumeArgs {
+    /// The stream's name or ARN
+    #[arg(env = "KINESIS_STREAM_NAME", value_parser = NonEmptyStringValueParser::new())]
+    stream: String,
+
+    /// Where to start: trim-horizon, latest, at-timestamp=RFC3339 or after=SHARD:SEQUENCE
+    ///
+    /// trim-horizon is the oldest record kept. after=SHARD:SEQUENCE goes on after that record: the
+    /// shards that this one came from are left out, and all others are read from their oldest
+    /// record. With a checkpoint file that has been used before, the run goes on where that says
+    /// instead.
+    #[arg(long, value_name = "POSITION", default_value = "latest", value_parser = start_position)]
+    from: StartPosition,
+
+    /// Remember in FILE what is done with, and go on from there
+    ///
+    /// The file is made if there is none. It is written each second and at the end, so that after
+    /// a crash or a `kill -9` nothing is lost, and at most what was printed since the last write
+    /// is printed again. It belongs to one stream, and one process can use it at a time.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+
+    /// How many records of each shard may be on their way to standard output
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_DEMAND)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    max_demand: u32,
+
+    /// Ask for more when no more than N records are on their way; below --max-demand
+    /// [default: half of it]
+    #[arg(long, value_name = "N")]
+    min_demand: Option<u32>,
+
+    /// Print exactly N records, then stop. With --checkpoint, the next run begins with the one
+    /// after them
+    #[arg(long, value_name = "N")]
+    max_records: Option<NonZeroU64>,
+
+    /// Stop when every shard has been read to its tip and no shard is left to open
+    ///
+    /// Best with --from trim-horizon or --checkpoint: at `latest` there is nothing to catch up
+    /// with.
+    #[arg(long)]
+    until_caught_up: bool,
+
+    /// What `data` is
+    ///
+    /// A record that is not what it is said to be stops the run with exit code 1, after everything
+    /// before it has been printed. No record is skipped or changed.
+    #[arg(long, value_enum, value_name = "HOW", default_value = "base64")]
+    decode: Decode,
+
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// Two to three reads of a shard that is written to as fast as the service allows, 1,000 records a
+/// second, and read five times a second.
+const DEFAULT_MAX_DEMAND: u32 = 2_000;
+
+/// The stage that prints. No stream can have this name, because of the space.
+const PRINTER: &str = "standard output";
+
+impl ConsumeArgs {
+    /// What clap cannot check by itself.
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        let (max, min) = (self.max_demand, self.min_demand);
+        match min {
+            Some(min) if min >= max => Err(Cli::command().error(
+                ErrorKind::ValueValidation,
+                format!("--min-demand must be below --max-demand, but {min} is not below {max}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn window(&self) -> Window {
+        let window = Window::new(self.max_demand as usize);
+        match self.min_demand {
+            Some(min) => window.with_min(min as usize),
+            None => window,
+        }
+    }
+}
+
+pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
+    let mut told_to_stop = pin!(signals::listen()?);
+    let source = tokio::select! {
+        biased;
+        () = &mut told_to_stop => return Ok(()),
+        source = open(&args) => source?,
+    };
+    let most = args.max_records.map_or(u64::MAX, NonZeroU64::get);
+    let printer = Printer::new(LineSink::stdout(), args.decode, most);
+    let enough = printer.enough();
+    let mut pipeline = Pipeline::new();
+    let (records, stream) = source.add_to(&mut pipeline);
+    let records = records.subscribe(args.window());
+    pipeline.stage(PRINTER).consume(printer, records);
+    let stop = async {
+        let why = tokio::select! {
+            biased;
+            () = told_to_stop => "told to",
+            () = enough.notified() => "enough is printed",
+            () = stdout::closed() => "nobody reads standard output",
+            () = stream.caught_up(), if args.until_caught_up => "caught up",
+        };
+        tracing::info!(why, "stopping");
+    };
+    let done = pipeline.run_until(stop).await;
+    done.map_err(failure::without_stage)
+}
+
+async fn open(args: &ConsumeArgs) -> Result<StreamSource, BoxError> {
+    let api = connect(&args.connect, &args.stream).await?;
+    describe(&api, &args.stream).await?;
+    let source = StreamSource::new(&args.stream, Arc::new(api)).start(args.from.clone());
+    let Some(file) = &args.checkpoint else {
+        return Ok(source);
+    };
+    let store = FileCheckpointStore::open(file).await?;
+    Ok(source.checkpoints(Arc::new(store)))
+}
+
+fn start_position(text: &str) -> Result<StartPosition, String> {
+    match text.split_once('=') {
+        None if text == "trim-horizon" => Ok(StartPosition::TrimHorizon),
+        None if text == "latest" => Ok(StartPosition::Latest),
+        Some(("at-timestamp", moment)) => moment::parse(moment).map(StartPosition::AtTimestamp),
+        Some(("after", place)) => after(place),
+        _ => Err("expected trim-horizon, latest, at-timestamp=… or after=…".to_owned()),
+    }
+}
+
+fn after(place: &str) -> Result<StartPosition, String> {
+    let Some((shard, sequence_number)) = place.split_once(':').filter(|(id, _)| !id.is_empty())
+    else {
+        return Err("expected after=SHARD:SEQUENCE, as after=shardId-000000000000:4957".to_owned());
+    };
+    let why = |error: InvalidSequenceNumber| error.to_string();
+    Ok(StartPosition::After {
+        shard: shard.into(),
+        sequence_number: sequence_number.parse().map_err(why)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kinesis_source::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_start_position_is_read_as_documented() {
+        let read = |text| start_position(text).unwrap();
+        assert_eq!(read("trim-horizon"), StartPosition::TrimHorizon);
+        assert_eq!(read("latest"), StartPosition::Latest);
+        assert_eq!(
+            read("at-timestamp=1970-01-01T00:00:01Z"),
+            StartPosition::AtTimestamp(Timestamp::from_millis(1_000))
+        );
+        assert_eq!(
+            read("after=shardId-000000000000:4957"),
+            StartPosition::After {
+                shard: "shardId-000000000000".into(),
+                sequence_number: 4957.into(),
+            }
+        );
+    }
+
+    #[test]
+    fn other_start_positions_are_refused() {
+        for text in [
+            "",
+            "TRIM_HORIZON",
+            "latest=",
+            "at-timestamp",
+            "at-timestamp=",
+            "at-timestamp=today",
+            "after",
+            "after=",
+            "after=:1",
+            "after=shard",
+            "after=shard:",
+            "after=shard:x",
+        ] {
+            assert!(start_position(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+mod bars;
+mod lines;
+
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
+use kinesis_source::{ShardState, ShardStatus};
+
+use self::{bars::Bars, lines::Lines};
+
+/// How it is going, at one moment.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) elapsed: Duration,
+    pub(super) published: u64,
+    pub(super) received: u64,
+    pub(super) in_flight: u64,
+    pub(super) shards: Vec<ShardStatus>,
+}
+
+/// Shows how it is going: bars that move on a terminal, lines elsewhere.
+#[derive(Debug)]
+pub(super) enum Display {
+    Bars(Bars),
+    Lines(Lines),
+}
+
+impl Display {
+    pub(super) fn new() -> Self {
+        if io::stderr().is_terminal() {
+            Self::Bars(Bars::new())
+        } else {
+            Self::Lines(Lines)
+        }
+    }
+
+    /// How often to show something.
+    pub(super) fn pace(&self) -> Duration {
+        match self {
+            Self::Bars(_) => Duration::from_millis(100),
+            Self::Lines(_) => Duration::from_secs(1),
+        }
+    }
+
+    pub(super) fn show(&mut self, view: &View) {
+        match self {
+            Self::Bars(bars) => bars.show(view),
+            Self::Lines(lines) => lines.show(view),
+        }
+    }
+}
+
+fn state(status: &ShardStatus) -> &'static str {
+    match status.state {
+        ShardState::WaitingForParents => "waits for its parents",
+        ShardState::Reading => "reading",
+        ShardState::AtTip => "at its tip",
+        ShardState::Draining => "closed, draining",
+        ShardState::Finished => "finished",
+        ShardState::Stopped => "stopped",
+        _ => "",
+    }
+}
+
+/// How far behind its tip a shard's last answer was.
+fn lag(status: &ShardStatus) -> String {
+    match status.millis_behind_latest {
+        Some(millis) => format!("{:.1} s", millis as f64 / 1_000.0),
+        None => "-".to_owned(),
+    }
+}

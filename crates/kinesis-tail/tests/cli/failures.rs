@@ -1,0 +1,173 @@
+use std::fs;
+
+use crate::rig::{Kinesis, Running, new_path, run, tail, without_credentials};
+
+/// Nobody listens at port 1.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_such_stream() {
+    let kinesis = Kinesis::new(1).await;
+    for command in ["consume", "publish", "shards"] {
+        let finished = run(kinesis.tail(&[command, "invoices"])).await;
+        finished.fails_with(1, &["there is no stream", "invoices", "check its name"]);
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+        assert_eq!(finished.stdout, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_credentials() {
+    for command in ["consume", "publish", "shards"] {
+        let finished = run(without_credentials(&[command, "orders"])).await;
+        finished.fails_with(1, &["no AWS credentials found", "AWS_ACCESS_KEY_ID"]);
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_region() {
+    let mut command = without_credentials(&["consume", "orders"]);
+    command.env_remove("AWS_REGION");
+    run(command).await.fails_with(1, &["no AWS region found"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_cannot_be_reached() {
+    for command in ["consume", "publish", "shards"] {
+        let finished = run(tail(NOWHERE, &[command, "orders"])).await;
+        finished.fails_with(1, &["cannot be reached", "orders", "check the endpoint"]);
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_file_that_is_damaged() {
+    let kinesis = Kinesis::new(1).await;
+    let file = new_path("damaged.redb");
+    fs::write(&file, "This is no checkpoint file, and never was one.").unwrap();
+    let finished = run(kinesis.tail(&["consume", "orders", "--checkpoint", &file])).await;
+    finished.fails_with(1, &[&file, "damaged"]);
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_file_of_another_stream() {
+    let kinesis = Kinesis::new(1).await;
+    kinesis.fake.put_numbered(0..1).unwrap();
+    let file = new_path("other.redb");
+    let arguments = [
+        "consume",
+        "orders",
+        "--checkpoint",
+        &file,
+        "--until-caught-up",
+    ];
+    run(kinesis.tail(&arguments)).await.quiet_lines();
+    // Made again under its name, it is another stream, too.
+    let again = Kinesis::new(1).await;
+    let finished = run(again.tail(&arguments)).await;
+    finished.fails_with(1, &[&file, "are those of stream \"orders\" created at"]);
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_file_that_is_in_use_or_cannot_be() {
+    let kinesis = Kinesis::new(1).await;
+    kinesis.fake.put_numbered(0..1).unwrap();
+    let file = new_path("used.redb");
+    let arguments = [
+        "consume",
+        "orders",
+        "--from=trim-horizon",
+        "--checkpoint",
+        &file,
+    ];
+    let mut consumer = Running::new(kinesis.tail(&arguments));
+    consumer.records(1).await;
+    run(kinesis.tail(&arguments))
+        .await
+        .fails_with(1, &[&file, "is in use"]);
+
+    let nowhere = new_path("missing") + "/file.redb";
+    let arguments = ["consume", "orders", "--checkpoint", &nowhere];
+    run(kinesis.tail(&arguments))
+        .await
+        .fails_with(1, &[&nowhere, "see that it exists"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_to_start_in_that_is_not_there() {
+    let kinesis = Kinesis::new(1).await;
+    let arguments = ["consume", "orders", "--from=after=shardId-000000000007:1"];
+    run(kinesis.tail(&arguments))
+        .await
+        .fails_with(1, &["no shard `shardId-000000000007`"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage() {
+    for (arguments, words) in [
+        (&["consume"][..], "STREAM"),
+        (&["consume", ""], "STREAM"),
+        (
+            &["consume", "orders", "--from", "yesterday"],
+            "expected trim-horizon, latest",
+        ),
+        (
+            &["consume", "orders", "--from", "at-timestamp=today"],
+            "RFC 3339",
+        ),
+        (
+            &["consume", "orders", "--from", "after=x"],
+            "after=SHARD:SEQUENCE",
+        ),
+        (&["consume", "orders", "--max-demand", "0"], "--max-demand"),
+        (
+            &["consume", "orders", "--max-records", "0"],
+            "--max-records",
+        ),
+        (
+            &[
+                "consume",
+                "orders",
+                "--max-demand",
+                "10",
+                "--min-demand",
+                "10",
+            ],
+            "10 is not below 10",
+        ),
+        (
+            &["consume", "orders", "--decode", "xml"],
+            "base64, utf8, json",
+        ),
+        (
+            &["consume", "orders", "--log", "kinesis_source=loud"],
+            "--log",
+        ),
+        (&["publish"], "STREAM"),
+        (&["publish", "orders", "--count", "many"], "--count"),
+        (&["shards"], "STREAM"),
+        (&["serve", "--port", "70000"], "--port"),
+        (&["dance"], "dance"),
+    ] {
+        let finished = run(without_credentials(arguments)).await;
+        assert_eq!(finished.code, Some(2), "{finished:?}");
+        assert!(
+            finished.stderr.contains(words),
+            "no {words:?} in {finished:?}"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_output_without_room() {
+    let kinesis = Kinesis::new(1).await;
+    kinesis.fake.put_numbered(0..10).unwrap();
+    let mut command = kinesis.tail(&["consume", "orders", "--from", "trim-horizon"]);
+    command.stdout(fs::File::create("/dev/full").unwrap());
+    let finished = Running::new(command).end().await;
+    finished.fails_with(1, &["cannot write to standard output"]);
+}
