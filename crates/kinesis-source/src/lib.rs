@@ -1,4 +1,80 @@
 //! Amazon Kinesis as a source of events, read on demand.
+//!
+//! [`StreamSource`] reads a whole stream into a [`stage_core::Pipeline`]: it finds the shards, reads
+//! each only as fast as the pipeline asks, outlasts what Kinesis does meanwhile, follows splits and
+//! merges, and remembers what the pipeline's sinks have taken in. This runs as it stands, on a
+//! stream in memory; with [`AwsKinesis`] in place of the fake it reads the real one.
+//!
+//! ```
+//! use std::{convert::Infallible, sync::Arc};
+//!
+//! use kinesis_fake::Fake;
+//! use kinesis_source::{ShardRecord, StreamSource};
+//! use stage_core::{Batch, Consumer, Pipeline, Window};
+//!
+//! /// Takes records in. When `consume` returns, they are acknowledged.
+//! struct Count(usize);
+//!
+//! impl Consumer<ShardRecord> for Count {
+//!     type Error = Infallible;
+//!
+//!     async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+//!         self.0 += batch.len();
+//!         Ok(())
+//!     }
+//!
+//!     async fn finish(&mut self) -> Result<(), Infallible> {
+//!         assert_eq!(self.0, 100);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let fake = Fake::new(4);
+//! fake.put_numbered(0..100)?;
+//!
+//! let mut pipeline = Pipeline::new();
+//! let (records, handle) = StreamSource::new("orders", Arc::new(fake)).add_to(&mut pipeline);
+//! pipeline.consume(Count(0), records.subscribe(Window::new(1_000)));
+//! pipeline.run_until(async move { handle.caught_up().await }).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! - **Nothing is lost.** A checkpoint never passes a record that is not acknowledged, whatever
+//!   order the acknowledgements come in. A process that is killed goes on at the last checkpoint.
+//!   Records since then come again: delivery is at least once.
+//! - **Each key in order.** A shard is read once its parents are finished: both of them, after a
+//!   merge. Children begin at their first record, never at the tip.
+//! - **`LATEST` is decided once.** It becomes a moment that is stored before the first read. No
+//!   failure goes back to the tip; [`PinnedPosition`], which readers start from, cannot express it.
+//! - **Nothing passes unseen or stops silently.** Throttling, expired iterators, time-outs and errors
+//!   of the service are outlasted, with back-off, from the last record; what does not pass fails the
+//!   pipeline with a [`StreamError`] or [`ShardError`] that says what to do.
+//! - **Memory is bounded.** A shard never reads more than is asked for: with a window of 1,000 there
+//!   are at most 1,000 of its records on their way, for as long as the sink takes.
+//! - **Good manners.** At most five reads and 2 MiB a second and shard, evenly spaced; once a second
+//!   where nothing comes.
+//!
+//! # How it is put together
+//!
+//! | part | is |
+//! |---|---|
+//! | [`KinesisApi`] | the transport: four calls, errors by [`Remedy`]. Implement it to wrap or replace one |
+//! | [`ShardSource`] | a [`Producer`](stage_core::Producer) that reads one shard |
+//! | [`StreamSource`] | a stage that coordinates, and one `ShardSource` for each shard |
+//! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
+//! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
+//!
+//! # Features
+//!
+//! `aws` (default): the AWS SDK behind [`AwsKinesis`]. `credentials-process` (default) and `sso`:
+//! more ways to get credentials. `redb` (default): checkpoints in a file. `mock`: `MockKinesisApi`
+//! for unit tests of your own. Keep the log targets `aws_smithy_runtime` and `aws_sigv4` above
+//! `trace`: at that level the SDK logs what was put.
 
 mod api;
 mod api_error;

@@ -139,3 +139,13 @@ async fn what_is_wrong_is_named() {
     let stream = with_environment("stream", &KEYS).await;
     assert!(stream.starts_with("InvalidStream"), "{stream}");
 }
+
+#[test]
+fn a_local_stand_in_needs_nothing_but_its_address() {
+    assert!(AwsKinesis::local("http://127.0.0.1:4567", "orders").is_ok());
+    let error = AwsKinesis::local("127.0.0.1:4567", "orders").unwrap_err();
+    assert!(
+        matches!(error, AwsConfigError::InvalidEndpoint { .. }),
+        "{error:?}"
+    );
+}

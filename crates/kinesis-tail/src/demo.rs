@@ -1,6 +1,5 @@
 //! `kinesis-tail demo`: the main job, end to end, on this machine.
 
-mod client;
 mod counted;
 mod decode;
 mod display;
@@ -21,7 +20,6 @@ use tokio::{
 };
 
 use self::{
-    client::client,
     counted::{Counted, InFlight},
     decode::Decode,
     display::{Display, View},
@@ -133,7 +131,7 @@ async fn embed(servers: &mut JoinSet<()>) -> Result<AwsKinesis, BoxError> {
     stdout::print(&format!(
         "An embedded Kinesis listens at {endpoint}, with stream {STREAM:?} of {SHARDS} shards.\n"
     ))?;
-    Ok(client(&endpoint, STREAM)?)
+    Ok(AwsKinesis::local(&endpoint, STREAM)?)
 }
 
 /// The pipeline that it is all about.

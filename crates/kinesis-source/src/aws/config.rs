@@ -8,8 +8,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::{
     Client,
     config::{
-        Builder, ProvideCredentials, Region, SharedCredentialsProvider, SharedHttpClient,
-        SharedInterceptor, retry::RetryConfig, timeout::TimeoutConfig,
+        Builder, Credentials, ProvideCredentials, Region, SharedCredentialsProvider,
+        SharedHttpClient, SharedInterceptor, retry::RetryConfig, timeout::TimeoutConfig,
     },
 };
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
@@ -136,6 +136,23 @@ impl AwsKinesis {
     /// [`NoRegion`](AwsConfigError::NoRegion). Credentials are not loaded by this.
     pub fn from_conf(config: Builder, stream: impl AsRef<str>) -> Result<Self, AwsConfigError> {
         assemble(config, parse_stream(stream.as_ref())?)
+    }
+
+    /// The `stream` of this name at a stand-in for Kinesis, as `http://127.0.0.1:4567`, that does
+    /// not check who calls. Nothing is looked up: no environment, no files, no credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidStream`](AwsConfigError::InvalidStream) and
+    /// [`InvalidEndpoint`](AwsConfigError::InvalidEndpoint).
+    pub fn local(endpoint_url: &str, stream: impl AsRef<str>) -> Result<Self, AwsConfigError> {
+        let nobody = Credentials::new("nobody", "nothing", None, None, "local");
+        let config = Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(nobody)
+            .endpoint_url(parse_endpoint(endpoint_url)?);
+        Self::from_conf(config, stream)
     }
 }
 

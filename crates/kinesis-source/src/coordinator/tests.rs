@@ -112,7 +112,7 @@ async fn what_passes_is_waited_out_at_each_call() {
         let answer = failing(code, 3, summary(StreamStatus::Active));
         api.expect_describe_stream_summary()
             .times(4)
-            .returning(move || answer());
+            .returning(answer);
         let answer = failing(code, 3, listing());
         // Three failures and an answer, and the listing after the shard's end.
         api.expect_list_shards()
