@@ -1,0 +1,2 @@
+//! Nothing but the README, so that its program is compiled.
+#![doc = include_str!("../README.md")]
