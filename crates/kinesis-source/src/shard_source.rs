@@ -294,7 +294,9 @@ impl ShardSource {
                 self.progress.note(|_, figures| figures.retries += 1);
             }
             // The iterator may be what it does not like.
-            Remedy::Correct if self.has_iterator() => self.cursor = Cursor::Unset,
+            Remedy::Correct if self.has_iterator() && self.backoff.failures() < PATIENCE => {
+                self.cursor = Cursor::Unset;
+            }
             Remedy::Verify | Remedy::Authorize if self.backoff.failures() < PATIENCE => {
                 self.cursor = Cursor::Unset;
             }

@@ -207,6 +207,7 @@ async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
 #[tokio::test(start_paused = true)]
 async fn what_does_not_pass_fails_after_a_while() {
     for code in [
+        "InvalidArgumentException",
         "ResourceNotFoundException",
         "AccessDeniedException",
         "ExpiredTokenException",
