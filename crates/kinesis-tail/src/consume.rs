@@ -45,7 +45,7 @@ pub(crate) struct ConsumeArgs {
     /// shards that this one came from are left out, and all others are read from their oldest
     /// record. With a checkpoint file that has been used before, the run goes on where that says
     /// instead.
-    #[arg(long, value_name = "POSITION", default_value = "latest", value_parser = start_position)]
+    #[arg(long, value_name = "POSITION", default_value = "trim-horizon", value_parser = start_position)]
     from: StartPosition,
 
     /// Remember in FILE what is done with, and go on from there
@@ -73,8 +73,7 @@ pub(crate) struct ConsumeArgs {
 
     /// Stop when every shard has been read to its tip and no shard is left to open
     ///
-    /// Best with --from trim-horizon or --checkpoint: at `latest` there is nothing to catch up
-    /// with.
+    /// At `latest` there is nothing to catch up with.
     #[arg(long)]
     until_caught_up: bool,
 
