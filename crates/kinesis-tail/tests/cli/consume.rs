@@ -128,10 +128,15 @@ async fn it_starts_at_the_moment_that_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_default_it_prints_what_comes_from_now_on() {
+async fn from_latest_it_prints_what_comes_from_now_on() {
     let kinesis = Kinesis::new(2).await;
     kinesis.fake.put_numbered(0..5).unwrap();
-    let mut consume = kinesis.tail(&["consume", "--max-records", "3", "--decode", "utf8"]);
+    let mut consume = kinesis.tail(&[
+        "consume",
+        "--from=latest",
+        "--max-records=3",
+        "--decode=utf8",
+    ]);
     consume.env("KINESIS_STREAM_NAME", "orders");
     let mut consumer = Running::new(consume);
     let feed = async {
@@ -150,6 +155,14 @@ async fn by_default_it_prints_what_comes_from_now_on() {
         assert!(number >= 5, "{number} was there before");
     }
     assert_eq!(consumer.end().await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_default_it_begins_with_the_oldest_record() {
+    let kinesis = Kinesis::new(2).await;
+    kinesis.fake.put_numbered(0..5).unwrap();
+    let consume = kinesis.tail(&["consume", "orders", "--until-caught-up"]);
+    assert_eq!(run(consume).await.quiet_lines().len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
