@@ -139,6 +139,11 @@ impl Remedy {
     }
 }
 
+/// An error as a field of a log line, which then shows what lies beneath, too.
+pub(crate) fn chain<E: Error + 'static>(error: &E) -> &(dyn Error + 'static) {
+    error
+}
+
 /// Cut short, and without control characters: a server's text must not forge lines of a log.
 fn on_one_line(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };

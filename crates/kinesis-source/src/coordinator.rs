@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use crate::{
     ApiError, Checkpoint, CheckpointError, Remedy, Shard, ShardId, ShardRecord, ShardSource,
     StartPosition, StreamError, StreamIdentity, StreamSource, StreamStatus,
+    api_error::chain,
     backoff::Backoff,
     listing::{list_all_shards, within_deadline},
     progress::{Phase, Progress},
@@ -165,7 +166,11 @@ impl Means {
             return Err(self.give_up(error));
         }
         if self.backoff.failures() == 1 {
-            warn!(stream = self.source.name, %error, "stream cannot be opened yet; trying again");
+            warn!(
+                stream = self.source.name,
+                error = chain(&error),
+                "stream cannot be opened yet; trying again"
+            );
         }
         sleep(wait).await;
         Ok(())
@@ -249,7 +254,11 @@ impl Means {
                     return Err(self.give_up(error));
                 }
                 if self.backoff.failures() == 1 {
-                    warn!(stream = self.source.name, %error, "shards cannot be listed; reading on");
+                    warn!(
+                        stream = self.source.name,
+                        error = chain(&error),
+                        "shards cannot be listed; reading on"
+                    );
                 }
             }
         }
@@ -264,7 +273,7 @@ impl Means {
             return;
         }
         if let Err(error) = self.source.store.save(&opened.stream, &begins).await {
-            debug!(stream = %opened.stream, %error, "where new shards begin is not stored");
+            debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
         }
     }
 
@@ -323,7 +332,7 @@ impl Means {
             }
             Err(error) => {
                 if !std::mem::replace(&mut opened.save_fails, true) {
-                    warn!(stream = %opened.stream, %error, "checkpoints are not stored; trying on");
+                    warn!(stream = %opened.stream, error = chain(&error), "checkpoints are not stored; trying on");
                 }
                 false
             }

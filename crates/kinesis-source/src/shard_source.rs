@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 use crate::{
     ApiError, Checkpoint, KinesisApi, PinnedPosition, Position, Record, RecordsPage, Remedy,
     ShardId, ShardIterator, ShardRecord,
+    api_error::chain,
     backoff::Backoff,
     listing::within_deadline,
     progress::{Phase, Progress},
@@ -323,8 +324,10 @@ impl ShardSource {
         }
         let shard = self.shard();
         match error.remedy() {
-            Remedy::Wait | Remedy::RenewIterator => debug!(%shard, %error, "read refused"),
-            _ => warn!(%shard, %error, "shard cannot be read; trying again"),
+            Remedy::Wait | Remedy::RenewIterator => {
+                debug!(%shard, error = chain(error), "read refused");
+            }
+            _ => warn!(%shard, error = chain(error), "shard cannot be read; trying again"),
         }
     }
 

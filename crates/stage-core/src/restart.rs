@@ -121,7 +121,11 @@ impl<F, P> Restarting<F, P> {
         let Some(wait) = self.policy.after(now) else {
             return Err(error);
         };
-        warn!(%error, ?wait, "producer failed; making a new one");
+        warn!(
+            error = &*error as &dyn std::error::Error,
+            ?wait,
+            "producer failed; making a new one"
+        );
         self.current = Current::Waiting(now + wait);
         Ok(())
     }

@@ -159,7 +159,10 @@ impl Put {
                 source: error,
             }),
             _ => {
-                tracing::warn!(%error, "records cannot be put; trying again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "records cannot be put; trying again"
+                );
                 Ok(Verdict::Failed(PutError::Failed {
                     number,
                     source: error,
