@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     ApiError, Checkpoint, CheckpointError, Remedy, Shard, ShardId, ShardRecord, ShardSource,
-    StartPosition, StreamError, StreamIdentity, StreamSource, StreamStatus,
+    StreamError, StreamIdentity, StreamSource, StreamStatus,
     api_error::chain,
     backoff::Backoff,
     listing::{list_all_shards, within_deadline},
@@ -197,8 +197,7 @@ impl Means {
     }
 
     fn check_start(&self, listing: &[Shard], start: &FirstStart) -> Result<(), StreamError> {
-        if let (FirstStart::After { .. }, StartPosition::After { shard, .. }) =
-            (start, &self.source.start)
+        if let FirstStart::After { shard, .. } = start
             && !listing.iter().any(|listed| listed.id == *shard)
         {
             return Err(StreamError::NoSuchShard {
@@ -215,7 +214,8 @@ impl Means {
         opened.take_inquiry(self.inquiries.last());
         let now = Instant::now();
         if ended || now >= opened.save_at {
-            self.save(opened).await;
+            // It has logged the trouble, and keeps what is not stored for the next time.
+            let _ = self.save(opened).await;
         }
         if now >= opened.list_at {
             self.list(opened).await?;
@@ -284,11 +284,7 @@ impl Means {
             at_tip,
         } = start;
         let progress = Progress::new(shard.clone(), from, Arc::clone(&self.news));
-        let mut begin = if at_tip {
-            Some(Begin::AtTip)
-        } else {
-            Some(Begin::Pinned)
-        };
+        let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
             move || {
@@ -316,11 +312,11 @@ impl Means {
 
     /// Stores what has been acknowledged since the last time. If that fails it is tried again with
     /// the next; the old checkpoints stay good.
-    async fn save(&self, opened: &mut Opened) -> bool {
+    async fn save(&self, opened: &mut Opened) -> Result<(), CheckpointError> {
         opened.save_at = Instant::now() + self.source.checkpoint_every;
         let news = opened.unstored();
         if news.is_empty() {
-            return true;
+            return Ok(());
         }
         match self.source.store.save(&opened.stream, &news).await {
             Ok(()) => {
@@ -328,13 +324,13 @@ impl Means {
                 if std::mem::replace(&mut opened.save_fails, false) {
                     info!(stream = %opened.stream, "checkpoints are stored again");
                 }
-                true
+                Ok(())
             }
             Err(error) => {
                 if !std::mem::replace(&mut opened.save_fails, true) {
                     warn!(stream = %opened.stream, error = chain(&error), "checkpoints are not stored; trying on");
                 }
-                false
+                Err(error)
             }
         }
     }
@@ -379,16 +375,12 @@ impl Producer for Coordinator {
             opened.take_ended();
         }
         for _ in 1..LAST_SAVES {
-            if means.save(opened).await {
+            if means.save(opened).await.is_ok() {
                 return Ok(());
             }
             sleep(means.backoff.failed()).await;
         }
-        let last = means
-            .source
-            .store
-            .save(&opened.stream, &opened.unstored())
-            .await;
+        let last = means.save(opened).await;
         last.map_err(|source| means.checkpoint_error(source))
     }
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test uses its own part.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     convert::Infallible,
     error::Error,
     sync::{
@@ -204,9 +204,4 @@ impl CheckpointStore for FailingStore {
         }
         self.inner.save(stream, checkpoints).await
     }
-}
-
-/// The shards that events came from.
-pub(crate) fn shards_of(events: &[ShardRecord]) -> BTreeSet<ShardId> {
-    events.iter().map(|event| event.shard.clone()).collect()
 }

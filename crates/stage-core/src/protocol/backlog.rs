@@ -34,7 +34,7 @@ impl<E> Backlog<E> {
         self.len == 0
     }
 
-    /// Adds events at the end. They become apart from the link that their batch came by.
+    /// Adds events at the end.
     pub fn push(&mut self, batch: Batch<E>) {
         if !batch.is_empty() {
             self.len += batch.len();
