@@ -10,7 +10,7 @@ use crate::{
     Batch, Demand,
     desk::{DESK, Desk},
     link::{Request, SendEnd},
-    protocol::{Backlog, Delivery, Dispatcher, SubscriptionId},
+    protocol::{Backlog, Delivery, Dispatcher, Handout, SubscriptionId, Terms},
     spares::Spares,
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Outbox<E> {
     spares: Arc<Spares<E>>,
     // Kept for their storage.
     news: Vec<usize>,
-    deliveries: Vec<Delivery<E>>,
+    handout: Handout<E>,
 }
 
 impl<E: Send + 'static> Outbox<E> {
@@ -43,7 +43,7 @@ impl<E: Send + 'static> Outbox<E> {
             backlog: Backlog::new(),
             spares: Spares::new(),
             news: Vec::new(),
-            deliveries: Vec::new(),
+            handout: Handout::new(),
         }
     }
 
@@ -90,7 +90,7 @@ impl<E: Send + 'static> Outbox<E> {
     pub(crate) async fn flush(&mut self) {
         self.answer();
         poll_fn(|cx| {
-            while !self.backlog.is_empty() && !self.is_deserted() {
+            while self.has_events() && !self.is_deserted() {
                 ready!(self.poll_news(cx));
             }
             Poll::Ready(())
@@ -139,9 +139,14 @@ impl<E: Send + 'static> Outbox<E> {
             if self.links.len() <= slot {
                 self.links.resize_with(slot + 1, || None);
             }
+            let id = SubscriptionId(slot as u64);
+            if let Err(refused) = self.dispatcher.subscribe(id, Terms::default()) {
+                tracing::error!(error = %refused, "a subscription was refused");
+                self.desk.release(slot);
+                continue;
+            }
             self.links[slot] = Some(link);
             self.open += 1;
-            self.dispatcher.subscribe(SubscriptionId(slot as u64));
             self.read_request(slot);
         }
     }
@@ -164,16 +169,25 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn deliver(&mut self) {
-        if self.backlog.is_empty() {
-            return;
-        }
-        self.dispatcher
-            .dispatch(&mut self.backlog, &mut self.deliveries);
-        for Delivery { to, events } in self.deliveries.drain(..) {
-            if let Some(Some(link)) = self.links.get(to.0 as usize) {
-                link.send(events);
+        while self.has_events() {
+            self.dispatcher
+                .dispatch(&mut self.backlog, &mut self.handout);
+            for Delivery { to, events, .. } in self.handout.deliveries.drain(..) {
+                if let Some(Some(link)) = self.links.get(to.0 as usize) {
+                    link.send(events);
+                }
+            }
+            if self.handout.made_up.is_empty() {
+                return;
+            }
+            for (id, demand) in self.handout.made_up.drain(..) {
+                self.dispatcher.ask(id, demand);
             }
         }
+    }
+
+    fn has_events(&self) -> bool {
+        !self.backlog.is_empty() || self.dispatcher.held() > 0
     }
 
     fn is_done(&self) -> bool {

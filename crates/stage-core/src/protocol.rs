@@ -18,13 +18,15 @@ mod backlog;
 mod demand;
 mod dispatch;
 mod ledger;
+mod mark;
 mod watermark;
 mod window;
 
 pub use backlog::Backlog;
 pub use demand::Demand;
-pub use dispatch::{ByDemand, Delivery, Dispatcher};
+pub use dispatch::{ByDemand, Delivery, Dispatcher, Handout, Refused, Selector, Terms};
 pub use ledger::{ExcessEvents, Ledger};
+pub use mark::Mark;
 pub use watermark::{SettleError, Watermark};
 pub use window::Window;
 

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 use stage_core::{
     Demand, Window,
-    protocol::{Backlog, ByDemand, Delivery, Dispatcher, Ledger, SubscriptionId, Watermark},
+    protocol::{
+        Backlog, ByDemand, Delivery, Dispatcher, Handout, Ledger, Refused, SubscriptionId, Terms,
+        Watermark,
+    },
 };
 
 fn windows() -> impl Strategy<Value = Window> {
@@ -138,9 +141,12 @@ proptest! {
         for input in inputs {
             match input {
                 Input::Subscribe(who) => {
-                    dispatcher.subscribe(SubscriptionId(who));
+                    let result = dispatcher.subscribe(SubscriptionId(who), Terms::default());
                     if model.demand_of(who).is_none() {
                         model.0.push((who, 0));
+                        prop_assert_eq!(result, Ok(()));
+                    } else {
+                        prop_assert_eq!(result, Err(Refused::AlreadySubscribed));
                     }
                 }
                 Input::Ask(who, n) => {
@@ -159,9 +165,10 @@ proptest! {
                     next += n as u64;
                 }
             }
-            let mut deliveries = Vec::new();
-            dispatcher.dispatch(&mut backlog, &mut deliveries);
-            let sent: Vec<(u64, Vec<u64>)> = deliveries
+            let mut handout = Handout::new();
+            dispatcher.dispatch(&mut backlog, &mut handout);
+            let sent: Vec<(u64, Vec<u64>)> = handout
+                .deliveries
                 .into_iter()
                 .map(|Delivery { to, events, .. }| (to.0, events.into_vec()))
                 .collect();
@@ -191,7 +198,9 @@ proptest! {
 fn an_ask_beyond_all_numbers_is_capped() {
     let mut dispatcher: Box<dyn Dispatcher<u64>> = Box::new(ByDemand::default());
     for who in 0..2 {
-        dispatcher.subscribe(SubscriptionId(who));
+        dispatcher
+            .subscribe(SubscriptionId(who), Terms::default())
+            .unwrap();
         for _ in 0..3 {
             dispatcher.ask(SubscriptionId(who), Demand::new(usize::MAX).unwrap());
         }

@@ -1,19 +1,30 @@
 use std::fmt;
 
-use super::{Backlog, Demand, SubscriptionId};
-use crate::Batch;
+use super::{Backlog, Demand, Mark, SubscriptionId};
 
 mod by_demand;
+mod handout;
+mod refused;
+mod terms;
 
 pub use by_demand::ByDemand;
+pub use handout::{Delivery, Handout};
+pub use refused::Refused;
+pub use terms::{Selector, Terms};
 
 /// Divides a stage's events among its subscribers, never giving one more than it asked for.
 ///
-/// A dispatcher only decides: it moves events from a [`Backlog`] into [`Delivery`]s, and the stage
-/// sends them.
+/// A dispatcher only decides: it moves events from a [`Backlog`] into a [`Handout`], and the stage
+/// sends them. The stage asks its producer for `demand() - backlog.len()` events, whenever that is
+/// more than zero. It calls [`dispatch`](Self::dispatch) whenever something has changed, and
+/// [`ask`](Self::ask) again with what the handout made up.
 pub trait Dispatcher<E>: fmt::Debug + Send + 'static {
-    /// A subscriber has come.
-    fn subscribe(&mut self, id: SubscriptionId);
+    /// A subscriber has come, on these terms. It is given nothing before it asks.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be served on these terms. Then nothing has changed.
+    fn subscribe(&mut self, id: SubscriptionId, terms: Terms<E>) -> Result<(), Refused>;
 
     /// A subscriber asks for more. One that is not subscribed is ignored: it has just left.
     fn ask(&mut self, id: SubscriptionId, demand: Demand);
@@ -21,19 +32,22 @@ pub trait Dispatcher<E>: fmt::Debug + Send + 'static {
     /// A subscriber has gone, and what it asked for with it.
     fn cancel(&mut self, id: SubscriptionId);
 
-    /// How many events could be given out now.
+    /// How many more events could be used now, those of the backlog included.
     fn demand(&self) -> usize;
 
-    /// Moves events out of `backlog` to the end of `deliveries`, as far as demand goes. What is
-    /// left has no taker yet.
-    fn dispatch(&mut self, backlog: &mut Backlog<E>, deliveries: &mut Vec<Delivery<E>>);
-}
+    /// Moves events out of `backlog`, as far as demand goes, and to the end of what `handout` has
+    /// for their subscribers. What is left in the backlog has no taker yet. An empty backlog is
+    /// nothing special: events that are [held](Self::held) may have a taker now.
+    fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>);
 
-/// Events to send to one subscriber.
-#[derive(Debug)]
-pub struct Delivery<E> {
-    /// The subscriber.
-    pub to: SubscriptionId,
-    /// The events, in order. Never empty.
-    pub events: Batch<E>,
+    /// How many events it has taken from the backlog and not handed out yet.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// A notice has come, behind all events that were taken so far. It goes to the handout once
+    /// these have.
+    fn mark(&mut self, mark: Mark, handout: &mut Handout<E>) {
+        handout.passed.push(mark);
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stage_core::{
     Demand,
-    protocol::{Backlog, ByDemand, Delivery, Dispatcher, SubscriptionId},
+    protocol::{Backlog, ByDemand, Delivery, Dispatcher, Handout, SubscriptionId, Terms},
 };
 
 use crate::trace::Tally;
@@ -56,7 +56,9 @@ fn perform(stage: &mut Stage, step: &Value) -> Value {
     let dispatcher = &mut stage.dispatcher;
     let consumer = || number(&step["consumer"]);
     match step["op"].as_str().unwrap() {
-        "subscribe" => dispatcher.subscribe(SubscriptionId(consumer())),
+        "subscribe" => dispatcher
+            .subscribe(SubscriptionId(consumer()), Terms::default())
+            .unwrap(),
         "ask" => {
             let demand = Demand::new(step["count"].as_u64().unwrap() as usize).unwrap();
             dispatcher.ask(SubscriptionId(consumer()), demand);
@@ -73,10 +75,11 @@ fn perform(stage: &mut Stage, step: &Value) -> Value {
 fn dispatch(stage: &mut Stage, events: &Value) -> Value {
     let events: Vec<u64> = serde_json::from_value(events.clone()).unwrap();
     stage.raised = stage.raised.saturating_sub(events.len());
-    let (mut backlog, mut deliveries) = (Backlog::new(), Vec::new());
+    let (mut backlog, mut handout) = (Backlog::new(), Handout::new());
     backlog.push(events.into());
-    stage.dispatcher.dispatch(&mut backlog, &mut deliveries);
-    let sent: Vec<Value> = deliveries
+    stage.dispatcher.dispatch(&mut backlog, &mut handout);
+    let sent: Vec<Value> = handout
+        .deliveries
         .into_iter()
         .map(|Delivery { to, events, .. }| json!([format!("c{}", to.0), events.into_vec()]))
         .collect();

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Delivery, Dispatcher};
+use super::{Dispatcher, Handout, Refused, Terms};
 use crate::protocol::{Backlog, Demand, SubscriptionId};
 
 /// Gives events to whoever has asked for the most; among equals, to who has waited longest.
@@ -63,14 +63,15 @@ impl ByDemand {
 }
 
 impl<E> Dispatcher<E> for ByDemand {
-    fn subscribe(&mut self, id: SubscriptionId) {
+    fn subscribe(&mut self, id: SubscriptionId, _: Terms<E>) -> Result<(), Refused> {
         if self.places.contains_key(&id) {
-            return;
+            return Err(Refused::AlreadySubscribed);
         }
         self.turn += 1;
         let place = Place::new(0, self.turn);
         self.places.insert(id, place);
         self.queue.push((place, id));
+        Ok(())
     }
 
     fn ask(&mut self, id: SubscriptionId, demand: Demand) {
@@ -92,14 +93,14 @@ impl<E> Dispatcher<E> for ByDemand {
         self.total
     }
 
-    fn dispatch(&mut self, backlog: &mut Backlog<E>, deliveries: &mut Vec<Delivery<E>>) {
+    fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>) {
         while !backlog.is_empty()
             && let Some(&(place, to)) = self.queue.first()
             && place.demand() > 0
         {
             let events = backlog.take(place.demand());
             self.place(to, place, place.demand() - events.len());
-            deliveries.push(Delivery { to, events });
+            handout.deliver(to, events);
         }
     }
 }
