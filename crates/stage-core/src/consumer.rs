@@ -1,4 +1,4 @@
-use crate::{Batch, BoxError};
+use crate::{Batch, BoxError, SubscriptionInfo, protocol::End};
 
 /// Takes events in.
 ///
@@ -26,6 +26,16 @@ pub trait Consumer<Event>: Send + 'static {
         &mut self,
         batch: &mut Batch<Event>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// A subscription is there. Called once for each, before any event of it.
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        let _ = subscription;
+    }
+
+    /// A subscription has ended. Called once for each, after the last event of it.
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        let _ = (subscription, end);
+    }
 
     /// Called once after the last event, when every stage it subscribed to has ended.
     fn finish(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {

@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     collections::BTreeMap,
     fmt, mem,
     pin::Pin,
@@ -7,41 +8,52 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{AddError, BoxError, desk::Desk};
+use crate::{
+    AddError,
+    desk::{Desk, Notice},
+    failure::Failure,
+    link::Control,
+    meter::Meter,
+};
 
 /// What one stage does, from its start to its end.
-pub(crate) type Task = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+pub(crate) type Task = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
 /// The stages of one pipeline by name: those that wait to be started and those that run.
 #[derive(Default)]
 pub(crate) struct Crew {
     state: Mutex<State>,
-    /// Wakes whoever runs the pipeline: there are stages to start.
+    /// Wakes whoever runs the pipeline: there are stages to start, or it is to stop.
     pub(crate) news: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    stages: BTreeMap<Arc<str>, Role>,
-    waiting: Vec<(Arc<str>, Task)>,
+    stages: BTreeMap<Arc<str>, Arc<Member>>,
+    waiting: Vec<(Arc<Member>, Task)>,
     groups: Vec<Weak<dyn Close>>,
     stopping: bool,
+    ended: bool,
 }
 
-/// What a stage is to its pipeline, with the desk of its outlet.
-pub(crate) enum Role {
-    Producer(Arc<dyn Front>),
-    Transform(Arc<dyn Front>),
-    Consumer,
+/// A stage, as its pipeline sees it.
+pub(crate) struct Member {
+    /// Where others subscribe to it, unless it is a consumer.
+    pub(crate) front: Option<Arc<dyn AnyDesk>>,
+    /// Where it subscribes to others, unless it is a producer.
+    pub(crate) back: Option<Arc<dyn AnyDesk>>,
+    pub(crate) meter: Arc<Meter>,
 }
 
-/// The desk of an outlet, whatever its events are.
-pub(crate) trait Front: Send + Sync {
-    /// Tells the stage to make no more events.
+/// A desk, whatever its events are.
+pub(crate) trait AnyDesk: Send + Sync {
     fn stop(&self);
-
-    /// Whether anybody has subscribed, or may.
+    fn leave(&self);
+    fn hold(&self, held: bool);
+    fn notify(&self, notice: Notice);
     fn is_in_use(&self) -> bool;
+    fn links(&self) -> Vec<Arc<dyn Control>>;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// Something that brings new stages until it is closed.
@@ -49,29 +61,51 @@ pub(crate) trait Close: Send + Sync {
     fn close(&self);
 }
 
-impl<L: Send> Front for Desk<L> {
+impl<L: Send + 'static> AnyDesk for Desk<L> {
     fn stop(&self) {
         Self::stop(self);
+    }
+
+    fn leave(&self) {
+        Self::leave(self);
+    }
+
+    fn hold(&self, held: bool) {
+        Self::hold(self, held);
+    }
+
+    fn notify(&self, notice: Notice) {
+        Self::notify(self, notice);
     }
 
     fn is_in_use(&self) -> bool {
         Self::is_in_use(self)
     }
+
+    fn links(&self) -> Vec<Arc<dyn Control>> {
+        Self::links(self)
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
 }
 
 impl Crew {
     /// Adds a stage, to be started.
-    pub(crate) fn add(&self, name: String, role: Role, task: Task) -> Result<(), AddError> {
+    pub(crate) fn add(&self, member: Member, task: Task) -> Result<(), AddError> {
         let mut state = self.lock();
-        if state.stopping {
+        if state.stopping || state.ended {
             return Err(AddError::Stopping);
         }
-        if state.stages.contains_key(name.as_str()) {
+        let name = Arc::clone(&member.meter.stage);
+        if state.stages.contains_key(&name) {
+            let name = name.to_string();
             return Err(AddError::NameTaken { name });
         }
-        let name = Arc::<str>::from(name);
-        state.stages.insert(Arc::clone(&name), role);
-        state.waiting.push((name, task));
+        let member = Arc::new(member);
+        state.stages.insert(name, Arc::clone(&member));
+        state.waiting.push((member, task));
         drop(state);
         self.news.notify_one();
         Ok(())
@@ -88,7 +122,7 @@ impl Crew {
     }
 
     /// Takes the stages that wait to be started.
-    pub(crate) fn take_waiting(&self) -> Vec<(Arc<str>, Task)> {
+    pub(crate) fn take_waiting(&self) -> Vec<(Arc<Member>, Task)> {
         mem::take(&mut self.lock().waiting)
     }
 
@@ -103,31 +137,56 @@ impl Crew {
         state.groups.push(group);
     }
 
-    /// Tells every producer to make no more, and lets no stage in from now on.
+    /// Tells every producer to make no more and every other stage to wait for no more, and lets no
+    /// stage in from now on.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        let producers: Vec<_> = state.stages.values().filter_map(Role::producer).collect();
+        let members: Vec<_> = state.stages.values().cloned().collect();
         let groups = mem::take(&mut state.groups);
         drop(state);
-        for producer in producers {
-            producer.stop();
+        for member in members {
+            match &member.back {
+                Some(back) => back.stop(),
+                None => member.stop(),
+            }
         }
         for group in groups.iter().filter_map(Weak::upgrade) {
             group.close();
         }
+        self.news.notify_one();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.lock().stopping
     }
 
+    /// Lets no stage in any more: whoever ran the pipeline does so no longer.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        let never_started = mem::take(&mut state.waiting);
+        drop(state);
+        drop(never_started);
+    }
+
+    pub(crate) fn members(&self) -> Vec<Arc<Member>> {
+        self.lock().stages.values().cloned().collect()
+    }
+
+    pub(crate) fn member(&self, name: &str) -> Option<Arc<Member>> {
+        self.lock().stages.get(name).cloned()
+    }
+
     /// A stage with an outlet that nobody has subscribed to.
     pub(crate) fn deserted(&self) -> Option<String> {
         let state = self.lock();
-        let mut stages = state.stages.iter();
-        let deserted = stages.find(|(_, role)| role.front().is_some_and(|desk| !desk.is_in_use()));
-        deserted.map(|(name, _)| name.to_string())
+        let mut members = state.stages.values();
+        let deserted = members.find(|member| {
+            let front = member.front.as_ref();
+            front.is_some_and(|desk| !desk.is_in_use())
+        });
+        deserted.map(|member| member.meter.stage.to_string())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,19 +194,21 @@ impl Crew {
     }
 }
 
-impl Role {
-    fn front(&self) -> Option<&Arc<dyn Front>> {
-        match self {
-            Self::Producer(desk) | Self::Transform(desk) => Some(desk),
-            Self::Consumer => None,
+impl Member {
+    /// Tells the stage to end, alone: a producer after it has handed out what it has, the others
+    /// after what they have in hand.
+    pub(crate) fn stop(&self) {
+        match (&self.back, &self.front) {
+            (Some(back), _) => back.leave(),
+            (None, Some(front)) => front.stop(),
+            (None, None) => {}
         }
     }
+}
 
-    fn producer(&self) -> Option<Arc<dyn Front>> {
-        match self {
-            Self::Producer(desk) => Some(Arc::clone(desk)),
-            Self::Transform(_) | Self::Consumer => None,
-        }
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Member").field(&self.meter.stage).finish()
     }
 }
 

@@ -1,9 +1,14 @@
 use std::{
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use crate::doorbell::Doorbell;
+use tokio::sync::oneshot;
+
+use crate::{doorbell::Doorbell, link::Control};
 
 /// The slot of a [`Doorbell`] that stands for the desk itself.
 pub(crate) const DESK: usize = 0;
@@ -11,6 +16,10 @@ pub(crate) const DESK: usize = 0;
 /// Where one side of a stage takes new links in, also while it runs.
 pub(crate) struct Desk<L> {
     pub(crate) bell: Arc<Doorbell>,
+    /// The name of the stage.
+    pub(crate) stage: Arc<str>,
+    /// Tells this desk from all others.
+    pub(crate) id: u64,
     state: Mutex<State<L>>,
 }
 
@@ -22,29 +31,50 @@ struct State<L> {
     next_slot: usize,
     /// How many others may still bring links.
     expecting: usize,
+    /// Every link that was ever handed in and is still there, for those who look on.
+    links: Vec<Weak<dyn Control>>,
+    /// Whom to tell when the stage has dealt with all that it has now.
+    notices: Vec<Notice>,
     /// The stage has ended.
     closed: bool,
     stopping: bool,
+    leaving: bool,
+    held: bool,
 }
+
+/// Tells whoever asked that everything before it has been dealt with.
+pub(crate) type Notice = oneshot::Sender<()>;
 
 /// What the stage finds at its desk.
 pub(crate) struct News<L> {
     pub(crate) arrivals: Vec<(usize, L)>,
     /// Whether more links may come.
     pub(crate) expecting: bool,
-    /// Whether the pipeline has been told to stop.
+    pub(crate) notices: Vec<Notice>,
+    /// Whether the stage has been told to stop.
     pub(crate) stopping: bool,
+    /// Whether the stage has been told to take nothing more in.
+    pub(crate) leaving: bool,
+    /// Whether the stage is to make no events for the time being.
+    pub(crate) held: bool,
 }
 
 impl<L> Desk<L> {
     /// A desk with its first news already announced: that there may be nobody.
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(stage: &Arc<str>) -> Arc<Self> {
         let bell = Arc::<Doorbell>::default();
         bell.ring(DESK);
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             bell,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            stage: Arc::clone(stage),
             state: Mutex::new(State {
                 arrivals: Vec::new(),
+                links: Vec::new(),
+                notices: Vec::new(),
+                leaving: false,
+                held: false,
                 free: Vec::new(),
                 next_slot: DESK + 1,
                 expecting: 0,
@@ -81,6 +111,18 @@ impl<L> Desk<L> {
         self.bell.ring(DESK);
     }
 
+    /// Lets those who look on see a link.
+    pub(crate) fn enter(&self, link: Weak<dyn Control>) {
+        let mut state = self.lock();
+        state.links.retain(|link| link.strong_count() > 0);
+        state.links.push(link);
+    }
+
+    /// The links that are there.
+    pub(crate) fn links(&self) -> Vec<Arc<dyn Control>> {
+        self.lock().links.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Gives a slot back whose link has gone.
     pub(crate) fn release(&self, slot: usize) {
         self.lock().free.push(slot);
@@ -103,9 +145,40 @@ impl<L> Desk<L> {
         state.next_slot > DESK + 1 || state.expecting > 0
     }
 
-    /// Tells the stage to make no more events.
+    /// Whether the stage has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Tells the stage to end: one that makes events, to make no more of them; one that takes events
+    /// in, to wait for no other stage.
     pub(crate) fn stop(&self) {
         self.lock().stopping = true;
+        self.bell.ring(DESK);
+    }
+
+    /// Tells a stage that takes events in to take no more.
+    pub(crate) fn leave(&self) {
+        self.lock().leaving = true;
+        self.bell.ring(DESK);
+    }
+
+    /// Tells the stage to make no events until it is told otherwise.
+    pub(crate) fn hold(&self, held: bool) {
+        self.lock().held = held;
+        self.bell.ring(DESK);
+    }
+
+    /// Has `notice` told when the stage has dealt with all that it has now; at once if it has ended.
+    pub(crate) fn notify(&self, notice: Notice) {
+        let mut state = self.lock();
+        if state.closed {
+            // Nobody waits any more if this fails.
+            let _ = notice.send(());
+            return;
+        }
+        state.notices.push(notice);
+        drop(state);
         self.bell.ring(DESK);
     }
 
@@ -113,8 +186,11 @@ impl<L> Desk<L> {
         let mut state = self.lock();
         News {
             arrivals: mem::take(&mut state.arrivals),
+            notices: mem::take(&mut state.notices),
             expecting: state.expecting > 0,
             stopping: state.stopping,
+            leaving: state.leaving,
+            held: state.held,
         }
     }
 
@@ -123,8 +199,13 @@ impl<L> Desk<L> {
         let mut state = self.lock();
         state.closed = true;
         let unseen = mem::take(&mut state.arrivals);
+        let notices = mem::take(&mut state.notices);
         drop(state);
         drop(unseen);
+        for notice in notices {
+            // Nobody waits any more if this fails.
+            let _ = notice.send(());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<L>> {

@@ -1,5 +1,7 @@
 use std::{error::Error, fmt};
 
+use crate::protocol::{End, ExcessEvents};
+
 /// Whatever a stage fails with.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -23,6 +25,32 @@ pub enum PipelineError {
         /// What it said.
         message: String,
     },
+    /// A stage's dispatcher gave a subscriber more events than it had asked for. They were nacked.
+    #[non_exhaustive]
+    OverDelivered {
+        /// The stage's name.
+        stage: String,
+        /// How many events it was.
+        excess: ExcessEvents,
+    },
+    /// A subscription ended that a stage does not go on without: its [`Mode`](crate::Mode) says so.
+    #[non_exhaustive]
+    UpstreamEnded {
+        /// The stage's name.
+        stage: String,
+        /// The stage that it was subscribed to.
+        upstream: String,
+        /// How the subscription ended.
+        end: End,
+    },
+    /// The time for draining was up before everything had been taken in. What was left is nacked.
+    #[non_exhaustive]
+    DrainTimedOut {
+        /// A stage that had not ended by then.
+        stage: String,
+        /// How many stages had not.
+        stages: usize,
+    },
     /// Two stages were given one name. Nothing has run.
     #[non_exhaustive]
     NameTaken {
@@ -43,6 +71,9 @@ impl PipelineError {
         match self {
             Self::Failed { stage, .. }
             | Self::Panicked { stage, .. }
+            | Self::OverDelivered { stage, .. }
+            | Self::UpstreamEnded { stage, .. }
+            | Self::DrainTimedOut { stage, .. }
             | Self::NameTaken { stage }
             | Self::NoSubscriber { stage } => stage,
         }
@@ -54,6 +85,22 @@ impl fmt::Display for PipelineError {
         match self {
             Self::Failed { stage, .. } => write!(f, "stage `{stage}` failed"),
             Self::Panicked { stage, message } => write!(f, "stage `{stage}` panicked: {message}"),
+            Self::OverDelivered { stage, excess } => write!(
+                f,
+                "the dispatcher of stage `{stage}` broke its promise: {excess}"
+            ),
+            Self::UpstreamEnded {
+                stage,
+                upstream,
+                end,
+            } => write!(
+                f,
+                "stage `{stage}` does not go on without `{upstream}` ({end})"
+            ),
+            Self::DrainTimedOut { stage, stages } => write!(
+                f,
+                "the time for draining was up with {stages} stages still at work, `{stage}` among them"
+            ),
             Self::NameTaken { stage } => {
                 write!(
                     f,
@@ -74,7 +121,12 @@ impl Error for PipelineError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Failed { source, .. } => Some(&**source),
-            Self::Panicked { .. } | Self::NameTaken { .. } | Self::NoSubscriber { .. } => None,
+            Self::OverDelivered { excess, .. } => Some(excess),
+            Self::Panicked { .. }
+            | Self::UpstreamEnded { .. }
+            | Self::DrainTimedOut { .. }
+            | Self::NameTaken { .. }
+            | Self::NoSubscriber { .. } => None,
         }
     }
 }

@@ -5,13 +5,13 @@ use std::{
 };
 
 use crate::{
-    Producer, Window,
-    crew::{Close, Crew, Role},
+    Producer,
+    assemble,
+    crew::{Close, Crew},
     desk::Desk,
     link::{ReceiveEnd, SendEnd, connect},
-    outbox::Outbox,
     protocol::ByDemand,
-    stage,
+    subscription::Wish,
 };
 
 /// Producers that come and go while their pipeline runs, behind one [`Outlet`](crate::Outlet).
@@ -68,7 +68,7 @@ pub(crate) struct Members<E>(Mutex<State<E>>);
 
 struct State<E> {
     desks: Vec<Weak<Desk<SendEnd<E>>>>,
-    subscribers: Vec<(Arc<Desk<ReceiveEnd<E>>>, Window)>,
+    subscribers: Vec<(Arc<Desk<ReceiveEnd<E>>>, Wish<E>)>,
     closed: bool,
 }
 
@@ -111,11 +111,11 @@ impl<E: Send + 'static> Group<E> {
         P: Producer<Event = E>,
     {
         let crew = self.0.crew.upgrade().ok_or(AddError::Stopping)?;
-        let desk = Desk::new();
-        let outbox = Outbox::new(Arc::clone(&desk), Box::new(ByDemand::default()));
-        self.0.members.join(&desk)?;
-        let task = Box::pin(stage::produce(producer, outbox));
-        crew.add(name.into(), Role::Producer(desk), task)
+        let name = name.into().into();
+        let stage = assemble::producer(&name, producer, Box::new(ByDemand::default()));
+        self.0.members.join(&stage.desk)?;
+        stage.add_to(&crew)?;
+        Ok(())
     }
 }
 
@@ -128,23 +128,23 @@ impl<E: Send + 'static> Members<E> {
         }
         state.desks.retain(|desk| desk.strong_count() > 0);
         state.desks.push(Arc::downgrade(desk));
-        for (subscriber, window) in &state.subscribers {
-            connect(desk, subscriber, *window);
+        for (subscriber, wish) in &state.subscribers {
+            connect(desk, subscriber, wish.clone());
         }
         Ok(())
     }
 
     /// Links a new subscriber with every member.
-    pub(crate) fn subscribe(&self, desk: &Arc<Desk<ReceiveEnd<E>>>, window: Window) {
+    pub(crate) fn subscribe(&self, desk: &Arc<Desk<ReceiveEnd<E>>>, wish: Wish<E>) {
         let mut state = self.lock();
         if state.closed {
             return;
         }
         desk.expect();
         for member in state.desks.iter().filter_map(Weak::upgrade) {
-            connect(&member, desk, window);
+            connect(&member, desk, wish.clone());
         }
-        state.subscribers.push((Arc::clone(desk), window));
+        state.subscribers.push((Arc::clone(desk), wish));
     }
 }
 

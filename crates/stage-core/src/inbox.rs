@@ -8,9 +8,11 @@ use std::{
 
 use crate::{
     Batch,
-    desk::{DESK, Desk},
+    desk::{DESK, Desk, Notice},
     link::{Arrival, ReceiveEnd},
-    protocol::{Backlog, ExcessEvents, Ledger},
+    meter::Meter,
+    protocol::{Backlog, Down, End, Ledger, Reason, Verdict},
+    subscription::{Asking, SubscriptionInfo},
 };
 
 /// The asking side of a stage: all its subscriptions, served in turn.
@@ -20,9 +22,20 @@ pub(crate) struct Inbox<E> {
     /// By slot.
     links: Vec<Option<Incoming<E>>>,
     open: usize,
+    /// Somebody may bring links.
     expecting: bool,
+    /// Without links, wait for some.
+    staying: bool,
+    stopping: bool,
+    /// A subscription ended that the stage does not go on without.
+    closing: Option<Result<(), Upstream>>,
+    /// How the subscriptions ended, the worst of them.
+    worst: End,
     /// Slots that may have events, in the order of their turns.
     turns: VecDeque<usize>,
+    opened: VecDeque<SubscriptionInfo>,
+    notices: Vec<Notice>,
+    meter: Arc<Meter>,
     // Kept for its storage.
     news: Vec<usize>,
 }
@@ -30,11 +43,29 @@ pub(crate) struct Inbox<E> {
 #[derive(Debug)]
 struct Incoming<E> {
     end: ReceiveEnd<E>,
-    ledger: Ledger,
+    asker: Asker,
     /// Events that have come, beyond the portion that was taken in.
     rest: Backlog<E>,
     /// Whether the slot is among the turns.
     has_turn: bool,
+}
+
+/// Who asks for more.
+#[derive(Debug)]
+enum Asker {
+    Ledger(Ledger),
+    /// Somebody with a handle.
+    Hand,
+}
+
+/// What a stage finds in its inbox.
+#[derive(Debug)]
+pub(crate) enum Input<E> {
+    /// A subscription is there. Nothing of it came before.
+    Opened(SubscriptionInfo),
+    Events(Portion<E>),
+    /// A subscription has gone. Nothing more of it comes.
+    Ended(SubscriptionInfo, End),
 }
 
 /// Events to take in together.
@@ -52,51 +83,125 @@ pub(crate) struct Debt {
     events: usize,
 }
 
+/// A stage cannot go on without another to which it was subscribed.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    pub(crate) stage: Arc<str>,
+    pub(crate) end: End,
+}
+
 impl<E> Inbox<E> {
-    pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>) -> Self {
+    pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>, meter: Arc<Meter>) -> Self {
         Self {
             desk,
             links: Vec::new(),
             open: 0,
             expecting: true,
+            staying: false,
+            stopping: false,
+            closing: None,
+            worst: End::Completed,
             turns: VecDeque::new(),
+            opened: VecDeque::new(),
+            notices: Vec::new(),
+            meter,
             news: Vec::new(),
         }
     }
 
-    /// The next portion of events; `None` once every stage that it subscribed to has ended and no
-    /// other can come.
+    /// The next input; `None` once there will be none any more.
     ///
     /// Cancel safe: nothing is lost when the future is dropped.
-    pub(crate) async fn next(&mut self) -> Option<Result<Portion<E>, ExcessEvents>> {
+    pub(crate) async fn next(&mut self) -> Option<Input<E>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(
+    /// After [`next`](Self::next) has given `None`: how everything upstream ended.
+    ///
+    /// # Errors
+    ///
+    /// If something ended that the stage does not go on without.
+    pub(crate) fn outcome(&self) -> Result<End, Upstream> {
+        match &self.closing {
+            Some(Err(upstream)) => Err(upstream.clone()),
+            Some(Ok(())) | None => Ok(self.worst.clone()),
+        }
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<E>>> {
+        self.poll(cx, |inbox| {
+            while let Some(slot) = inbox.turns.pop_front() {
+                let input = inbox.take_turn(slot);
+                if input.is_some() {
+                    return input;
+                }
+            }
+            inbox.tell_notices();
+            None
+        })
+    }
+
+    /// Like [`poll_next`](Self::poll_next), but gives no events, and nothing that lies behind some.
+    pub(crate) fn poll_without_events(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<E>>> {
+        self.poll(cx, |inbox| {
+            for _ in 0..inbox.turns.len() {
+                let slot = inbox.turns.pop_front()?;
+                let input = inbox.take_turn_without_events(slot);
+                if input.is_some() {
+                    return input;
+                }
+            }
+            None
+        })
+    }
+
+    fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Portion<E>, ExcessEvents>>> {
+        mut take_turns: impl FnMut(&mut Self) -> Option<Input<E>>,
+    ) -> Poll<Option<Input<E>>> {
         self.desk.bell.answer(&mut self.news);
         loop {
             self.read_news();
-            while let Some(slot) = self.turns.pop_front() {
-                if let Some(portion) = self.take_turn(slot) {
-                    return Poll::Ready(Some(portion));
-                }
+            if let Some(info) = self.opened.pop_front() {
+                return Poll::Ready(Some(Input::Opened(info)));
             }
-            if self.open == 0 && !self.expecting {
+            if let Some(input) = take_turns(self) {
+                return Poll::Ready(Some(input));
+            }
+            if self.is_done() {
                 return Poll::Ready(None);
             }
             ready!(self.desk.bell.poll(cx, &mut self.news));
         }
     }
 
+    fn is_done(&self) -> bool {
+        let waits = self.expecting || (self.staying && !self.stopping);
+        self.open == 0 && (self.closing.is_some() || !waits)
+    }
+
     /// Takes note that a portion has been dealt with, and asks for more if it is time to.
     pub(crate) fn settle(&mut self, Debt { slot, events }: Debt) {
-        if let Some(Some(incoming)) = self.links.get_mut(slot)
-            && let Some(demand) = incoming.ledger.settle(events)
-        {
-            incoming.end.ask(demand);
+        let Some(Some(incoming)) = self.links.get_mut(slot) else {
+            return;
+        };
+        let ask = match &mut incoming.asker {
+            Asker::Ledger(ledger) => ledger.settle(events),
+            Asker::Hand => None,
+        };
+        self.meter.handled(events);
+        match ask {
+            Some(demand) => incoming.end.settle_and_ask(events, demand),
+            None => incoming.end.settle(events),
+        }
+    }
+
+    /// Everything that has come has been dealt with.
+    fn tell_notices(&mut self) {
+        for notice in self.notices.drain(..) {
+            // Nobody waits any more if this fails.
+            let _ = notice.send(());
         }
     }
 
@@ -115,21 +220,36 @@ impl<E> Inbox<E> {
     fn welcome(&mut self) {
         let desk = self.desk.news();
         self.expecting = desk.expecting;
+        self.stopping = desk.stopping;
+        self.notices.extend(desk.notices);
         for (slot, end) in desk.arrivals {
             if self.links.len() <= slot {
                 self.links.resize_with(slot + 1, || None);
             }
+            self.opened.push_back(self.info(&end));
             // The link was made with its first ask in it.
-            let (ledger, _) = Ledger::open(end.window);
+            let asker = match end.wish().asking {
+                Asking::Automatic(window) => Asker::Ledger(Ledger::open(window).0),
+                Asking::Manual => Asker::Hand,
+            };
             self.links[slot] = Some(Incoming {
                 end,
-                ledger,
+                asker,
                 rest: Backlog::new(),
                 has_turn: false,
             });
             self.open += 1;
             self.give_turn(slot);
         }
+        if desk.leaving {
+            self.leave(Ok(()));
+        }
+    }
+
+    /// Ends all subscriptions, since the stage is to end.
+    fn leave(&mut self, outcome: Result<(), Upstream>) {
+        self.closing.get_or_insert(outcome);
+        self.close(&End::Cancelled(Reason::Shutdown));
     }
 
     fn give_turn(&mut self, slot: usize) {
@@ -141,38 +261,114 @@ impl<E> Inbox<E> {
         }
     }
 
-    fn take_turn(&mut self, slot: usize) -> Option<Result<Portion<E>, ExcessEvents>> {
+    fn take_turn(&mut self, slot: usize) -> Option<Input<E>> {
         let incoming = self.links.get_mut(slot)?.as_mut()?;
         incoming.has_turn = false;
-        if incoming.rest.is_empty() {
+        if incoming.rest.is_empty() || incoming.end.is_cancelled() {
             match incoming.end.receive() {
-                Arrival::Events(batch) => {
-                    if let Err(excess) = incoming.ledger.receive(batch.len()) {
-                        return Some(Err(excess));
-                    }
-                    incoming.rest.push(batch);
-                }
+                Arrival::Events(batch) => incoming.take_note(batch),
                 Arrival::Nothing => return None,
-                Arrival::End => {
-                    self.links[slot] = None;
-                    self.open -= 1;
-                    self.desk.release(slot);
-                    return None;
-                }
+                Arrival::End(end) => return self.bury(slot, end),
             }
         }
-        let events = incoming.ledger.portion(incoming.rest.len());
+        let incoming = self.links.get_mut(slot)?.as_mut()?;
+        let events = incoming.portion();
         let batch = incoming.rest.take(events);
         self.give_turn(slot);
-        Some(Ok(Portion {
+        Some(Input::Events(Portion {
             batch,
             debt: Debt { slot, events },
         }))
+    }
+
+    /// Takes the end of a link, but keeps the turn of one that may have events.
+    fn take_turn_without_events(&mut self, slot: usize) -> Option<Input<E>> {
+        let incoming = self.links.get_mut(slot)?.as_mut()?;
+        incoming.has_turn = false;
+        let emptied = incoming.rest.is_empty() || incoming.end.is_cancelled();
+        match incoming.end.ended() {
+            Some(end) if emptied => self.bury(slot, end),
+            _ => {
+                self.give_turn(slot);
+                None
+            }
+        }
+    }
+
+    /// Forgets a link that has ended.
+    fn bury(&mut self, slot: usize, end: End) -> Option<Input<E>> {
+        let incoming = self.links.get_mut(slot)?.take()?;
+        self.open -= 1;
+        self.desk.release(slot);
+        let info = self.info(&incoming.end);
+        if self.closing.is_none() {
+            self.judge(&info, &end);
+        }
+        Some(Input::Ended(info, end))
+    }
+
+    /// Decides what the end of a subscription means for the stage.
+    fn judge(&mut self, info: &SubscriptionInfo, end: &End) {
+        let verdict = info.mode.on(end);
+        if verdict == Verdict::Stay {
+            self.staying = true;
+            return;
+        }
+        if end.is_worse_than(&self.worst) {
+            self.worst = end.clone();
+        }
+        match verdict {
+            Verdict::GoOn | Verdict::Stay => {}
+            Verdict::EndWell => self.leave(Ok(())),
+            Verdict::Fail => self.leave(Err(Upstream {
+                stage: Arc::clone(&info.from),
+                end: end.clone(),
+            })),
+        }
+    }
+
+    fn info(&self, end: &ReceiveEnd<E>) -> SubscriptionInfo {
+        end.wish().info(end.peer(), &self.desk.stage)
+    }
+
+    /// Ends all subscriptions, and says why.
+    pub(crate) fn close(&mut self, end: &End) {
+        for incoming in self.links.iter().flatten() {
+            incoming.end.cancel(end.clone());
+        }
+    }
+
+    /// How many events have come, or are on their way, and are not settled.
+    fn open_events(&self) -> usize {
+        let links = self.links.iter().flatten();
+        links.map(|incoming| incoming.end.open()).sum()
+    }
+}
+
+impl<E> Incoming<E> {
+    fn take_note(&mut self, batch: Batch<E>) {
+        if let Asker::Ledger(ledger) = &mut self.asker
+            && let Err(excess) = ledger.receive(batch.len())
+        {
+            // The sending end counts, too.
+            debug_assert!(false, "{excess}");
+        }
+        self.rest.push(batch);
+    }
+
+    /// How many events to take in together.
+    fn portion(&self) -> usize {
+        match &self.asker {
+            Asker::Ledger(ledger) => ledger.portion(self.rest.len()),
+            Asker::Hand => self.rest.len(),
+        }
     }
 }
 
 impl<E> Drop for Inbox<E> {
     fn drop(&mut self) {
+        self.meter.lost(self.open_events());
+        self.close(&End::Down(Down::Aborted));
         self.desk.close();
     }
 }

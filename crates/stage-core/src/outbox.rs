@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     mem,
     pin::pin,
@@ -6,42 +7,91 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use tracing::warn;
+
 use crate::{
     Batch, Demand,
-    desk::{DESK, Desk},
+    desk::{DESK, Desk, Notice},
     link::{Request, SendEnd},
-    protocol::{Backlog, Delivery, Dispatcher, Handout, SubscriptionId, Terms},
+    meter::{Meter, StageState},
+    protocol::{
+        Backlog, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason,
+        SubscriptionId,
+    },
     spares::Spares,
+    subscription::SubscriptionInfo,
 };
 
 /// The sending side of a stage: its subscribers, and what has no taker yet.
 #[derive(Debug)]
-pub(crate) struct Outbox<E> {
+pub(crate) struct Outbox<E: 'static> {
     desk: Arc<Desk<SendEnd<E>>>,
     /// By slot. The slot is also the subscription's name to the dispatcher.
     links: Vec<Option<SendEnd<E>>>,
     open: usize,
     expecting: bool,
     stopping: bool,
+    held: bool,
+    /// The dispatcher has given more to somebody than was asked for.
+    broken: Option<ExcessEvents>,
     dispatcher: Box<dyn Dispatcher<E>>,
     backlog: Backlog<E>,
     spares: Arc<Spares<E>>,
+    changes: VecDeque<Change>,
+    /// How many events were ever pushed.
+    pushed: u64,
+    /// Notices behind events of the backlog, with how many were pushed before them.
+    behind: VecDeque<(u64, Notice)>,
+    /// Notices that the dispatcher has.
+    marked: VecDeque<(Mark, Notice)>,
+    next_mark: u64,
+    meter: Arc<Meter>,
     // Kept for their storage.
     news: Vec<usize>,
     handout: Handout<E>,
 }
 
+/// A subscriber has come or gone.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Opened(SubscriptionInfo),
+    Ended(SubscriptionInfo, End),
+}
+
+/// What a stage has to do for its subscribers.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// More is asked for than there is.
+    Events(Demand),
+    /// Subscribers have come or gone.
+    Change(Change),
+    /// Nothing more: the stage is to stop, or everybody has left.
+    Nothing(End),
+}
+
 impl<E: Send + 'static> Outbox<E> {
-    pub(crate) fn new(desk: Arc<Desk<SendEnd<E>>>, dispatcher: Box<dyn Dispatcher<E>>) -> Self {
+    pub(crate) fn new(
+        desk: Arc<Desk<SendEnd<E>>>,
+        dispatcher: Box<dyn Dispatcher<E>>,
+        meter: Arc<Meter>,
+    ) -> Self {
         Self {
             desk,
             links: Vec::new(),
             open: 0,
             expecting: true,
             stopping: false,
+            held: false,
+            broken: None,
             dispatcher,
             backlog: Backlog::new(),
             spares: Spares::new(),
+            changes: VecDeque::new(),
+            pushed: 0,
+            behind: VecDeque::new(),
+            marked: VecDeque::new(),
+            next_mark: 0,
+            meter,
             news: Vec::new(),
             handout: Handout::new(),
         }
@@ -52,18 +102,13 @@ impl<E: Send + 'static> Outbox<E> {
         Batch::from_spares(&self.spares)
     }
 
-    /// Waits until more is asked for than there is. `None` if nothing will be: the pipeline stops,
-    /// or everybody has left.
-    pub(crate) async fn wanted(&mut self) -> Option<Demand> {
+    /// Waits until there is something to do.
+    pub(crate) async fn wanted(&mut self) -> Wanted {
         self.answer();
         poll_fn(|cx| {
             loop {
-                if self.is_done() {
-                    return Poll::Ready(None);
-                }
-                let wanted = self.dispatcher.demand().saturating_sub(self.backlog.len());
-                if let Some(demand) = Demand::new(wanted) {
-                    return Poll::Ready(Some(demand));
+                if let Some(wanted) = self.next() {
+                    return Poll::Ready(wanted);
                 }
                 ready!(self.poll_news(cx));
             }
@@ -71,26 +116,46 @@ impl<E: Send + 'static> Outbox<E> {
         .await
     }
 
-    /// Does `work` while answering requests. `None` if the pipeline stops or everybody has left
-    /// before it was done.
-    pub(crate) async fn while_serving<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    /// What there is to do. The task is woken by whatever changes that.
+    pub(crate) fn poll_listening(&mut self, cx: &mut Context<'_>) -> Option<Wanted> {
+        while self.poll_news(cx).is_ready() {}
+        self.next()
+    }
+
+    fn next(&mut self) -> Option<Wanted> {
+        if let Some(change) = self.changes.pop_front() {
+            return Some(Wanted::Change(change));
+        }
+        if let Some(end) = self.is_done() {
+            return Some(Wanted::Nothing(end));
+        }
+        self.demand().map(Wanted::Events)
+    }
+
+    /// Does `work` while answering requests. It is given up, and why is told, if the stage is to
+    /// stop or everybody has left before it was done.
+    pub(crate) async fn while_serving<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, End> {
         let mut work = pin!(work);
         poll_fn(|cx| {
             while self.poll_news(cx).is_ready() {
-                if self.is_done() {
-                    return Poll::Ready(None);
+                if let Some(end) = self.is_done() {
+                    return Poll::Ready(Err(end));
                 }
             }
-            work.as_mut().poll(cx).map(Some)
+            work.as_mut().poll(cx).map(Ok)
         })
         .await
     }
 
     /// Waits until every event has been taken, or everybody has left.
     pub(crate) async fn flush(&mut self) {
+        self.meter.enter(StageState::Draining);
         self.answer();
         poll_fn(|cx| {
-            while self.has_events() && !self.is_deserted() {
+            while self.has_events() && !self.is_deserted() && self.broken.is_none() {
                 ready!(self.poll_news(cx));
             }
             Poll::Ready(())
@@ -100,8 +165,42 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Hands events out, and keeps those that have no taker.
     pub(crate) fn push(&mut self, batch: Batch<E>) {
+        self.pushed += batch.len() as u64;
         self.backlog.push(batch);
         self.deliver();
+    }
+
+    /// Hands out events that the stage has made itself.
+    pub(crate) fn push_made(&mut self, batch: Batch<E>) {
+        self.meter.handled(batch.len());
+        self.push(batch);
+    }
+
+    /// Ends all subscriptions, after what was sent, and returns those that nobody was told of yet.
+    ///
+    /// # Errors
+    ///
+    /// If the dispatcher gave out more than was asked for.
+    pub(crate) fn close(mut self, end: &End) -> Result<Vec<Change>, ExcessEvents> {
+        let broken = self.broken.take();
+        let end = match broken {
+            Some(excess) => &End::Down(Down::OverDelivered(excess)),
+            None => end,
+        };
+        let mut changes = mem::take(&mut self.changes);
+        for link in mem::take(&mut self.links).into_iter().flatten() {
+            let info = self.info(&link);
+            link.close(end.clone());
+            changes.push_back(Change::Ended(info, end.clone()));
+        }
+        broken.map_or(Ok(changes.into()), Err)
+    }
+
+    fn demand(&self) -> Option<Demand> {
+        let wanted = self.dispatcher.demand().saturating_sub(self.backlog.len());
+        self.meter.waiting(self.undelivered(), wanted);
+        let wanted = if self.held { 0 } else { wanted };
+        Demand::new(wanted)
     }
 
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -135,19 +234,41 @@ impl<E: Send + 'static> Outbox<E> {
         let desk = self.desk.news();
         self.expecting = desk.expecting;
         self.stopping = desk.stopping;
+        self.hold(desk.held);
         for (slot, link) in desk.arrivals {
-            if self.links.len() <= slot {
-                self.links.resize_with(slot + 1, || None);
-            }
-            let id = SubscriptionId(slot as u64);
-            if let Err(refused) = self.dispatcher.subscribe(id, Terms::default()) {
-                tracing::error!(error = %refused, "a subscription was refused");
-                self.desk.release(slot);
-                continue;
-            }
-            self.links[slot] = Some(link);
-            self.open += 1;
-            self.read_request(slot);
+            self.admit(slot, link);
+        }
+        for notice in desk.notices {
+            self.behind.push_back((self.pushed, notice));
+        }
+    }
+
+    fn admit(&mut self, slot: usize, link: SendEnd<E>) {
+        let id = SubscriptionId(slot as u64);
+        let terms = link.wish().terms.clone();
+        if let Err(refused) = self.dispatcher.subscribe(id, terms) {
+            warn!(by = %link.peer(), reason = %refused, "subscription refused");
+            let why = refused.to_string().into();
+            link.close(End::Cancelled(Reason::Refused(why)));
+            self.desk.release(slot);
+            return;
+        }
+        if self.links.len() <= slot {
+            self.links.resize_with(slot + 1, || None);
+        }
+        self.changes.push_back(Change::Opened(self.info(&link)));
+        self.links[slot] = Some(link);
+        self.open += 1;
+        self.read_request(slot);
+    }
+
+    fn hold(&mut self, held: bool) {
+        if held != self.held {
+            self.held = held;
+            self.meter.enter(match held {
+                true => StageState::Held,
+                false => StageState::Running,
+            });
         }
     }
 
@@ -159,7 +280,8 @@ impl<E: Send + 'static> Outbox<E> {
         match link.request() {
             Request::Ask(Some(demand)) => self.dispatcher.ask(id, demand),
             Request::Ask(None) => {}
-            Request::Cancel => {
+            Request::Cancel(end) => {
+                self.changes.push_back(Change::Ended(self.info(link), end));
                 self.links[slot] = None;
                 self.open -= 1;
                 self.dispatcher.cancel(id);
@@ -168,30 +290,77 @@ impl<E: Send + 'static> Outbox<E> {
         }
     }
 
+    fn info(&self, link: &SendEnd<E>) -> SubscriptionInfo {
+        link.wish().info(&self.desk.stage, link.peer())
+    }
+
     fn deliver(&mut self) {
         while self.has_events() {
             self.dispatcher
                 .dispatch(&mut self.backlog, &mut self.handout);
-            for Delivery { to, events, .. } in self.handout.deliveries.drain(..) {
-                if let Some(Some(link)) = self.links.get(to.0 as usize) {
-                    link.send(events);
-                }
-            }
+            self.hand_over();
             if self.handout.made_up.is_empty() {
-                return;
+                break;
             }
             for (id, demand) in self.handout.made_up.drain(..) {
                 self.dispatcher.ask(id, demand);
             }
         }
+        self.pass_notices();
+    }
+
+    fn hand_over(&mut self) {
+        for Delivery { to, events, .. } in self.handout.deliveries.drain(..) {
+            if let Some(Some(link)) = self.links.get(to.0 as usize)
+                && let Err(excess) = link.send(events)
+            {
+                self.broken.get_or_insert(excess);
+            }
+        }
+        let dropped = mem::take(&mut self.handout.homeless);
+        let failed = mem::take(&mut self.handout.misplaced);
+        if dropped > 0 {
+            self.meter.dropped(dropped);
+        }
+        self.meter.lost(failed);
+    }
+
+    /// Passes notices on whose turn has come: to the dispatcher once it has taken all events before
+    /// them, and then to whoever waits for them.
+    fn pass_notices(&mut self) {
+        let taken = self.pushed - self.backlog.len() as u64;
+        while let Some((_, notice)) = self.behind.pop_front_if(|(before, _)| *before <= taken) {
+            let mark = Mark(self.next_mark);
+            self.next_mark += 1;
+            self.marked.push_back((mark, notice));
+            self.dispatcher.mark(mark, &mut self.handout);
+        }
+        for passed in self.handout.passed.drain(..) {
+            let at = self.marked.iter().position(|(mark, _)| *mark == passed);
+            if let Some((_, notice)) = at.and_then(|at| self.marked.remove(at)) {
+                // Nobody waits any more if this fails.
+                let _ = notice.send(());
+            }
+        }
     }
 
     fn has_events(&self) -> bool {
-        !self.backlog.is_empty() || self.dispatcher.held() > 0
+        self.undelivered() > 0
     }
 
-    fn is_done(&self) -> bool {
-        self.stopping || self.is_deserted()
+    fn undelivered(&self) -> usize {
+        self.backlog.len() + self.dispatcher.held()
+    }
+
+    /// Whether there is nothing more to do, and why.
+    fn is_done(&self) -> Option<End> {
+        if self.stopping {
+            Some(End::Cancelled(Reason::Shutdown))
+        } else if self.is_deserted() || self.broken.is_some() {
+            Some(End::Completed)
+        } else {
+            None
+        }
     }
 
     fn is_deserted(&self) -> bool {
@@ -199,8 +368,9 @@ impl<E: Send + 'static> Outbox<E> {
     }
 }
 
-impl<E> Drop for Outbox<E> {
+impl<E: 'static> Drop for Outbox<E> {
     fn drop(&mut self) {
+        self.meter.lost(self.backlog.len() + self.dispatcher.held());
         self.desk.close();
     }
 }

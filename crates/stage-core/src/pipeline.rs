@@ -1,14 +1,8 @@
-use std::{any::type_name, fmt, future, sync::Arc};
+use std::{any::type_name, fmt, future, sync::Arc, time::Duration};
 
 use crate::{
-    AddError, Consumer, Group, Outlet, PipelineError, Producer, Subscription, Transform,
-    crew::{Crew, Role, Task},
-    desk::Desk,
-    inbox::Inbox,
-    outbox::Outbox,
-    protocol::{ByDemand, Dispatcher},
-    running::Running,
-    stage,
+    Consumer, DrainReport, Group, Intake, Outlet, PipelineError, PipelineHandle, Producer,
+    StageBuilder, Subscription, Transform, crew::Crew, running::Running,
 };
 
 /// Stages and the subscriptions between them, run as one.
@@ -28,16 +22,9 @@ use crate::{
 /// the first events.
 #[must_use = "a pipeline does nothing until it is run"]
 pub struct Pipeline {
-    crew: Arc<Crew>,
-    name_taken: Option<String>,
-}
-
-/// Settings for the next stage. Made by [`Pipeline::stage`].
-#[must_use = "settings do nothing until a stage is added"]
-#[derive(Debug)]
-pub struct StageBuilder<'p> {
-    pipeline: &'p mut Pipeline,
-    name: String,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) name_taken: Option<String>,
+    drain_within: Option<Duration>,
 }
 
 impl Pipeline {
@@ -46,6 +33,7 @@ impl Pipeline {
         Self {
             crew: Arc::default(),
             name_taken: None,
+            drain_within: None,
         }
     }
 
@@ -72,19 +60,17 @@ impl Pipeline {
         &mut self,
         consumer: C,
         subscriptions: impl IntoIterator<Item = Subscription<E>>,
-    ) where
+    ) -> Intake<E>
+    where
         E: Send + 'static,
         C: Consumer<E>,
     {
-        self.stage_of::<C>().consume(consumer, subscriptions);
+        self.stage_of::<C>().consume(consumer, subscriptions)
     }
 
     /// Starts a stage with a name of its own. It must be the only one of that name.
     pub fn stage(&mut self, name: impl Into<String>) -> StageBuilder<'_> {
-        StageBuilder {
-            name: name.into(),
-            pipeline: self,
-        }
+        StageBuilder::new(self, name.into())
     }
 
     /// A group of producers that may be added while the pipeline runs, and where to subscribe to
@@ -92,6 +78,19 @@ impl Pipeline {
     pub fn group<E: Send + 'static>(&mut self) -> (Group<E>, Outlet<E>) {
         let (group, members) = Group::new(&self.crew);
         (group, Outlet::of_group(members))
+    }
+
+    /// Looks at the pipeline and changes it while it runs.
+    pub fn handle(&self) -> PipelineHandle {
+        PipelineHandle::new(&self.crew)
+    }
+
+    /// Gives the rest so long to drain once the pipeline has begun to stop, for whatever reason.
+    /// What is not done by then is dropped, and so nacked, and the pipeline ends with
+    /// [`PipelineError::DrainTimedOut`], unless it has failed before. Without this, it waits.
+    pub fn drain_within(mut self, time: Duration) -> Self {
+        self.drain_within = Some(time);
+        self
     }
 
     /// Runs until every producer has ended and every event has been taken in.
@@ -110,20 +109,34 @@ impl Pipeline {
 
     /// Like [`run`](Self::run), and stops the producers when `signal` completes.
     ///
-    /// What has been produced by then still flows through to the end. To give up on that after a
-    /// while, drop the future.
+    /// What has been produced by then still flows through to the end, for as long as
+    /// [`drain_within`](Self::drain_within) allows.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run), and if the time for draining was up.
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), PipelineError> {
-        if let Some(stage) = self.name_taken {
+        self.run_reporting(signal).await.result
+    }
+
+    /// Like [`run_until`](Self::run_until), and reports what became of each stage's events.
+    pub async fn run_reporting(self, signal: impl Future<Output = ()>) -> DrainReport {
+        if let Err(error) = self.check() {
+            return DrainReport::refused(error);
+        }
+        let running = Running::new(self.crew, self.drain_within);
+        running.until(signal).await
+    }
+
+    fn check(&self) -> Result<(), PipelineError> {
+        if let Some(stage) = &self.name_taken {
+            let stage = stage.clone();
             return Err(PipelineError::NameTaken { stage });
         }
-        if let Some(stage) = self.crew.deserted() {
-            return Err(PipelineError::NoSubscriber { stage });
+        match self.crew.deserted() {
+            Some(stage) => Err(PipelineError::NoSubscriber { stage }),
+            None => Ok(()),
         }
-        Running::new(self.crew).until(signal).await
     }
 
     /// A stage named after its type, without the path.
@@ -136,76 +149,6 @@ impl Pipeline {
         let name = self.crew.free_name(short.unwrap_or(path));
         self.stage(name)
     }
-
-    fn add(&mut self, name: String, role: Role, task: Task) {
-        // Nothing stops a pipeline that does not run, so the name is the only trouble.
-        if self.crew.add(name.clone(), role, task).is_err() {
-            self.name_taken.get_or_insert(name);
-        }
-    }
-}
-
-impl StageBuilder<'_> {
-    /// Adds the stage, as one that makes events.
-    pub fn produce<P: Producer>(self, producer: P) -> Outlet<P::Event> {
-        let desk = Desk::new();
-        let outlet = Outlet::of_stage(&desk);
-        let task = stage::produce(producer, Outbox::new(Arc::clone(&desk), by_demand()));
-        self.pipeline
-            .add(self.name, Role::Producer(desk), Box::pin(task));
-        outlet
-    }
-
-    /// Adds the stage, as one that turns events into others.
-    pub fn transform<In, T>(
-        self,
-        transform: T,
-        subscriptions: impl IntoIterator<Item = Subscription<In>>,
-    ) -> Outlet<T::Out>
-    where
-        In: Send + 'static,
-        T: Transform<In>,
-    {
-        let desk = Desk::new();
-        let outlet = Outlet::of_stage(&desk);
-        let outbox = Outbox::new(Arc::clone(&desk), by_demand());
-        let task = stage::transform(transform, inbox(subscriptions), outbox);
-        self.pipeline
-            .add(self.name, Role::Transform(desk), Box::pin(task));
-        outlet
-    }
-
-    /// Adds the stage, as a first member of a group.
-    pub fn join<P: Producer>(self, group: &Group<P::Event>, producer: P) {
-        if let Err(AddError::NameTaken { name }) = group.add(self.name, producer) {
-            self.pipeline.name_taken.get_or_insert(name);
-        }
-    }
-
-    /// Adds the stage, as one that takes events in.
-    pub fn consume<E, C>(
-        self,
-        consumer: C,
-        subscriptions: impl IntoIterator<Item = Subscription<E>>,
-    ) where
-        E: Send + 'static,
-        C: Consumer<E>,
-    {
-        let task = stage::consume(consumer, inbox(subscriptions));
-        self.pipeline.add(self.name, Role::Consumer, Box::pin(task));
-    }
-}
-
-fn by_demand<E>() -> Box<dyn Dispatcher<E>> {
-    Box::new(ByDemand::default())
-}
-
-fn inbox<E: Send + 'static>(subscriptions: impl IntoIterator<Item = Subscription<E>>) -> Inbox<E> {
-    let desk = Desk::new();
-    for subscription in subscriptions {
-        subscription.open(&desk);
-    }
-    Inbox::new(desk)
 }
 
 impl Default for Pipeline {

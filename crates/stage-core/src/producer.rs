@@ -1,4 +1,4 @@
-use crate::{Batch, BoxError, Demand};
+use crate::{Batch, BoxError, Demand, SubscriptionInfo, protocol::End};
 
 /// Makes events, as they are asked for.
 ///
@@ -60,6 +60,17 @@ pub trait Producer: Send + 'static {
         demand: Demand,
         batch: &mut Batch<Self::Event>,
     ) -> impl Future<Output = Result<Flow, Self::Error>> + Send;
+
+    /// A stage has subscribed. Called once for each subscription, before anything is made for it.
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        let _ = subscription;
+    }
+
+    /// A subscription has ended. Called once for each, while nothing is being made; so it may come
+    /// late if the producer waits for events.
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        let _ = (subscription, end);
+    }
 
     /// Called once after everything has been handed out, if the producer did not fail: to wait until
     /// that has been settled, to save positions, to say goodbye. The stage lasts until it returns.

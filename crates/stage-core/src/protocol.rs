@@ -15,16 +15,23 @@
 //! counters that could disagree after a cancel.
 
 mod backlog;
+mod buffer;
 mod demand;
 mod dispatch;
+mod end;
 mod ledger;
 mod mark;
 mod watermark;
 mod window;
 
 pub use backlog::Backlog;
+pub use buffer::Buffer;
 pub use demand::Demand;
-pub use dispatch::{ByDemand, Delivery, Dispatcher, Handout, Refused, Selector, Terms};
+pub use dispatch::{
+    Broadcast, ByDemand, Delivery, Dispatcher, Handout, Partition, Refused, Selector, Terms,
+    lane_for,
+};
+pub use end::{Down, End, Mode, Reason, Verdict};
 pub use ledger::{ExcessEvents, Ledger};
 pub use mark::Mark;
 pub use watermark::{SettleError, Watermark};

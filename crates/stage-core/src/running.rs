@@ -1,91 +1,175 @@
-use std::{collections::HashMap, pin::pin, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::pending,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     select,
     task::{Id, JoinError, JoinSet},
+    time::{Instant, sleep_until},
 };
-use tracing::{Instrument, debug, error_span};
+use tracing::{Instrument, debug, error_span, warn};
 
-use crate::{BoxError, PipelineError, crew::Crew, panic::panic_message};
+use crate::{
+    DrainReport, PipelineError,
+    crew::{Crew, Member},
+    failure::Failure,
+    panic::panic_message,
+    report::StageReport,
+};
 
 /// The stages of a pipeline that runs. Dropping it stops them where they stand.
 #[derive(Debug)]
 pub(crate) struct Running {
     crew: Arc<Crew>,
-    tasks: JoinSet<Result<(), BoxError>>,
-    names: HashMap<Id, Arc<str>>,
+    tasks: JoinSet<Result<(), Failure>>,
+    members: HashMap<Id, Arc<Member>>,
+    /// How long the rest may take once the producers were told to stop.
+    drain_within: Option<Duration>,
+    /// When that is up.
+    deadline: Option<Instant>,
+    report: DrainReport,
+    _ending: Ending,
 }
 
+/// Lets no stage into a pipeline that is not run any more.
+#[derive(Debug)]
+struct Ending(Arc<Crew>);
+
 impl Running {
-    pub(crate) fn new(crew: Arc<Crew>) -> Self {
+    pub(crate) fn new(crew: Arc<Crew>, drain_within: Option<Duration>) -> Self {
         Self {
+            _ending: Ending(Arc::clone(&crew)),
             crew,
             tasks: JoinSet::new(),
-            names: HashMap::new(),
+            members: HashMap::new(),
+            drain_within,
+            deadline: None,
+            report: DrainReport::new(),
         }
     }
 
     /// Runs until all stages have ended, and stops the producers when `signal` completes or a
     /// stage fails.
-    pub(crate) async fn until(
-        mut self,
-        signal: impl Future<Output = ()>,
-    ) -> Result<(), PipelineError> {
+    pub(crate) async fn until(mut self, signal: impl Future<Output = ()>) -> DrainReport {
         let mut signal = pin!(signal);
-        let mut first = Ok(());
         loop {
             self.start_waiting();
             if self.tasks.is_empty() {
-                return first;
+                return self.report;
             }
+            let stopping = self.note_stop();
+            let deadline = self.deadline;
             select! {
                 biased;
-                () = &mut signal, if !self.crew.is_stopping() => {
+                () = &mut signal, if !stopping => {
                     debug!("stopping");
                     self.crew.stop();
                 }
-                Some(ended) = self.tasks.join_next_with_id() => {
-                    if let Err(error) = self.bury(ended) {
-                        self.crew.stop();
-                        first = first.and(Err(error));
-                    }
-                }
+                Some(ended) = self.tasks.join_next_with_id() => self.bury(ended),
                 () = self.crew.news.notified() => {}
+                () = until(deadline) => self.give_up(),
             }
         }
     }
 
     fn start_waiting(&mut self) {
-        for (name, task) in self.crew.take_waiting() {
+        for (member, task) in self.crew.take_waiting() {
+            let name = &member.meter.stage;
             let span = error_span!("stage", %name);
-            let id = self.tasks.spawn(task.instrument(span)).id();
+            let watched = Arc::clone(&member.meter).watch(task);
             debug!(stage = %name, "stage started");
-            self.names.insert(id, name);
+            let id = self.tasks.spawn(watched.instrument(span)).id();
+            self.members.insert(id, member);
         }
     }
 
-    /// Forgets a stage that has ended, and says how it did.
-    fn bury(
-        &mut self,
-        ended: Result<(Id, Result<(), BoxError>), JoinError>,
-    ) -> Result<(), PipelineError> {
+    /// Whether the pipeline has been told to stop. The time for draining runs from when that is
+    /// first seen.
+    fn note_stop(&mut self) -> bool {
+        let stopping = self.crew.is_stopping();
+        if stopping && self.deadline.is_none() && !self.report.timed_out {
+            self.deadline = self.drain_within.map(|within| Instant::now() + within);
+        }
+        stopping
+    }
+
+    /// Drops what has not ended yet, where it stands.
+    fn give_up(&mut self) {
+        warn!(
+            stages = self.tasks.len(),
+            "the time for draining is up: dropping the rest"
+        );
+        self.deadline = None;
+        self.report.timed_out = true;
+        let mut names = Vec::new();
+        for member in self.members.values() {
+            member.meter.abandon();
+            names.push(member.meter.stage.to_string());
+        }
+        names.sort();
+        if let (Ok(()), Some(stage)) = (&self.report.result, names.first()) {
+            self.report.result = Err(PipelineError::DrainTimedOut {
+                stage: stage.clone(),
+                stages: names.len(),
+            });
+        }
+        self.tasks.abort_all();
+    }
+
+    /// Forgets a stage that has ended, and stops the rest if it failed.
+    fn bury(&mut self, ended: Result<(Id, Result<(), Failure>), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let name = self.names.remove(&id).unwrap_or_default();
-        self.crew.ended(&name);
-        let stage = name.to_string();
-        let error = match ended {
-            Ok((_, Ok(()))) => {
-                debug!(stage, "stage ended");
-                return Ok(());
+        let Some(member) = self.members.remove(&id) else {
+            return;
+        };
+        let stage = &*member.meter.stage;
+        self.crew.ended(stage);
+        match self.failure(stage, ended) {
+            None => debug!(stage, "stage ended"),
+            Some(error) => {
+                debug!(stage, %error, "stage ended");
+                self.crew.stop();
+                if self.report.result.is_ok() {
+                    self.report.result = Err(error);
+                }
             }
-            Ok((_, Err(source))) => PipelineError::Failed { stage, source },
-            Err(error) => PipelineError::Panicked {
+        }
+        if self.crew.is_stopping() {
+            self.report.stages.push(StageReport::of(&member));
+        }
+    }
+
+    fn failure(
+        &self,
+        stage: &str,
+        ended: Result<(Id, Result<(), Failure>), JoinError>,
+    ) -> Option<PipelineError> {
+        let stage = stage.to_owned();
+        match ended {
+            Ok((_, result)) => result.err().map(|failure| failure.of(stage)),
+            Err(error) if error.is_cancelled() && self.report.timed_out => None,
+            Err(error) => Some(PipelineError::Panicked {
                 stage,
                 message: what_it_said(error),
-            },
-        };
-        debug!(%error, "stage ended");
-        Err(error)
+            }),
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }
 

@@ -1,93 +1,202 @@
 //! The three loops. Everything a stage decides is in [`protocol`](crate::protocol); everything it
 //! does is here.
 
-use tokio::task::consume_budget;
+use std::future::poll_fn;
+
+use tokio::task::{consume_budget, yield_now};
 
 use crate::{
-    BoxError, Consumer, Flow, Producer, Transform,
-    inbox::{Inbox, Portion},
-    outbox::Outbox,
+    Consumer, Flow, Producer, Transform,
+    failure::{Failure, guarded, guarded_call},
+    inbox::{Inbox, Input, Portion},
+    outbox::{Change, Outbox, Wanted},
+    protocol::End,
 };
 
 pub(crate) async fn produce<P: Producer>(
     mut producer: P,
     mut outbox: Outbox<P::Event>,
-) -> Result<(), BoxError> {
-    let mut failed = None;
-    while let Some(demand) = outbox.wanted().await {
+) -> Result<(), Failure> {
+    let made = make(&mut producer, &mut outbox).await;
+    outbox.flush().await;
+    // Closed before it finishes: what it waits for may wait for the end of its events.
+    let changes = outbox.close(&end_of(&made))?;
+    made?;
+    for change in changes {
+        tell_producer(&mut producer, &change)?;
+    }
+    guarded(producer.finish()).await
+}
+
+async fn make<P: Producer>(
+    producer: &mut P,
+    outbox: &mut Outbox<P::Event>,
+) -> Result<End, Failure> {
+    loop {
+        let demand = match outbox.wanted().await {
+            Wanted::Events(demand) => demand,
+            Wanted::Change(change) => {
+                tell_producer(producer, &change)?;
+                continue;
+            }
+            Wanted::Nothing(end) => return Ok(end),
+        };
         let mut batch = outbox.batch();
         let produced = outbox
-            .while_serving(producer.produce(demand, &mut batch))
+            .while_serving(guarded(producer.produce(demand, &mut batch)))
             .await;
         let empty = batch.is_empty();
-        outbox.push(batch);
+        outbox.push_made(batch);
         match produced {
             // One that breaks its promise of an event must not keep the thread to itself.
-            Some(Ok(Flow::More)) if empty => tokio::task::yield_now().await,
-            Some(Ok(Flow::More)) => consume_budget().await,
-            Some(Ok(Flow::End)) | None => break,
-            Some(Err(error)) => {
-                failed = Some(error);
-                break;
-            }
+            Ok(Ok(Flow::More)) if empty => yield_now().await,
+            Ok(Ok(Flow::More)) => consume_budget().await,
+            Ok(Ok(Flow::End)) => return Ok(End::Completed),
+            Ok(Err(failure)) => return Err(failure),
+            Err(end) => return Ok(end),
         }
     }
-    outbox.flush().await;
-    // Before it finishes: what it waits for may wait for the end of its events.
-    drop(outbox);
-    match failed {
-        Some(error) => Err(error.into()),
-        None => producer.finish().await.map_err(Into::into),
-    }
+}
+
+fn tell_producer<P: Producer>(producer: &mut P, change: &Change) -> Result<(), Failure> {
+    guarded_call(|| match change {
+        Change::Opened(info) => producer.subscribed(info),
+        Change::Ended(info, end) => producer.unsubscribed(info, end),
+    })
 }
 
 pub(crate) async fn transform<In, T>(
     mut stage: T,
     mut inbox: Inbox<In>,
     mut outbox: Outbox<T::Out>,
-) -> Result<(), BoxError>
+) -> Result<(), Failure>
 where
     In: Send + 'static,
     T: Transform<In>,
 {
-    while outbox.wanted().await.is_some() {
-        let Some(Some(portion)) = outbox.while_serving(inbox.next()).await else {
-            break;
-        };
-        let Portion { mut batch, debt } = portion?;
+    let mut turned = turn(&mut stage, &mut inbox, &mut outbox).await;
+    inbox.close(&end_of(&turned));
+    drop(inbox);
+    if turned.is_ok() {
         let mut out = outbox.batch();
-        let Some(done) = outbox
-            .while_serving(stage.transform(&mut batch, &mut out))
-            .await
-        else {
-            break;
+        if let Err(failure) = guarded(stage.finish(&mut out)).await {
+            turned = Err(failure);
+        }
+        outbox.push(out);
+    }
+    outbox.flush().await;
+    let changes = outbox.close(&end_of(&turned))?;
+    turned?;
+    for change in changes {
+        tell_transform(&mut stage, &change)?;
+    }
+    Ok(())
+}
+
+/// What a transform has to do next.
+enum Step<In> {
+    Input(Option<Input<In>>),
+    Change(Change),
+    Nothing(End),
+}
+
+async fn turn<In, T>(
+    stage: &mut T,
+    inbox: &mut Inbox<In>,
+    outbox: &mut Outbox<T::Out>,
+) -> Result<End, Failure>
+where
+    In: Send + 'static,
+    T: Transform<In>,
+{
+    loop {
+        let step = poll_fn(|cx| match outbox.poll_listening(cx) {
+            Some(Wanted::Change(change)) => Step::Change(change).into(),
+            Some(Wanted::Nothing(end)) => Step::Nothing(end).into(),
+            Some(Wanted::Events(_)) => inbox.poll_next(cx).map(Step::Input),
+            None => inbox.poll_without_events(cx).map(Step::Input),
+        });
+        let Portion { mut batch, debt } = match step.await {
+            Step::Input(Some(Input::Events(portion))) => portion,
+            Step::Input(Some(Input::Opened(info))) => {
+                tell_transform(stage, &Change::Opened(info))?;
+                continue;
+            }
+            Step::Input(Some(Input::Ended(info, end))) => {
+                tell_transform(stage, &Change::Ended(info, end))?;
+                continue;
+            }
+            Step::Change(change) => {
+                tell_transform(stage, &change)?;
+                continue;
+            }
+            Step::Input(None) => return Ok(inbox.outcome()?),
+            Step::Nothing(end) => return Ok(end),
         };
-        done.map_err(Into::into)?;
+        let mut out = outbox.batch();
+        let turning = guarded(stage.transform(&mut batch, &mut out));
+        match outbox.while_serving(turning).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => return Err(failure),
+            Err(end) => return Ok(end),
+        }
         out.stand_for(&mut batch);
         drop(batch);
         outbox.push(out);
         inbox.settle(debt);
         consume_budget().await;
     }
-    let mut out = outbox.batch();
-    stage.finish(&mut out).await.map_err(Into::into)?;
-    outbox.push(out);
-    outbox.flush().await;
-    Ok(())
 }
 
-pub(crate) async fn consume<E, C>(mut consumer: C, mut inbox: Inbox<E>) -> Result<(), BoxError>
+fn tell_transform<In, T: Transform<In>>(stage: &mut T, change: &Change) -> Result<(), Failure> {
+    guarded_call(|| match change {
+        Change::Opened(info) => stage.subscribed(info),
+        Change::Ended(info, end) => stage.unsubscribed(info, end),
+    })
+}
+
+pub(crate) async fn consume<E, C>(mut consumer: C, mut inbox: Inbox<E>) -> Result<(), Failure>
 where
     E: Send + 'static,
     C: Consumer<E>,
 {
-    while let Some(portion) = inbox.next().await {
-        let Portion { mut batch, debt } = portion?;
-        consumer.consume(&mut batch).await.map_err(Into::into)?;
+    let taken = take_in(&mut consumer, &mut inbox).await;
+    inbox.close(&end_of(&taken));
+    drop(inbox);
+    taken?;
+    guarded(consumer.finish()).await
+}
+
+async fn take_in<E, C>(consumer: &mut C, inbox: &mut Inbox<E>) -> Result<End, Failure>
+where
+    E: Send + 'static,
+    C: Consumer<E>,
+{
+    while let Some(input) = inbox.next().await {
+        let Portion { mut batch, debt } = match input {
+            Input::Events(portion) => portion,
+            Input::Opened(info) => {
+                guarded_call(|| consumer.subscribed(&info))?;
+                continue;
+            }
+            Input::Ended(info, end) => {
+                guarded_call(|| consumer.unsubscribed(&info, &end))?;
+                continue;
+            }
+        };
+        guarded(consumer.consume(&mut batch)).await?;
         batch.ack();
         drop(batch);
         inbox.settle(debt);
         consume_budget().await;
     }
-    consumer.finish().await.map_err(Into::into)
+    Ok(inbox.outcome()?)
+}
+
+/// How a stage ends for those that it has subscriptions with.
+fn end_of(result: &Result<End, Failure>) -> End {
+    match result {
+        Ok(end) => end.clone(),
+        Err(failure) => failure.end(),
+    }
 }

@@ -1,56 +1,283 @@
-use std::{fmt, iter, sync::Arc};
+use std::{
+    error::Error,
+    fmt, iter,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
 use crate::{
     Window,
     desk::Desk,
     group::Members,
-    link::{ReceiveEnd, SendEnd, connect},
+    link::{Control, ReceiveEnd, SendEnd, connect},
+    protocol::{Demand, End, Mode, Reason, Selector, Terms},
 };
 
-/// Where to subscribe to a stage, or to a [`Group`](crate::Group) of them.
-///
-/// Any number of stages may; each event goes to one of them, as the stage's dispatcher decides.
-#[must_use = "a stage that nobody subscribes to keeps its pipeline from running"]
-pub struct Outlet<E>(Origin<E>);
-
 /// A wish to be subscribed. It does nothing until it is given to a stage.
+///
+/// ```
+/// # use stage_core::{Mode, Outlet, Window};
+/// # fn example(numbers: &Outlet<u64>) {
+/// // As the stage that gets it is ready for more, at most a hundred on their way:
+/// let plain = numbers.subscribe(Window::new(100));
+/// // The stage goes on when this one ends, and gets even numbers only:
+/// let even = numbers.subscribe(Window::new(100)).mode(Mode::Temporary).selecting(|n| n % 2 == 0);
+/// // Only what is asked for by hand:
+/// let (manual, handle) = numbers.subscribe_manually();
+/// handle.ask(3);
+/// # handle.let_go(); drop((plain, even, manual));
+/// # }
+/// ```
 #[must_use = "a subscription does nothing until it is given to a stage"]
 pub struct Subscription<E> {
     origin: Origin<E>,
-    window: Window,
+    wish: Wish<E>,
 }
 
-enum Origin<E> {
+/// Where subscriptions lead to.
+pub(crate) enum Origin<E> {
     Stage(Arc<Desk<SendEnd<E>>>),
     Group(Arc<Members<E>>),
 }
 
-impl<E: Send + 'static> Outlet<E> {
-    pub(crate) fn of_stage(desk: &Arc<Desk<SendEnd<E>>>) -> Self {
-        Self(Origin::Stage(Arc::clone(desk)))
+/// What is wished of a subscription.
+pub(crate) struct Wish<E> {
+    pub(crate) asking: Asking,
+    pub(crate) mode: Mode,
+    pub(crate) terms: Terms<E>,
+    pub(crate) handle: Arc<Controls>,
+}
+
+/// Who asks for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Asking {
+    /// The stage does, as its window says.
+    Automatic(Window),
+    /// Whoever has the subscription's handle does.
+    Manual,
+}
+
+/// What is known of a subscription by the stages at its two ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionInfo {
+    /// The stage that sends.
+    pub from: Arc<str>,
+    /// The stage that asks.
+    pub to: Arc<str>,
+    /// Who asks, and for how much at once.
+    pub asking: Asking,
+    /// What the asking stage does when it ends.
+    pub mode: Mode,
+}
+
+impl<E: Send + 'static> Subscription<E> {
+    pub(crate) fn new(origin: Origin<E>, asking: Asking, terms: Terms<E>) -> Self {
+        Self {
+            origin,
+            wish: Wish {
+                asking,
+                mode: Mode::default(),
+                terms,
+                handle: Arc::default(),
+            },
+        }
     }
 
-    pub(crate) fn of_group(members: Arc<Members<E>>) -> Self {
-        Self(Origin::Group(members))
+    /// What the stage does when this subscription ends.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.wish.mode = mode;
+        self
     }
 
-    /// Subscribes with the given window. With a group, each member gets a subscription of its own.
-    pub fn subscribe(&self, window: Window) -> Subscription<E> {
-        Subscription {
-            origin: self.0.clone(),
-            window,
+    /// Lets through only events for which `select` holds. What is left out is made up for by others,
+    /// and counts as taken in.
+    ///
+    /// Only stages that [broadcast](crate::StageBuilder::broadcast) can select: elsewhere somebody
+    /// else would miss what is left out. There the subscription is
+    /// [refused](crate::protocol::Reason::Refused).
+    pub fn selecting(mut self, select: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+        self.wish.terms = self.wish.terms.selector(Selector::new(select));
+        self
+    }
+
+    /// The same subscription, and a handle to cancel it by. Dropping the handle cancels it, too.
+    pub fn with_handle(self) -> (Self, SubscriptionHandle) {
+        let handle = SubscriptionHandle(Arc::new(Holder(Arc::clone(&self.wish.handle))));
+        (self, handle)
+    }
+
+    /// Links the stage behind `desk`.
+    pub(crate) fn open(self, desk: &Arc<Desk<ReceiveEnd<E>>>) {
+        match self.origin {
+            Origin::Stage(up) => connect(&up, desk, self.wish),
+            Origin::Group(members) => members.subscribe(desk, self.wish),
         }
     }
 }
 
-impl<E: Send + 'static> Subscription<E> {
-    /// Links the stage behind `desk`.
-    pub(crate) fn open(self, desk: &Arc<Desk<ReceiveEnd<E>>>) {
-        match self.origin {
-            Origin::Stage(up) => {
-                connect(&up, desk, self.window);
-            }
-            Origin::Group(members) => members.subscribe(desk, self.window),
+impl<E> Wish<E> {
+    /// What is known of the subscription, apart from its two ends.
+    pub(crate) fn info(&self, from: &Arc<str>, to: &Arc<str>) -> SubscriptionInfo {
+        SubscriptionInfo {
+            from: Arc::clone(from),
+            to: Arc::clone(to),
+            asking: self.asking,
+            mode: self.mode,
+        }
+    }
+}
+
+impl Asking {
+    pub(crate) fn first_ask(self) -> usize {
+        match self {
+            Self::Automatic(window) => window.max(),
+            Self::Manual => 0,
+        }
+    }
+}
+
+/// Asks and cancels from outside. Any thread may, at any time: neither waits.
+///
+/// Made by [`Outlet::subscribe_manually`](crate::Outlet::subscribe_manually) and
+/// [`Subscription::with_handle`]. Dropping the last clone cancels the subscription, unless it is
+/// [let go](Self::let_go) of.
+#[derive(Clone)]
+#[must_use = "dropping the handle cancels the subscription"]
+pub struct SubscriptionHandle(Arc<Holder>);
+
+struct Holder(Arc<Controls>);
+
+/// The links that a handle controls: one, or one for each member of a group.
+#[derive(Default)]
+pub(crate) struct Controls(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    links: Vec<Weak<dyn Control>>,
+    /// Asked for before there was a link.
+    early: Option<Demand>,
+    ever_bound: bool,
+    cancelled: Option<End>,
+    let_go: bool,
+}
+
+/// Nothing was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AskError {
+    /// Zero events are no demand. Nothing has changed.
+    Zero,
+    /// The subscription has ended.
+    Closed,
+}
+
+impl SubscriptionHandle {
+    /// Asks for `events` more. Asks add up; what is asked for before the pipeline runs is kept. So
+    /// many that they cannot be counted are demand without bound.
+    ///
+    /// Behind a group's outlet, each member is asked for so many.
+    ///
+    /// # Errors
+    ///
+    /// If `events` is zero, or the subscription has ended. Neither changes anything.
+    pub fn ask(&self, events: usize) -> Result<(), AskError> {
+        let demand = Demand::new(events).ok_or(AskError::Zero)?;
+        let mut held = self.controls().lock();
+        if held.cancelled.is_some() {
+            return Err(AskError::Closed);
+        }
+        if !held.ever_bound {
+            let sum = held.early.map_or(0, Demand::get).saturating_add(events);
+            held.early = Demand::new(sum);
+            return Ok(());
+        }
+        let links = held.upgrade();
+        drop(held);
+        let mut asked = false;
+        for link in links {
+            asked |= link.ask(demand);
+        }
+        if asked { Ok(()) } else { Err(AskError::Closed) }
+    }
+
+    /// Ends the subscription. What is on its way to the stage is nacked; both stages are told. Doing
+    /// so again changes nothing.
+    pub fn cancel(&self) {
+        self.controls().cancel(End::Cancelled(Reason::Shutdown));
+    }
+
+    /// Like [`cancel`](Self::cancel), for a reason that both stages are told, and that is no shut
+    /// down: a stage whose subscription is [permanent](Mode::Permanent) or transient fails by it.
+    pub fn cancel_because(&self, why: impl Into<Arc<str>>) {
+        self.controls()
+            .cancel(End::Cancelled(Reason::Other(why.into())));
+    }
+
+    /// Whether the subscription has ended. One that was not given to a stage yet has not.
+    pub fn is_closed(&self) -> bool {
+        let held = self.controls().lock();
+        held.cancelled.is_some()
+            || (held.ever_bound && held.upgrade().iter().all(|link| link.is_closed()))
+    }
+
+    /// Drops the handle without cancelling the subscription.
+    pub fn let_go(self) {
+        self.controls().lock().let_go = true;
+    }
+
+    fn controls(&self) -> &Controls {
+        &self.0.0
+    }
+}
+
+impl Controls {
+    /// Takes control of a link.
+    pub(crate) fn bind(&self, link: Weak<dyn Control>) {
+        let mut held = self.lock();
+        held.links.retain(|link| link.strong_count() > 0);
+        held.ever_bound = true;
+        let (early, cancelled) = (held.early, held.cancelled.clone());
+        let control = link.upgrade();
+        held.links.push(link);
+        drop(held);
+        let Some(control) = control else { return };
+        if let Some(demand) = early {
+            control.ask(demand);
+        }
+        if let Some(end) = cancelled {
+            control.cancel(end);
+        }
+    }
+
+    fn cancel(&self, end: End) {
+        let mut held = self.lock();
+        if held.cancelled.is_some() {
+            return;
+        }
+        held.cancelled = Some(end.clone());
+        let links = held.upgrade();
+        drop(held);
+        for link in links {
+            link.cancel(end.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn upgrade(&self) -> Vec<Arc<dyn Control>> {
+        self.links.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        if !self.0.lock().let_go {
+            self.0.cancel(End::Cancelled(Reason::Dropped));
         }
     }
 }
@@ -65,12 +292,6 @@ impl<E> IntoIterator for Subscription<E> {
     }
 }
 
-impl<E> Clone for Outlet<E> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
 impl<E> Clone for Origin<E> {
     fn clone(&self) -> Self {
         match self {
@@ -80,16 +301,41 @@ impl<E> Clone for Origin<E> {
     }
 }
 
-impl<E> fmt::Debug for Outlet<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outlet").finish_non_exhaustive()
+impl<E> Clone for Wish<E> {
+    fn clone(&self) -> Self {
+        Self {
+            asking: self.asking,
+            mode: self.mode,
+            terms: self.terms.clone(),
+            handle: Arc::clone(&self.handle),
+        }
     }
 }
 
 impl<E> fmt::Debug for Subscription<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
-            .field("window", &self.window)
+            .field("asking", &self.wish.asking)
+            .field("mode", &self.wish.mode)
             .finish_non_exhaustive()
     }
 }
+
+impl fmt::Debug for SubscriptionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriptionHandle")
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Zero => "zero events were asked for: ask for at least one",
+            Self::Closed => "the subscription has ended: subscribe again to ask for more",
+        })
+    }
+}
+
+impl Error for AskError {}

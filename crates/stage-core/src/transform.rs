@@ -1,4 +1,4 @@
-use crate::{Batch, BoxError};
+use crate::{Batch, BoxError, SubscriptionInfo, protocol::End};
 
 /// Turns events into other events: a consumer of one kind and a producer of another.
 ///
@@ -51,6 +51,17 @@ pub trait Transform<In>: Send + 'static {
         batch: &mut Batch<In>,
         out: &mut Batch<Self::Out>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// A subscription is there: one that the stage has, or one that another stage has to it, as
+    /// `subscription` says. Called once for each, before any event of it.
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        let _ = subscription;
+    }
+
+    /// A subscription has ended. Called once for each, after the last event of it.
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        let _ = (subscription, end);
+    }
 
     /// Called once after the last event, to put out what was kept back.
     fn finish(

@@ -1,0 +1,109 @@
+//! Putting stages together: what pipelines, groups and handles have in common.
+
+use std::sync::Arc;
+
+use crate::{
+    AddError, Consumer, Producer, Subscription, Transform,
+    crew::{AnyDesk, Crew, Member, Task},
+    desk::Desk,
+    inbox::Inbox,
+    link::{ReceiveEnd, SendEnd},
+    meter::Meter,
+    outbox::Outbox,
+    protocol::Dispatcher,
+    stage,
+};
+
+/// A stage that is put together and not added yet.
+pub(crate) struct Assembled<D> {
+    /// Where its subscriptions go.
+    pub(crate) desk: Arc<D>,
+    member: Member,
+    task: Task,
+}
+
+impl<D> Assembled<D> {
+    pub(crate) fn add_to(self, crew: &Crew) -> Result<Arc<D>, AddError> {
+        crew.add(self.member, self.task)?;
+        Ok(self.desk)
+    }
+}
+
+pub(crate) fn producer<P: Producer>(
+    name: &Arc<str>,
+    producer: P,
+    dispatcher: Box<dyn Dispatcher<P::Event>>,
+) -> Assembled<Desk<SendEnd<P::Event>>> {
+    let meter = Meter::new(name);
+    let desk = Desk::new(name);
+    let outbox = Outbox::new(Arc::clone(&desk), dispatcher, Arc::clone(&meter));
+    Assembled {
+        task: Box::pin(stage::produce(producer, outbox)),
+        member: Member {
+            front: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),
+            back: None,
+            meter,
+        },
+        desk,
+    }
+}
+
+pub(crate) fn transform<In, T>(
+    name: &Arc<str>,
+    transform: T,
+    subscriptions: impl IntoIterator<Item = Subscription<In>>,
+    dispatcher: Box<dyn Dispatcher<T::Out>>,
+) -> Assembled<Desk<SendEnd<T::Out>>>
+where
+    In: Send + 'static,
+    T: Transform<In>,
+{
+    let meter = Meter::new(name);
+    let back = intake(name, subscriptions);
+    let desk = Desk::new(name);
+    let inbox = Inbox::new(Arc::clone(&back), Arc::clone(&meter));
+    let outbox = Outbox::new(Arc::clone(&desk), dispatcher, Arc::clone(&meter));
+    Assembled {
+        task: Box::pin(stage::transform(transform, inbox, outbox)),
+        member: Member {
+            front: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),
+            back: Some(back as Arc<dyn AnyDesk>),
+            meter,
+        },
+        desk,
+    }
+}
+
+pub(crate) fn consumer<E, C>(
+    name: &Arc<str>,
+    consumer: C,
+    subscriptions: impl IntoIterator<Item = Subscription<E>>,
+) -> Assembled<Desk<ReceiveEnd<E>>>
+where
+    E: Send + 'static,
+    C: Consumer<E>,
+{
+    let meter = Meter::new(name);
+    let desk = intake(name, subscriptions);
+    let inbox = Inbox::new(Arc::clone(&desk), Arc::clone(&meter));
+    Assembled {
+        task: Box::pin(stage::consume(consumer, inbox)),
+        member: Member {
+            front: None,
+            back: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),
+            meter,
+        },
+        desk,
+    }
+}
+
+fn intake<E: Send + 'static>(
+    name: &Arc<str>,
+    subscriptions: impl IntoIterator<Item = Subscription<E>>,
+) -> Arc<Desk<ReceiveEnd<E>>> {
+    let desk = Desk::new(name);
+    for subscription in subscriptions {
+        subscription.open(&desk);
+    }
+    desk
+}

@@ -1,0 +1,240 @@
+use std::{fmt, hash::Hash};
+
+use crate::{
+    AddError, Consumer, Group, Intake, Lane, Outlet, Pipeline, Producer, Subscription, Transform,
+    assemble::{self, Assembled},
+    desk::Desk,
+    link::SendEnd,
+    protocol::{Broadcast, ByDemand, Dispatcher, Partition},
+};
+
+/// Settings for the next stage. Made by [`Pipeline::stage`].
+///
+/// `D` says how the stage's events are divided among its subscribers. [By demand](ByDemand), unless
+/// one of [`broadcast`](Self::broadcast), [`partition`](Self::partition),
+/// [`partition_by`](Self::partition_by) or [`dispatch`](Self::dispatch) says otherwise.
+#[must_use = "settings do nothing until a stage is added"]
+#[derive(Debug)]
+pub struct StageBuilder<'p, D = ToOne> {
+    pipeline: &'p mut Pipeline,
+    name: String,
+    dispatching: D,
+}
+
+/// Divides events [by demand](ByDemand).
+#[derive(Clone, Copy, Debug)]
+pub struct ToOne;
+
+/// Gives every event to [everybody](Broadcast).
+#[derive(Clone, Copy, Debug)]
+pub struct ToAll;
+
+/// Divides events as a dispatcher of the user's does.
+#[derive(Clone, Copy, Debug)]
+pub struct As<D>(D);
+
+impl<D> As<D> {
+    pub(crate) fn new(dispatcher: D) -> Self {
+        Self(dispatcher)
+    }
+}
+
+/// A way to divide events of type `E`.
+pub trait Dispatching<E> {
+    #[doc(hidden)]
+    fn into_dispatcher(self) -> Box<dyn Dispatcher<E>>;
+}
+
+impl<E> Dispatching<E> for ToOne {
+    fn into_dispatcher(self) -> Box<dyn Dispatcher<E>> {
+        Box::new(ByDemand::default())
+    }
+}
+
+impl<E: Clone + Send + 'static> Dispatching<E> for ToAll {
+    fn into_dispatcher(self) -> Box<dyn Dispatcher<E>> {
+        Box::new(Broadcast::default())
+    }
+}
+
+impl<E, D: Dispatcher<E>> Dispatching<E> for As<D> {
+    fn into_dispatcher(self) -> Box<dyn Dispatcher<E>> {
+        Box::new(self.0)
+    }
+}
+
+impl<'p> StageBuilder<'p> {
+    pub(crate) fn new(pipeline: &'p mut Pipeline, name: String) -> Self {
+        Self {
+            pipeline,
+            name,
+            dispatching: ToOne,
+        }
+    }
+
+    /// Gives every event to every subscriber that [selects](Subscription::selecting) it, at the pace
+    /// of the slowest.
+    pub fn broadcast(self) -> StageBuilder<'p, ToAll> {
+        self.dispatching(ToAll)
+    }
+
+    /// Divides events into `lanes` lanes, so that those with equal keys share a lane and stay in
+    /// order.
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    pub fn partition<E: Send + 'static, K: Hash>(
+        self,
+        lanes: usize,
+        key: impl Fn(&E) -> K + Send + 'static,
+    ) -> LaneBuilder<'p, E> {
+        self.lanes(lanes, Partition::by_key(lanes, key))
+    }
+
+    /// Divides events into `lanes` lanes, as `lane_of` says. Events for which it gives `None` belong
+    /// nowhere: they are dropped, counted, and count as taken in. Those for which it gives a lane
+    /// that is not there are nacked.
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    pub fn partition_by<E: Send + 'static>(
+        self,
+        lanes: usize,
+        lane_of: impl Fn(&E) -> Option<usize> + Send + 'static,
+    ) -> LaneBuilder<'p, E> {
+        self.lanes(lanes, Partition::by_fn(lanes, lane_of))
+    }
+
+    /// Divides events as `dispatcher` does.
+    pub fn dispatch<D>(self, dispatcher: D) -> StageBuilder<'p, As<D>> {
+        self.dispatching(As(dispatcher))
+    }
+
+    fn dispatching<D>(self, dispatching: D) -> StageBuilder<'p, D> {
+        StageBuilder {
+            pipeline: self.pipeline,
+            name: self.name,
+            dispatching,
+        }
+    }
+
+    fn lanes<E>(self, lanes: usize, partition: Partition<E>) -> LaneBuilder<'p, E> {
+        LaneBuilder {
+            stage: self.dispatching(As(partition)),
+            lanes,
+        }
+    }
+
+    /// Adds the stage, as a first member of a group.
+    pub fn join<P: Producer>(self, group: &Group<P::Event>, producer: P) {
+        if let Err(AddError::NameTaken { name }) = group.add(self.name, producer) {
+            self.pipeline.name_taken.get_or_insert(name);
+        }
+    }
+
+    /// Adds the stage, as one that takes events in. What it returns lets it be given more
+    /// subscriptions while it runs.
+    pub fn consume<E, C>(
+        self,
+        consumer: C,
+        subscriptions: impl IntoIterator<Item = Subscription<E>>,
+    ) -> Intake<E>
+    where
+        E: Send + 'static,
+        C: Consumer<E>,
+    {
+        let stage = assemble::consumer(&self.name.into(), consumer, subscriptions);
+        let intake = Intake(stage.desk.clone());
+        self.pipeline.add(stage);
+        intake
+    }
+}
+
+impl<D> StageBuilder<'_, D> {
+    /// Adds the stage, as one that makes events.
+    pub fn produce<P: Producer>(self, producer: P) -> Outlet<P::Event>
+    where
+        D: Dispatching<P::Event>,
+    {
+        let dispatcher = self.dispatching.into_dispatcher();
+        let stage = assemble::producer(&self.name.into(), producer, dispatcher);
+        self.pipeline.add_with_outlet(stage)
+    }
+
+    /// Adds the stage, as one that turns events into others.
+    pub fn transform<In, T>(
+        self,
+        transform: T,
+        subscriptions: impl IntoIterator<Item = Subscription<In>>,
+    ) -> Outlet<T::Out>
+    where
+        In: Send + 'static,
+        T: Transform<In>,
+        D: Dispatching<T::Out>,
+    {
+        let dispatcher = self.dispatching.into_dispatcher();
+        let stage = assemble::transform(&self.name.into(), transform, subscriptions, dispatcher);
+        self.pipeline.add_with_outlet(stage)
+    }
+}
+
+/// Settings for a stage that divides its events into lanes. Made by [`StageBuilder::partition`] and
+/// [`StageBuilder::partition_by`].
+#[must_use = "settings do nothing until a stage is added"]
+pub struct LaneBuilder<'p, E> {
+    stage: StageBuilder<'p, As<Partition<E>>>,
+    lanes: usize,
+}
+
+impl<E: Send + 'static> LaneBuilder<'_, E> {
+    /// Adds the stage, as one that makes events; returns its lanes in order.
+    pub fn produce<P: Producer<Event = E>>(self, producer: P) -> Vec<Lane<E>> {
+        lanes_of(self.lanes, &self.stage.produce(producer))
+    }
+
+    /// Adds the stage, as one that turns events into others; returns its lanes in order.
+    pub fn transform<In, T>(
+        self,
+        transform: T,
+        subscriptions: impl IntoIterator<Item = Subscription<In>>,
+    ) -> Vec<Lane<E>>
+    where
+        In: Send + 'static,
+        T: Transform<In, Out = E>,
+    {
+        lanes_of(self.lanes, &self.stage.transform(transform, subscriptions))
+    }
+}
+
+fn lanes_of<E: Send + 'static>(lanes: usize, outlet: &Outlet<E>) -> Vec<Lane<E>> {
+    (0..lanes).map(|number| outlet.lane(number)).collect()
+}
+
+impl Pipeline {
+    fn add_with_outlet<E: Send + 'static>(
+        &mut self,
+        stage: Assembled<Desk<SendEnd<E>>>,
+    ) -> Outlet<E> {
+        let outlet = Outlet::of_stage(&stage.desk);
+        self.add(stage);
+        outlet
+    }
+
+    fn add<D>(&mut self, stage: Assembled<D>) {
+        // Nothing stops a pipeline that does not run, so the name is the only trouble.
+        if let Err(AddError::NameTaken { name }) = stage.add_to(&self.crew) {
+            self.name_taken.get_or_insert(name);
+        }
+    }
+}
+
+impl<E> fmt::Debug for LaneBuilder<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneBuilder")
+            .field("name", &self.stage.name)
+            .field("lanes", &self.lanes)
+            .finish_non_exhaustive()
+    }
+}

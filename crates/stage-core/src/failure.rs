@@ -1,0 +1,81 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::{
+    BoxError, PipelineError,
+    inbox::Upstream,
+    panic::{panic_message, without_panic},
+    protocol::{Down, End, ExcessEvents, Reason},
+};
+
+/// Why a stage does not go on.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What runs in it returned an error.
+    Failed(BoxError),
+    /// What runs in it panicked.
+    Panicked(String),
+    /// Its dispatcher broke the protocol.
+    OverDelivered(ExcessEvents),
+    /// It does not go on without a stage that it was subscribed to.
+    Upstream(Upstream),
+}
+
+impl Failure {
+    /// What the other stages are told.
+    pub(crate) fn end(&self) -> End {
+        match self {
+            Self::Failed(error) => End::Down(Down::Failed(error.to_string().into())),
+            Self::Panicked(message) => End::Down(Down::Panicked(message.as_str().into())),
+            Self::OverDelivered(excess) => End::Down(Down::OverDelivered(*excess)),
+            Self::Upstream(upstream) => match &upstream.end {
+                End::Completed => End::Cancelled(Reason::Dropped),
+                end => end.clone(),
+            },
+        }
+    }
+
+    /// What is told of the stage of this name to whoever runs the pipeline.
+    pub(crate) fn of(self, stage: String) -> PipelineError {
+        match self {
+            Self::Failed(source) => PipelineError::Failed { stage, source },
+            Self::Panicked(message) => PipelineError::Panicked { stage, message },
+            Self::OverDelivered(excess) => PipelineError::OverDelivered { stage, excess },
+            Self::Upstream(Upstream {
+                stage: upstream,
+                end,
+            }) => PipelineError::UpstreamEnded {
+                stage,
+                upstream: upstream.to_string(),
+                end,
+            },
+        }
+    }
+}
+
+impl From<ExcessEvents> for Failure {
+    fn from(excess: ExcessEvents) -> Self {
+        Self::OverDelivered(excess)
+    }
+}
+
+impl From<Upstream> for Failure {
+    fn from(upstream: Upstream) -> Self {
+        Self::Upstream(upstream)
+    }
+}
+
+/// Does work of the user's.
+pub(crate) async fn guarded<T, E: Into<BoxError>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    match without_panic(work).await {
+        Ok(result) => result.map_err(|error| Failure::Failed(error.into())),
+        Err(message) => Err(Failure::Panicked(message)),
+    }
+}
+
+/// Makes a call of the user's that does not wait.
+pub(crate) fn guarded_call(call: impl FnOnce()) -> Result<(), Failure> {
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|payload| Failure::Panicked(panic_message(&*payload).to_owned()))
+}

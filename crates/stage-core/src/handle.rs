@@ -1,0 +1,354 @@
+use std::{
+    error::Error,
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    AddError, Consumer, Intake, Lane, Outlet, PipelineStatus, Producer, Subscription, Transform,
+    assemble::{self, Assembled},
+    builder::{As, Dispatching, ToAll, ToOne},
+    crew::{AnyDesk, Crew, Member},
+    desk::Desk,
+    link::{ReceiveEnd, SendEnd},
+    protocol::Dispatcher,
+};
+
+/// Looks at a pipeline and changes it while it runs. Made by
+/// [`Pipeline::handle`](crate::Pipeline::handle).
+///
+/// It keeps nothing alive: once the pipeline has ended, there is nothing to be found by it.
+///
+/// ```
+/// # use stage_core::{Batch, Consumer, Demand, Flow, Pipeline, Producer, Window};
+/// # use std::convert::Infallible;
+/// # struct Zeros;
+/// # impl Producer for Zeros {
+/// #     type Event = u64;
+/// #     type Error = Infallible;
+/// #     async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+/// #         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+/// #         batch.push(0);
+/// #         Ok(Flow::More)
+/// #     }
+/// # }
+/// # struct Print;
+/// # impl Consumer<u64> for Print {
+/// #     type Error = Infallible;
+/// #     async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+/// #         Ok(batch.drain().for_each(drop))
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut pipeline = Pipeline::new();
+/// let numbers = pipeline.stage("numbers").produce(Zeros);
+/// pipeline.stage("print").consume(Print, numbers.subscribe(Window::new(10)));
+/// let handle = pipeline.handle();
+/// let running = tokio::spawn(pipeline.run());
+///
+/// // A second consumer joins, and the first leaves.
+/// let numbers = handle.outlet::<u64>("numbers")?;
+/// handle.stage("print-2").consume(Print, numbers.subscribe(Window::new(10)))?;
+/// handle.remove("print")?;
+/// tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+/// let status = handle.status();
+/// let names: Vec<&str> = status.stages.iter().map(|stage| &*stage.name).collect();
+/// assert_eq!(names, ["numbers", "print-2"]);
+/// # drop(numbers);
+/// handle.stop();
+/// running.await??;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PipelineHandle(Weak<Crew>);
+
+/// What was looked for is not in the pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// No stage of this name runs: it has ended, or never was.
+    NoSuchStage {
+        /// The name.
+        name: String,
+    },
+    /// The stage has no such side, or its events are of another type than was asked for.
+    OtherEvents {
+        /// The stage's name.
+        name: String,
+    },
+}
+
+impl PipelineHandle {
+    pub(crate) fn new(crew: &Arc<Crew>) -> Self {
+        Self(Arc::downgrade(crew))
+    }
+
+    /// Starts a stage that joins the running pipeline. Its name must be free.
+    pub fn stage(&self, name: impl Into<String>) -> LateStage {
+        LateStage {
+            crew: Weak::clone(&self.0),
+            name: name.into(),
+            dispatching: ToOne,
+        }
+    }
+
+    /// Where to subscribe to the stage of this name, whose events are of type `E`. As long as it is
+    /// held, the stage waits for subscribers also when it has none.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such stage, or its events are of another type.
+    pub fn outlet<E: Send + 'static>(&self, name: &str) -> Result<Outlet<E>, LookupError> {
+        let desk = self.desk::<Desk<SendEnd<E>>>(name, |member| member.front.clone())?;
+        Ok(Outlet::expecting(&desk))
+    }
+
+    /// One lane of a stage that divides its events into lanes, for the successor of a subscriber
+    /// that has gone. Whether it is free is seen when it is subscribed to: if not, the subscription
+    /// is [refused](crate::protocol::Reason::Refused).
+    ///
+    /// # Errors
+    ///
+    /// If there is no such stage, or its events are of another type.
+    pub fn lane<E: Send + 'static>(
+        &self,
+        name: &str,
+        number: usize,
+    ) -> Result<Lane<E>, LookupError> {
+        Ok(self.outlet(name)?.lane(number))
+    }
+
+    /// Where to give the stage of this name, which takes events of type `E`, more subscriptions.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such stage, or it takes no events of this type.
+    pub fn intake<E: Send + 'static>(&self, name: &str) -> Result<Intake<E>, LookupError> {
+        let desk = self.desk::<Desk<ReceiveEnd<E>>>(name, |member| member.back.clone())?;
+        Ok(Intake(desk))
+    }
+
+    /// Takes one stage from the pipeline. A producer hands out what it has made first; another stage
+    /// finishes what it has in hand, and what was on its way to it is nacked.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such stage.
+    pub fn remove(&self, name: &str) -> Result<(), LookupError> {
+        self.member(name)?.stop();
+        Ok(())
+    }
+
+    /// Holds a stage back: it makes no events, or takes none in, until [`resume`](Self::resume).
+    /// What it is working on it finishes. Demand is remembered meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such stage, or it is a consumer, which is held back by not asking.
+    pub fn pause(&self, name: &str) -> Result<(), LookupError> {
+        self.hold(name, true)
+    }
+
+    /// Lets a stage go on that was held back. One that was not stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    pub fn resume(&self, name: &str) -> Result<(), LookupError> {
+        self.hold(name, false)
+    }
+
+    fn hold(&self, name: &str, held: bool) -> Result<(), LookupError> {
+        let member = self.member(name)?;
+        let front = member.front.as_ref();
+        let front = front.ok_or_else(|| LookupError::OtherEvents { name: name.into() })?;
+        front.hold(held);
+        Ok(())
+    }
+
+    /// Waits until the stage of this name has dealt with every event that it has, or has been sent,
+    /// at the time of the call: a consumer has taken them in; a producer or transform has handed
+    /// them out. At once if there is no such stage.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing for the stage.
+    pub async fn passed(&self, name: &str) {
+        let Ok(member) = self.member(name) else {
+            return;
+        };
+        for desk in member.back.iter().chain(&member.front) {
+            let (notice, passed) = oneshot::channel();
+            desk.notify(notice);
+            // It is dropped untold if the stage goes down: then it has no events any more.
+            let _ = passed.await;
+        }
+    }
+
+    /// Tells the pipeline to stop: producers make no more, and what has been made is drained.
+    pub fn stop(&self) {
+        if let Some(crew) = self.0.upgrade() {
+            crew.stop();
+        }
+    }
+
+    /// What runs in the pipeline, and how it stands. Empty once it has ended.
+    ///
+    /// Stages go on meanwhile, so counts of different stages need not be of the same instant.
+    pub fn status(&self) -> PipelineStatus {
+        match self.0.upgrade() {
+            Some(crew) => PipelineStatus::of(&crew),
+            None => PipelineStatus {
+                stages: Vec::new(),
+                stopping: true,
+            },
+        }
+    }
+
+    fn member(&self, name: &str) -> Result<Arc<Member>, LookupError> {
+        let member = self.0.upgrade().and_then(|crew| crew.member(name));
+        member.ok_or_else(|| LookupError::NoSuchStage { name: name.into() })
+    }
+
+    fn desk<D: Send + Sync + 'static>(
+        &self,
+        name: &str,
+        side: impl FnOnce(&Member) -> Option<Arc<dyn AnyDesk>>,
+    ) -> Result<Arc<D>, LookupError> {
+        let desk = side(&*self.member(name)?);
+        let desk = desk.and_then(|desk| desk.into_any().downcast().ok());
+        desk.ok_or_else(|| LookupError::OtherEvents { name: name.into() })
+    }
+}
+
+/// Settings for a stage that joins a running pipeline. Made by [`PipelineHandle::stage`].
+#[must_use = "settings do nothing until a stage is added"]
+pub struct LateStage<D = ToOne> {
+    crew: Weak<Crew>,
+    name: String,
+    dispatching: D,
+}
+
+impl LateStage {
+    /// Gives every event to every subscriber, at the pace of the slowest.
+    pub fn broadcast(self) -> LateStage<ToAll> {
+        self.dispatching(ToAll)
+    }
+
+    /// Divides events as `dispatcher` does.
+    pub fn dispatch<D>(self, dispatcher: D) -> LateStage<As<D>> {
+        self.dispatching(As::new(dispatcher))
+    }
+
+    fn dispatching<D>(self, dispatching: D) -> LateStage<D> {
+        LateStage {
+            crew: self.crew,
+            name: self.name,
+            dispatching,
+        }
+    }
+
+    /// Adds the stage, as one that takes events in.
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken, or the pipeline stops. The consumer is dropped.
+    pub fn consume<E, C>(
+        self,
+        consumer: C,
+        subscriptions: impl IntoIterator<Item = Subscription<E>>,
+    ) -> Result<Intake<E>, AddError>
+    where
+        E: Send + 'static,
+        C: Consumer<E>,
+    {
+        let crew = self.crew.upgrade().ok_or(AddError::Stopping)?;
+        let stage = assemble::consumer(&self.name.into(), consumer, subscriptions);
+        Ok(Intake(stage.add_to(&crew)?))
+    }
+}
+
+impl<D> LateStage<D> {
+    /// Adds the stage, as one that makes events. It waits for subscribers as long as its outlet is
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken, or the pipeline stops. The producer is dropped.
+    pub fn produce<P: Producer>(self, producer: P) -> Result<Outlet<P::Event>, AddError>
+    where
+        D: Dispatching<P::Event>,
+    {
+        let dispatcher: Box<dyn Dispatcher<_>> = self.dispatching.into_dispatcher();
+        let stage = assemble::producer(&self.name.into(), producer, dispatcher);
+        add_expecting(&self.crew, stage)
+    }
+
+    /// Adds the stage, as one that turns events into others. It waits for subscribers as long as its
+    /// outlet is there.
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken, or the pipeline stops. The transform is dropped.
+    pub fn transform<In, T>(
+        self,
+        transform: T,
+        subscriptions: impl IntoIterator<Item = Subscription<In>>,
+    ) -> Result<Outlet<T::Out>, AddError>
+    where
+        In: Send + 'static,
+        T: Transform<In>,
+        D: Dispatching<T::Out>,
+    {
+        let dispatcher = self.dispatching.into_dispatcher();
+        let stage = assemble::transform(&self.name.into(), transform, subscriptions, dispatcher);
+        add_expecting(&self.crew, stage)
+    }
+}
+
+fn add_expecting<E: Send + 'static>(
+    crew: &Weak<Crew>,
+    stage: Assembled<Desk<SendEnd<E>>>,
+) -> Result<Outlet<E>, AddError> {
+    let crew = crew.upgrade().ok_or(AddError::Stopping)?;
+    // Before it runs, or it would end at once for lack of subscribers.
+    let outlet = Outlet::expecting(&stage.desk);
+    stage.add_to(&crew)?;
+    Ok(outlet)
+}
+
+impl fmt::Debug for PipelineHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let crew = self.0.upgrade();
+        f.debug_tuple("PipelineHandle").field(&crew).finish()
+    }
+}
+
+impl<D> fmt::Debug for LateStage<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LateStage")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchStage { name } => write!(
+                f,
+                "no stage named `{name}` runs: it has ended, or its name is another"
+            ),
+            Self::OtherEvents { name } => write!(
+                f,
+                "stage `{name}` has no such side for events of this type: look at how it was added"
+            ),
+        }
+    }
+}
+
+impl Error for LookupError {}

@@ -1,0 +1,148 @@
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use tokio::{task_local, time::Instant};
+
+/// What a stage has done so far, for those who look on.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) stage: Arc<str>,
+    handled: AtomicU64,
+    nacked: AtomicU64,
+    abandoned: AtomicU64,
+    dropped: AtomicU64,
+    restarts: AtomicU64,
+    /// Events that wait for a taker.
+    backlog: AtomicU64,
+    /// Events that are asked for and that the stage does not have.
+    wanted: AtomicU64,
+    /// What is lost from now on is lost because nobody waits for it any more.
+    abandoning: AtomicBool,
+    state: Mutex<(StageState, Instant)>,
+}
+
+/// What a stage is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StageState {
+    /// It has not been started yet.
+    Waiting,
+    /// It takes events in, or makes them, as they are asked for.
+    Running,
+    /// It is held back by a handle.
+    Held,
+    /// It makes no more events, and hands out those that it has.
+    Draining,
+    /// Everything has been handed out or taken in, and it is finishing.
+    Finishing,
+}
+
+task_local! {
+    static CURRENT: Arc<Meter>;
+}
+
+impl Meter {
+    pub(crate) fn new(stage: &Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            stage: Arc::clone(stage),
+            handled: AtomicU64::new(0),
+            nacked: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            backlog: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            abandoning: AtomicBool::new(false),
+            state: Mutex::new((StageState::Waiting, Instant::now())),
+        })
+    }
+
+    /// Runs a stage's task, whose wrappers can find the meter.
+    pub(crate) async fn watch<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
+        self.enter(StageState::Running);
+        CURRENT.scope(self, task).await
+    }
+
+    pub(crate) fn enter(&self, state: StageState) {
+        let mut current = self.lock();
+        if current.0 != state {
+            *current = (state, Instant::now());
+        }
+    }
+
+    /// What the stage does, and since when.
+    pub(crate) fn state(&self) -> (StageState, Instant) {
+        *self.lock()
+    }
+
+    /// Events were taken in, or made.
+    pub(crate) fn handled(&self, events: usize) {
+        self.handled.fetch_add(events as u64, Relaxed);
+    }
+
+    /// Events went astray with the stage.
+    pub(crate) fn lost(&self, events: usize) {
+        if events > 0 {
+            let counter = match self.abandoning.load(Relaxed) {
+                true => &self.abandoned,
+                false => &self.nacked,
+            };
+            counter.fetch_add(events as u64, Relaxed);
+        }
+    }
+
+    /// From now on, what is lost is abandoned.
+    pub(crate) fn abandon(&self) {
+        self.abandoning.store(true, Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, events: usize) {
+        self.dropped.fetch_add(events as u64, Relaxed);
+    }
+
+    pub(crate) fn waiting(&self, backlog: usize, wanted: usize) {
+        self.backlog.store(backlog as u64, Relaxed);
+        self.wanted.store(wanted as u64, Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> MeterCounts {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        MeterCounts {
+            handled: read(&self.handled),
+            nacked: read(&self.nacked),
+            abandoned: read(&self.abandoned),
+            dropped: read(&self.dropped),
+            restarts: read(&self.restarts),
+            backlog: read(&self.backlog),
+            wanted: read(&self.wanted),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (StageState, Instant)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The counters of a meter at one instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MeterCounts {
+    pub(crate) handled: u64,
+    pub(crate) nacked: u64,
+    pub(crate) abandoned: u64,
+    pub(crate) dropped: u64,
+    pub(crate) restarts: u64,
+    pub(crate) backlog: u64,
+    pub(crate) wanted: u64,
+}
+
+/// A wrapper has made what it wraps anew. Outside of a stage there is nobody to tell.
+pub(crate) fn note_restart() {
+    let _ = CURRENT.try_with(|meter| meter.restarts.fetch_add(1, Relaxed));
+}
+
+/// A wrapper has dropped events, as it was told to. Outside of a stage there is nobody to tell.
+pub(crate) fn note_dropped(events: usize) {
+    let _ = CURRENT.try_with(|meter| meter.dropped(events));
+}
