@@ -5,8 +5,7 @@ use std::{
 };
 
 use crate::{
-    Producer,
-    assemble,
+    Producer, assemble,
     crew::{Close, Crew},
     desk::Desk,
     link::{ReceiveEnd, SendEnd, connect},

@@ -1,5 +1,5 @@
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     future::poll_fn,
     mem,
     sync::Arc,
@@ -34,7 +34,7 @@ pub(crate) struct Inbox<E> {
     /// Slots that may have events, in the order of their turns.
     turns: VecDeque<usize>,
     opened: VecDeque<SubscriptionInfo>,
-    notices: Vec<Notice>,
+    notices: Vec<Behind>,
     meter: Arc<Meter>,
     // Kept for its storage.
     news: Vec<usize>,
@@ -56,6 +56,13 @@ enum Asker {
     Ledger(Ledger),
     /// Somebody with a handle.
     Hand,
+}
+
+/// A notice, and how many events of which links lie before it.
+#[derive(Debug)]
+struct Behind {
+    notice: Notice,
+    events: BTreeMap<usize, usize>,
 }
 
 /// What a stage finds in its inbox.
@@ -136,7 +143,6 @@ impl<E> Inbox<E> {
                     return input;
                 }
             }
-            inbox.tell_notices();
             None
         })
     }
@@ -195,13 +201,41 @@ impl<E> Inbox<E> {
             Some(demand) => incoming.end.settle_and_ask(events, demand),
             None => incoming.end.settle(events),
         }
+        if !self.notices.is_empty() {
+            self.advance_notices(slot, events);
+        }
     }
 
-    /// Everything that has come has been dealt with.
+    /// Puts a notice behind all events that have come or are on their way.
+    fn take_notice(&mut self, notice: Notice) {
+        let links = self.links.iter().enumerate();
+        let open = links.filter_map(|(slot, link)| Some((slot, link.as_ref()?.end.open())));
+        let events = open.filter(|(_, events)| *events > 0).collect();
+        self.notices.push(Behind { notice, events });
+        self.tell_notices();
+    }
+
+    /// So many events of a link have been dealt with; all, if it has gone.
+    fn advance_notices(&mut self, slot: usize, settled: usize) {
+        for behind in &mut self.notices {
+            if let Entry::Occupied(mut events) = behind.events.entry(slot) {
+                if *events.get() <= settled {
+                    events.remove();
+                } else {
+                    *events.get_mut() -= settled;
+                }
+            }
+        }
+        self.tell_notices();
+    }
+
     fn tell_notices(&mut self) {
-        for notice in self.notices.drain(..) {
+        for behind in self
+            .notices
+            .extract_if(.., |behind| behind.events.is_empty())
+        {
             // Nobody waits any more if this fails.
-            let _ = notice.send(());
+            let _ = behind.notice.send(());
         }
     }
 
@@ -221,7 +255,6 @@ impl<E> Inbox<E> {
         let desk = self.desk.news();
         self.expecting = desk.expecting;
         self.stopping = desk.stopping;
-        self.notices.extend(desk.notices);
         for (slot, end) in desk.arrivals {
             if self.links.len() <= slot {
                 self.links.resize_with(slot + 1, || None);
@@ -240,6 +273,9 @@ impl<E> Inbox<E> {
             });
             self.open += 1;
             self.give_turn(slot);
+        }
+        for notice in desk.notices {
+            self.take_notice(notice);
         }
         if desk.leaving {
             self.leave(Ok(()));
@@ -300,6 +336,7 @@ impl<E> Inbox<E> {
         let incoming = self.links.get_mut(slot)?.take()?;
         self.open -= 1;
         self.desk.release(slot);
+        self.advance_notices(slot, usize::MAX);
         let info = self.info(&incoming.end);
         if self.closing.is_none() {
             self.judge(&info, &end);

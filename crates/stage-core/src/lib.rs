@@ -110,8 +110,8 @@ mod status;
 mod subscription;
 mod transform;
 
-pub use builder::{As, Dispatching, LaneBuilder, StageBuilder, ToAll, ToOne};
 pub use batch::{Batch, DrainWithReceipts};
+pub use builder::{As, Dispatching, LaneBuilder, StageBuilder, ToAll, ToOne};
 pub use consumer::Consumer;
 pub use error::{BoxError, PipelineError};
 pub use group::{AddError, Group};

@@ -1,10 +1,4 @@
-use std::{
-    collections::HashMap,
-    future::pending,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     select,

@@ -82,7 +82,10 @@ impl PipelineStatus {
     pub(crate) fn of(crew: &Crew) -> Self {
         let members = crew.members();
         Self {
-            stages: members.iter().map(|member| StageStatus::of(member)).collect(),
+            stages: members
+                .iter()
+                .map(|member| StageStatus::of(member))
+                .collect(),
             stopping: crew.is_stopping(),
         }
     }

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance does not reach helpers outside `#[test]`
 
+mod stages;
+
 use std::{
     convert::Infallible,
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,122 +23,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Counts, and notes how many it was asked for and made.
-#[derive(Clone, Default)]
-struct Made {
-    demands: Arc<Mutex<Vec<usize>>>,
-    events: Arc<AtomicUsize>,
-}
-
-struct Counter {
-    next: u64,
-    until: u64,
-    made: Made,
-}
-
-impl Counter {
-    fn up_to(until: u64) -> Self {
-        Self {
-            next: 0,
-            until,
-            made: Made::default(),
-        }
-    }
-
-    fn noting(until: u64, made: &Made) -> Self {
-        Self {
-            made: made.clone(),
-            ..Self::up_to(until)
-        }
-    }
-}
-
-impl Producer for Counter {
-    type Event = u64;
-    type Error = Infallible;
-
-    async fn produce(
-        &mut self,
-        demand: Demand,
-        batch: &mut Batch<u64>,
-    ) -> Result<Flow, Infallible> {
-        let first = self.next;
-        self.next = self.until.min(first + demand.get() as u64);
-        batch.extend(first..self.next);
-        self.made.demands.lock().unwrap().push(demand.get());
-        self.made.events.fetch_add(batch.len(), Ordering::SeqCst);
-        Ok(if self.next < self.until {
-            Flow::More
-        } else {
-            Flow::End
-        })
-    }
-}
-
-struct Double;
-
-impl Transform<u64> for Double {
-    type Out = u64;
-    type Error = Infallible;
-
-    async fn transform(
-        &mut self,
-        batch: &mut Batch<u64>,
-        out: &mut Batch<u64>,
-    ) -> Result<(), Infallible> {
-        out.extend(batch.drain().map(|event| event * 2));
-        Ok(())
-    }
-}
-
-#[derive(Clone, Default)]
-struct Slow {
-    seen: Arc<Mutex<Vec<u64>>>,
-    portions: Arc<Mutex<Vec<usize>>>,
-    delay: Duration,
-    finished: Arc<AtomicBool>,
-}
-
-impl Consumer<u64> for Slow {
-    type Error = Infallible;
-
-    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
-        if !self.delay.is_zero() {
-            sleep(self.delay).await;
-        }
-        self.portions.lock().unwrap().push(batch.len());
-        self.seen.lock().unwrap().extend(batch.drain());
-        Ok(())
-    }
-
-    async fn finish(&mut self) -> Result<(), Infallible> {
-        self.finished.store(true, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-impl Slow {
-    fn by(delay: Duration) -> Self {
-        Self {
-            delay,
-            ..Self::default()
-        }
-    }
-
-    fn seen(&self) -> Vec<u64> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-struct Fails;
-
-impl Consumer<u64> for Fails {
-    type Error = io::Error;
-
-    async fn consume(&mut self, _: &mut Batch<u64>) -> io::Result<()> {
-        Err(io::Error::other("on purpose"))
-    }
-}
+use stages::{Counter, Double, Fails, Made, Slow};
 
 #[tokio::test(start_paused = true)]
 async fn every_event_arrives_in_order() {

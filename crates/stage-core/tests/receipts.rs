@@ -2,96 +2,20 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod stages;
+
 use std::{
     convert::Infallible,
     io, iter,
-    ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use proptest::prelude::*;
-use stage_core::{
-    Acknowledge, Batch, Consumer, Demand, Flow, Outcome, Pipeline, Producer, Receipt, Transform,
-    Window,
-};
+use stage_core::{Batch, Consumer, Pipeline, Receipt, Transform, Window};
 use tokio::time::{sleep, timeout};
 
-/// What became of each event, by number. An event that is settled twice is caught.
-#[derive(Default)]
-struct Book(Mutex<Vec<Option<Outcome>>>);
-
-impl Book {
-    fn outcomes(&self) -> Vec<Option<Outcome>> {
-        self.0.lock().unwrap().clone()
-    }
-
-    fn acked(&self) -> Vec<usize> {
-        self.which(Some(Outcome::Acked))
-    }
-
-    fn nacked(&self) -> Vec<usize> {
-        self.which(Some(Outcome::Nacked))
-    }
-
-    fn which(&self, outcome: Option<Outcome>) -> Vec<usize> {
-        let outcomes = self.outcomes().into_iter().enumerate();
-        outcomes
-            .filter(|(_, found)| *found == outcome)
-            .map(|(n, _)| n)
-            .collect()
-    }
-}
-
-impl Acknowledge for Book {
-    fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
-        let mut book = self.0.lock().unwrap();
-        for number in numbers {
-            let place = &mut book[number as usize];
-            assert_eq!(place.replace(outcome), None, "{number} is settled twice");
-        }
-    }
-}
-
-/// Counts to `until`, and tracks what it makes.
-struct Tracked {
-    book: Arc<Book>,
-    until: u64,
-}
-
-impl Tracked {
-    fn up_to(until: u64) -> (Self, Arc<Book>) {
-        let book = Arc::<Book>::default();
-        let source = Self {
-            book: Arc::clone(&book),
-            until,
-        };
-        (source, book)
-    }
-}
-
-impl Producer for Tracked {
-    type Event = u64;
-    type Error = Infallible;
-
-    async fn produce(
-        &mut self,
-        demand: Demand,
-        batch: &mut Batch<u64>,
-    ) -> Result<Flow, Infallible> {
-        let mut book = self.book.0.lock().unwrap();
-        let first = book.len() as u64;
-        let next = self.until.min(first + demand.get() as u64);
-        book.resize(next as usize, None);
-        batch.extend(first..next);
-        batch.track(Arc::clone(&self.book) as _, first);
-        Ok(if next < self.until {
-            Flow::More
-        } else {
-            Flow::End
-        })
-    }
-}
+use stages::{Book, Tracked};
 
 struct Sink;
 
