@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Outcome,
-    receipt::{Acknowledge, Receipt, Receipts},
+    receipt::{Acknowledge, FanOut, Receipt, Receipts},
     spares::Spares,
 };
 
@@ -52,6 +52,11 @@ impl<E> Batch<E> {
             receipts: None,
             home: Some(Arc::clone(home)),
         }
+    }
+
+    /// An empty batch whose storage comes from where this one's does.
+    pub(crate) fn sibling(&self) -> Self {
+        self.home.as_ref().map_or_else(Self::new, Self::from_spares)
     }
 
     /// Adds an event at the end.
@@ -128,6 +133,17 @@ impl<E> Batch<E> {
             }
         }
         self.events.append(&mut other.events);
+    }
+
+    /// Whether anybody wants to know what becomes of these events.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.receipts.is_some()
+    }
+
+    /// Takes the receipts off, to be shared by `takers` who each get these events. `None` if there
+    /// are none.
+    pub(crate) fn fan_out(&mut self, takers: usize) -> Option<Arc<FanOut>> {
+        Some(self.receipts.take()?.fan_out(takers))
     }
 
     /// Acks what has not been settled otherwise.

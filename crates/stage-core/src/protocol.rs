@@ -15,6 +15,7 @@
 //! counters that could disagree after a cancel.
 
 mod backlog;
+mod buffer;
 mod demand;
 mod dispatch;
 mod ledger;
@@ -23,8 +24,12 @@ mod watermark;
 mod window;
 
 pub use backlog::Backlog;
+pub use buffer::Buffer;
 pub use demand::Demand;
-pub use dispatch::{ByDemand, Delivery, Dispatcher, Handout, Refused, Selector, Terms};
+pub use dispatch::{
+    Broadcast, ByDemand, Delivery, Dispatcher, Handout, Partition, Refused, Selector, Terms,
+    lane_for,
+};
 pub use ledger::{ExcessEvents, Ledger};
 pub use mark::Mark;
 pub use watermark::{SettleError, Watermark};

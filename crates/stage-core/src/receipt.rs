@@ -8,6 +8,10 @@ use std::{
     },
 };
 
+pub(crate) use fan_out::FanOut;
+
+mod fan_out;
+
 /// Whom to tell what became of events: the source that handed them out.
 ///
 /// [`Batch::track`](crate::Batch::track) numbers events; each number is settled exactly once. A
@@ -90,6 +94,17 @@ impl Run {
         }
     }
 
+    /// Whether an event with this receipt could be the next of the run.
+    fn goes_on_with(&self, next: Option<&(Arc<dyn Acknowledge>, u64)>) -> bool {
+        match (&self.source, next) {
+            (None, None) => true,
+            (Some((source, first)), Some((other, number))) => {
+                Arc::ptr_eq(source, other) && first + self.events as u64 == *number
+            }
+            _ => false,
+        }
+    }
+
     /// Takes the first `events` events off.
     fn split_front(&mut self, events: usize) -> Self {
         let front = Self {
@@ -123,9 +138,13 @@ impl Receipts {
 
     fn cover(&mut self, until: usize, source: Option<(Arc<dyn Acknowledge>, u64)>) {
         let events = until.saturating_sub(self.covered);
-        if events > 0 {
-            self.covered += events;
-            self.runs.push_back(Run { source, events });
+        if events == 0 {
+            return;
+        }
+        self.covered += events;
+        match self.runs.back_mut() {
+            Some(last) if last.goes_on_with(source.as_ref()) => last.events += events,
+            _ => self.runs.push_back(Run { source, events }),
         }
     }
 
@@ -159,8 +178,22 @@ impl Receipts {
 
     /// The receipt of the first event.
     pub(crate) fn pop(&mut self) -> Receipt {
-        let mut first = self.split_front(1);
-        Receipt(first.runs.pop_front().and_then(|run| run.source))
+        let first = match self.runs.front_mut() {
+            Some(run) if run.events > 1 => Some(run.split_front(1)),
+            _ => self.runs.pop_front(),
+        };
+        self.covered = self.covered.saturating_sub(1);
+        Receipt(first.and_then(|run| run.source))
+    }
+
+    /// Shares them among `takers` of the same events. See [`FanOut`].
+    pub(crate) fn fan_out(mut self, takers: usize) -> Arc<FanOut> {
+        let mut covered = 0;
+        let runs = mem::take(&mut self.runs).into_iter().map(|run| {
+            covered += run.events;
+            (covered - run.events, run)
+        });
+        Arc::new(FanOut::new(runs.collect(), takers))
     }
 
     /// Settles all of them.

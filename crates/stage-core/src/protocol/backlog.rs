@@ -45,6 +45,9 @@ impl<E> Backlog<E> {
     /// Takes up to `count` events from the front, as one batch.
     pub fn take(&mut self, count: usize) -> Batch<E> {
         let count = count.min(self.len);
+        if count == 0 {
+            return Batch::new();
+        }
         self.len -= count;
         let mut taken = self.take_within_front(count);
         while taken.len() < count {

@@ -2,13 +2,19 @@ use std::fmt;
 
 use super::{Backlog, Demand, Mark, SubscriptionId};
 
+mod broadcast;
 mod by_demand;
 mod handout;
+mod lane_for;
+mod partition;
 mod refused;
 mod terms;
 
+pub use broadcast::Broadcast;
 pub use by_demand::ByDemand;
 pub use handout::{Delivery, Handout};
+pub use lane_for::lane_for;
+pub use partition::Partition;
 pub use refused::Refused;
 pub use terms::{Selector, Terms};
 

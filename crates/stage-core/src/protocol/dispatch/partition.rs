@@ -1,0 +1,327 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    hash::Hash,
+    iter, mem,
+};
+
+use super::{Dispatcher, Handout, Refused, Terms, lane_for};
+use crate::{
+    Batch, Receipt,
+    protocol::{Backlog, Buffer, Demand, Mark, SubscriptionId},
+};
+
+/// Gives each event to the lane it belongs to, so that events of one lane stay in order. A lane has
+/// one subscriber at a time.
+///
+/// This is GenStage's `PartitionDispatcher`, but that events are not given up where it gives them
+/// up.
+///
+/// - **Demand**: the sum of what the subscribers have asked for, less what waits in the lanes.
+/// - **Keeps back when** an event's lane has no demand. It waits in the lane then, and others go on;
+///   but it counts against their demand. So what waits is never more than was asked for at once, and
+///   a lane that nobody asks for brings the others to a halt in the end.
+/// - **Refuses** a subscriber that names no [lane](Terms::lane), one that there is not, or one that
+///   is taken.
+///
+/// When a lane's subscriber leaves, what waits for it is kept for the next.
+#[doc(alias = "PartitionDispatcher")]
+pub struct Partition<E> {
+    lane_of: LaneOf<E>,
+    lanes: Vec<Lane<E>>,
+    /// Who has which lane.
+    taken: BTreeMap<SubscriptionId, usize>,
+    /// What the subscribers have asked for and not been given.
+    asked: usize,
+    /// The most that this has been, less what was given since: how much lanes may hold. It is more
+    /// than `asked` when a subscriber has left, because what it asked for may still come.
+    room: usize,
+    /// How many events wait in lanes.
+    held: usize,
+    /// Lanes that something has changed for.
+    changed: Vec<usize>,
+    notices: Notices,
+}
+
+type LaneOf<E> = Box<dyn Fn(&E) -> Option<usize> + Send>;
+
+struct Lane<E> {
+    subscriber: Option<SubscriptionId>,
+    demand: usize,
+    /// The marks in it are numbers of notices.
+    waiting: Buffer<E>,
+    /// Events that are being added.
+    fresh: Batch<E>,
+    has_changed: bool,
+}
+
+impl<E> Partition<E> {
+    /// Divides events among `lanes` lanes by their keys: events with equal keys share one.
+    ///
+    /// How keys are spread is fixed, see [`lane_for`].
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    pub fn by_key<K: Hash>(lanes: usize, key: impl Fn(&E) -> K + Send + 'static) -> Self {
+        Self::by_fn(lanes, move |event| Some(lane_for(&key(event), lanes)))
+    }
+
+    /// Divides events among `lanes` lanes, numbered from zero, as `lane_of` says.
+    ///
+    /// Where it says `None`, the event belongs nowhere: it is dropped, counted as
+    /// [homeless](Handout::homeless), and acked. Where it names a lane that there is not, that event
+    /// has failed: it is dropped, counted as [misplaced](Handout::misplaced), and nacked. The others
+    /// go on.
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    pub fn by_fn(lanes: usize, lane_of: impl Fn(&E) -> Option<usize> + Send + 'static) -> Self {
+        assert!(lanes > 0, "a partition needs at least one lane");
+        Self {
+            lane_of: Box::new(lane_of),
+            lanes: iter::repeat_with(Lane::new).take(lanes).collect(),
+            taken: BTreeMap::new(),
+            asked: 0,
+            room: 0,
+            held: 0,
+            changed: Vec::new(),
+            notices: Notices::default(),
+        }
+    }
+
+    /// How many lanes there are.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Takes out what waits in a lane, for whoever does not want it kept for the next subscriber. To
+    /// drop it is to nack it. Nothing waits in a lane that there is not.
+    pub fn give_up(&mut self, lane: usize) -> Batch<E> {
+        let mut events = Batch::new();
+        let Some(waiting) = self.lanes.get_mut(lane).map(|lane| &mut lane.waiting) else {
+            return events;
+        };
+        while !waiting.is_empty() || waiting.marks() > 0 {
+            events.append(&mut waiting.front().take(usize::MAX));
+            if let Some(Mark(notice)) = waiting.pass() {
+                self.notices.pass(notice);
+            }
+        }
+        self.held -= events.len();
+        events
+    }
+
+    /// Takes events in, as far as there is room, and puts each into its lane.
+    fn sort_in(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>) {
+        // Events that go nowhere take no room.
+        while self.held < self.room && !backlog.is_empty() {
+            let mut batch = backlog.take(self.room - self.held);
+            let storage = batch.sibling();
+            if batch.is_tracked() {
+                for (event, receipt) in batch.drain_with_receipts() {
+                    self.place(event, Some(receipt), &storage, handout);
+                }
+            } else {
+                for event in batch.drain() {
+                    self.place(event, None, &storage, handout);
+                }
+            }
+        }
+        for &lane in &self.changed {
+            let lane = &mut self.lanes[lane];
+            lane.waiting.store(mem::take(&mut lane.fresh));
+        }
+    }
+
+    fn place(
+        &mut self,
+        event: E,
+        receipt: Option<Receipt>,
+        storage: &Batch<E>,
+        handout: &mut Handout<E>,
+    ) {
+        let Some(number) = (self.lane_of)(&event) else {
+            handout.homeless += 1;
+            return receipt.map_or((), Receipt::ack);
+        };
+        let Some(lane) = self.lanes.get_mut(number) else {
+            handout.misplaced += 1;
+            return receipt.map_or((), Receipt::nack);
+        };
+        self.held += 1;
+        if lane.fresh.is_empty() {
+            lane.fresh = storage.sibling();
+            lane.note_change(number, &mut self.changed);
+        }
+        match receipt {
+            Some(receipt) => lane.fresh.push_with_receipt(event, receipt),
+            None => lane.fresh.push(event),
+        }
+    }
+
+    /// Gives a lane's subscriber what waits for it, as far as its demand goes.
+    fn serve(&mut self, number: usize, handout: &mut Handout<E>) {
+        let lane = &mut self.lanes[number];
+        lane.has_changed = false;
+        loop {
+            let events = lane.waiting.front().take(lane.demand);
+            lane.demand -= events.len();
+            self.asked -= events.len();
+            self.room -= events.len();
+            self.held -= events.len();
+            if let Some(subscriber) = lane.subscriber {
+                handout.deliver(subscriber, events);
+            }
+            let Some(Mark(notice)) = lane.waiting.pass() else {
+                return;
+            };
+            self.notices.pass(notice);
+        }
+    }
+}
+
+impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
+    fn subscribe(&mut self, id: SubscriptionId, terms: Terms<E>) -> Result<(), Refused> {
+        let number = terms.lane.ok_or(Refused::LaneMissing)?;
+        let lanes = self.lanes.len();
+        let lane = self.lanes.get_mut(number).ok_or(Refused::LaneUnknown {
+            lane: number,
+            lanes,
+        })?;
+        if lane.subscriber.is_some() {
+            return Err(Refused::LaneTaken { lane: number });
+        }
+        if self.taken.contains_key(&id) {
+            return Err(Refused::AlreadySubscribed);
+        }
+        lane.subscriber = Some(id);
+        self.taken.insert(id, number);
+        Ok(())
+    }
+
+    fn ask(&mut self, id: SubscriptionId, demand: Demand) {
+        let Some(&number) = self.taken.get(&id) else {
+            return;
+        };
+        let lane = &mut self.lanes[number];
+        // The sum of all demand must not overflow.
+        let more = demand.get().min(usize::MAX - self.asked);
+        lane.demand += more;
+        self.asked += more;
+        self.room = self.room.max(self.asked);
+        lane.note_change(number, &mut self.changed);
+    }
+
+    fn cancel(&mut self, id: SubscriptionId) {
+        if let Some(number) = self.taken.remove(&id) {
+            let lane = &mut self.lanes[number];
+            lane.subscriber = None;
+            self.asked -= mem::take(&mut lane.demand);
+        }
+    }
+
+    fn demand(&self) -> usize {
+        self.asked.saturating_sub(self.held)
+    }
+
+    fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>) {
+        self.sort_in(backlog, handout);
+        let mut changed = mem::take(&mut self.changed);
+        changed.sort_unstable();
+        for lane in changed.drain(..) {
+            self.serve(lane, handout);
+        }
+        // For its storage.
+        self.changed = changed;
+        self.notices.hand_out(&mut handout.passed);
+    }
+
+    fn held(&self) -> usize {
+        self.held
+    }
+
+    fn mark(&mut self, mark: Mark, handout: &mut Handout<E>) {
+        let notice = self.notices.next();
+        let mut lanes = 0;
+        for lane in self.lanes.iter_mut().filter(|l| !l.waiting.is_empty()) {
+            lane.waiting.mark(Mark(notice));
+            lanes += 1;
+        }
+        self.notices.add(mark, lanes);
+        self.notices.hand_out(&mut handout.passed);
+    }
+}
+
+impl<E> Lane<E> {
+    fn new() -> Self {
+        Self {
+            subscriber: None,
+            demand: 0,
+            waiting: Buffer::unbounded(),
+            fresh: Batch::new(),
+            has_changed: false,
+        }
+    }
+
+    fn note_change(&mut self, number: usize, changed: &mut Vec<usize>) {
+        if !self.has_changed {
+            self.has_changed = true;
+            changed.push(number);
+        }
+    }
+}
+
+/// Notices that some lanes have events before, in order.
+#[derive(Debug, Default)]
+struct Notices {
+    /// Each with the number of lanes that it has to pass. No later one can be through before an
+    /// earlier one: it is in every lane that the earlier one is in.
+    waiting: VecDeque<(Mark, usize)>,
+    /// The number of the first.
+    first: u64,
+}
+
+impl Notices {
+    fn next(&self) -> u64 {
+        self.first + self.waiting.len() as u64
+    }
+
+    fn add(&mut self, mark: Mark, lanes: usize) {
+        self.waiting.push_back((mark, lanes));
+    }
+
+    /// The notice of this number has passed a lane.
+    fn pass(&mut self, number: u64) {
+        self.waiting[(number - self.first) as usize].1 -= 1;
+    }
+
+    /// Takes out those that have passed all.
+    fn hand_out(&mut self, passed: &mut Vec<Mark>) {
+        while let Some(&(mark, 0)) = self.waiting.front() {
+            self.waiting.pop_front();
+            self.first += 1;
+            passed.push(mark);
+        }
+    }
+}
+
+impl<E> fmt::Debug for Partition<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition")
+            .field("lanes", &self.lanes)
+            .field("room", &self.room)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E> fmt::Debug for Lane<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("subscriber", &self.subscriber)
+            .field("demand", &self.demand)
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
+    }
+}
