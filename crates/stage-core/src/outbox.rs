@@ -15,7 +15,7 @@ use crate::{
     link::{Request, SendEnd},
     meter::{Meter, StageState},
     protocol::{
-        Backlog, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason,
+        Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason,
         SubscriptionId,
     },
     spares::Spares,
@@ -35,15 +35,11 @@ pub(crate) struct Outbox<E: 'static> {
     /// The dispatcher has given more to somebody than was asked for.
     broken: Option<ExcessEvents>,
     dispatcher: Box<dyn Dispatcher<E>>,
-    backlog: Backlog<E>,
+    buffer: Buffer<E>,
     spares: Arc<Spares<E>>,
     changes: VecDeque<Change>,
-    /// How many events were ever pushed.
-    pushed: u64,
-    /// Notices behind events of the backlog, with how many were pushed before them.
-    behind: VecDeque<(u64, Notice)>,
-    /// Notices that the dispatcher has.
-    marked: VecDeque<(Mark, Notice)>,
+    /// Notices that have not passed yet.
+    notices: VecDeque<(Mark, Notice)>,
     next_mark: u64,
     meter: Arc<Meter>,
     // Kept for their storage.
@@ -84,12 +80,10 @@ impl<E: Send + 'static> Outbox<E> {
             held: false,
             broken: None,
             dispatcher,
-            backlog: Backlog::new(),
+            buffer: Buffer::unbounded(),
             spares: Spares::new(),
             changes: VecDeque::new(),
-            pushed: 0,
-            behind: VecDeque::new(),
-            marked: VecDeque::new(),
+            notices: VecDeque::new(),
             next_mark: 0,
             meter,
             news: Vec::new(),
@@ -165,8 +159,8 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Hands events out, and keeps those that have no taker.
     pub(crate) fn push(&mut self, batch: Batch<E>) {
-        self.pushed += batch.len() as u64;
-        self.backlog.push(batch);
+        // A stage makes what it is asked for, so its buffer has no limit.
+        self.buffer.store(batch);
         self.deliver();
     }
 
@@ -197,7 +191,7 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn demand(&self) -> Option<Demand> {
-        let wanted = self.dispatcher.demand().saturating_sub(self.backlog.len());
+        let wanted = self.dispatcher.demand().saturating_sub(self.buffer.len());
         self.meter.waiting(self.undelivered(), wanted);
         let wanted = if self.held { 0 } else { wanted };
         Demand::new(wanted)
@@ -239,7 +233,10 @@ impl<E: Send + 'static> Outbox<E> {
             self.admit(slot, link);
         }
         for notice in desk.notices {
-            self.behind.push_back((self.pushed, notice));
+            let mark = Mark(self.next_mark);
+            self.next_mark += 1;
+            self.buffer.mark(mark);
+            self.notices.push_back((mark, notice));
         }
     }
 
@@ -295,18 +292,25 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn deliver(&mut self) {
-        while self.has_events() {
-            self.dispatcher
-                .dispatch(&mut self.backlog, &mut self.handout);
-            self.hand_over();
-            if self.handout.made_up.is_empty() {
-                break;
+        loop {
+            if self.has_events() {
+                self.dispatcher
+                    .dispatch(self.buffer.front(), &mut self.handout);
+                self.hand_over();
             }
+            let mut again = !self.handout.made_up.is_empty();
             for (id, demand) in self.handout.made_up.drain(..) {
                 self.dispatcher.ask(id, demand);
             }
+            while let Some(mark) = self.buffer.pass() {
+                self.dispatcher.mark(mark, &mut self.handout);
+                again = true;
+            }
+            if !again {
+                break;
+            }
         }
-        self.pass_notices();
+        self.tell_notices();
     }
 
     fn hand_over(&mut self) {
@@ -325,19 +329,10 @@ impl<E: Send + 'static> Outbox<E> {
         self.meter.lost(failed);
     }
 
-    /// Passes notices on whose turn has come: to the dispatcher once it has taken all events before
-    /// them, and then to whoever waits for them.
-    fn pass_notices(&mut self) {
-        let taken = self.pushed - self.backlog.len() as u64;
-        while let Some((_, notice)) = self.behind.pop_front_if(|(before, _)| *before <= taken) {
-            let mark = Mark(self.next_mark);
-            self.next_mark += 1;
-            self.marked.push_back((mark, notice));
-            self.dispatcher.mark(mark, &mut self.handout);
-        }
+    fn tell_notices(&mut self) {
         for passed in self.handout.passed.drain(..) {
-            let at = self.marked.iter().position(|(mark, _)| *mark == passed);
-            if let Some((_, notice)) = at.and_then(|at| self.marked.remove(at)) {
+            let at = self.notices.iter().position(|(mark, _)| *mark == passed);
+            if let Some((_, notice)) = at.and_then(|at| self.notices.remove(at)) {
                 // Nobody waits any more if this fails.
                 let _ = notice.send(());
             }
@@ -349,7 +344,7 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn undelivered(&self) -> usize {
-        self.backlog.len() + self.dispatcher.held()
+        self.buffer.len() + self.dispatcher.held()
     }
 
     /// Whether there is nothing more to do, and why.
@@ -370,7 +365,7 @@ impl<E: Send + 'static> Outbox<E> {
 
 impl<E: 'static> Drop for Outbox<E> {
     fn drop(&mut self) {
-        self.meter.lost(self.backlog.len() + self.dispatcher.held());
+        self.meter.lost(self.buffer.len() + self.dispatcher.held());
         self.desk.close();
     }
 }

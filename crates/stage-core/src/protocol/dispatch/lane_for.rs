@@ -3,7 +3,7 @@ use std::hash::{Hash, Hasher};
 /// The lane that a key falls on, of `lanes`. Keys are spread evenly, also if they are alike.
 ///
 /// The function is fixed: 64-bit FNV-1a over the key's bytes, numbers taken as little-endian and
-/// `usize` as 64 bits, then the finalizer of MurmurHash3, then the remainder. So numbers, text and
+/// those of the platform's size as 64 bits, then the finalizer of MurmurHash3, then the remainder. So numbers, text and
 /// what is made of them fall on the same lane on every platform and in every version. What else a
 /// type gives to its hasher is its own to decide.
 ///
@@ -56,6 +56,10 @@ impl Hasher for Fnv1a {
 
     fn write_usize(&mut self, number: usize) {
         self.write_u64(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_i64(number as i64);
     }
 
     /// Without this the low bits, which choose the lane, would hardly be mixed.

@@ -1,0 +1,115 @@
+//! What is counted about a file.
+
+use std::{collections::BTreeMap, fmt};
+
+/// Why a step is done otherwise here, on purpose.
+pub(crate) type Reason = &'static str;
+
+/// Each step is in exactly one of `identical`, `different` and `disputed`.
+#[derive(Default)]
+pub(crate) struct Tally {
+    name: &'static str,
+    pub(crate) scenarios: usize,
+    pub(crate) steps: usize,
+    pub(crate) identical: usize,
+    /// Of these, those that name a subscription that there is not. GenStage's dispatcher raises an
+    /// error, and its stage keeps them from it; ours ignores them.
+    pub(crate) ignored: usize,
+    /// Steps that differ by design. Each has at least one reason.
+    pub(crate) different: usize,
+    pub(crate) reasons: BTreeMap<Reason, usize>,
+    /// Steps from where GenStage is known to be wrong, by what is wrong.
+    pub(crate) disputed: BTreeMap<String, Disputed>,
+}
+
+/// Steps that are not held against anybody.
+#[derive(Default)]
+pub(crate) struct Disputed {
+    pub(crate) steps: usize,
+    /// Those that are the same all the same.
+    pub(crate) same: usize,
+}
+
+impl Tally {
+    pub(crate) fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    /// Counts a step that is as recorded, but for `reasons`.
+    pub(crate) fn count(&mut self, reasons: &[Reason]) {
+        self.steps += 1;
+        if reasons.is_empty() {
+            self.identical += 1;
+        } else {
+            self.different += 1;
+        }
+        for reason in reasons {
+            *self.reasons.entry(reason).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn count_disputed(&mut self, quirk: &str, same: bool) {
+        self.steps += 1;
+        let disputed = self.disputed.entry(quirk.to_owned()).or_default();
+        disputed.steps += 1;
+        disputed.same += usize::from(same);
+    }
+
+    /// How many steps are from where GenStage is known to be wrong.
+    pub(crate) fn set_aside(&self) -> usize {
+        self.disputed.values().map(|disputed| disputed.steps).sum()
+    }
+
+    /// How many of the undisputed steps are identical.
+    pub(crate) fn share(&self) -> f64 {
+        self.identical as f64 / (self.steps - self.set_aside()) as f64
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<21} {:>9} {:>6} {:>9} {:>8.2} % {:>9} {:>8}",
+            self.name,
+            self.scenarios,
+            self.steps,
+            self.identical,
+            self.share() * 100.0,
+            self.different,
+            self.set_aside(),
+        )?;
+        if self.ignored > 0 {
+            writeln!(
+                f,
+                "  {:>5} of the identical are errors (no such subscription) and change nothing",
+                self.ignored
+            )?;
+        }
+        for (reason, steps) in &self.reasons {
+            writeln!(f, "  {steps:>5} differ: {reason}")?;
+        }
+        for (quirk, Disputed { steps, same }) in &self.disputed {
+            writeln!(
+                f,
+                "  {steps:>5} disputed: {quirk} (and {same} of them are the same)"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn print(tallies: &[Tally]) {
+    println!("file                  scenarios  steps identical undisputed different disputed");
+    for tally in tallies {
+        print!("{tally}");
+    }
+    let steps: usize = tallies.iter().map(|tally| tally.steps).sum();
+    let identical: usize = tallies.iter().map(|tally| tally.identical).sum();
+    let different: usize = tallies.iter().map(|tally| tally.different).sum();
+    let disputed: usize = tallies.iter().map(Tally::set_aside).sum();
+    println!("{steps} steps = {identical} identical + {different} different + {disputed} disputed");
+}
