@@ -46,6 +46,35 @@ impl Receipt {
         self.settle(Outcome::Nacked);
     }
 
+    /// One receipt for all of these: acking it acks each, and nacking it nacks each.
+    ///
+    /// For what is made of several events, such as the sum of a group:
+    ///
+    /// ```
+    /// use stage_core::{Batch, Receipt};
+    ///
+    /// /// Adds up what came, and settles it as the sum will be.
+    /// fn sum(numbers: &mut Batch<u64>, sums: &mut Batch<u64>) {
+    ///     let (numbers, receipts): (Vec<u64>, Vec<Receipt>) = numbers.drain_with_receipts().unzip();
+    ///     sums.push_with_receipt(numbers.iter().sum(), Receipt::join(receipts));
+    /// }
+    /// # let (mut numbers, mut sums) = (Batch::from_iter([1, 2, 3]), Batch::new());
+    /// # sum(&mut numbers, &mut sums);
+    /// # assert_eq!(sums[..], [6]);
+    /// ```
+    pub fn join(receipts: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Receipts::default();
+        for receipt in receipts {
+            all.push(receipt);
+        }
+        all.into_one()
+    }
+
+    /// Whether nobody wants to know what becomes of the event.
+    pub(crate) const fn is_untracked(&self) -> bool {
+        self.0.is_none()
+    }
+
     fn settle(&mut self, outcome: Outcome) {
         if let Some((source, number)) = self.0.take() {
             source.settle(number..number + 1, outcome);
@@ -90,6 +119,17 @@ impl Run {
         }
     }
 
+    /// Whether the events of `source` come right after these.
+    fn is_continued_by(&self, source: Option<&(Arc<dyn Acknowledge>, u64)>) -> bool {
+        match (&self.source, source) {
+            (None, None) => true,
+            (Some((mine, first)), Some((other, next))) => {
+                Arc::ptr_eq(mine, other) && first + self.events as u64 == *next
+            }
+            _ => false,
+        }
+    }
+
     /// Takes the first `events` events off.
     fn split_front(&mut self, events: usize) -> Self {
         let front = Self {
@@ -123,9 +163,13 @@ impl Receipts {
 
     fn cover(&mut self, until: usize, source: Option<(Arc<dyn Acknowledge>, u64)>) {
         let events = until.saturating_sub(self.covered);
-        if events > 0 {
-            self.covered += events;
-            self.runs.push_back(Run { source, events });
+        if events == 0 {
+            return;
+        }
+        self.covered += events;
+        match self.runs.back_mut() {
+            Some(last) if last.is_continued_by(source.as_ref()) => last.events += events,
+            _ => self.runs.push_back(Run { source, events }),
         }
     }
 
@@ -161,6 +205,32 @@ impl Receipts {
     pub(crate) fn pop(&mut self) -> Receipt {
         let mut first = self.split_front(1);
         Receipt(first.runs.pop_front().and_then(|run| run.source))
+    }
+
+    /// Adds `events` events that stand for the one of `receipt` together.
+    pub(crate) fn push_shared(&mut self, events: usize, receipt: Receipt) {
+        if events == 1 || receipt.is_untracked() {
+            let until = self.covered + events - 1;
+            self.pad(until);
+            return self.push(receipt);
+        }
+        let mut one = Self::default();
+        one.push(receipt);
+        self.cover(self.covered + events, Some((one.shared_by(events), 0)));
+    }
+
+    /// Whether it covers nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.covered == 0
+    }
+
+    /// One receipt that stands for all of these.
+    pub(crate) fn into_one(mut self) -> Receipt {
+        match self.runs.iter().filter(|run| run.source.is_some()).count() {
+            0 => Receipt(None),
+            1 if self.covered == 1 => self.pop(),
+            _ => Receipt(Some((self.shared_by(1), 0))),
+        }
     }
 
     /// Settles all of them.
