@@ -81,6 +81,8 @@ pub mod protocol;
 pub mod testing;
 
 mod batch;
+mod batching;
+mod boxed;
 mod consumer;
 mod crew;
 mod desk;
@@ -108,6 +110,8 @@ mod subscription;
 mod transform;
 
 pub use batch::{Batch, DrainWithReceipts};
+pub use batching::{Batching, KeyedBatch, batching};
+pub use boxed::{BoxConsumer, BoxProducer, BoxTransform};
 pub use consumer::Consumer;
 pub use error::{BoxError, PipelineError};
 pub use flat_map::{filter, filter_map, flat_map};

@@ -1,7 +1,10 @@
 //! The three loops. Everything a stage decides is in [`protocol`](crate::protocol); everything it
 //! does is here.
 
-use tokio::task::consume_budget;
+use tokio::{
+    task::consume_budget,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     BoxError, Consumer, Flow, Producer, Transform,
@@ -51,11 +54,24 @@ where
     T: Transform<In>,
 {
     while outbox.wanted().await.is_some() {
-        let Some(Some(portion)) = outbox.while_serving(inbox.next()).await else {
+        let next = unless_due(stage.due(), inbox.next());
+        let Some(next) = outbox.while_serving(next).await else {
+            break;
+        };
+        let mut out = outbox.batch();
+        let Some(next) = next else {
+            let Some(done) = outbox.while_serving(stage.elapsed(&mut out)).await else {
+                break;
+            };
+            done.map_err(Into::into)?;
+            outbox.push(out);
+            consume_budget().await;
+            continue;
+        };
+        let Some(portion) = next else {
             break;
         };
         let Portion { mut batch, debt } = portion?;
-        let mut out = outbox.batch();
         let Some(done) = outbox
             .while_serving(stage.transform(&mut batch, &mut out))
             .await
@@ -90,4 +106,13 @@ where
         consume_budget().await;
     }
     consumer.finish().await.map_err(Into::into)
+}
+
+/// Waits for `work`, but not for longer than until it is `due` to do something else: `None`.
+async fn unless_due<T>(due: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match due {
+        None => Some(work.await),
+        Some(due) if due <= Instant::now() => None,
+        Some(due) => timeout_at(due, work).await.ok(),
+    }
 }

@@ -1,9 +1,24 @@
+use tokio::time::Instant;
+
 use crate::{Batch, BoxError};
 
 /// Turns events into other events: a consumer of one kind and a producer of another.
 ///
 /// One event may become none, one or many. It takes events in only while somebody downstream has
-/// asked for more.
+/// asked for more. The stage that runs it does this:
+///
+/// ```text
+/// while something is wanted {
+///     match next portion, or transform.due(), whichever comes first {
+///         portion => transform.transform(&mut batch, &mut out).await?,
+///         due => transform.elapsed(&mut out).await?,
+///         end => break,
+///     }
+///     hand out
+/// }
+/// transform.finish(&mut out).await?
+/// hand out
+/// ```
 ///
 /// ```
 /// use stage_core::{Batch, Transform};
@@ -51,6 +66,23 @@ pub trait Transform<In>: Send + 'static {
         batch: &mut Batch<In>,
         out: &mut Batch<Self::Out>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// When [`elapsed`](Self::elapsed) is to be called if no events come before: for a transform that
+    /// keeps events back, but not for ever. Asked before each wait. A time in the past is now.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Puts out what has been kept back for long enough. Called when it is [due](Self::due), and
+    /// something is wanted. Afterwards nothing is due, or something later; else it is called over
+    /// and over.
+    fn elapsed(
+        &mut self,
+        out: &mut Batch<Self::Out>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = out;
+        async { Ok(()) }
+    }
 
     /// Called once after the last event, to put out what was kept back.
     fn finish(

@@ -13,11 +13,12 @@ use std::{
 
 use futures_util::stream;
 use stage_core::{
-    Acknowledge, Batch, Consumer, Demand, Flow, Outcome, Pipeline, Producer, Transform, Window,
-    consumer_fn, filter, filter_map, flat_map, for_each, for_each_async, from_iter, from_stream,
-    from_try_stream, map, map_async, producer_fn, transform_fn, try_map,
+    Acknowledge, Batch, BoxConsumer, BoxProducer, BoxTransform, Consumer, Demand, Flow, KeyedBatch,
+    Outcome, Pipeline, Producer, Transform, Window, batching, consumer_fn, filter, filter_map,
+    flat_map, for_each, for_each_async, from_iter, from_stream, from_try_stream, map, map_async,
+    producer_fn, transform_fn, try_map,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// What became of each event. One that is settled twice is caught.
 #[derive(Clone, Default)]
@@ -316,4 +317,177 @@ async fn a_failing_stream_gives_what_it_had_before() {
     pipeline.consume(sink, numbers.subscribe(Window::new(10)));
     pipeline.run().await.unwrap_err();
     assert_eq!(*seen.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stages_of_different_types_do_what_they_did() {
+    let (first, second) = (Book::default(), Book::default());
+    let sources = [
+        BoxProducer::new(first.count(100)),
+        BoxProducer::new(BoxProducer::new(second.count(100))),
+    ];
+    let steps: [BoxTransform<u64, u64>; 2] = [
+        BoxTransform::new(map(|n: u64| n + 1)),
+        BoxTransform::new(filter(|n: &u64| n % 2 == 0)),
+    ];
+    let mut pipeline = Pipeline::new();
+    let sources = sources.map(|source| pipeline.produce(source));
+    let subscriptions = sources
+        .iter()
+        .map(|source| source.subscribe(Window::new(6)));
+    let mut outlet = pipeline.transform(map(|n: u64| n), subscriptions);
+    for step in steps {
+        outlet = pipeline.transform(step, outlet.subscribe(Window::new(6)));
+    }
+    let gather = BoxTransform::new(batching(|_: &u64| ()).max_size(1000));
+    let batches = pipeline.transform(gather, outlet.subscribe(Window::new(6)));
+    let (sink, seen) = collect();
+    pipeline.consume(BoxConsumer::new(sink), batches.subscribe(Window::new(6)));
+    pipeline.run().await.unwrap();
+    for book in [first, second] {
+        assert_eq!(book.acked().len(), 100);
+    }
+    let seen: Vec<KeyedBatch<(), u64>> = seen.lock().unwrap().drain(..).collect();
+    let sizes: Vec<_> = seen.iter().map(|batch| batch.events.len()).collect();
+    assert_eq!(sizes, [100], "put out at the end");
+}
+
+/// Makes one number each so often.
+fn ticks(every: Duration, until: u64) -> impl Producer<Event = u64> {
+    producer_fn(0, move |n, _| async move {
+        if n == until {
+            return Ok::<_, Infallible>(None);
+        }
+        sleep(every).await;
+        Ok(Some(([n], n + 1)))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_passed_on_when_its_first_event_has_waited_long_enough() {
+    let start = Instant::now();
+    let seen = Arc::<Mutex<Vec<_>>>::default();
+    let noted = Arc::clone(&seen);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(ticks(Duration::from_millis(300), 10));
+    let gather = batching(|n: &u64| n / 3 % 2).max_delay(Duration::from_secs(1));
+    let batches = pipeline.transform(gather, numbers.subscribe(Window::new(10)));
+    let sink = for_each(move |KeyedBatch { key, events }| {
+        // A sleep ends within the next millisecond.
+        let tenths = start.elapsed().as_millis() / 100;
+        noted.lock().unwrap().push((tenths, key, events));
+    });
+    pipeline.consume(sink, batches.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap();
+    let expected = [
+        (13, 0, vec![0, 1, 2]),
+        (22, 1, vec![3, 4, 5]),
+        // At the end.
+        (30, 0, vec![6, 7, 8]),
+        (30, 1, vec![9]),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_settled_whole_and_alone() {
+    /// Nacks the batches of one key.
+    struct NotZero;
+    impl Consumer<KeyedBatch<u64, u64>> for NotZero {
+        type Error = Infallible;
+        async fn consume(
+            &mut self,
+            batch: &mut Batch<KeyedBatch<u64, u64>>,
+        ) -> Result<(), Infallible> {
+            for (batch, receipt) in batch.drain_with_receipts() {
+                if batch.key == 0 {
+                    receipt.nack();
+                } else {
+                    receipt.ack();
+                }
+            }
+            Ok(())
+        }
+    }
+    let book = Book::default();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(book.count(100));
+    let gather = batching(|n: &u64| n % 3).max_size(7).max_waiting(10);
+    let batches = pipeline.transform(gather, numbers.subscribe(Window::new(10)));
+    pipeline.consume(NotZero, batches.subscribe(Window::new(4)));
+    pipeline.run().await.unwrap();
+    assert_eq!(book.nacked(), up_to_100(|n| n % 3 == 0));
+    assert_eq!(book.acked(), up_to_100(|n| n % 3 != 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_batch_is_nacked_when_the_pipeline_is_dropped() {
+    let book = Book::default();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(book.count(5));
+    let never = pipeline.produce(from_stream(stream::pending()));
+    let subscriptions = [&numbers, &never].map(|outlet| outlet.subscribe(Window::new(10)));
+    let gather = batching(|_: &u64| ()).max_delay(Duration::MAX);
+    let batches = pipeline.transform(gather, subscriptions);
+    let sink = for_each(|_: KeyedBatch<(), u64>| ());
+    pipeline.consume(sink, batches.subscribe(Window::new(4)));
+    let run = timeout(Duration::from_secs(3600), pipeline.run());
+    assert!(run.await.is_err());
+    tokio::task::yield_now().await;
+    assert_eq!(book.nacked(), [0, 1, 2, 3, 4]);
+}
+
+/// Notes what it is given, and when it is told that time has elapsed: it wants to hear that from
+/// the start, and then every second.
+struct Clock {
+    next: Instant,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Transform<u64> for Clock {
+    type Out = u64;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<u64>,
+    ) -> Result<(), Infallible> {
+        self.told.lock().unwrap().push(format!("{batch:?}"));
+        batch.map_into(out, |n| n);
+        Ok(())
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(self.next)
+    }
+
+    async fn elapsed(&mut self, _: &mut Batch<u64>) -> Result<(), Infallible> {
+        self.told.lock().unwrap().push("elapsed".to_owned());
+        self.next = Instant::now() + Duration::from_secs(1);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transform_is_told_the_time_first_and_only_while_something_is_wanted() {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let clock = Clock {
+        next: Instant::now(),
+        told: Arc::clone(&told),
+    };
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(from_iter(0..4));
+    let clock = pipeline.transform(clock, numbers.subscribe(Window::new(2)));
+    let slow = for_each_async(|_: u64| async {
+        sleep(Duration::from_secs(10)).await;
+        Ok::<_, Infallible>(())
+    });
+    pipeline.consume(slow, clock.subscribe(Window::new(1)));
+    pipeline.run().await.unwrap();
+    // Between two events lie ten seconds, in which nothing is wanted.
+    let expected = [
+        "elapsed", "[0]", "elapsed", "[1]", "elapsed", "[2]", "elapsed", "[3]",
+    ];
+    assert_eq!(told.lock().unwrap()[..8], expected);
 }
