@@ -187,7 +187,7 @@ impl<E> Batch<E> {
     /// The events, and one receipt for all of them.
     pub(crate) fn into_joined(mut self) -> (Vec<E>, Receipt) {
         let receipts = self.receipts.take();
-        let receipt = receipts.map_or_else(|| Receipt::join([]), |all| all.into_one());
+        let receipt = receipts.map_or(Receipt::UNTRACKED, |all| all.into_one());
         (self.into_vec(), receipt)
     }
 
@@ -277,7 +277,7 @@ impl<E> Iterator for DrainWithReceipts<'_, E> {
         let event = self.events.next()?;
         let receipt = match &mut self.receipts {
             Some(receipts) => receipts.pop(),
-            None => Receipts::default().pop(),
+            None => Receipt::UNTRACKED,
         };
         Some((event, receipt))
     }

@@ -70,6 +70,9 @@ impl Receipt {
         all.into_one()
     }
 
+    /// Of an event of which nobody wants to know what becomes.
+    pub(crate) const UNTRACKED: Self = Self(None);
+
     /// Whether nobody wants to know what becomes of the event.
     pub(crate) const fn is_untracked(&self) -> bool {
         self.0.is_none()
@@ -227,7 +230,7 @@ impl Receipts {
     /// One receipt that stands for all of these.
     pub(crate) fn into_one(mut self) -> Receipt {
         match self.runs.iter().filter(|run| run.source.is_some()).count() {
-            0 => Receipt(None),
+            0 => Receipt::UNTRACKED,
             1 if self.covered == 1 => self.pop(),
             _ => Receipt(Some((self.shared_by(1), 0))),
         }

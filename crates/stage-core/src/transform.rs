@@ -48,7 +48,8 @@ use crate::{Batch, BoxError};
 ///
 /// Where events have [receipts](crate::Receipt), all that a call puts `out` stands for all that it
 /// was given: the inputs are acked once the outputs are, at once if there are none, and nacked if
-/// one of the outputs is or the call fails. A transform that keeps events back for a later call
+/// one of the outputs is or the call fails. [`Batch::map_into`] and [`Batch::flat_map_into`] are more
+/// exact: there, an output stands only for the input that it was made of. A transform that keeps events back for a later call
 /// takes them by [`drain_with_receipts`](Batch::drain_with_receipts) and puts them out by
 /// [`push_with_receipt`](Batch::push_with_receipt); otherwise they would count as done when the
 /// call that brought them returns.

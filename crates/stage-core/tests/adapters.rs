@@ -12,11 +12,12 @@ use std::{
 };
 
 use futures_util::stream;
+use proptest::prelude::*;
 use stage_core::{
     Acknowledge, Batch, BoxConsumer, BoxProducer, BoxTransform, Consumer, Demand, Flow, KeyedBatch,
-    Outcome, Pipeline, Producer, Transform, Window, batching, consumer_fn, filter, filter_map,
-    flat_map, for_each, for_each_async, from_iter, from_stream, from_try_stream, map, map_async,
-    producer_fn, transform_fn, try_map,
+    Outcome, Pipeline, Producer, Quota, Receipt, Transform, Window, batching, consumer_fn, filter,
+    filter_map, flat_map, for_each, for_each_async, from_iter, from_stream, from_try_stream, map,
+    map_async, pausable, producer_fn, rate_limited, transform_fn, try_map,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -133,8 +134,8 @@ async fn what_is_made_one_for_one_shares_no_fate_with_others() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_out_is_acked() {
     let books = [
-        picky_after(filter(|n: &u64| n % 3 == 0)).await,
-        picky_after(filter_map(|n: u64| (n % 3 == 0).then_some(n))).await,
+        picky_after(filter(|n: &u64| n.is_multiple_of(3))).await,
+        picky_after(filter_map(|n: u64| n.is_multiple_of(3).then_some(n))).await,
     ];
     for book in books {
         assert_eq!(book.nacked(), up_to_100(|n| n % 30 == 0));
@@ -328,7 +329,7 @@ async fn stages_of_different_types_do_what_they_did() {
     ];
     let steps: [BoxTransform<u64, u64>; 2] = [
         BoxTransform::new(map(|n: u64| n + 1)),
-        BoxTransform::new(filter(|n: &u64| n % 2 == 0)),
+        BoxTransform::new(filter(|n: &u64| n.is_multiple_of(2))),
     ];
     let mut pipeline = Pipeline::new();
     let sources = sources.map(|source| pipeline.produce(source));
@@ -490,4 +491,187 @@ async fn a_transform_is_told_the_time_first_and_only_while_something_is_wanted()
         "elapsed", "[0]", "elapsed", "[1]", "elapsed", "[2]", "elapsed", "[3]",
     ];
     assert_eq!(told.lock().unwrap()[..8], expected);
+}
+
+/// The tenth of a second in which each event is taken in.
+fn tenths() -> (
+    impl Consumer<u64, Error = Infallible>,
+    Arc<Mutex<Vec<u128>>>,
+) {
+    let start = Instant::now();
+    let all = Arc::<Mutex<Vec<u128>>>::default();
+    let seen = Arc::clone(&all);
+    let note = for_each(move |_: u64| {
+        all.lock().unwrap().push(start.elapsed().as_millis() / 100);
+    });
+    (note, seen)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_holds_events_back_and_loses_no_demand() {
+    let (numbers, _rate) = rate_limited(from_iter(0..40), Quota::per_second(10).with_burst(5));
+    let (sink, seen) = tenths();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(numbers);
+    pipeline.consume(sink, numbers.subscribe(Window::new(100)));
+    pipeline.run().await.unwrap();
+    let expected: Vec<u128> = iter::repeat_n(0, 5).chain(1..=35).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_quota_takes_effect_while_the_old_one_is_waited_for() {
+    let hourly = Quota::new(1, Duration::from_secs(3600));
+    let (numbers, rate) = rate_limited(from_iter(0..7), hourly);
+    let (sink, seen) = tenths();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(numbers);
+    pipeline.consume(sink, numbers.subscribe(Window::new(100)));
+    let changes = async {
+        for (quota, seconds) in [
+            (hourly, 10),
+            (Quota::new(1, Duration::from_secs(1)), 3),
+            (Quota::PAUSED, 3600),
+            (Quota::per_second(10).with_burst(1), 60),
+        ] {
+            rate.set(quota);
+            assert_eq!(rate.clone().quota(), quota);
+            sleep(Duration::from_millis(seconds * 1000 + 50)).await;
+        }
+    };
+    let (ran, ()) = tokio::join!(pipeline.run(), changes);
+    ran.unwrap();
+    let expected = [0, 110, 120, 130, 36132, 36133, 36134];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_gives_more_than_it_is_asked_for_waits_the_longer() {
+    let start = Instant::now();
+    let pages = Arc::<Mutex<Vec<(u64, usize)>>>::default();
+    let noted = Arc::clone(&pages);
+    let paged = producer_fn(0, move |n: u64, demand: Demand| {
+        let now = start.elapsed().as_secs();
+        noted.lock().unwrap().push((now, demand.get()));
+        async move { Ok::<_, Infallible>((n < 4).then_some((0..20, n + 1))) }
+    });
+    let (paged, _rate) = rate_limited(paged, Quota::per_second(10));
+    let (sink, seen) = collect();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(paged);
+    pipeline.consume(sink, numbers.subscribe(Window::new(1000)));
+    pipeline.run().await.unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 80);
+    let expected = [(0, 10), (1, 1), (3, 1), (5, 1), (7, 1)];
+    assert_eq!(*pages.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_before_a_call_was_dropped_counts() {
+    struct Half;
+    impl Producer for Half {
+        type Event = u64;
+        type Error = Infallible;
+        async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+            batch.push(7);
+            std::future::pending().await
+        }
+    }
+    let (mut half, _rate) = rate_limited(Half, Quota::new(2, Duration::from_secs(3600)));
+    let mut batch = Batch::new();
+    for made in [1, 2, 2, 2] {
+        let call = timeout(Duration::from_secs(1), half.produce(demand(9), &mut batch));
+        assert!(call.await.is_err());
+        assert_eq!(batch.len(), made);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_producer_goes_on_where_it_was() {
+    let (numbers, pause) = pausable(ticks(Duration::from_secs(1), 6));
+    let (sink, seen) = tenths();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(numbers);
+    pipeline.consume(sink, numbers.subscribe(Window::new(100)));
+    let pauses = async {
+        sleep(Duration::from_millis(2500)).await;
+        pause.pause();
+        pause.pause();
+        assert!(pause.is_paused());
+        sleep(Duration::from_secs(60)).await;
+        pause.clone().resume();
+        sleep(Duration::from_millis(1500)).await;
+        pause.pause();
+        drop(pause);
+    };
+    let (ran, ()) = tokio::join!(pipeline.run(), pauses);
+    ran.unwrap();
+    // The third was under way. The last handle is dropped while the fifth is.
+    assert_eq!(*seen.lock().unwrap(), [10, 20, 30, 635, 645, 655]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_stops_while_its_producer_is_held_back() {
+    let (paused, pause) = pausable(from_iter(0..));
+    pause.pause();
+    let (limited, _rate) = rate_limited(from_iter(0..), Quota::PAUSED);
+    let (sink, seen) = collect();
+    let mut pipeline = Pipeline::new();
+    let subscriptions = [pipeline.produce(paused), pipeline.produce(limited)]
+        .map(|numbers| numbers.subscribe(Window::new(10)));
+    pipeline.consume(sink, subscriptions);
+    pipeline
+        .run_until(sleep(Duration::from_secs(60)))
+        .await
+        .unwrap();
+    assert_eq!(*seen.lock().unwrap(), [0_u64; 0]);
+}
+
+proptest! {
+    /// Whatever is made of events in one batch, and whichever of them are tracked, each is acked
+    /// exactly if all that was made of it is.
+    #[test]
+    fn events_share_no_fate(
+        inputs in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<bool>(), 0..4)), 0..20),
+        one_for_one in any::<bool>(),
+        joined in any::<bool>(),
+    ) {
+        let (book, mut batch) = (Book::default(), Batch::new());
+        let source: Arc<dyn Acknowledge> = Arc::new(book.clone());
+        for (n, (tracked, outputs)) in inputs.iter().enumerate() {
+            let mut single = Batch::from_iter([outputs.clone()]);
+            if *tracked {
+                single.track(Arc::clone(&source), n as u64);
+            }
+            book.0.lock().unwrap().push(None);
+            for (event, receipt) in single.drain_with_receipts() {
+                batch.push_with_receipt(event, receipt);
+            }
+        }
+        // An event says what is to become of it.
+        let mut out = Batch::from_iter([false]);
+        if one_for_one {
+            batch.map_into(&mut out, |outputs| outputs.into_iter().all(|ack| ack));
+        } else {
+            batch.flat_map_into(&mut out, |outputs| outputs);
+        }
+        out.push(false);
+        let (settled, mut acks, mut nacks) = (out.len(), Vec::new(), Vec::new());
+        for (ack, receipt) in out.drain_with_receipts() {
+            if ack { acks.push(receipt) } else { nacks.push(receipt) }
+        }
+        prop_assert_eq!(acks.len() + nacks.len(), settled);
+        if joined {
+            Receipt::join(acks).ack();
+            Receipt::join(nacks).nack();
+        } else {
+            drop(nacks);
+            acks.into_iter().for_each(Receipt::ack);
+        }
+        let expected: Vec<_> = inputs.iter().map(|(tracked, outputs)| {
+            let all = outputs.iter().all(|ack| *ack);
+            tracked.then_some(if all { Outcome::Acked } else { Outcome::Nacked })
+        }).collect();
+        prop_assert_eq!(&*book.0.lock().unwrap(), &expected);
+    }
 }

@@ -143,10 +143,6 @@ mod tests {
         prop::collection::vec(step, 1..200)
     }
 
-    fn untracked() -> Receipt {
-        Receipt::join([])
-    }
-
     proptest! {
         #[test]
         fn every_event_is_in_one_batch_in_order_and_in_time(
@@ -167,7 +163,7 @@ mod tests {
                         let event = (now - start, count);
                         pushed.entry(key).or_default().push(event);
                         let held = batches.waiting;
-                        batches.push(now, key, event, untracked(), &mut out);
+                        batches.push(now, key, event, Receipt::UNTRACKED, &mut out);
                         let full = |batch: &KeyedBatch<_, _>| batch.events.len() == max_size;
                         prop_assert!(out.iter().all(full) || held == max_waiting, "no cause");
                     }
@@ -207,7 +203,7 @@ mod tests {
             let mut batches = OpenBatches::new(100, MAX_DELAY, 100);
             let mut out = Batch::new();
             for (n, key) in keys.iter().enumerate() {
-                batches.push(Instant::now(), *key, n, untracked(), &mut out);
+                batches.push(Instant::now(), *key, n, Receipt::UNTRACKED, &mut out);
             }
             prop_assert!(out.is_empty());
             batches.close_all(&mut out);
@@ -220,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_due_after_the_end_of_time_is_never_due() {
         let mut batches = OpenBatches::new(2, Duration::MAX, 2);
-        batches.push(Instant::now(), (), 7, untracked(), &mut Batch::new());
+        batches.push(Instant::now(), (), 7, Receipt::UNTRACKED, &mut Batch::new());
         assert_eq!(batches.due(), None);
     }
 }
