@@ -249,6 +249,17 @@ async fn a_producing_closure_is_not_called_again_before_it_was_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_producing_closure_that_failed_has_ended() {
+    let mut fails = producer_fn((), |(), _| async {
+        Err::<Option<([u64; 0], ())>, _>(io::Error::other("on purpose"))
+    });
+    let mut batch = Batch::new();
+    assert!(fails.produce(demand(1), &mut batch).await.is_err());
+    let again = fails.produce(demand(1), &mut batch).await;
+    assert_eq!(again.unwrap(), Flow::End);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_iterator_is_not_asked_for_more_than_is_wanted() {
     let asked = Arc::<Mutex<u64>>::default();
     let count = Arc::clone(&asked);
@@ -263,12 +274,11 @@ async fn an_iterator_is_not_asked_for_more_than_is_wanted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_is_waited_for_once_and_then_taken_from_while_it_is_ready() {
-    // Three, then nothing for a while, then four and the end.
     let mut polls = 0;
     let mut source = from_stream(stream::poll_fn(move |cx| {
         polls += 1;
         match polls {
-            1 | 5 => {
+            1 | 3 | 7 => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -277,15 +287,15 @@ async fn a_stream_is_waited_for_once_and_then_taken_from_while_it_is_ready() {
         }
     }));
     let mut batch = Batch::new();
-    assert_eq!(
-        source.produce(demand(100), &mut batch).await,
-        Ok(Flow::More)
-    );
-    assert_eq!(batch.drain().collect::<Vec<_>>(), [2, 3, 4]);
-    assert_eq!(source.produce(demand(1), &mut batch).await, Ok(Flow::More));
-    assert_eq!(batch.drain().collect::<Vec<_>>(), [6]);
-    assert_eq!(source.produce(demand(100), &mut batch).await, Ok(Flow::End));
-    assert_eq!(batch.drain().collect::<Vec<_>>(), [7, 8, 9]);
+    for (wanted, flow, expected) in [
+        (100, Flow::More, vec![2]),
+        (1, Flow::More, vec![4]),
+        (100, Flow::More, vec![5, 6]),
+        (100, Flow::End, vec![8, 9]),
+    ] {
+        assert_eq!(source.produce(demand(wanted), &mut batch).await, Ok(flow));
+        assert_eq!(batch.drain().collect::<Vec<_>>(), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -130,13 +130,12 @@ impl Bucket {
     }
 
     /// Changes the quota. What there is to be taken, or was taken too much, stays the same number
-    /// of events, as far as there is room.
+    /// of events, and is cut to the new burst when it is next asked for.
     pub(super) fn set(&mut self, quota: Quota, now: Instant) {
         self.fill(now);
         let (old, new) = (self.quota.worth(), quota.worth());
         let (events, part) = (self.level.div_euclid(old), self.level.rem_euclid(old));
-        let level = events.saturating_mul(new).saturating_add(part * new / old);
-        self.level = level.min(quota.capacity());
+        self.level = events.saturating_mul(new).saturating_add(part * new / old);
         self.quota = quota;
     }
 
@@ -312,6 +311,19 @@ mod tests {
                 let _ = bucket.ready_at();
             }
         }
+    }
+
+    #[test]
+    fn changing_the_quota_often_costs_nothing() {
+        let now = Instant::now();
+        let quota = Quota::new(1, Duration::from_secs(10)).with_burst(2);
+        let mut bucket = Bucket::full(quota, now);
+        bucket.take(2, now);
+        for second in 1..10 {
+            let same_rate = Quota::new(second, Duration::from_secs(10 * u64::from(second)));
+            bucket.set(same_rate, now + Duration::from_secs(second.into()));
+        }
+        assert_eq!(bucket.ready_at(), Some(now + Duration::from_secs(10)));
     }
 
     #[test]
