@@ -67,9 +67,10 @@ impl<E> Batch<E> {
     /// Adds an event that stands for the one that `receipt` belongs to: it is settled as this event
     /// will be.
     pub fn push_with_receipt(&mut self, event: E, receipt: Receipt) {
-        let receipts = self.receipts.get_or_insert_default();
-        receipts.pad(self.events.len());
-        receipts.push(receipt);
+        if receipt.is_untracked() && self.receipts.is_none() {
+            return self.push(event);
+        }
+        self.receipts_until(self.events.len()).push(receipt);
         self.events.push(event);
     }
 
@@ -101,6 +102,58 @@ impl<E> Batch<E> {
         }
     }
 
+    /// Makes one event of each, in order, and adds it to `out`. It is settled as the one that it was
+    /// made of.
+    ///
+    /// In a [`Transform`](crate::Transform), this keeps the fates of events apart that came
+    /// together: without it, what a call puts out stands for all that it was given.
+    ///
+    /// ```
+    /// use stage_core::Batch;
+    ///
+    /// let (mut words, mut lengths) = (Batch::from_iter(["to", "be", "honest"]), Batch::new());
+    /// words.map_into(&mut lengths, str::len);
+    /// assert_eq!(lengths[..], [2, 2, 6]);
+    /// assert!(words.is_empty());
+    /// ```
+    pub fn map_into<Out>(&mut self, out: &mut Batch<Out>, make: impl FnMut(E) -> Out) {
+        let before = out.len();
+        out.events.extend(self.events.drain(..).map(make));
+        self.hand_receipts_to(out, before);
+    }
+
+    /// Makes any number of events of each, in order, and adds them to `out`. An event is acked once
+    /// all that was made of it is: at once if that is nothing.
+    ///
+    /// To leave events out, make an [`Option`] of each.
+    ///
+    /// ```
+    /// use stage_core::Batch;
+    ///
+    /// let (mut lines, mut words) = (Batch::from_iter(["to be", "", "or not"]), Batch::new());
+    /// lines.flat_map_into(&mut words, str::split_whitespace);
+    /// assert_eq!(words[..], ["to", "be", "or", "not"]);
+    /// ```
+    pub fn flat_map_into<Out, I>(&mut self, out: &mut Batch<Out>, mut make: impl FnMut(E) -> I)
+    where
+        I: IntoIterator<Item = Out>,
+    {
+        let Some(mut receipts) = self.receipts.take() else {
+            return out.events.extend(self.events.drain(..).flat_map(make));
+        };
+        let mut left_out = Receipts::default();
+        for event in self.events.drain(..) {
+            let receipt = receipts.pop();
+            let before = out.len();
+            out.events.extend(make(event));
+            match out.len() - before {
+                0 => left_out.push(receipt),
+                made => out.receipts_until(before).push_shared(made, receipt),
+            }
+        }
+        left_out.settle(Outcome::Acked);
+    }
+
     /// Has `source` told what becomes of the events that are not tracked yet. They are numbered in
     /// order, starting at `first`.
     pub fn track(&mut self, source: Arc<dyn Acknowledge>, first: u64) {
@@ -112,6 +165,42 @@ impl<E> Batch<E> {
     /// The events as a vector. If they have receipts, those are dropped, which nacks.
     pub fn into_vec(mut self) -> Vec<E> {
         mem::take(&mut self.events)
+    }
+
+    /// Takes all events out, to be owned for as long as a call lasts. What becomes of them is still
+    /// settled by this batch.
+    pub(crate) fn take_events(&mut self) -> Self {
+        Self {
+            events: mem::take(&mut self.events),
+            receipts: None,
+            home: self.home.take(),
+        }
+    }
+
+    /// Settles the events of `out` from the `first`-th on as these, one for one.
+    pub(crate) fn hand_receipts_to<Out>(&mut self, out: &mut Batch<Out>, first: usize) {
+        let Some(receipts) = &mut self.receipts else {
+            return;
+        };
+        let handed = receipts.split_front(out.len() - first);
+        if receipts.is_empty() {
+            self.receipts = None;
+        }
+        out.receipts_until(first).append(handed);
+    }
+
+    /// The events, and one receipt for all of them.
+    pub(crate) fn into_joined(mut self) -> (Vec<E>, Receipt) {
+        let receipts = self.receipts.take();
+        let receipt = receipts.map_or(Receipt::UNTRACKED, |all| all.into_one());
+        (self.into_vec(), receipt)
+    }
+
+    /// The receipts, which cover the events up to the `until`-th at least.
+    fn receipts_until(&mut self, until: usize) -> &mut Receipts {
+        let receipts = self.receipts.get_or_insert_default();
+        receipts.pad(until);
+        receipts
     }
 
     /// The same events, to be taken off from the front bit by bit.
@@ -126,8 +215,7 @@ impl<E> Batch<E> {
     /// Adds the events of `other`, with their receipts.
     pub(crate) fn append(&mut self, other: &mut Self) {
         if self.receipts.is_some() || other.receipts.is_some() {
-            let receipts = self.receipts.get_or_insert_default();
-            receipts.pad(self.events.len());
+            let receipts = self.receipts_until(self.events.len());
             if let Some(others) = other.receipts.take() {
                 receipts.append(*others);
             }
@@ -205,7 +293,7 @@ impl<E> Iterator for DrainWithReceipts<'_, E> {
         let event = self.events.next()?;
         let receipt = match &mut self.receipts {
             Some(receipts) => receipts.pop(),
-            None => Receipts::default().pop(),
+            None => Receipt::UNTRACKED,
         };
         Some((event, receipt))
     }

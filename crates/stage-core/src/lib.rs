@@ -65,6 +65,19 @@
 //! acks in any order into the position up to which everything is done. Events that nobody tracks
 //! cost nothing for it.
 //!
+//! # Ready-made stages
+//!
+//! Much needs no type of one's own:
+//!
+//! | | |
+//! |---|---|
+//! | producers | [`from_iter`], [`from_stream`], [`from_try_stream`], [`producer_fn`] |
+//! | transforms, event by event | [`map`], [`try_map`], [`map_async`], [`filter`], [`filter_map`], [`flat_map`] |
+//! | transforms of batches | [`transform_fn`], [`batching`] by key, size and time |
+//! | consumers | [`for_each`], [`for_each_async`], [`consumer_fn`] |
+//! | around a producer | [`restarting`], [`rate_limited`], [`pausable`] |
+//! | of any type | [`BoxProducer`], [`BoxTransform`], [`BoxConsumer`] |
+//!
 //! # Stopping
 //!
 //! A pipeline ends when its producers do and everything has been taken in. [`Pipeline::run_until`]
@@ -82,6 +95,8 @@ pub mod testing;
 
 mod assemble;
 mod batch;
+mod batching;
+mod boxed;
 mod builder;
 mod consumer;
 mod crew;
@@ -89,17 +104,26 @@ mod desk;
 mod doorbell;
 mod error;
 mod failure;
+mod filter;
+mod flat_map;
+mod for_each;
+mod from_iter;
+mod from_stream;
+mod functions;
 mod group;
 mod handle;
 mod inbox;
 mod intake;
 mod link;
+mod map;
 mod meter;
 mod outbox;
 mod outlet;
 mod panic;
+mod pause;
 mod pipeline;
 mod producer;
+mod rate;
 mod receipt;
 mod report;
 mod restart;
@@ -111,17 +135,28 @@ mod subscription;
 mod transform;
 
 pub use batch::{Batch, DrainWithReceipts};
+pub use batching::{Batching, KeyedBatch, batching};
+pub use boxed::{BoxConsumer, BoxProducer, BoxTransform};
 pub use builder::{As, Dispatching, LaneBuilder, StageBuilder, ToAll, ToOne};
 pub use consumer::Consumer;
 pub use error::{BoxError, PipelineError};
+pub use filter::{filter, filter_map};
+pub use flat_map::flat_map;
+pub use for_each::{for_each, for_each_async};
+pub use from_iter::from_iter;
+pub use from_stream::{from_stream, from_try_stream};
+pub use functions::{consumer_fn, producer_fn, transform_fn};
 pub use group::{AddError, Group};
 pub use handle::{LateStage, LookupError, PipelineHandle};
 pub use intake::{Intake, StageEnded};
+pub use map::{map, map_async, try_map};
 pub use meter::StageState;
 pub use outlet::{Lane, Outlet};
+pub use pause::{Pausable, PauseHandle, pausable};
 pub use pipeline::Pipeline;
 pub use producer::{Flow, Producer};
 pub use protocol::{Demand, End, Mode, Window};
+pub use rate::{Quota, RateHandle, RateLimited, rate_limited};
 pub use receipt::{Acknowledge, Outcome, Receipt};
 pub use report::{DrainReport, StageReport};
 pub use restart::{Restart, Restarting, restarting};

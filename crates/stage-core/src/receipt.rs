@@ -50,6 +50,38 @@ impl Receipt {
         self.settle(Outcome::Nacked);
     }
 
+    /// One receipt for all of these: acking it acks each, and nacking it nacks each.
+    ///
+    /// For what is made of several events, such as the sum of a group:
+    ///
+    /// ```
+    /// use stage_core::{Batch, Receipt};
+    ///
+    /// /// Adds up what came, and settles it as the sum will be.
+    /// fn sum(numbers: &mut Batch<u64>, sums: &mut Batch<u64>) {
+    ///     let (numbers, receipts): (Vec<u64>, Vec<Receipt>) = numbers.drain_with_receipts().unzip();
+    ///     sums.push_with_receipt(numbers.iter().sum(), Receipt::join(receipts));
+    /// }
+    /// # let (mut numbers, mut sums) = (Batch::from_iter([1, 2, 3]), Batch::new());
+    /// # sum(&mut numbers, &mut sums);
+    /// # assert_eq!(sums[..], [6]);
+    /// ```
+    pub fn join(receipts: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Receipts::default();
+        for receipt in receipts {
+            all.push(receipt);
+        }
+        all.into_one()
+    }
+
+    /// Of an event of which nobody wants to know what becomes.
+    pub(crate) const UNTRACKED: Self = Self(None);
+
+    /// Whether nobody wants to know what becomes of the event.
+    pub(crate) const fn is_untracked(&self) -> bool {
+        self.0.is_none()
+    }
+
     fn settle(&mut self, outcome: Outcome) {
         if let Some((source, number)) = self.0.take() {
             source.settle(number..number + 1, outcome);
@@ -194,6 +226,32 @@ impl Receipts {
             (covered - run.events, run)
         });
         Arc::new(FanOut::new(runs.collect(), takers))
+    }
+
+    /// Adds `events` events that stand for the one of `receipt` together.
+    pub(crate) fn push_shared(&mut self, events: usize, receipt: Receipt) {
+        if events == 1 || receipt.is_untracked() {
+            let until = self.covered + events - 1;
+            self.pad(until);
+            return self.push(receipt);
+        }
+        let mut one = Self::default();
+        one.push(receipt);
+        self.cover(self.covered + events, Some((one.shared_by(events), 0)));
+    }
+
+    /// Whether it covers nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.covered == 0
+    }
+
+    /// One receipt that stands for all of these.
+    pub(crate) fn into_one(mut self) -> Receipt {
+        match self.runs.iter().filter(|run| run.source.is_some()).count() {
+            0 => Receipt::UNTRACKED,
+            1 if self.covered == 1 => self.pop(),
+            _ => Receipt(Some((self.shared_by(1), 0))),
+        }
     }
 
     /// Settles all of them.

@@ -1,9 +1,15 @@
 //! The three loops. Everything a stage decides is in [`protocol`](crate::protocol); everything it
 //! does is here.
 
-use std::future::poll_fn;
+use std::{
+    future::{pending, poll_fn},
+    pin::pin,
+};
 
-use tokio::task::{consume_budget, yield_now};
+use tokio::{
+    task::{consume_budget, yield_now},
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     Consumer, Flow, Producer, Transform,
@@ -97,6 +103,7 @@ where
 enum Step<In> {
     Input(Option<Input<In>>),
     Change(Change),
+    Due,
     Nothing(End),
 }
 
@@ -110,9 +117,11 @@ where
     T: Transform<In>,
 {
     loop {
+        let mut due = pin!(at(stage.due()));
         let step = poll_fn(|cx| match outbox.poll_listening(cx) {
             Some(Wanted::Change(change)) => Step::Change(change).into(),
             Some(Wanted::Nothing(end)) => Step::Nothing(end).into(),
+            Some(Wanted::Events(_)) if due.as_mut().poll(cx).is_ready() => Step::Due.into(),
             Some(Wanted::Events(_)) => inbox.poll_next(cx).map(Step::Input),
             None => inbox.poll_without_events(cx).map(Step::Input),
         });
@@ -128,6 +137,17 @@ where
             }
             Step::Change(change) => {
                 tell_transform(stage, &change)?;
+                continue;
+            }
+            Step::Due => {
+                let mut out = outbox.batch();
+                let elapsing = guarded(stage.elapsed(&mut out));
+                match outbox.while_serving(elapsing).await {
+                    Ok(result) => result?,
+                    Err(end) => return Ok(end),
+                }
+                outbox.push(out);
+                consume_budget().await;
                 continue;
             }
             Step::Input(None) => return Ok(inbox.outcome()?),
@@ -198,5 +218,12 @@ fn end_of(result: &Result<End, Failure>) -> End {
     match result {
         Ok(end) => end.clone(),
         Err(failure) => failure.end(),
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }

@@ -1,9 +1,24 @@
+use tokio::time::Instant;
+
 use crate::{Batch, BoxError, SubscriptionInfo, protocol::End};
 
 /// Turns events into other events: a consumer of one kind and a producer of another.
 ///
 /// One event may become none, one or many. It takes events in only while somebody downstream has
-/// asked for more.
+/// asked for more. The stage that runs it does this:
+///
+/// ```text
+/// while something is wanted {
+///     match next portion, or transform.due(), whichever comes first {
+///         portion => transform.transform(&mut batch, &mut out).await?,
+///         due => transform.elapsed(&mut out).await?,
+///         end => break,
+///     }
+///     hand out
+/// }
+/// transform.finish(&mut out).await?
+/// hand out
+/// ```
 ///
 /// ```
 /// use stage_core::{Batch, Transform};
@@ -33,7 +48,8 @@ use crate::{Batch, BoxError, SubscriptionInfo, protocol::End};
 ///
 /// Where events have [receipts](crate::Receipt), all that a call puts `out` stands for all that it
 /// was given: the inputs are acked once the outputs are, at once if there are none, and nacked if
-/// one of the outputs is or the call fails. A transform that keeps events back for a later call
+/// one of the outputs is or the call fails. [`Batch::map_into`] and [`Batch::flat_map_into`] are more
+/// exact: there, an output stands only for the input that it was made of. A transform that keeps events back for a later call
 /// takes them by [`drain_with_receipts`](Batch::drain_with_receipts) and puts them out by
 /// [`push_with_receipt`](Batch::push_with_receipt); otherwise they would count as done when the
 /// call that brought them returns.
@@ -61,6 +77,23 @@ pub trait Transform<In>: Send + 'static {
     /// A subscription has ended. Called once for each, after the last event of it.
     fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
         let _ = (subscription, end);
+    }
+
+    /// When [`elapsed`](Self::elapsed) is to be called if no events come before: for a transform that
+    /// keeps events back, but not for ever. Asked before each wait. A time in the past is now.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Puts out what has been kept back for long enough. Called when it is [due](Self::due), and
+    /// something is wanted. Afterwards nothing is due, or something later; else it is called over
+    /// and over.
+    fn elapsed(
+        &mut self,
+        out: &mut Batch<Self::Out>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = out;
+        async { Ok(()) }
     }
 
     /// Called once after the last event, to put out what was kept back.
