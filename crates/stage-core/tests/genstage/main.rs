@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod consumer_supervisor;
 mod demand_dispatcher;
 mod trace;
 
@@ -42,4 +43,9 @@ fn a_corrupt_trace_is_noticed() {
         }
     }
     assert!(noticed > 500, "only {noticed}");
+}
+
+#[test]
+fn a_consumer_supervisor_is_replayed() {
+    consumer_supervisor::replay_all(&Traces::find());
 }

@@ -1,0 +1,5 @@
+//! What happens when things fail: retries, dead letters, restarts, generations, pools of tasks.
+
+#![allow(clippy::unwrap_used)]
+
+mod machines;
