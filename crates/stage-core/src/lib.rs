@@ -65,6 +65,13 @@
 //! acks in any order into the position up to which everything is done. Events that nobody tracks
 //! cost nothing for it.
 //!
+//! # When a stage fails
+//!
+//! Unless told otherwise, the pipeline stops. [`restarting`], [`restarting_consumer`] and
+//! [`restarting_transform`] make a fresh stage in place of one that failed. [`resilient`] and
+//! [`resilient_transform`] say what becomes of the events that a stage failed on: tried again,
+//! halved to find the bad ones, and at last kept elsewhere, skipped or left to stop the pipeline.
+//!
 //! # Stopping
 //!
 //! A pipeline ends when its producers do and everything has been taken in. [`Pipeline::run_until`]
@@ -83,33 +90,49 @@ pub mod testing;
 mod batch;
 mod consumer;
 mod crew;
+mod dead_letter;
 mod desk;
 mod doorbell;
 mod error;
 mod group;
 mod inbox;
+mod last_resort;
 mod link;
 mod lives;
+mod on_failure;
 mod outbox;
 mod panic;
 mod pipeline;
 mod producer;
 mod receipt;
+mod resilient;
+mod resilient_transform;
 mod restart;
+mod restarting_consumer;
+mod restarting_transform;
 mod running;
+mod salvage;
 mod spares;
 mod stage;
 mod subscription;
 mod transform;
+mod trial;
 
 pub use batch::{Batch, DrainWithReceipts};
 pub use consumer::Consumer;
+pub use dead_letter::{DeadLetter, DeadLetterError, DeadLetters, dead_letter};
 pub use error::{BoxError, PipelineError};
 pub use group::{AddError, Group};
+pub use last_resort::{Failure, LastResort, Skip, Skipped, Stop};
+pub use on_failure::{FailurePolicy, OnFailure};
 pub use pipeline::{Pipeline, StageBuilder};
 pub use producer::{Flow, Producer};
 pub use protocol::{Children, Demand, Generation, Restart, Window};
 pub use receipt::{Acknowledge, Outcome, Receipt};
+pub use resilient::{Resilient, resilient};
+pub use resilient_transform::{ResilientTransform, resilient_transform};
 pub use restart::{Restarting, restarting, restarting_producer};
+pub use restarting_consumer::{RestartingConsumer, restarting_consumer};
+pub use restarting_transform::{RestartingTransform, restarting_transform};
 pub use subscription::{Outlet, Subscription};
 pub use transform::Transform;

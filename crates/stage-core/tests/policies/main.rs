@@ -3,3 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod machines;
+mod resilient;
+mod restarting;
+mod support;
