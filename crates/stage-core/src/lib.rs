@@ -115,6 +115,7 @@ mod salvage;
 mod spares;
 mod stage;
 mod subscription;
+mod tracker;
 mod transform;
 mod trial;
 
@@ -135,4 +136,5 @@ pub use restart::{Restarting, restarting, restarting_producer};
 pub use restarting_consumer::{RestartingConsumer, restarting_consumer};
 pub use restarting_transform::{RestartingTransform, restarting_transform};
 pub use subscription::{Outlet, Subscription};
+pub use tracker::{Resume, Tracker};
 pub use transform::Transform;

@@ -6,3 +6,4 @@ mod machines;
 mod resilient;
 mod restarting;
 mod support;
+mod tracker;
