@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod machines;
+mod pool;
 mod resilient;
 mod restarting;
 mod support;
