@@ -89,21 +89,14 @@ struct Custody(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    phase: Phase,
+    /// Whether the call has succeeded. What was kept for longer is then settled as it will be. Until
+    /// then only acks count, also if it fails.
+    is_passing: bool,
     /// What is not done, by the first event's number. Events with numbers in a row share an entry.
+    /// Nothing, once the call has failed or was dropped: what is reported after that does not count.
     held: BTreeMap<u64, Receipts>,
     /// What the call has nacked. Only if it succeeds, that is what it wants.
     nacked: Vec<Range<u64>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The call is under way. Acks count, also if it fails.
-    Trying,
-    /// It succeeded. What was kept for longer is settled as it will be.
-    Passing,
-    /// It failed, or was dropped. What is reported now does not count.
-    Over,
 }
 
 impl<E: Clone> Trial<E> {
@@ -120,7 +113,7 @@ impl<E> Trial<E> {
     /// From now on, receipts of copies are as good as those of the originals.
     fn succeeded(self) {
         let mut state = self.custody.lock();
-        state.phase = Phase::Passing;
+        state.is_passing = true;
         let nacked = mem::take(&mut state.nacked);
         let nacked: Vec<_> = nacked
             .iter()
@@ -138,7 +131,7 @@ impl<E> Trial<E> {
 
 impl<E> Drop for Trial<E> {
     fn drop(&mut self) {
-        if self.custody.lock().phase == Phase::Trying {
+        if !self.custody.lock().is_passing {
             drop(self.custody.close());
         }
     }
@@ -147,7 +140,7 @@ impl<E> Drop for Trial<E> {
 impl Custody {
     fn of(receipts: Receipts) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
-            phase: Phase::Trying,
+            is_passing: false,
             held: BTreeMap::from([(0, receipts)]),
             nacked: Vec::new(),
         })))
@@ -155,9 +148,7 @@ impl Custody {
 
     /// Gives back what is not done, and believes nobody any more.
     fn close(&self) -> Vec<(usize, Receipts)> {
-        let mut state = self.lock();
-        state.phase = Phase::Over;
-        let held = mem::take(&mut state.held).into_iter();
+        let held = mem::take(&mut self.lock().held).into_iter();
         held.map(|(first, receipts)| (first as usize, receipts))
             .collect()
     }
@@ -187,14 +178,10 @@ impl State {
 impl Acknowledge for Custody {
     fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
         let mut state = self.lock();
-        let settled = match (state.phase, outcome) {
-            (Phase::Over, _) => None,
-            (Phase::Trying, Outcome::Nacked) => {
-                state.nacked.push(numbers);
-                None
-            }
-            (Phase::Trying | Phase::Passing, _) => state.take(&numbers),
-        };
+        if outcome == Outcome::Nacked && !state.is_passing {
+            return state.nacked.push(numbers);
+        }
+        let settled = state.take(&numbers);
         // What they call may be another custody.
         drop(state);
         if let Some(receipts) = settled {

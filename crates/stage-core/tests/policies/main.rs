@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod logs;
 mod machines;
 mod pool;
 mod resilient;
 mod restarting;
 mod support;
+mod threads;
 mod tracker;

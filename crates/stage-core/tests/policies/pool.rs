@@ -160,6 +160,21 @@ async fn a_failure_after_the_last_batch_is_noticed_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_at_the_end_does_not_wait_for_the_other_tasks() {
+    let (source, book) = Tracked::up_to(2);
+    let work = |event| async move {
+        match event {
+            0 => Err(io::Error::other("on purpose")),
+            _ => std::future::pending().await,
+        }
+    };
+    let running = run(source, pool(3, transient(1), work), 4);
+    timeout(SECOND, running).await.unwrap().unwrap_err();
+    tokio::task::yield_now().await;
+    assert_eq!(book.nacked(), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_temporary_child_that_fails_is_nacked_and_the_others_go_on() {
     let (source, book) = Tracked::up_to(20);
     let gauge = Gauge::default();

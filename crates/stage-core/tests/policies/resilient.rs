@@ -270,6 +270,28 @@ async fn receipts_that_are_kept_from_a_call_that_succeeded_still_count() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_nacked_in_a_call_that_succeeds_is_nacked_when_it_returns() {
+    /// Nacks the first and gives the other receipts away.
+    struct Picky(Arc<Mutex<Vec<Receipt>>>);
+    impl Consumer<u64> for Picky {
+        type Error = Infallible;
+        async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+            let mut receipts = batch.drain_with_receipts().map(|(_, receipt)| receipt);
+            receipts.next().unwrap().nack();
+            self.0.lock().unwrap().extend(receipts);
+            Ok(())
+        }
+    }
+    let (mut batch, book) = tracked(3);
+    let given = Arc::<Mutex<Vec<Receipt>>>::default();
+    let mut consumer = resilient(Picky(Arc::clone(&given)), OnFailure::retry(2).then_stop());
+    consumer.consume(&mut batch).await.unwrap();
+    assert_eq!((book.nacked(), book.open()), (vec![0], vec![1, 2]));
+    given.lock().unwrap().drain(..).for_each(Receipt::ack);
+    assert_eq!(book.acked(), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn receipts_kept_from_a_call_that_failed_do_not_count() {
     /// Keeps all receipts and fails the first time.
     #[derive(Default)]
