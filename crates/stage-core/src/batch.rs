@@ -212,6 +212,47 @@ impl<E> Batch<E> {
         }
     }
 
+    /// Takes the first `count` events off, with their receipts.
+    pub(crate) fn split_front(&mut self, count: usize) -> Self {
+        let mut queue = mem::take(self).into_queue();
+        let front = queue.take(count);
+        *self = queue.take(usize::MAX);
+        front
+    }
+
+    /// How many events at the end are not tracked yet.
+    pub(crate) fn untracked(&self) -> usize {
+        let tracked = self.receipts.as_ref().map_or(0, |receipts| receipts.len());
+        self.events.len() - tracked.min(self.events.len())
+    }
+
+    /// Takes the receipts of all events out. The events stay.
+    pub(crate) fn take_receipts(&mut self) -> Receipts {
+        let mut receipts = self.receipts.take().unwrap_or_default();
+        receipts.pad(self.events.len());
+        *receipts
+    }
+
+    /// Keeps only some events: from each of these places on, in order, as many as there are
+    /// receipts.
+    pub(crate) fn keep_only(&mut self, kept: Vec<(usize, Receipts)>) {
+        let mut place = 0;
+        let mut places = kept.iter().map(|(first, r)| *first..first + r.len());
+        let mut range = places.next().unwrap_or_default();
+        self.events.retain(|_| {
+            if place >= range.end {
+                range = places.next().unwrap_or(usize::MAX..usize::MAX);
+            }
+            place += 1;
+            range.contains(&(place - 1))
+        });
+        let mut receipts = Receipts::default();
+        for (_, part) in kept {
+            receipts.append(part);
+        }
+        self.receipts = Some(Box::new(receipts));
+    }
+
     /// Adds the events of `other`, with their receipts.
     pub(crate) fn append(&mut self, other: &mut Self) {
         if self.receipts.is_some() || other.receipts.is_some() {

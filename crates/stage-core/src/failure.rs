@@ -3,7 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::{
     BoxError, PipelineError,
     inbox::Upstream,
-    panic::{panic_message, without_panic},
+    panic::{catching, panic_message},
     protocol::{Down, End, ExcessEvents, Reason},
 };
 
@@ -68,7 +68,7 @@ impl From<Upstream> for Failure {
 pub(crate) async fn guarded<T, E: Into<BoxError>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
-    match without_panic(work).await {
+    match catching(work).await {
         Ok(result) => result.map_err(|error| Failure::Failed(error.into())),
         Err(message) => Err(Failure::Panicked(message)),
     }

@@ -11,7 +11,7 @@ use crate::{
     desk::{DESK, Desk, Notice},
     link::{Arrival, ReceiveEnd},
     meter::Meter,
-    protocol::{Backlog, Down, End, Ledger, Reason, Verdict},
+    protocol::{Backlog, Down, End, Fate, Ledger, Reason},
     subscription::{Asking, SubscriptionInfo},
 };
 
@@ -347,7 +347,7 @@ impl<E> Inbox<E> {
     /// Decides what the end of a subscription means for the stage.
     fn judge(&mut self, info: &SubscriptionInfo, end: &End) {
         let verdict = info.mode.on(end);
-        if verdict == Verdict::Stay {
+        if verdict == Fate::Stay {
             self.staying = true;
             return;
         }
@@ -355,9 +355,9 @@ impl<E> Inbox<E> {
             self.worst = end.clone();
         }
         match verdict {
-            Verdict::GoOn | Verdict::Stay => {}
-            Verdict::EndWell => self.leave(Ok(())),
-            Verdict::Fail => self.leave(Err(Upstream {
+            Fate::GoOn | Fate::Stay => {}
+            Fate::EndWell => self.leave(Ok(())),
+            Fate::Fail => self.leave(Err(Upstream {
                 stage: Arc::clone(&info.from),
                 end: end.clone(),
             })),

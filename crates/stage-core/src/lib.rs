@@ -78,6 +78,13 @@
 //! | around a producer | [`restarting`], [`rate_limited`], [`pausable`] |
 //! | of any type | [`BoxProducer`], [`BoxTransform`], [`BoxConsumer`] |
 //!
+//! # When a stage fails
+//!
+//! Unless told otherwise, the pipeline stops. [`restarting`], [`restarting_consumer`] and
+//! [`restarting_transform`] make a fresh stage in place of one that failed. [`resilient`] and
+//! [`resilient_transform`] say what becomes of the events that a stage failed on: tried again,
+//! halved to find the bad ones, and at last kept elsewhere, skipped or left to stop the pipeline.
+//!
 //! # Stopping
 //!
 //! A pipeline ends when its producers do and everything has been taken in. [`Pipeline::run_until`]
@@ -100,6 +107,7 @@ mod boxed;
 mod builder;
 mod consumer;
 mod crew;
+mod dead_letter;
 mod desk;
 mod doorbell;
 mod error;
@@ -114,31 +122,43 @@ mod group;
 mod handle;
 mod inbox;
 mod intake;
+mod last_resort;
 mod link;
+mod lives;
 mod map;
 mod meter;
+mod on_failure;
 mod outbox;
 mod outlet;
 mod panic;
 mod pause;
 mod pipeline;
+mod pool;
 mod producer;
 mod rate;
 mod receipt;
 mod report;
+mod resilient;
+mod resilient_transform;
 mod restart;
+mod restarting_consumer;
+mod restarting_transform;
 mod running;
+mod salvage;
 mod spares;
 mod stage;
 mod status;
 mod subscription;
+mod tracker;
 mod transform;
+mod trial;
 
 pub use batch::{Batch, DrainWithReceipts};
 pub use batching::{Batching, KeyedBatch, batching};
 pub use boxed::{BoxConsumer, BoxProducer, BoxTransform};
 pub use builder::{As, Dispatching, LaneBuilder, StageBuilder, ToAll, ToOne};
 pub use consumer::Consumer;
+pub use dead_letter::{DeadLetter, DeadLetterError, DeadLetters, dead_letter};
 pub use error::{BoxError, PipelineError};
 pub use filter::{filter, filter_map};
 pub use flat_map::flat_map;
@@ -149,17 +169,25 @@ pub use functions::{consumer_fn, producer_fn, transform_fn};
 pub use group::{AddError, Group};
 pub use handle::{LateStage, LookupError, PipelineHandle};
 pub use intake::{Intake, StageEnded};
+pub use last_resort::{Failure, LastResort, Skip, Skipped, Stop};
 pub use map::{map, map_async, try_map};
 pub use meter::StageState;
+pub use on_failure::{FailurePolicy, OnFailure};
 pub use outlet::{Lane, Outlet};
 pub use pause::{Pausable, PauseHandle, pausable};
 pub use pipeline::Pipeline;
+pub use pool::{TaskPool, pool};
 pub use producer::{Flow, Producer};
-pub use protocol::{Demand, End, Mode, Window};
+pub use protocol::{Children, Demand, End, Generation, Mode, Restart, Window};
 pub use rate::{Quota, RateHandle, RateLimited, rate_limited};
 pub use receipt::{Acknowledge, Outcome, Receipt};
 pub use report::{DrainReport, StageReport};
-pub use restart::{Restart, Restarting, restarting};
+pub use resilient::{Resilient, resilient};
+pub use resilient_transform::{ResilientTransform, resilient_transform};
+pub use restart::{Restarting, restarting, restarting_producer};
+pub use restarting_consumer::{RestartingConsumer, restarting_consumer};
+pub use restarting_transform::{RestartingTransform, restarting_transform};
 pub use status::{PipelineStatus, StageKind, StageStatus, SubscriptionStatus};
 pub use subscription::{AskError, Asking, Subscription, SubscriptionHandle, SubscriptionInfo};
+pub use tracker::{Resume, Tracker};
 pub use transform::Transform;

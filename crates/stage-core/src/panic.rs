@@ -6,6 +6,8 @@ use std::{
     task::Poll,
 };
 
+use crate::BoxError;
+
 /// What a panic said.
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
@@ -15,8 +17,8 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 
 /// Does `work`, and returns what the panic said if it panics.
 ///
-/// Whoever calls it must not go on with what the work has touched: it may be in a broken state.
-pub(crate) async fn without_panic<T>(work: impl Future<Output = T>) -> Result<T, String> {
+/// Whoever calls it decides what to do with the state that the panic may have left half done.
+pub(crate) async fn catching<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let mut work = pin!(work);
     poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
@@ -25,4 +27,14 @@ pub(crate) async fn without_panic<T>(work: impl Future<Output = T>) -> Result<T,
         },
     )
     .await
+}
+
+/// Like [`catching`], with the panic as an error that says what it said.
+pub(crate) async fn without_panic<T, E: Into<BoxError>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, BoxError> {
+    match catching(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(message) => Err(format!("panicked: {message}").into()),
+    }
 }

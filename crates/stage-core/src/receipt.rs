@@ -180,6 +180,11 @@ impl Receipts {
         }
     }
 
+    /// How many events it covers.
+    pub(crate) fn len(&self) -> usize {
+        self.covered
+    }
+
     /// Takes off the receipts of the first `events` events.
     pub(crate) fn split_front(&mut self, events: usize) -> Self {
         let mut front = Self::default();

@@ -76,7 +76,7 @@ pub enum Mode {
 
 /// What [`Mode`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum Fate {
     /// Go on as long as there are other subscriptions.
     GoOn,
     /// Go on, also without any other subscription.
@@ -107,13 +107,13 @@ impl End {
 
 impl Mode {
     /// What a stage does when a subscription of this mode ends so.
-    pub fn on(self, end: &End) -> Verdict {
+    pub fn on(self, end: &End) -> Fate {
         match self {
-            Self::UntilAllEnd => Verdict::GoOn,
-            Self::Temporary => Verdict::Stay,
-            Self::Permanent if end.is_graceful() => Verdict::EndWell,
-            Self::Transient if end.is_graceful() => Verdict::Stay,
-            Self::Permanent | Self::Transient => Verdict::Fail,
+            Self::UntilAllEnd => Fate::GoOn,
+            Self::Temporary => Fate::Stay,
+            Self::Permanent if end.is_graceful() => Fate::EndWell,
+            Self::Transient if end.is_graceful() => Fate::Stay,
+            Self::Permanent | Self::Transient => Fate::Fail,
         }
     }
 }

@@ -1,9 +1,6 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    error::Error,
-    fmt,
-    ops::Range,
-};
+use std::{collections::VecDeque, error::Error, fmt, ops::Range};
+
+use super::ranges::Ranges;
 
 /// How far everything is done, when things are done in any order.
 ///
@@ -29,8 +26,8 @@ pub struct Watermark<P> {
     base: u64,
     /// The positions from `base` on.
     open: VecDeque<P>,
-    /// Ranges above `base` that are done: start to end, apart from each other.
-    done: BTreeMap<u64, u64>,
+    /// What is done above `base`.
+    done: Ranges,
 }
 
 /// A number was settled that was never issued, or is settled already.
@@ -45,7 +42,7 @@ impl<P> Watermark<P> {
         Self {
             base: 0,
             open: VecDeque::new(),
-            done: BTreeMap::new(),
+            done: Ranges::default(),
         }
     }
 
@@ -80,34 +77,20 @@ impl<P> Watermark<P> {
         if range.is_empty() {
             return Ok(None);
         }
-        if range.start < self.base || range.end > self.next() || self.overlaps(&range) {
+        if !self.is_open(&range) {
             return Err(SettleError { range });
         }
-        self.insert(range);
+        self.done.insert(range);
         Ok(self.advance())
     }
 
-    fn overlaps(&self, range: &Range<u64>) -> bool {
-        let before = self.done.range(..range.end).next_back();
-        before.is_some_and(|(_, &end)| end > range.start)
-    }
-
-    /// Joins the range with those it touches.
-    fn insert(&mut self, Range { mut start, mut end }: Range<u64>) {
-        if let Some((&before, &before_end)) = self.done.range(..start).next_back()
-            && before_end == start
-        {
-            self.done.remove(&before);
-            start = before;
-        }
-        if let Some(after_end) = self.done.remove(&end) {
-            end = after_end;
-        }
-        self.done.insert(start, end);
+    /// Whether each of these numbers has been issued and is not settled.
+    pub fn is_open(&self, range: &Range<u64>) -> bool {
+        range.start >= self.base && range.end <= self.next() && !self.done.overlaps(range)
     }
 
     fn advance(&mut self) -> Option<P> {
-        let end = self.done.remove(&self.base)?;
+        let end = self.done.remove_at(self.base)?;
         let covered = usize::try_from(end - self.base).expect("no more than are open");
         self.base = end;
         self.open.drain(..covered).next_back()
