@@ -270,6 +270,17 @@ proptest! {
 }
 
 #[test]
+fn jitter_spreads_waits_over_their_upper_half() {
+    let mut backoff = Backoff::new(1_000 * MS, 1_000 * MS).jittered(7);
+    let waits: Vec<u128> = (0..1_000).map(|_| backoff.wait(0).as_millis()).collect();
+    for quarter in 0..4 {
+        let bounds = 500 + quarter * 125..500 + (quarter + 1) * 125;
+        let within = waits.iter().filter(|wait| bounds.contains(*wait)).count();
+        assert!((200..300).contains(&within), "{within} in {bounds:?}");
+    }
+}
+
+#[test]
 fn children_of_a_subscription_that_has_gone_ask_for_nothing() {
     let (id, two) = (SubscriptionId(0), Window::new(2).with_min(0));
     let mut pool = Pool::new(Children::Temporary);
