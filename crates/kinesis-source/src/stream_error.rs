@@ -1,4 +1,4 @@
-use crate::{ApiError, CheckpointError, ShardId};
+use crate::{ApiError, CheckpointError, Remedy, ShardId};
 
 /// A stream could not be read at all, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -58,4 +58,27 @@ pub enum StreamError {
         /// Why.
         source: Box<CheckpointError>,
     },
+}
+
+impl StreamError {
+    /// What it means for stream `name` that Kinesis refuses for good, or does not answer.
+    pub(crate) fn refused(name: &str, source: ApiError) -> Self {
+        let name = name.to_owned();
+        match source.remedy() {
+            Remedy::Verify => Self::NoSuchStream {
+                name,
+                source: Some(source),
+            },
+            Remedy::Authorize => Self::NotAllowed { name, source },
+            Remedy::Retry | Remedy::Wait => Self::Unreachable { name, source },
+            _ => Self::Refused { name, source },
+        }
+    }
+
+    pub(crate) fn checkpoint(name: &str, source: CheckpointError) -> Self {
+        Self::Checkpoint {
+            name: name.to_owned(),
+            source: Box::new(source),
+        }
+    }
 }
