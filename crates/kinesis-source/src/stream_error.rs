@@ -1,4 +1,4 @@
-use crate::{ApiError, CheckpointError, Remedy, ShardId};
+use crate::{ApiError, CheckpointError, Remedy, ShardId, StartPosition};
 
 /// A stream could not be read at all, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,18 @@ pub enum StreamError {
         name: String,
         /// The shard.
         shard: ShardId,
+    },
+    /// The place to start at is none: of no such record, of another shard's, or a moment that is
+    /// yet to come. Nothing has been read or stored.
+    #[error("stream `{name}` cannot be read from its start position, {start}: pass another")]
+    #[non_exhaustive]
+    InvalidStart {
+        /// What the source was told to read.
+        name: String,
+        /// Where it was told to start.
+        start: StartPosition,
+        /// What Kinesis said.
+        source: ApiError,
     },
     /// The checkpoints cannot be read or written.
     #[error("the checkpoints of stream `{name}` cannot be used")]

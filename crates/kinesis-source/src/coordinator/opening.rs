@@ -5,7 +5,8 @@ use tracing::{info, warn};
 
 use super::open_stream::OpenStream;
 use crate::{
-    ApiError, Remedy, Shard, StreamError, StreamIdentity, StreamSource, StreamStatus,
+    ApiError, PinnedPosition, Position, Remedy, Shard, ShardId, StreamError, StreamIdentity,
+    StreamSource, StreamStatus,
     api_error::chain,
     backoff::Backoff,
     listing::{list_all_shards, within_deadline},
@@ -42,7 +43,7 @@ impl<'a> Opening<'a> {
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
         let listing = self.list().await?;
         let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
-        self.check_start(&listing, &first_start)?;
+        self.prove(&first_start, &listing).await?;
         let mut graph = ShardGraph::new(first_start, stored.clone());
         graph.discover(&listing);
         let begins = graph.take_unstored();
@@ -56,67 +57,114 @@ impl<'a> Opening<'a> {
 
     /// Waits until the stream is there, and can be read.
     async fn find(&mut self) -> Result<StreamIdentity, StreamError> {
+        let (api, name) = (&self.source.api, &self.source.name);
+        let call = || within_deadline("DescribeStreamSummary", api.describe_stream_summary());
         loop {
-            let call = self.source.api.describe_stream_summary();
-            match within_deadline("DescribeStreamSummary", call).await {
-                Ok(summary) if summary.status == StreamStatus::Creating => {
-                    sleep(CREATING_POLL).await;
-                }
-                Ok(summary) if summary.status == StreamStatus::Deleting => {
-                    let name = self.source.name.clone();
+            let answer = self.insist(call).await;
+            let summary = answer.map_err(|error| StreamError::refused(name, error))?;
+            match summary.status {
+                StreamStatus::Creating => sleep(CREATING_POLL).await,
+                StreamStatus::Deleting => {
+                    let name = name.clone();
                     return Err(StreamError::NoSuchStream { name, source: None });
                 }
-                Ok(summary) => {
-                    self.backoff.succeeded();
-                    return Ok(StreamIdentity::from(&summary));
-                }
-                Err(error) => self.cope(error).await?,
+                _ => return Ok(StreamIdentity::from(&summary)),
             }
         }
     }
 
     async fn list(&mut self) -> Result<Vec<Shard>, StreamError> {
-        loop {
-            match list_all_shards(&*self.source.api).await {
-                Ok(shards) => {
-                    self.backoff.succeeded();
-                    return Ok(shards);
+        let source = self.source;
+        let answer = self.insist(|| list_all_shards(&*source.api)).await;
+        answer.map_err(|error| StreamError::refused(&source.name, error))
+    }
+
+    /// Lets the service say whether `start` is a place in the stream. One that it would refuse must
+    /// not be stored: the next run could not get away from it.
+    async fn prove(&mut self, start: &FirstStart, listing: &[Shard]) -> Result<(), StreamError> {
+        match start {
+            FirstStart::After { shard, position } => {
+                let no_such_shard = || StreamError::NoSuchShard {
+                    name: self.source.name.clone(),
+                    shard: shard.clone(),
+                };
+                if !listing.iter().any(|listed| listed.id == *shard) {
+                    return Err(no_such_shard());
                 }
-                Err(error) => self.cope(error).await?,
+                match self.ask_for(shard, position).await {
+                    Err(error) if error.remedy() == Remedy::Verify => Err(no_such_shard()),
+                    answer => answer.map_err(|error| self.refused_start(error)),
+                }
             }
+            FirstStart::At(moment @ PinnedPosition::AtTimestamp(_)) => {
+                // It is as good or bad in any shard, and an open one does not age out meanwhile.
+                let open = listing.iter().find(|shard| !shard.is_closed());
+                let Some(shard) = open.or(listing.first()) else {
+                    return Ok(());
+                };
+                let answer = self.ask_for(&shard.id, moment).await;
+                answer.map_err(|error| self.refused_start(error))
+            }
+            // These are places in every shard.
+            FirstStart::At(_) | FirstStart::Tip { .. } => Ok(()),
+            // Each shard's reader finds out about its checkpoint.
+            FirstStart::Resumed => Ok(()),
         }
     }
 
-    fn check_start(&self, listing: &[Shard], start: &FirstStart) -> Result<(), StreamError> {
-        if let FirstStart::After { shard, .. } = start
-            && !listing.iter().any(|listed| listed.id == *shard)
-        {
-            return Err(StreamError::NoSuchShard {
+    async fn ask_for(
+        &mut self,
+        shard: &ShardId,
+        position: &PinnedPosition,
+    ) -> Result<(), ApiError> {
+        let (api, position) = (&self.source.api, Position::from(position));
+        let call = || within_deadline("GetShardIterator", api.get_shard_iterator(shard, &position));
+        self.insist(call).await.map(drop)
+    }
+
+    fn refused_start(&self, source: ApiError) -> StreamError {
+        match source.remedy() {
+            Remedy::Correct => StreamError::InvalidStart {
                 name: self.source.name.clone(),
-                shard: shard.clone(),
-            });
+                start: self.source.start.clone(),
+                source,
+            },
+            _ => StreamError::refused(&self.source.name, source),
         }
-        Ok(())
     }
 
-    /// Waits after an error that may pass, or gives up with it.
-    async fn cope(&mut self, error: ApiError) -> Result<(), StreamError> {
-        let wait = self.backoff.failed();
-        let may_pass = matches!(
-            error.remedy(),
-            Remedy::Wait | Remedy::Retry | Remedy::RestartListing | Remedy::AwaitActive
-        );
-        if !may_pass || self.backoff.failures() >= PATIENCE {
-            return Err(StreamError::refused(&self.source.name, error));
+    /// Makes a call again until it is answered, or fails with an error that does not pass.
+    async fn insist<T, C>(&mut self, call: impl Fn() -> C) -> Result<T, ApiError>
+    where
+        C: Future<Output = Result<T, ApiError>>,
+    {
+        loop {
+            let error = match call().await {
+                Ok(answer) => {
+                    self.backoff.succeeded();
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let wait = self.backoff.failed();
+            if !may_pass(&error) || self.backoff.failures() >= PATIENCE {
+                return Err(error);
+            }
+            if self.backoff.failures() == 1 {
+                warn!(
+                    stream = self.source.name,
+                    error = chain(&error),
+                    "stream cannot be opened yet; trying again"
+                );
+            }
+            sleep(wait).await;
         }
-        if self.backoff.failures() == 1 {
-            warn!(
-                stream = self.source.name,
-                error = chain(&error),
-                "stream cannot be opened yet; trying again"
-            );
-        }
-        sleep(wait).await;
-        Ok(())
     }
+}
+
+fn may_pass(error: &ApiError) -> bool {
+    matches!(
+        error.remedy(),
+        Remedy::Wait | Remedy::Retry | Remedy::RestartListing | Remedy::AwaitActive
+    )
 }

@@ -105,6 +105,49 @@ async fn a_shard_to_start_in_that_is_not_there() {
         .fails_with(1, &["no shard `shardId-000000000007`"]);
 }
 
+/// A number of no record, one of another shard, and a moment that is yet to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_to_start_that_is_none() {
+    let kinesis = Kinesis::new(4).await;
+    kinesis.fake.put_numbered(0..100).unwrap();
+    let of_another = kinesis.stored()["shardId-000000000001"][0].clone();
+    for (from, words) in [
+        (
+            "after=shardId-000000000000:1".to_owned(),
+            ["shardId-000000000000", "is invalid"],
+        ),
+        (
+            format!("after=shardId-000000000000:{of_another}"),
+            ["shardId-000000000000", "It encodes shardId-000000000001"],
+        ),
+        (
+            "at-timestamp=2099-01-01T00:00:00Z".to_owned(),
+            ["moment 4070908800.000", "cannot be greater than"],
+        ),
+    ] {
+        let file = new_path("nowhere.redb");
+        let consume = |from: &str| {
+            kinesis.tail(&[
+                "consume",
+                "orders",
+                "--until-caught-up",
+                "--checkpoint",
+                &file,
+                "--from",
+                from,
+            ])
+        };
+        let finished = run(consume(&from)).await;
+        finished.fails_with(1, &words);
+        finished.fails_with(1, &["stream `orders` cannot be read from", "pass another"]);
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+        assert_eq!(finished.stdout, "");
+        // Nothing of it is remembered.
+        let records = run(consume("trim-horizon")).await.quiet_lines();
+        assert_eq!(records.len(), 100, "{from}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage() {
     for (arguments, words) in [
