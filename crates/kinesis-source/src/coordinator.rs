@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
-    CheckpointError, Remedy, ShardRecord, ShardSource, StreamError, StreamSource,
+    CheckpointError, Remedy, ShardError, ShardRecord, ShardSource, StreamError, StreamSource,
     api_error::chain,
     backoff::Backoff,
     listing::list_all_shards,
@@ -161,7 +161,8 @@ impl Means {
                 ShardSource::supervised(Arc::clone(&api), Arc::clone(&progress), begin)
             }
         };
-        let reader = restarting(self.source.restarts.clone(), make);
+        let restarts = self.source.restarts.clone().unless(ShardError::is_final);
+        let reader = restarting(restarts, make);
         let reader = Reader::new(reader, Arc::clone(&progress));
         let name = format!("{}/{shard}", self.source.name);
         match self.group.add(name, reader) {

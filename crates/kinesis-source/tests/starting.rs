@@ -4,15 +4,16 @@
 
 mod rig;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
 use kinesis_fake::{Choices, Fake, Fault, FutureTimestamp, Operation};
 use kinesis_source::{
-    CheckpointStore, KinesisApi, MemoryCheckpointStore, StartPosition, StreamError, StreamIdentity,
-    StreamSource,
+    Checkpoint, CheckpointStore, KinesisApi, MemoryCheckpointStore, PinnedPosition, ShardError,
+    StartPosition, StreamError, StreamIdentity, StreamSource,
 };
 use rig::{Sink, everything, run_until_caught_up, stream_error};
 use stage_core::Window;
+use tokio::time::{Instant, timeout};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -151,4 +152,44 @@ async fn a_shard_to_start_in_that_ages_out_meanwhile_is_not_there() {
         matches!(error, StreamError::NoSuchShard { .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_checkpoint_fails_the_shard_at_once_instead_of_skipping() {
+    let yet_to_come = |fake: &Fake| PinnedPosition::AtTimestamp(fake.now().plus(YEAR));
+    for case in 0..2 {
+        let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+        fake.put_numbered(0..10).unwrap();
+        let foreign = match case {
+            0 => Checkpoint::after(123_456.into()),
+            _ => Checkpoint::Start(yet_to_come(&fake)),
+        };
+        let shard = "shardId-000000000000";
+        let checkpoints = BTreeMap::from([(shard.into(), foreign)]);
+        store
+            .save(&identity(&fake).await, &checkpoints)
+            .await
+            .unwrap();
+        let (sink, begun) = (Sink::default(), Instant::now());
+        let source = source(&fake).checkpoints(store);
+        let run = run_until_caught_up(source, &sink, Window::new(10));
+        let error = timeout(Duration::from_secs(600), run)
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(error.stage(), format!("orders/{shard}"));
+        let text = error.source().unwrap().to_string();
+        assert!(
+            text.contains(shard) && text.contains("checkpoint"),
+            "{text}"
+        );
+        let error = error.source().unwrap().downcast_ref::<ShardError>();
+        assert!(
+            matches!(error, Some(ShardError::InvalidPosition { .. })),
+            "{error:?}"
+        );
+        assert_eq!(made(&fake, Operation::GetShardIterator), 1);
+        assert!(begun.elapsed() < Duration::from_millis(100));
+        assert!(sink.numbers().is_empty());
+    }
 }

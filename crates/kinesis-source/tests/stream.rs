@@ -562,27 +562,6 @@ async fn what_cannot_be_mended_by_waiting_fails_with_a_sentence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_foreign_checkpoint_fails_the_shard_instead_of_skipping() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
-    fake.put_numbered(0..10).unwrap();
-    let foreign = Checkpoint::after(123_456.into());
-    let checkpoints = BTreeMap::from([("shardId-000000000000".into(), foreign)]);
-    store
-        .save(&identity(&fake).await, &checkpoints)
-        .await
-        .unwrap();
-    let sink = Sink::default();
-    let source = source(&fake).checkpoints(store);
-    let run = run_until_caught_up(source, &sink, Window::new(10));
-    let error = timeout(Duration::from_secs(600), run)
-        .await
-        .unwrap()
-        .unwrap_err();
-    assert_eq!(error.stage(), "orders/shardId-000000000000");
-    assert!(sink.numbers().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_checkpoint_store_that_fails_for_an_hour_stops_nothing() {
     let fake = Fake::new(2);
     fake.put_numbered(0..500).unwrap();

@@ -5,7 +5,10 @@ use std::{num::NonZeroU64, path::PathBuf, pin::pin, sync::Arc};
 use clap::{
     Args, CommandFactory, builder::NonEmptyStringValueParser, error::ErrorKind, value_parser,
 };
-use kinesis_source::{FileCheckpointStore, InvalidSequenceNumber, StartPosition, StreamSource};
+use kinesis_source::{
+    ApiError, FileCheckpointStore, InvalidSequenceNumber, PinnedPosition, ShardError, ShardId,
+    StartPosition, StreamSource,
+};
 use stage_core::{BoxError, Pipeline, Window};
 
 use crate::{
@@ -88,6 +91,22 @@ pub(crate) struct ConsumeArgs {
     connect: ConnectArgs,
 }
 
+/// Why a run ended, where the library cannot know what to do.
+#[derive(Debug, thiserror::Error)]
+enum ConsumeError {
+    #[error(
+        "the checkpoints in {} lead to where shard `{shard}` cannot be read, {position}: move the \
+         file away to start anew, or pass another",
+        file.display()
+    )]
+    Checkpoint {
+        file: PathBuf,
+        shard: ShardId,
+        position: PinnedPosition,
+        source: ApiError,
+    },
+}
+
 /// Two to three reads of a shard that is written to as fast as the service allows, 1,000 records a
 /// second, and read five times a second.
 const DEFAULT_MAX_DEMAND: u32 = 2_000;
@@ -141,8 +160,35 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
         };
         tracing::info!(why, "stopping");
     };
-    let done = pipeline.run_until(stop).await;
-    done.map_err(failure::without_stage)
+    let done = pipeline
+        .run_until(stop)
+        .await
+        .map_err(failure::without_stage);
+    done.map_err(|error| ConsumeError::or_else(error, args.checkpoint))
+}
+
+impl ConsumeError {
+    /// What `error` means with that checkpoint file, if it means more than it says.
+    fn or_else(error: BoxError, checkpoint: Option<PathBuf>) -> BoxError {
+        let Some(file) = checkpoint else {
+            return error;
+        };
+        match error.downcast::<ShardError>().map(|error| *error) {
+            Ok(ShardError::InvalidPosition {
+                shard,
+                position,
+                source,
+                ..
+            }) => Box::new(Self::Checkpoint {
+                file,
+                shard,
+                position,
+                source,
+            }),
+            Ok(other) => Box::new(other),
+            Err(other) => other,
+        }
+    }
 }
 
 async fn open(args: &ConsumeArgs) -> Result<StreamSource, BoxError> {

@@ -1,5 +1,6 @@
 use std::{
     collections::VecDeque,
+    error::Error,
     fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -37,6 +38,8 @@ pub struct Restart {
     first_wait: Duration,
     longest_wait: Duration,
     recent: VecDeque<Instant>,
+    /// Each says of which errors it knows that no fresh producer mends them.
+    final_errors: Vec<fn(&(dyn Error + 'static)) -> bool>,
 }
 
 /// What waits are unless [`Restart::waiting`] says otherwise.
@@ -51,6 +54,7 @@ impl Restart {
             first_wait: WAITS.0,
             longest_wait: WAITS.1,
             recent: VecDeque::new(),
+            final_errors: Vec::new(),
         }
     }
 
@@ -62,6 +66,14 @@ impl Restart {
             longest_wait: longest,
             ..self
         }
+    }
+
+    /// The same, but without a restart after an error of which `is_final` says that a fresh
+    /// producer would only meet it again. May be called more than once.
+    #[must_use]
+    pub fn unless(mut self, is_final: fn(&(dyn Error + 'static)) -> bool) -> Self {
+        self.final_errors.push(is_final);
+        self
     }
 
     /// How long to wait before the restart after a failure at `now`; `None` if there have been too
@@ -80,6 +92,10 @@ impl Restart {
             .first_wait
             .saturating_mul(2_u32.saturating_pow(doublings));
         Some(wait.min(self.longest_wait))
+    }
+
+    fn is_final(&self, error: &(dyn Error + 'static)) -> bool {
+        self.final_errors.iter().any(|is_final| is_final(error))
     }
 }
 
@@ -117,12 +133,15 @@ pub fn restarting<P: Producer>(
 impl<F, P> Restarting<F, P> {
     /// What to do about a failure: wait, or give up with it.
     fn failed(&mut self, error: BoxError) -> Result<(), BoxError> {
+        if self.policy.is_final(&*error) {
+            return Err(error);
+        }
         let now = Instant::now();
         let Some(wait) = self.policy.after(now) else {
             return Err(error);
         };
         warn!(
-            error = &*error as &dyn std::error::Error,
+            error = &*error as &dyn Error,
             ?wait,
             "producer failed; making a new one"
         );

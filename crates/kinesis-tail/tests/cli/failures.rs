@@ -1,5 +1,9 @@
 use std::fs;
 
+use kinesis_source::{
+    Checkpoint, CheckpointStore, FileCheckpointStore, KinesisApi, StreamIdentity,
+};
+
 use crate::rig::{Kinesis, Running, new_path, run, tail, without_credentials};
 
 /// Nobody listens at port 1.
@@ -146,6 +150,33 @@ async fn a_place_to_start_that_is_none() {
         let records = run(consume("trim-horizon")).await.quiet_lines();
         assert_eq!(records.len(), 100, "{from}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_leads_nowhere() {
+    let kinesis = Kinesis::new(2).await;
+    kinesis.fake.put_numbered(0..1).unwrap();
+    let file = new_path("nowhere.redb");
+    let stream = kinesis.fake.describe_stream_summary().await.unwrap();
+    let stream = StreamIdentity::from(&stream);
+    let shards = kinesis.fake.shards().into_iter();
+    let checkpoints = shards.map(|shard| (shard.id, Checkpoint::after(7.into())));
+    let checkpoints = checkpoints.collect();
+    let store = FileCheckpointStore::open(&file).await.unwrap();
+    store.save(&stream, &checkpoints).await.unwrap();
+    drop(store);
+    let finished = run(kinesis.tail(&["consume", "orders", "--checkpoint", &file])).await;
+    finished.fails_with(
+        1,
+        &[
+            &file,
+            "move the file away",
+            "shard `shardId-00000000000",
+            "record 7",
+        ],
+    );
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+    assert_eq!(finished.stdout, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
