@@ -88,8 +88,9 @@ impl Means {
         for start in opened.graph.take_ready() {
             self.start(opened, start);
         }
-        self.board
-            .set_waiting(opened.graph.waiting().cloned().collect());
+        if let Some(waiting) = opened.graph.take_waiting() {
+            self.board.set_waiting(waiting);
+        }
         if opened.is_caught_up() {
             self.inquiries.answer(opened.inquiry);
         }

@@ -111,6 +111,31 @@ async fn a_merge_waits_for_both_its_parents() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn children_are_told_to_wait_as_long_as_they_do() {
+    let fake = Fake::new(1);
+    fake.put_numbered(0..50).unwrap();
+    fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
+        .await
+        .unwrap();
+    let sink = Sink::default();
+    let gate = sink.close();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+    let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(120))));
+    let states = || -> Vec<ShardState> { handle.status().iter().map(|it| it.state).collect() };
+
+    sleep(Duration::from_secs(10)).await;
+    let waits = ShardState::WaitingForParents;
+    assert_eq!(states(), [ShardState::Draining, waits, waits]);
+    drop(gate);
+    sleep(Duration::from_secs(10)).await;
+    let at_tip = ShardState::AtTip;
+    assert_eq!(states(), [ShardState::Finished, at_tip, at_tip]);
+    run.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn latest_takes_what_comes_and_goes_on_from_its_moment() {
     let fake = Fake::new(2);
     fake.put_numbered(0..100).unwrap();
