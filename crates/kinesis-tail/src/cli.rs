@@ -30,9 +30,10 @@ pub(crate) struct Cli {
     /// What to log on standard error: off, error, warn, info, debug, trace, or a list as
     /// `info,kinesis_source=debug`
     ///
-    /// The AWS SDK says no more than warnings unless it is named, as in `aws=debug`.
+    /// The AWS SDK says no more than warnings unless it is named, as in `aws=debug`, and by default
+    /// not even these: `warn` shows them.
     #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
-    #[arg(default_value = logs::DEFAULT_LEVEL, hide_env_values = true, display_order = LAST)]
+    #[arg(default_value = logs::DEFAULT_FILTER, hide_env_values = true, display_order = LAST)]
     pub(crate) log: logs::Filter,
 }
 

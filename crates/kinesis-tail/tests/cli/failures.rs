@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::rig::{Kinesis, Running, new_path, run, tail, without_credentials};
+use crate::rig::{Kinesis, Running, forbidding_server, new_path, run, tail, without_credentials};
 
 /// Nobody listens at port 1.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -30,6 +30,34 @@ async fn no_region() {
     let mut command = without_credentials(&["consume", "orders"]);
     command.env_remove("AWS_REGION");
     run(command).await.fails_with(1, &["no AWS region found"]);
+}
+
+/// As in a container that may not ask for its host's role.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_refuses_its_role() {
+    let machine = forbidding_server().await;
+    let consume = |region: bool, log: Option<(&str, &str)>| {
+        let mut command = without_credentials(&["consume", "orders"]);
+        command.env_remove("AWS_EC2_METADATA_DISABLED");
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &machine);
+        command.envs(log);
+        if !region {
+            command.env_remove("AWS_REGION");
+        }
+        command
+    };
+    for (region, words) in [(true, "AWS credentials"), (false, "no AWS region found")] {
+        for log in [None, Some(("RUST_LOG", ""))] {
+            let finished = run(consume(region, log)).await;
+            finished.fails_with(1, &[words]);
+            assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+        }
+        for log in ["warn", "info", "error,aws_config=warn"] {
+            let finished = run(consume(region, Some(("RUST_LOG", log)))).await;
+            finished.fails_with(1, &[words]);
+            assert!(finished.stderr.contains(" WARN aws_config"), "{finished:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

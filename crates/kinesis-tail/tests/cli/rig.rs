@@ -11,7 +11,8 @@ use std::{
 use kinesis_fake::{Builder, Fake, Server};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    net::TcpListener,
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
@@ -80,6 +81,29 @@ pub(crate) fn without_credentials(arguments: &[&str]) -> Command {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// Where a server listens that answers everything with 403.
+pub(crate) async fn forbidding_server() -> String {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            // These requests have no body: one that has come to its empty line is complete.
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                if connection.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            // Whoever has gone needs no answer.
+            let _ = connection.write_all(ANSWER).await;
+        }
+    });
+    format!("http://{address}")
 }
 
 /// A path of its own for each call.
