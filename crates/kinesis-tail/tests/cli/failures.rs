@@ -133,62 +133,6 @@ async fn a_shard_to_start_in_that_is_not_there() {
         .fails_with(1, &["no shard `shardId-000000000007`"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_usage() {
-    for (arguments, words) in [
-        (&["consume"][..], "STREAM"),
-        (&["consume", ""], "STREAM"),
-        (
-            &["consume", "orders", "--from", "yesterday"],
-            "expected trim-horizon, latest",
-        ),
-        (
-            &["consume", "orders", "--from", "at-timestamp=today"],
-            "RFC 3339",
-        ),
-        (
-            &["consume", "orders", "--from", "after=x"],
-            "after=SHARD:SEQUENCE",
-        ),
-        (&["consume", "orders", "--max-demand", "0"], "--max-demand"),
-        (
-            &["consume", "orders", "--max-records", "0"],
-            "--max-records",
-        ),
-        (
-            &[
-                "consume",
-                "orders",
-                "--max-demand",
-                "10",
-                "--min-demand",
-                "10",
-            ],
-            "10 is not below 10",
-        ),
-        (
-            &["consume", "orders", "--decode", "xml"],
-            "base64, utf8, json",
-        ),
-        (
-            &["consume", "orders", "--log", "kinesis_source=loud"],
-            "--log",
-        ),
-        (&["publish"], "STREAM"),
-        (&["publish", "orders", "--count", "many"], "--count"),
-        (&["shards"], "STREAM"),
-        (&["serve", "--port", "70000"], "--port"),
-        (&["dance"], "dance"),
-    ] {
-        let finished = run(without_credentials(arguments)).await;
-        assert_eq!(finished.code, Some(2), "{finished:?}");
-        assert!(
-            finished.stderr.contains(words),
-            "no {words:?} in {finished:?}"
-        );
-    }
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn standard_output_without_room() {

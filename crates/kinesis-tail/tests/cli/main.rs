@@ -10,3 +10,4 @@ mod resume;
 mod rig;
 mod serve;
 mod shards;
+mod usage;
