@@ -29,7 +29,8 @@ use crate::{
 /// A record is done with when its line has been written and flushed. SIGINT and SIGTERM let it
 /// print what is on its way, store the checkpoint and exit with 0. When nobody reads standard
 /// output any more, as after `| head -1`, it ends quietly with 0; what was not written will be
-/// printed by the next run. To have exactly so many records done with, use --max-records.
+/// printed by the next run. To have exactly so many records done with, use --max-records. If
+/// standard output is closed from the start, as by `>&-`, it fails before it reads anything.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ConsumeArgs {
@@ -55,6 +56,9 @@ pub(crate) struct ConsumeArgs {
     checkpoint: Option<PathBuf>,
 
     /// How many records of each shard may be on their way to standard output
+    ///
+    /// A read takes no more than that, and the service allows five reads a second of a shard: 1
+    /// means at most five records a second of each shard.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_DEMAND)]
     #[arg(value_parser = number(1..=1_000_000_u32))]
     max_demand: u32,
@@ -115,6 +119,8 @@ impl ConsumeArgs {
 }
 
 pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
+    // First of all: what is printed counts as done with.
+    stdout::check_writable()?;
     let mut told_to_stop = pin!(signals::listen()?);
     let source = tokio::select! {
         biased;

@@ -132,14 +132,3 @@ async fn a_shard_to_start_in_that_is_not_there() {
         .await
         .fails_with(1, &["no shard `shardId-000000000007`"]);
 }
-
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn standard_output_without_room() {
-    let kinesis = Kinesis::new(1).await;
-    kinesis.fake.put_numbered(0..10).unwrap();
-    let mut command = kinesis.tail(&["consume", "orders", "--from", "trim-horizon"]);
-    command.stdout(fs::File::create("/dev/full").unwrap());
-    let finished = Running::new(command).end().await;
-    finished.fails_with(1, &["cannot write to standard output"]);
-}

@@ -5,6 +5,7 @@
 mod consume;
 mod demo;
 mod failures;
+mod nowhere;
 mod publish;
 mod resume;
 mod rig;

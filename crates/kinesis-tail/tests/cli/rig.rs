@@ -83,6 +83,24 @@ pub(crate) fn without_credentials(arguments: &[&str]) -> Command {
     command
 }
 
+/// The command, run by a shell that redirects what it reads and writes.
+pub(crate) fn redirected(command: &Command, redirection: &str) -> Command {
+    let command = command.as_std();
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .arg("-c")
+        .arg(format!("exec \"$0\" \"$@\" {redirection}"))
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    shell
+}
+
 /// Where a server listens that answers everything with 403.
 pub(crate) async fn forbidding_server() -> String {
     const ANSWER: &[u8] =
