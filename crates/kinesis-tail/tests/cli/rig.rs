@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpListener,
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
@@ -199,6 +199,8 @@ impl Finished {
 pub(crate) struct Running {
     child: Child,
     lines: Option<Lines<BufReader<ChildStdout>>>,
+    /// Once they have been asked for.
+    logs: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Running {
@@ -211,6 +213,7 @@ impl Running {
         Self {
             child,
             lines: stdout.map(|stdout| BufReader::new(stdout).lines()),
+            logs: None,
         }
     }
 
@@ -239,6 +242,22 @@ impl Running {
             }
         }
         records
+    }
+
+    /// Waits until it says that on standard error.
+    pub(crate) async fn logs(&mut self, words: &str) {
+        let stderr = self.child.stderr.take();
+        let unread = || BufReader::new(stderr.expect("the pipe is open")).lines();
+        let logs = self.logs.get_or_insert_with(unread);
+        within_patience(async {
+            loop {
+                let line = logs.next_line().await.unwrap();
+                if line.expect("it ends without a word").contains(words) {
+                    break;
+                }
+            }
+        })
+        .await;
     }
 
     /// Stops reading its output.
