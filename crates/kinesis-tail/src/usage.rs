@@ -65,7 +65,11 @@ fn problem(error: &Error, command: &Command) -> String {
             let command = text(error, ContextKind::InvalidSubcommand);
             format!("there is no command {command:?}")
         }
-        ErrorKind::UnknownArgument => format!("argument {argument:?} is not expected"),
+        ErrorKind::UnknownArgument => {
+            let unknown = text(error, ContextKind::InvalidArg);
+            format!("argument {unknown:?} is not expected")
+        }
+        // No two arguments exclude each other, only one itself.
         ErrorKind::ArgumentConflict => format!("{argument} is given twice"),
         ErrorKind::TooManyValues => format!("{argument} takes no value, and {value:?} is given"),
         ErrorKind::InvalidValue if value.is_empty() => format!("{argument} lacks its value"),

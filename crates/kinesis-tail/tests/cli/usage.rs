@@ -61,6 +61,7 @@ async fn wrong_options_of_consume() {
             "--checkpoint is given twice",
         ),
         (&["--max-dem", "3"], "perhaps --max-demand"),
+        (&["one more"], "\"one more\" is not expected"),
         (&["another"], "\"another\" is not expected"),
     ] {
         let mut command = without_credentials(&["consume", "orders"]);
