@@ -2,9 +2,7 @@
 
 use std::{num::NonZeroU64, path::PathBuf, pin::pin, sync::Arc};
 
-use clap::{
-    Args, CommandFactory, builder::NonEmptyStringValueParser, error::ErrorKind, value_parser,
-};
+use clap::Args;
 use kinesis_source::{
     ApiError, FileCheckpointStore, InvalidSequenceNumber, PinnedPosition, ShardError, ShardId,
     StartPosition, StreamSource,
@@ -12,8 +10,8 @@ use kinesis_source::{
 use stage_core::{BoxError, Pipeline, Window};
 
 use crate::{
-    cli::{Cli, ConnectArgs},
-    connect::{connect, describe},
+    cli::{ConnectArgs, number},
+    connect::{self, connect, describe},
     failure, moment,
     output::Decode,
     printer::Printer,
@@ -34,12 +32,13 @@ use crate::{
 /// A record is done with when its line has been written and flushed. SIGINT and SIGTERM let it
 /// print what is on its way, store the checkpoint and exit with 0. When nobody reads standard
 /// output any more, as after `| head -1`, it ends quietly with 0; what was not written will be
-/// printed by the next run. To have exactly so many records done with, use --max-records.
+/// printed by the next run. To have exactly so many records done with, use --max-records. If
+/// standard output is closed from the start, as by `>&-`, it fails before it reads anything.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ConsumeArgs {
     /// The stream's name or ARN
-    #[arg(env = "KINESIS_STREAM_NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(env = "KINESIS_STREAM_NAME", value_parser = connect::stream)]
     stream: String,
 
     /// Where to start: trim-horizon, latest, at-timestamp=RFC3339 or after=SHARD:SEQUENCE
@@ -60,18 +59,21 @@ pub(crate) struct ConsumeArgs {
     checkpoint: Option<PathBuf>,
 
     /// How many records of each shard may be on their way to standard output
+    ///
+    /// A read takes no more than that, and the service allows five reads a second of a shard: 1
+    /// means at most five records a second of each shard.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_DEMAND)]
-    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(value_parser = number(1..=1_000_000_u32))]
     max_demand: u32,
 
     /// Ask for more when no more than N records are on their way; below --max-demand
     /// [default: half of it]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(0..=u32::MAX))]
     min_demand: Option<u32>,
 
     /// Print exactly N records, then stop. With --checkpoint, the next run begins with the one
     /// after them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(NonZeroU64::MIN..=NonZeroU64::MAX))]
     max_records: Option<NonZeroU64>,
 
     /// Stop when every shard has been read to its tip and no shard is left to open
@@ -115,13 +117,12 @@ const DEFAULT_MAX_DEMAND: u32 = 2_000;
 const PRINTER: &str = "standard output";
 
 impl ConsumeArgs {
-    /// What clap cannot check by itself.
-    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+    /// What clap cannot check by itself: what is wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
         let (max, min) = (self.max_demand, self.min_demand);
         match min {
-            Some(min) if min >= max => Err(Cli::command().error(
-                ErrorKind::ValueValidation,
-                format!("--min-demand must be below --max-demand, but {min} is not below {max}"),
+            Some(min) if min >= max => Err(format!(
+                "--min-demand has to be below --max-demand, and {min} is not below {max}"
             )),
             _ => Ok(()),
         }
@@ -137,6 +138,8 @@ impl ConsumeArgs {
 }
 
 pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
+    // First of all: what is printed counts as done with.
+    stdout::check_writable()?;
     let mut told_to_stop = pin!(signals::listen()?);
     let source = tokio::select! {
         biased;

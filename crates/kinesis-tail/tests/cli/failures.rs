@@ -4,7 +4,7 @@ use kinesis_source::{
     Checkpoint, CheckpointStore, FileCheckpointStore, KinesisApi, StreamIdentity,
 };
 
-use crate::rig::{Kinesis, Running, new_path, run, tail, without_credentials};
+use crate::rig::{Kinesis, Running, forbidding_server, new_path, run, tail, without_credentials};
 
 /// Nobody listens at port 1.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -34,6 +34,34 @@ async fn no_region() {
     let mut command = without_credentials(&["consume", "orders"]);
     command.env_remove("AWS_REGION");
     run(command).await.fails_with(1, &["no AWS region found"]);
+}
+
+/// As in a container that may not ask for its host's role.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_refuses_its_role() {
+    let machine = forbidding_server().await;
+    let consume = |region: bool, log: Option<(&str, &str)>| {
+        let mut command = without_credentials(&["consume", "orders"]);
+        command.env_remove("AWS_EC2_METADATA_DISABLED");
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &machine);
+        command.envs(log);
+        if !region {
+            command.env_remove("AWS_REGION");
+        }
+        command
+    };
+    for (region, words) in [(true, "AWS credentials"), (false, "no AWS region found")] {
+        for log in [None, Some(("RUST_LOG", ""))] {
+            let finished = run(consume(region, log)).await;
+            finished.fails_with(1, &[words]);
+            assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+        }
+        for log in ["warn", "info", "error,aws_config=warn"] {
+            let finished = run(consume(region, Some(("RUST_LOG", log)))).await;
+            finished.fails_with(1, &[words]);
+            assert!(finished.stderr.contains(" WARN aws_config"), "{finished:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,71 +205,4 @@ async fn a_checkpoint_that_leads_nowhere() {
     );
     assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
     assert_eq!(finished.stdout, "");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_usage() {
-    for (arguments, words) in [
-        (&["consume"][..], "STREAM"),
-        (&["consume", ""], "STREAM"),
-        (
-            &["consume", "orders", "--from", "yesterday"],
-            "expected trim-horizon, latest",
-        ),
-        (
-            &["consume", "orders", "--from", "at-timestamp=today"],
-            "RFC 3339",
-        ),
-        (
-            &["consume", "orders", "--from", "after=x"],
-            "after=SHARD:SEQUENCE",
-        ),
-        (&["consume", "orders", "--max-demand", "0"], "--max-demand"),
-        (
-            &["consume", "orders", "--max-records", "0"],
-            "--max-records",
-        ),
-        (
-            &[
-                "consume",
-                "orders",
-                "--max-demand",
-                "10",
-                "--min-demand",
-                "10",
-            ],
-            "10 is not below 10",
-        ),
-        (
-            &["consume", "orders", "--decode", "xml"],
-            "base64, utf8, json",
-        ),
-        (
-            &["consume", "orders", "--log", "kinesis_source=loud"],
-            "--log",
-        ),
-        (&["publish"], "STREAM"),
-        (&["publish", "orders", "--count", "many"], "--count"),
-        (&["shards"], "STREAM"),
-        (&["serve", "--port", "70000"], "--port"),
-        (&["dance"], "dance"),
-    ] {
-        let finished = run(without_credentials(arguments)).await;
-        assert_eq!(finished.code, Some(2), "{finished:?}");
-        assert!(
-            finished.stderr.contains(words),
-            "no {words:?} in {finished:?}"
-        );
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn standard_output_without_room() {
-    let kinesis = Kinesis::new(1).await;
-    kinesis.fake.put_numbered(0..10).unwrap();
-    let mut command = kinesis.tail(&["consume", "orders", "--from", "trim-horizon"]);
-    command.stdout(fs::File::create("/dev/full").unwrap());
-    let finished = Running::new(command).end().await;
-    finished.fails_with(1, &["cannot write to standard output"]);
 }
