@@ -40,9 +40,8 @@ impl Transform<String> for Words {
         lines: &mut Batch<String>,
         words: &mut Batch<String>,
     ) -> Result<(), Infallible> {
-        for line in lines.iter() {
-            words.extend(line.split_whitespace().map(str::to_owned));
-        }
+        let all = lines.iter().flat_map(|line| line.split_whitespace());
+        words.extend(all.map(str::to_owned));
         Ok(())
     }
 }
@@ -55,12 +54,10 @@ impl Consumer<String> for Longest {
     type Error = Infallible;
 
     async fn consume(&mut self, words: &mut Batch<String>) -> Result<(), Infallible> {
-        let so_far = std::mem::take(&mut self.0);
-        self.0 = words
-            .drain()
-            .chain([so_far])
-            .max_by_key(String::len)
-            .unwrap_or_default();
+        let longest = words.drain().max_by_key(String::len).unwrap_or_default();
+        if longest.len() > self.0.len() {
+            self.0 = longest;
+        }
         Ok(())
     }
 

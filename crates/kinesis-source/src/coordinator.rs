@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod open_stream;
+mod opening;
+
+use std::sync::Arc;
 
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
@@ -8,15 +11,15 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
-    ApiError, Checkpoint, CheckpointError, Remedy, Shard, ShardId, ShardRecord, ShardSource,
-    StreamError, StreamIdentity, StreamSource, StreamStatus,
+    CheckpointError, Remedy, ShardError, ShardRecord, ShardSource, StreamError, StreamSource,
     api_error::chain,
     backoff::Backoff,
-    listing::{list_all_shards, within_deadline},
-    progress::{Phase, Progress},
+    listing::list_all_shards,
+    progress::Progress,
     reader::Reader,
-    shard_graph::{FirstStart, ShardGraph, Start},
+    shard_graph::Start,
     shard_source::Begin,
     stream_status::{Board, Inquiries},
 };
@@ -26,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     means: Means,
-    opened: Option<Opened>,
+    opened: Option<OpenStream>,
 }
 
 /// What the coordinator works with.
@@ -41,31 +44,8 @@ struct Means {
     backoff: Backoff,
 }
 
-/// What there is once the stream has been found.
-#[derive(Debug)]
-struct Opened {
-    stream: StreamIdentity,
-    graph: ShardGraph,
-    /// The shards that are being read, or whose end is not stored yet.
-    active: BTreeMap<ShardId, Arc<Progress>>,
-    /// What is stored about them.
-    stored: BTreeMap<ShardId, Checkpoint>,
-    list_at: Instant,
-    save_at: Instant,
-    /// Whether there may be shards that no listing has had so far: one has ended since the last,
-    /// or the last lacks one that was announced.
-    is_stale: bool,
-    save_fails: bool,
-    /// The last question whether everything has been read.
-    inquiry: u64,
-}
-
-/// How many failures in a row are put up with before the stream is open, and of refusals that may
-/// pass, afterwards.
+/// How often in a row a listing may say that the stream has gone.
 const PATIENCE: u32 = 5;
-
-/// How long to wait for a stream that is being made.
-const CREATING_POLL: Duration = Duration::from_secs(1);
 
 /// How often a last checkpoint is tried before it is given up.
 const LAST_SAVES: u32 = 5;
@@ -93,123 +73,8 @@ impl Coordinator {
 }
 
 impl Means {
-    /// Finds the stream, its checkpoints and its shards, and stores where each begins.
-    async fn open(&mut self) -> Result<Opened, StreamError> {
-        let stream = self.find().await?;
-        let stored = self.source.store.load(&stream).await;
-        let stored = stored.map_err(|source| self.checkpoint_error(source))?;
-        let listing = self.first_listing().await?;
-        let now = self.source.api.now();
-        let first_start = FirstStart::decide(&self.source.start, &stored, now);
-        self.check_start(&listing, &first_start)?;
-        let mut graph = ShardGraph::new(first_start, stored.clone());
-        graph.discover(&listing);
-        let begins = graph.take_unstored();
-        let saved = self.source.store.save(&stream, &begins).await;
-        saved.map_err(|source| self.checkpoint_error(source))?;
-        info!(stream = %stream, shards = listing.len(), checkpoints = stored.len(), "stream opened");
-        let now = Instant::now();
-        Ok(Opened {
-            stream,
-            graph,
-            active: BTreeMap::new(),
-            stored,
-            list_at: now + self.source.discover_every,
-            save_at: now + self.source.checkpoint_every,
-            is_stale: false,
-            save_fails: false,
-            inquiry: 0,
-        })
-    }
-
-    /// Waits until the stream is there, and can be read.
-    async fn find(&mut self) -> Result<StreamIdentity, StreamError> {
-        loop {
-            let call = self.source.api.describe_stream_summary();
-            match within_deadline("DescribeStreamSummary", call).await {
-                Ok(summary) if summary.status == StreamStatus::Creating => {
-                    sleep(CREATING_POLL).await;
-                }
-                Ok(summary) if summary.status == StreamStatus::Deleting => {
-                    let name = self.source.name.clone();
-                    return Err(StreamError::NoSuchStream { name, source: None });
-                }
-                Ok(summary) => {
-                    self.backoff.succeeded();
-                    return Ok(StreamIdentity::from(&summary));
-                }
-                Err(error) => self.cope(error).await?,
-            }
-        }
-    }
-
-    async fn first_listing(&mut self) -> Result<Vec<Shard>, StreamError> {
-        loop {
-            match list_all_shards(&*self.source.api).await {
-                Ok(shards) => {
-                    self.backoff.succeeded();
-                    return Ok(shards);
-                }
-                Err(error) => self.cope(error).await?,
-            }
-        }
-    }
-
-    /// Waits after an error that may pass, or gives up with it.
-    async fn cope(&mut self, error: ApiError) -> Result<(), StreamError> {
-        let wait = self.backoff.failed();
-        let may_pass = matches!(
-            error.remedy(),
-            Remedy::Wait | Remedy::Retry | Remedy::RestartListing | Remedy::AwaitActive
-        );
-        if !may_pass || self.backoff.failures() >= PATIENCE {
-            return Err(self.give_up(error));
-        }
-        if self.backoff.failures() == 1 {
-            warn!(
-                stream = self.source.name,
-                error = chain(&error),
-                "stream cannot be opened yet; trying again"
-            );
-        }
-        sleep(wait).await;
-        Ok(())
-    }
-
-    fn give_up(&self, source: ApiError) -> StreamError {
-        let name = self.source.name.clone();
-        match source.remedy() {
-            Remedy::Verify => StreamError::NoSuchStream {
-                name,
-                source: Some(source),
-            },
-            Remedy::Authorize => StreamError::NotAllowed { name, source },
-            Remedy::Retry | Remedy::Wait => StreamError::Unreachable { name, source },
-            _ => StreamError::Refused { name, source },
-        }
-    }
-
-    fn checkpoint_error(&self, source: CheckpointError) -> StreamError {
-        StreamError::Checkpoint {
-            name: self.source.name.clone(),
-            source: Box::new(source),
-        }
-    }
-
-    fn check_start(&self, listing: &[Shard], start: &FirstStart) -> Result<(), StreamError> {
-        if let FirstStart::After { shard, .. } = start
-            && !listing.iter().any(|listed| listed.id == *shard)
-        {
-            return Err(StreamError::NoSuchShard {
-                name: self.source.name.clone(),
-                shard: shard.clone(),
-            });
-        }
-        Ok(())
-    }
-
     /// Does what is due. Returns when to look again at the latest.
-    async fn attend(&mut self, opened: &mut Opened) -> Result<Instant, StreamError> {
+    async fn attend(&mut self, opened: &mut OpenStream) -> Result<Instant, StreamError> {
         let ended = opened.take_ended();
         opened.take_inquiry(self.inquiries.last());
         let now = Instant::now();
@@ -223,8 +88,9 @@ impl Means {
         for start in opened.graph.take_ready() {
             self.start(opened, start);
         }
-        self.board
-            .set_waiting(opened.graph.waiting().cloned().collect());
+        if let Some(waiting) = opened.graph.take_waiting() {
+            self.board.set_waiting(waiting);
+        }
         if opened.is_caught_up() {
             self.inquiries.answer(opened.inquiry);
         }
@@ -232,7 +98,7 @@ impl Means {
     }
 
     /// Lists the shards anew. While that fails, those that are known are read on.
-    async fn list(&mut self, opened: &mut Opened) -> Result<(), StreamError> {
+    async fn list(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
         let listing = list_all_shards(&*self.source.api).await;
         let now = Instant::now();
         match listing {
@@ -251,7 +117,7 @@ impl Means {
             Err(error) => {
                 opened.list_at = now + self.backoff.failed();
                 if error.remedy() == Remedy::Verify && self.backoff.failures() >= PATIENCE {
-                    return Err(self.give_up(error));
+                    return Err(StreamError::refused(&self.source.name, error));
                 }
                 if self.backoff.failures() == 1 {
                     warn!(
@@ -267,7 +133,7 @@ impl Means {
 
     /// Stores where new shards begin. If that fails, no harm is done: they are children, and begin
     /// at their first record in any case.
-    async fn store_begins(&self, opened: &mut Opened) {
+    async fn store_begins(&self, opened: &mut OpenStream) {
         let begins = opened.graph.take_unstored();
         if begins.is_empty() {
             return;
@@ -277,7 +143,7 @@ impl Means {
         }
     }
 
-    fn start(&self, opened: &mut Opened, start: Start) {
+    fn start(&self, opened: &mut OpenStream, start: Start) {
         let Start {
             shard,
             from,
@@ -296,7 +162,8 @@ impl Means {
                 ShardSource::supervised(Arc::clone(&api), Arc::clone(&progress), begin)
             }
         };
-        let reader = restarting(self.source.restarts.clone(), make);
+        let restarts = self.source.restarts.clone().unless(ShardError::is_final);
+        let reader = restarting(restarts, make);
         let reader = Reader::new(reader, Arc::clone(&progress));
         let name = format!("{}/{shard}", self.source.name);
         match self.group.add(name, reader) {
@@ -312,7 +179,7 @@ impl Means {
 
     /// Stores what has been acknowledged since the last time. If that fails it is tried again with
     /// the next; the old checkpoints stay good.
-    async fn save(&self, opened: &mut Opened) -> Result<(), CheckpointError> {
+    async fn save(&self, opened: &mut OpenStream) -> Result<(), CheckpointError> {
         opened.save_at = Instant::now() + self.source.checkpoint_every;
         let news = opened.unstored();
         if news.is_empty() {
@@ -348,7 +215,7 @@ impl Producer for Coordinator {
         let Self { means, opened } = self;
         let opened = match opened {
             Some(opened) => opened,
-            none => none.insert(means.open().await?),
+            none => none.insert(Opening::of(&means.source).open().await?),
         };
         loop {
             let until = means.attend(opened).await?;
@@ -381,79 +248,7 @@ impl Producer for Coordinator {
             sleep(means.backoff.failed()).await;
         }
         let last = means.save(opened).await;
-        last.map_err(|source| means.checkpoint_error(source))
-    }
-}
-
-impl Opened {
-    /// Tells the graph of shards that have ended; whether there were any.
-    fn take_ended(&mut self) -> bool {
-        let mut ended = false;
-        for (shard, progress) in &self.active {
-            if progress.phase() == Phase::Finished && self.graph.finish(shard) {
-                for child in progress.children() {
-                    self.graph.expect(&child);
-                }
-                info!(stream = %self.stream, %shard, "shard finished");
-                ended = true;
-            }
-        }
-        if ended {
-            self.is_stale = true;
-            self.list_at = Instant::now();
-        }
-        ended
-    }
-
-    /// The checkpoints that are not stored.
-    fn unstored(&self) -> BTreeMap<ShardId, Checkpoint> {
-        let checkpoints = self.active.iter().filter_map(|(shard, progress)| {
-            let checkpoint = progress.checkpoint()?;
-            (self.stored.get(shard) != Some(&checkpoint)).then(|| (shard.clone(), checkpoint))
-        });
-        checkpoints.collect()
-    }
-
-    fn note_stored(&mut self, news: BTreeMap<ShardId, Checkpoint>) {
-        for (shard, checkpoint) in news {
-            if checkpoint == Checkpoint::End {
-                self.active.remove(&shard);
-                self.stored.remove(&shard);
-            } else {
-                self.stored.insert(shard, checkpoint);
-            }
-        }
-    }
-
-    /// Takes note of a new question: only what is found from now on answers it.
-    fn take_inquiry(&mut self, last: u64) {
-        if self.inquiry < last {
-            self.inquiry = last;
-            self.is_stale = true;
-            self.list_at = Instant::now();
-            self.active
-                .values()
-                .for_each(|progress| progress.await_tip());
-        }
-    }
-
-    fn is_caught_up(&self) -> bool {
-        self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
-    }
-
-    /// Whether every shard is finished. It happens to a stream only when it is deleted.
-    fn is_complete(&self) -> bool {
-        self.is_settled() && self.active.is_empty()
-    }
-
-    /// Whether no shard is left to open, as far as is known.
-    fn is_settled(&self) -> bool {
-        !self.is_stale && !self.graph.is_waiting() && !self.graph.lacks_expected()
-    }
-
-    fn is_stopped(&self) -> bool {
-        let ended = |phase| matches!(phase, Phase::Finished | Phase::Stopped);
-        self.active.values().all(|progress| ended(progress.phase()))
+        last.map_err(|error| StreamError::checkpoint(&means.source.name, error))
     }
 }
 

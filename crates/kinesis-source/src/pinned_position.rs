@@ -1,3 +1,5 @@
+use std::fmt;
+
 use crate::{Position, SequenceNumber, Timestamp};
 
 /// Where a reader of a shard may be told to start: a place that stays where it is.
@@ -34,6 +36,17 @@ impl From<&PinnedPosition> for Position {
             PinnedPosition::AfterSequenceNumber(number) => {
                 Self::AfterSequenceNumber(number.clone())
             }
+        }
+    }
+}
+
+impl fmt::Display for PinnedPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TrimHorizon => f.write_str("at the oldest record kept"),
+            Self::AtTimestamp(moment) => write!(f, "at moment {moment}"),
+            Self::AtSequenceNumber(number) => write!(f, "at record {number}"),
+            Self::AfterSequenceNumber(number) => write!(f, "after record {number}"),
         }
     }
 }

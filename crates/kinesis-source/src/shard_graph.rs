@@ -14,6 +14,10 @@ use crate::{Checkpoint, PinnedPosition, Shard, ShardId, StartPosition, Timestamp
 pub(crate) struct ShardGraph {
     first_start: FirstStart,
     shards: BTreeMap<ShardId, Node>,
+    /// Those that are to be read and are not yet.
+    waiting: BTreeSet<ShardId>,
+    /// Whether others wait than at the last [`take_waiting`](Self::take_waiting).
+    waiting_changed: bool,
     /// Stored checkpoints of shards that were not discovered yet.
     checkpoints: BTreeMap<ShardId, Checkpoint>,
     /// Children that were announced and not listed yet.
@@ -96,6 +100,8 @@ impl ShardGraph {
         Self {
             first_start,
             shards: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            waiting_changed: false,
             checkpoints,
             expected: BTreeSet::new(),
             unstored: Vec::new(),
@@ -118,6 +124,10 @@ impl ShardGraph {
                 self.unstored.push(shard.id.clone());
             }
             self.expected.remove(&shard.id);
+            if matches!(state, State::Waiting { .. }) {
+                self.waiting.insert(shard.id.clone());
+                self.waiting_changed = true;
+            }
             let parents = shard.parents().cloned().collect();
             self.shards
                 .insert(shard.id.clone(), Node { parents, state });
@@ -161,41 +171,35 @@ impl ShardGraph {
         let Some(node) = self.shards.get_mut(shard) else {
             return false;
         };
+        self.waiting_changed |= self.waiting.remove(shard);
         mem::replace(&mut node.state, State::Finished) != State::Finished
     }
 
     /// The shards that may be read now and are not. They count as being read from now on.
     pub(crate) fn take_ready(&mut self) -> Vec<Start> {
-        let ready: Vec<ShardId> = self
-            .shards
-            .iter()
-            .filter(|(_, node)| self.is_ready(node))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let waiting = self.waiting.iter();
+        let ready: Vec<ShardId> = waiting.filter(|id| self.is_ready(id)).cloned().collect();
         ready.into_iter().filter_map(|id| self.start(id)).collect()
     }
 
     /// Whether any shard waits for its parents.
     pub(crate) fn is_waiting(&self) -> bool {
-        let mut nodes = self.shards.values();
-        nodes.any(|node| matches!(node.state, State::Waiting { .. }))
+        !self.waiting.is_empty()
     }
 
-    /// The shards that wait for their parents.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &ShardId> {
-        let waiting = |node: &Node| matches!(node.state, State::Waiting { .. });
-        self.shards
-            .iter()
-            .filter(move |(_, node)| waiting(node))
-            .map(|(id, _)| id)
+    /// The shards that wait for their parents, if they are not the same as at the last call. With
+    /// thousands of shards, it matters not to list them each time that one of them stirs.
+    pub(crate) fn take_waiting(&mut self) -> Option<Vec<ShardId>> {
+        mem::take(&mut self.waiting_changed).then(|| self.waiting.iter().cloned().collect())
     }
 
-    fn is_ready(&self, node: &Node) -> bool {
+    fn is_ready(&self, shard: &ShardId) -> bool {
         let done = |parent| {
             let parent = self.shards.get(parent);
             parent.is_none_or(|parent| parent.state == State::Finished)
         };
-        matches!(node.state, State::Waiting { .. }) && node.parents.iter().all(done)
+        let node = self.shards.get(shard);
+        node.is_some_and(|node| node.parents.iter().all(done))
     }
 
     fn start(&mut self, shard: ShardId) -> Option<Start> {
@@ -204,6 +208,7 @@ impl ShardGraph {
             return None;
         };
         node.state = State::Reading;
+        self.waiting_changed |= self.waiting.remove(&shard);
         Some(Start {
             shard,
             from,
@@ -321,6 +326,33 @@ mod tests {
         assert!(!graph.is_waiting());
         graph.discover(&lineage());
         assert!(started(&mut graph).is_empty(), "nothing is started twice");
+    }
+
+    #[test]
+    fn who_waits_is_told_when_it_changes_and_only_then() {
+        let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+        let waiting = |graph: &mut ShardGraph| -> Option<Vec<String>> {
+            let ids = graph.take_waiting()?;
+            Some(ids.iter().map(ToString::to_string).collect())
+        };
+        assert_eq!(waiting(&mut graph), None);
+        graph.discover(&lineage());
+        started(&mut graph);
+        let three = ["c", "d", "e"].map(str::to_owned).to_vec();
+        assert_eq!(waiting(&mut graph), Some(three));
+        // Neither an end that leaves nobody ready nor a listing without news.
+        graph.finish(&"a".into());
+        graph.discover(&lineage());
+        assert!(started(&mut graph).is_empty());
+        assert_eq!(waiting(&mut graph), None);
+        graph.finish(&"b".into());
+        started(&mut graph);
+        let two = ["d", "e"].map(str::to_owned).to_vec();
+        assert_eq!(waiting(&mut graph), Some(two));
+        graph.finish(&"c".into());
+        started(&mut graph);
+        assert_eq!(waiting(&mut graph), Some(Vec::new()));
+        assert_eq!(waiting(&mut graph), None);
     }
 
     #[test]

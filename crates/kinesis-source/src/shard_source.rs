@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     ApiError, Checkpoint, KinesisApi, PinnedPosition, Position, Record, RecordsPage, Remedy,
-    ShardId, ShardIterator, ShardRecord,
+    ShardError, ShardId, ShardIterator, ShardRecord,
     api_error::chain,
     backoff::Backoff,
     listing::within_deadline,
@@ -77,31 +77,6 @@ pub(crate) enum Begin {
     AtTip,
 }
 
-/// A shard could not be read, or what was read was not taken in.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ShardError {
-    /// Kinesis refuses, and waiting does not help.
-    #[error("shard `{shard}` cannot be read")]
-    #[non_exhaustive]
-    Refused {
-        /// The shard.
-        shard: ShardId,
-        /// What Kinesis said.
-        source: ApiError,
-    },
-    /// A stage downstream nacked records. They have to be read again, after the last one that is
-    /// acknowledged without a gap.
-    #[error("{records} records of shard `{shard}` were not taken in and have to be read again")]
-    #[non_exhaustive]
-    Nacked {
-        /// The shard.
-        shard: ShardId,
-        /// How many.
-        records: u64,
-    },
-}
-
 /// The most records that one read may ask for.
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>)
 const MAX_RECORDS: usize = 10_000;
@@ -118,6 +93,9 @@ const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 /// How many refusals in a row that may pass, as a token that has just expired, are put up with.
 const PATIENCE: u32 = 6;
+
+/// How far ahead of the service our idea of its clock may be: two seconds by its `Date`, and some.
+const CLOCK_SLACK: Duration = Duration::from_secs(5);
 
 impl ShardSource {
     /// Reads `shard` from a position on.
@@ -182,6 +160,7 @@ impl ShardSource {
         {
             return Ok(iterator.clone());
         }
+        self.cursor = Cursor::Unset;
         let position = match std::mem::replace(&mut self.begin, Begin::Pinned) {
             Begin::AtTip => Position::Latest,
             Begin::Pinned => Position::from(&self.progress.next()),
@@ -283,6 +262,9 @@ impl ShardSource {
     /// Does what an error calls for, or gives up with it.
     async fn cope(&mut self, error: ApiError) -> Result<(), ShardError> {
         let wait = self.backoff.failed();
+        if !self.may_pass(&error) {
+            return Err(self.refused(error));
+        }
         self.log(&error);
         match error.remedy() {
             Remedy::Wait => self.progress.note(|_, figures| figures.throttled += 1),
@@ -290,31 +272,54 @@ impl ShardSource {
                 self.cursor = Cursor::Unset;
                 return Ok(());
             }
-            Remedy::RenewIterator => self.cursor = Cursor::Unset,
+            Remedy::RenewIterator | Remedy::Correct | Remedy::Verify | Remedy::Authorize => {
+                self.cursor = Cursor::Unset;
+            }
             Remedy::Retry | Remedy::AwaitActive | Remedy::RestartListing | Remedy::MendKey => {
                 self.progress.note(|_, figures| figures.retries += 1);
-            }
-            // The iterator may be what it does not like.
-            Remedy::Correct if self.has_iterator() && self.backoff.failures() < PATIENCE => {
-                self.cursor = Cursor::Unset;
-            }
-            Remedy::Verify | Remedy::Authorize if self.backoff.failures() < PATIENCE => {
-                self.cursor = Cursor::Unset;
-            }
-            Remedy::Correct | Remedy::Verify | Remedy::Authorize => {
-                let shard = self.shard().clone();
-                return Err(ShardError::Refused {
-                    shard,
-                    source: error,
-                });
             }
         }
         sleep(wait).await;
         Ok(())
     }
 
+    /// Whether an error that has just been counted is worth another try.
+    fn may_pass(&self, error: &ApiError) -> bool {
+        let is_early = self.backoff.failures() < PATIENCE;
+        match error.remedy() {
+            // It may be the iterator that it does not like.
+            Remedy::Correct => is_early && (self.has_iterator() || self.begins_about_now()),
+            Remedy::Verify | Remedy::Authorize => is_early,
+            _ => true,
+        }
+    }
+
+    fn refused(&self, source: ApiError) -> ShardError {
+        let shard = self.shard().clone();
+        match self.progress.next() {
+            // That one is in every shard.
+            PinnedPosition::TrimHorizon => ShardError::Refused { shard, source },
+            position if source.remedy() == Remedy::Correct && !self.has_iterator() => {
+                ShardError::InvalidPosition {
+                    shard,
+                    position,
+                    source,
+                }
+            }
+            _ => ShardError::Refused { shard, source },
+        }
+    }
+
     fn has_iterator(&self) -> bool {
         matches!(self.cursor, Cursor::At { .. })
+    }
+
+    /// Whether it reads from a moment that the service's clock has reached, or is about to.
+    fn begins_about_now(&self) -> bool {
+        match self.progress.next() {
+            PinnedPosition::AtTimestamp(moment) => moment <= self.api.now().plus(CLOCK_SLACK),
+            _ => false,
+        }
     }
 
     /// Logs the first of errors in a row. Throttling and old iterators are everyday.

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use crate::{SequenceNumber, ShardId, Timestamp};
 
 /// Where to start reading a stream that has no checkpoints yet.
@@ -21,4 +23,18 @@ pub enum StartPosition {
         /// The record's number.
         sequence_number: SequenceNumber,
     },
+}
+
+impl fmt::Display for StartPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TrimHorizon => f.write_str("at the oldest record kept"),
+            Self::Latest => f.write_str("after the newest record"),
+            Self::AtTimestamp(moment) => write!(f, "at moment {moment}"),
+            Self::After {
+                shard,
+                sequence_number,
+            } => write!(f, "after record {sequence_number} of shard `{shard}`"),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-use crate::{ApiError, CheckpointError, ShardId};
+use crate::{ApiError, CheckpointError, Remedy, ShardId, StartPosition};
 
 /// A stream could not be read at all, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,18 @@ pub enum StreamError {
         /// The shard.
         shard: ShardId,
     },
+    /// The place to start at is none: of no such record, of another shard's, or a moment that is
+    /// yet to come. Nothing has been read or stored.
+    #[error("stream `{name}` cannot be read from its start position, {start}: pass another")]
+    #[non_exhaustive]
+    InvalidStart {
+        /// What the source was told to read.
+        name: String,
+        /// Where it was told to start.
+        start: StartPosition,
+        /// What Kinesis said.
+        source: ApiError,
+    },
     /// The checkpoints cannot be read or written.
     #[error("the checkpoints of stream `{name}` cannot be used")]
     #[non_exhaustive]
@@ -58,4 +70,27 @@ pub enum StreamError {
         /// Why.
         source: Box<CheckpointError>,
     },
+}
+
+impl StreamError {
+    /// What it means for stream `name` that Kinesis refuses for good, or does not answer.
+    pub(crate) fn refused(name: &str, source: ApiError) -> Self {
+        let name = name.to_owned();
+        match source.remedy() {
+            Remedy::Verify => Self::NoSuchStream {
+                name,
+                source: Some(source),
+            },
+            Remedy::Authorize => Self::NotAllowed { name, source },
+            Remedy::Retry | Remedy::Wait => Self::Unreachable { name, source },
+            _ => Self::Refused { name, source },
+        }
+    }
+
+    pub(crate) fn checkpoint(name: &str, source: CheckpointError) -> Self {
+        Self::Checkpoint {
+            name: name.to_owned(),
+            source: Box::new(source),
+        }
+    }
 }

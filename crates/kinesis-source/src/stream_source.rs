@@ -114,7 +114,8 @@ impl StreamSource {
     }
 
     /// How often a shard's reader may be made anew before the pipeline fails; three times in ten
-    /// minutes unless this is called.
+    /// minutes unless this is called. A position that Kinesis refuses fails it at once
+    /// ([`ShardError::InvalidPosition`](crate::ShardError)): no fresh reader changes that.
     pub fn restarts(self, restarts: Restart) -> Self {
         Self { restarts, ..self }
     }

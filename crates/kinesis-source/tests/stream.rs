@@ -111,6 +111,31 @@ async fn a_merge_waits_for_both_its_parents() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn children_are_told_to_wait_as_long_as_they_do() {
+    let fake = Fake::new(1);
+    fake.put_numbered(0..50).unwrap();
+    fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
+        .await
+        .unwrap();
+    let sink = Sink::default();
+    let gate = sink.close();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+    let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(120))));
+    let states = || -> Vec<ShardState> { handle.status().iter().map(|it| it.state).collect() };
+
+    sleep(Duration::from_secs(10)).await;
+    let waits = ShardState::WaitingForParents;
+    assert_eq!(states(), [ShardState::Draining, waits, waits]);
+    drop(gate);
+    sleep(Duration::from_secs(10)).await;
+    let at_tip = ShardState::AtTip;
+    assert_eq!(states(), [ShardState::Finished, at_tip, at_tip]);
+    run.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn latest_takes_what_comes_and_goes_on_from_its_moment() {
     let fake = Fake::new(2);
     fake.put_numbered(0..100).unwrap();
@@ -559,27 +584,6 @@ async fn what_cannot_be_mended_by_waiting_fails_with_a_sentence() {
             assert!(error.to_string().contains("`orders`"), "{error}");
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_foreign_checkpoint_fails_the_shard_instead_of_skipping() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
-    fake.put_numbered(0..10).unwrap();
-    let foreign = Checkpoint::after(123_456.into());
-    let checkpoints = BTreeMap::from([("shardId-000000000000".into(), foreign)]);
-    store
-        .save(&identity(&fake).await, &checkpoints)
-        .await
-        .unwrap();
-    let sink = Sink::default();
-    let source = source(&fake).checkpoints(store);
-    let run = run_until_caught_up(source, &sink, Window::new(10));
-    let error = timeout(Duration::from_secs(600), run)
-        .await
-        .unwrap()
-        .unwrap_err();
-    assert_eq!(error.stage(), "orders/shardId-000000000000");
-    assert!(sink.numbers().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,11 @@
 //! The command line. Its texts are the manual: what they say holds.
 
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    consume::ConsumeArgs, demo::DemoArgs, logs, publish::PublishArgs, serve::ServeArgs,
+    connect, consume::ConsumeArgs, demo::DemoArgs, logs, publish::PublishArgs, serve::ServeArgs,
     shards::ShardsArgs,
 };
 
@@ -21,7 +23,7 @@ use crate::{
 ///
 ///   kinesis-tail consume orders --checkpoint orders.redb --until-caught-up
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, verbatim_doc_comment)]
+#[command(version, arg_required_else_help = false, verbatim_doc_comment)]
 #[command(after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -30,9 +32,10 @@ pub(crate) struct Cli {
     /// What to log on standard error: off, error, warn, info, debug, trace, or a list as
     /// `info,kinesis_source=debug`
     ///
-    /// The AWS SDK says no more than warnings unless it is named, as in `aws=debug`.
+    /// The AWS SDK says no more than warnings unless it is named, as in `aws=debug`, and by default
+    /// not even these: `warn` shows them.
     #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
-    #[arg(default_value = logs::DEFAULT_LEVEL, hide_env_values = true, display_order = LAST)]
+    #[arg(default_value = logs::DEFAULT_FILTER, hide_env_values = true, display_order = LAST)]
     pub(crate) log: logs::Filter,
 }
 
@@ -61,7 +64,7 @@ pub(crate) enum Command {
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectArgs {
     /// The server to call instead of AWS's own, as http://127.0.0.1:4567 [also: AWS_ENDPOINT_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = connect::endpoint_url)]
     pub(crate) endpoint_url: Option<String>,
 
     /// The AWS region [also: AWS_REGION, or the profile's]
@@ -74,12 +77,24 @@ pub(crate) struct ConnectArgs {
 }
 
 impl Cli {
-    /// What clap cannot check by itself.
-    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+    /// What clap cannot check by itself: what is wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
         match &self.command {
             Command::Consume(args) => args.check(),
             _ => Ok(()),
         }
+    }
+}
+
+/// Reads the number of something of which there are so many.
+pub(crate) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: Clone + Display + FromStr + PartialOrd,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let (least, most) = (range.start(), range.end());
+        number.ok_or_else(|| format!("expected a whole number from {least} to {most}"))
     }
 }
 

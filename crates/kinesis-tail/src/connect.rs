@@ -45,6 +45,26 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long a stream may be in the making.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
+/// Takes a stream's name or ARN.
+pub(crate) fn stream(text: &str) -> Result<String, &'static str> {
+    match AwsKinesis::builder(text).check() {
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => Err(
+            "expected a stream's name, of 1 to 128 letters, digits, `_`, `.` and `-`, or its ARN, \
+             as arn:aws:kinesis:eu-central-1:123456789012:stream/orders",
+        ),
+    }
+}
+
+/// Takes the URL of a server.
+pub(crate) fn endpoint_url(text: &str) -> Result<String, &'static str> {
+    let any = AwsKinesis::builder("any");
+    match any.endpoint_url(text).check() {
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => Err("expected http:// or https://, a host and perhaps a port"),
+    }
+}
+
 /// Finds out how to reach `stream`. It is not asked for yet.
 pub(crate) async fn connect(
     args: &ConnectArgs,

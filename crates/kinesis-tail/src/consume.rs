@@ -2,15 +2,16 @@
 
 use std::{num::NonZeroU64, path::PathBuf, pin::pin, sync::Arc};
 
-use clap::{
-    Args, CommandFactory, builder::NonEmptyStringValueParser, error::ErrorKind, value_parser,
+use clap::Args;
+use kinesis_source::{
+    ApiError, FileCheckpointStore, InvalidSequenceNumber, PinnedPosition, ShardError, ShardId,
+    StartPosition, StreamSource,
 };
-use kinesis_source::{FileCheckpointStore, InvalidSequenceNumber, StartPosition, StreamSource};
 use stage_core::{BoxError, Pipeline, Window};
 
 use crate::{
-    cli::{Cli, ConnectArgs},
-    connect::{connect, describe},
+    cli::{ConnectArgs, number},
+    connect::{self, connect, describe},
     failure, moment,
     output::Decode,
     printer::Printer,
@@ -31,12 +32,13 @@ use crate::{
 /// A record is done with when its line has been written and flushed. SIGINT and SIGTERM let it
 /// print what is on its way, store the checkpoint and exit with 0. When nobody reads standard
 /// output any more, as after `| head -1`, it ends quietly with 0; what was not written will be
-/// printed by the next run. To have exactly so many records done with, use --max-records.
+/// printed by the next run. To have exactly so many records done with, use --max-records. If
+/// standard output is closed from the start, as by `>&-`, it fails before it reads anything.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ConsumeArgs {
     /// The stream's name or ARN
-    #[arg(env = "KINESIS_STREAM_NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(env = "KINESIS_STREAM_NAME", value_parser = connect::stream)]
     stream: String,
 
     /// Where to start: trim-horizon, latest, at-timestamp=RFC3339 or after=SHARD:SEQUENCE
@@ -57,18 +59,21 @@ pub(crate) struct ConsumeArgs {
     checkpoint: Option<PathBuf>,
 
     /// How many records of each shard may be on their way to standard output
+    ///
+    /// A read takes no more than that, and the service allows five reads a second of a shard: 1
+    /// means at most five records a second of each shard.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_DEMAND)]
-    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(value_parser = number(1..=1_000_000_u32))]
     max_demand: u32,
 
     /// Ask for more when no more than N records are on their way; below --max-demand
     /// [default: half of it]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(0..=u32::MAX))]
     min_demand: Option<u32>,
 
     /// Print exactly N records, then stop. With --checkpoint, the next run begins with the one
     /// after them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(NonZeroU64::MIN..=NonZeroU64::MAX))]
     max_records: Option<NonZeroU64>,
 
     /// Stop when every shard has been read to its tip and no shard is left to open
@@ -88,6 +93,22 @@ pub(crate) struct ConsumeArgs {
     connect: ConnectArgs,
 }
 
+/// Why a run ended, where the library cannot know what to do.
+#[derive(Debug, thiserror::Error)]
+enum ConsumeError {
+    #[error(
+        "the checkpoints in {} lead to where shard `{shard}` cannot be read, {position}: move the \
+         file away to start anew, or pass another",
+        file.display()
+    )]
+    Checkpoint {
+        file: PathBuf,
+        shard: ShardId,
+        position: PinnedPosition,
+        source: ApiError,
+    },
+}
+
 /// Two to three reads of a shard that is written to as fast as the service allows, 1,000 records a
 /// second, and read five times a second.
 const DEFAULT_MAX_DEMAND: u32 = 2_000;
@@ -96,13 +117,12 @@ const DEFAULT_MAX_DEMAND: u32 = 2_000;
 const PRINTER: &str = "standard output";
 
 impl ConsumeArgs {
-    /// What clap cannot check by itself.
-    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+    /// What clap cannot check by itself: what is wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
         let (max, min) = (self.max_demand, self.min_demand);
         match min {
-            Some(min) if min >= max => Err(Cli::command().error(
-                ErrorKind::ValueValidation,
-                format!("--min-demand must be below --max-demand, but {min} is not below {max}"),
+            Some(min) if min >= max => Err(format!(
+                "--min-demand has to be below --max-demand, and {min} is not below {max}"
             )),
             _ => Ok(()),
         }
@@ -118,6 +138,8 @@ impl ConsumeArgs {
 }
 
 pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
+    // First of all: what is printed counts as done with.
+    stdout::check_writable()?;
     let mut told_to_stop = pin!(signals::listen()?);
     let source = tokio::select! {
         biased;
@@ -141,8 +163,35 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
         };
         tracing::info!(why, "stopping");
     };
-    let done = pipeline.run_until(stop).await;
-    done.map_err(failure::without_stage)
+    let done = pipeline
+        .run_until(stop)
+        .await
+        .map_err(failure::without_stage);
+    done.map_err(|error| ConsumeError::or_else(error, args.checkpoint))
+}
+
+impl ConsumeError {
+    /// What `error` means with that checkpoint file, if it means more than it says.
+    fn or_else(error: BoxError, checkpoint: Option<PathBuf>) -> BoxError {
+        let Some(file) = checkpoint else {
+            return error;
+        };
+        match error.downcast::<ShardError>().map(|error| *error) {
+            Ok(ShardError::InvalidPosition {
+                shard,
+                position,
+                source,
+                ..
+            }) => Box::new(Self::Checkpoint {
+                file,
+                shard,
+                position,
+                source,
+            }),
+            Ok(other) => Box::new(other),
+            Err(other) => other,
+        }
+    }
 }
 
 async fn open(args: &ConsumeArgs) -> Result<StreamSource, BoxError> {

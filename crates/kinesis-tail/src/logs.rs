@@ -13,8 +13,9 @@ use tracing_subscriber::{EnvFilter, filter::ParseError};
 #[derive(Clone, Debug)]
 pub(crate) struct Filter(String);
 
-/// What is logged if nobody says otherwise.
-pub(crate) const DEFAULT_LEVEL: &str = "warn";
+/// What is logged if nobody says otherwise. What the SDK warns of either does no harm or fails a
+/// call, and then it is said why in words of ours.
+pub(crate) const DEFAULT_FILTER: &str = "warn,aws=error,hyper=error";
 
 /// The SDK's crates all begin like this. What they log of each call drowns everything else.
 const QUIET: &str = "aws=warn,hyper=warn";
@@ -50,7 +51,7 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         // `RUST_LOG=` is how people turn the variable off.
         let text = match text.trim() {
-            "" => DEFAULT_LEVEL,
+            "" => DEFAULT_FILTER,
             text => text,
         };
         EnvFilter::builder().parse(text)?;
@@ -76,7 +77,16 @@ mod tests {
             "{named}"
         );
         assert_eq!(directives("error"), "error");
-        assert_eq!(directives(""), "warn");
+        assert_eq!(directives("warn"), "warn");
+    }
+
+    #[test]
+    fn by_default_the_sdk_does_not_even_warn() {
+        let unset = directives("");
+        assert_eq!(unset, directives(DEFAULT_FILTER));
+        for quiet in ["warn", "aws=error", "hyper=error"] {
+            assert!(unset.split(',').any(|part| part == quiet), "{unset}");
+        }
     }
 
     #[test]

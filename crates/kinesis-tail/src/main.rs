@@ -14,19 +14,19 @@ mod serve;
 mod shards;
 mod signals;
 mod stdout;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use stage_core::BoxError;
 
-use crate::cli::{Cli, Command};
+use crate::cli::Command;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let Err(error) = cli.check() {
-        error.exit();
-    }
+    let cli = match usage::read() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     logs::to_standard_error(&cli.log);
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

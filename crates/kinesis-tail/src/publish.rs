@@ -21,8 +21,8 @@ pub(crate) use self::{
     put::{Put, Tally},
 };
 use crate::{
-    cli::ConnectArgs,
-    connect::{OpenError, await_active, connect, describe},
+    cli::{ConnectArgs, number},
+    connect::{self, OpenError, await_active, connect, describe},
     failure, signals,
 };
 
@@ -41,15 +41,16 @@ use crate::{
 #[derive(Args, Debug)]
 pub(crate) struct PublishArgs {
     /// The stream's name or ARN
+    #[arg(value_parser = connect::stream)]
     stream: String,
 
     /// Make up N records instead of reading standard input: {"number":1,"key":"key-001"} and so
     /// on, over 500 keys
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(0..=u64::MAX))]
     count: Option<u64>,
 
     /// Make the stream first, with N shards, if it does not exist
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(NonZeroU32::MIN..=NonZeroU32::MAX))]
     create_shards: Option<NonZeroU32>,
 
     #[command(flatten)]

@@ -8,7 +8,7 @@ use kinesis_source::{ApiError, KinesisWriteApi};
 use stage_core::BoxError;
 use tokio::time::sleep;
 
-use crate::{signals, stdout};
+use crate::{cli::number, connect, signals, stdout};
 
 /// Run an embedded Kinesis on 127.0.0.1, in memory
 ///
@@ -18,15 +18,15 @@ use crate::{signals, stdout};
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// The port to listen at; 0 takes one that is free
-    #[arg(long, default_value_t = 4567)]
+    #[arg(long, default_value_t = 4567, value_parser = number(0..=u16::MAX))]
     port: u16,
 
     /// A stream to begin with. May be repeated; CreateStream makes others
-    #[arg(long = "stream", value_name = "NAME")]
+    #[arg(long = "stream", value_name = "NAME", value_parser = stream_name)]
     streams: Vec<String>,
 
     /// How many shards each of these streams has
-    #[arg(long, value_name = "N", default_value = "4")]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = number(NonZeroU32::MIN..=NonZeroU32::MAX))]
     shards: NonZeroU32,
 }
 
@@ -61,6 +61,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), BoxError> {
     stdout::print(&format!("http://{}\n", server.local_addr()))?;
     server.run_until(told_to_stop).await;
     Ok(())
+}
+
+fn stream_name(text: &str) -> Result<String, &'static str> {
+    match connect::stream(text) {
+        Ok(name) if !name.starts_with("arn:") => Ok(name),
+        _ => Err("expected a name of 1 to 128 letters, digits, `_`, `.` and `-`"),
+    }
 }
 
 async fn create_streams(

@@ -8,7 +8,7 @@ use stage_core::BoxError;
 
 use crate::{
     cli::ConnectArgs,
-    connect::{OpenError, connect, describe, insist},
+    connect::{self, OpenError, connect, describe, insist},
     stdout,
 };
 
@@ -19,6 +19,7 @@ use crate::{
 #[derive(Args, Debug)]
 pub(crate) struct ShardsArgs {
     /// The stream's name or ARN
+    #[arg(value_parser = connect::stream)]
     stream: String,
 
     #[command(flatten)]

@@ -1,5 +1,7 @@
 //! Standard output, where a reader may be slow or gone.
 
+mod writable;
+
 use std::{
     future,
     io::{self, Write},
@@ -8,6 +10,8 @@ use std::{
 };
 
 use tokio::{sync::oneshot, task::spawn_blocking};
+
+pub(crate) use self::writable::check_writable;
 
 /// Somewhere to write whole lines to, without holding up the runtime's threads.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::warn;
 
-use crate::{Batch, BoxError, FailurePolicy};
+use crate::{Batch, BoxError, FailurePolicy, meter::note_dropped};
 
 /// What becomes of events that a stage failed on whatever was tried.
 ///
@@ -87,6 +87,7 @@ impl<E: Send> LastResort<E> for Skip {
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let skipped = events.len();
         let before = self.0.fetch_add(skipped as u64, Ordering::Relaxed);
+        note_dropped(skipped);
         warn!(
             error = &*error as &dyn std::error::Error,
             attempts,

@@ -3,7 +3,7 @@ use std::fmt;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::{BoxError, Restart, protocol::Generation};
+use crate::{BoxError, Restart, meter::note_restart, protocol::Generation};
 
 /// Something that is made anew when it fails, and its policy.
 pub(crate) struct Lives<F, S> {
@@ -43,6 +43,7 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
         if self.current.is_none() {
             sleep_until(self.next_at).await;
             self.generation = self.generation.next();
+            note_restart();
             info!(generation = %self.generation, "{} made anew", self.what);
         }
         let Self {
@@ -63,9 +64,12 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
     ///
     /// # Errors
     ///
-    /// The same error, if there have been too many.
+    /// The same error, if no restart mends it or there have been too many.
     pub(crate) fn failed(&mut self, error: BoxError) -> Result<(), BoxError> {
         self.current = None;
+        if self.policy.is_final(&*error) {
+            return Err(error);
+        }
         let now = Instant::now();
         self.next_at = now;
         let wait = self.policy.after(now - self.origin);

@@ -383,6 +383,30 @@ async fn too_many_restarts_are_a_failure_with_the_last_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_that_no_restart_mends_is_a_failure_at_once() {
+    for (panics, restarts) in [(false, 0), (true, 2)] {
+        let policy = Restart::new(2, Duration::from_secs(60))
+            .unless(|error| error.is::<io::Error>())
+            .unless(|error| error.is::<std::fmt::Error>());
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&made);
+        let source = restarting(policy, move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            Flaky {
+                inner: Arc::new(tokio::sync::Mutex::new(Counter::up_to(100))),
+                failing_at: Some(0),
+                panics,
+            }
+        });
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(source);
+        pipeline.consume(Slow::default(), numbers.subscribe(Window::new(10)));
+        assert!(pipeline.run().await.is_err());
+        assert_eq!(made.load(Ordering::SeqCst), 1 + restarts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_stage_is_named_and_what_was_made_before_is_delivered() {
     let inner = Arc::new(tokio::sync::Mutex::new(Counter::up_to(100)));
     let mut pipeline = Pipeline::new();

@@ -13,6 +13,7 @@ use aws_sdk_kinesis::{
     },
 };
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use http::Uri;
 
 use super::{
     AwsKinesis, FailedBeneath,
@@ -195,6 +196,20 @@ impl AwsKinesisBuilder {
         self
     }
 
+    /// Checks the stream and the endpoint that were passed. [`load`](Self::load) does so, too; this
+    /// looks nothing up, and so tells wrong usage from what is amiss elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidStream`](AwsConfigError::InvalidStream) and
+    /// [`InvalidEndpoint`](AwsConfigError::InvalidEndpoint).
+    pub fn check(&self) -> Result<(), AwsConfigError> {
+        parse_stream(&self.stream)?;
+        self.endpoint_url
+            .as_deref()
+            .map_or(Ok(()), |url| parse_endpoint(url).map(drop))
+    }
+
     /// Looks everything up, and loads the credentials once to see that there are some.
     ///
     /// # Errors
@@ -285,15 +300,27 @@ fn parse_stream(text: &str) -> Result<StreamAddress, AwsConfigError> {
 }
 
 fn parse_endpoint(url: &str) -> Result<&str, AwsConfigError> {
-    let rest = ["http://", "https://"]
-        .into_iter()
-        .find_map(|scheme| url.strip_prefix(scheme));
-    match rest {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') => Ok(url),
+    match url.parse() {
+        Ok(uri) if is_endpoint(&uri) => Ok(url),
         _ => Err(AwsConfigError::InvalidEndpoint {
             found: url.to_owned(),
         }),
     }
+}
+
+fn is_endpoint(uri: &Uri) -> bool {
+    let Some(authority) = uri.authority() else {
+        return false;
+    };
+    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let port = match place.strip_prefix(authority.host()) {
+        Some("") => true,
+        Some(rest) => rest
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok()),
+        None => false,
+    };
+    matches!(uri.scheme_str(), Some("http" | "https")) && !authority.host().is_empty() && port
 }
 
 async fn load_once(provider: &SharedCredentialsProvider) -> Result<(), CredentialsError> {
@@ -380,6 +407,7 @@ mod tests {
             "http://localhost:4567",
             "https://[::1]/x",
             "http://127.0.0.1",
+            "http://someone@host:1/path",
         ] {
             assert!(parse_endpoint(good).is_ok(), "{good}");
         }
@@ -390,6 +418,12 @@ mod tests {
             "ftp://x",
             "http:// x",
             "http:///x",
+            "not a url",
+            "http://a b",
+            "http://localhost:",
+            "http://localhost:99999",
+            "http://localhost:port",
+            "http://[::1",
         ] {
             assert!(parse_endpoint(bad).is_err(), "{bad}");
         }

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     error::Error,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use stage_core::{Consumer, Pipeline, Window};
@@ -11,7 +12,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::{
-    HashRange, MockKinesisApi, RecordsPage, ShardIterator, ShardsPage, StreamSummary, Timestamp,
+    ApiError, HashRange, MockKinesisApi, RecordsPage, Shard, ShardIterator, ShardsPage,
+    StreamStatus, StreamSummary, Timestamp,
 };
 
 struct Sink;

@@ -200,8 +200,44 @@ async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
         .read("1", Err("InvalidArgumentException"))
         .iterator_from(after(1), Err("InvalidArgumentException"));
     let error = all(&mut source(script.api)).await.unwrap_err();
-    assert!(matches!(error, ShardError::Refused { .. }));
-    assert_eq!(error.to_string(), "shard `s` cannot be read");
+    assert!(matches!(error, ShardError::InvalidPosition { .. }));
+    assert!(ShardError::is_final(&error));
+    let text = error.to_string();
+    assert!(
+        text.starts_with("shard `s` cannot be read after record 1: "),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_that_the_service_has_yet_to_reach_is_waited_for() {
+    // By our clock it is now, or was a moment ago.
+    let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(3_000));
+    let at_moment = Position::from(&moment);
+    let mut script = Script::default()
+        .iterator_from(Position::Latest, Err("InternalFailureException"))
+        .iterator_from(at_moment.clone(), Err("InvalidArgumentException"))
+        .iterator_from(at_moment.clone(), Err("InvalidArgumentException"))
+        .iterator_from(at_moment, Ok("0"))
+        .read("0", Ok(page([1], None)));
+    let now = || Timestamp::from_millis(3_000);
+    script.api.expect_now().returning(now);
+    let progress = Progress::new("s".into(), moment, Arc::default());
+    let api = Arc::new(script.api);
+    let mut source = ShardSource::with_progress(api, progress, Begin::AtTip, false);
+    assert_eq!(all(&mut source).await.unwrap(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_that_is_far_off_is_not_waited_for() {
+    let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(60_000));
+    let mut script =
+        Script::default().iterator_from(Position::from(&moment), Err("InvalidArgumentException"));
+    let now = || Timestamp::from_millis(3_000);
+    script.api.expect_now().returning(now);
+    let mut source = ShardSource::new(Arc::new(script.api), "s".into(), moment);
+    let error = all(&mut source).await.unwrap_err();
+    assert!(matches!(error, ShardError::InvalidPosition { .. }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,10 @@
 use std::fs;
 
-use crate::rig::{Kinesis, Running, new_path, run, tail, without_credentials};
+use kinesis_source::{
+    Checkpoint, CheckpointStore, FileCheckpointStore, KinesisApi, StreamIdentity,
+};
+
+use crate::rig::{Kinesis, Running, forbidding_server, new_path, run, tail, without_credentials};
 
 /// Nobody listens at port 1.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -30,6 +34,34 @@ async fn no_region() {
     let mut command = without_credentials(&["consume", "orders"]);
     command.env_remove("AWS_REGION");
     run(command).await.fails_with(1, &["no AWS region found"]);
+}
+
+/// As in a container that may not ask for its host's role.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_refuses_its_role() {
+    let machine = forbidding_server().await;
+    let consume = |region: bool, log: Option<(&str, &str)>| {
+        let mut command = without_credentials(&["consume", "orders"]);
+        command.env_remove("AWS_EC2_METADATA_DISABLED");
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &machine);
+        command.envs(log);
+        if !region {
+            command.env_remove("AWS_REGION");
+        }
+        command
+    };
+    for (region, words) in [(true, "AWS credentials"), (false, "no AWS region found")] {
+        for log in [None, Some(("RUST_LOG", ""))] {
+            let finished = run(consume(region, log)).await;
+            finished.fails_with(1, &[words]);
+            assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+        }
+        for log in ["warn", "info", "error,aws_config=warn"] {
+            let finished = run(consume(region, Some(("RUST_LOG", log)))).await;
+            finished.fails_with(1, &[words]);
+            assert!(finished.stderr.contains(" WARN aws_config"), "{finished:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,69 +137,72 @@ async fn a_shard_to_start_in_that_is_not_there() {
         .fails_with(1, &["no shard `shardId-000000000007`"]);
 }
 
+/// A number of no record, one of another shard, and a moment that is yet to come.
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_usage() {
-    for (arguments, words) in [
-        (&["consume"][..], "STREAM"),
-        (&["consume", ""], "STREAM"),
+async fn a_place_to_start_that_is_none() {
+    let kinesis = Kinesis::new(4).await;
+    kinesis.fake.put_numbered(0..100).unwrap();
+    let of_another = kinesis.stored()["shardId-000000000001"][0].clone();
+    for (from, words) in [
         (
-            &["consume", "orders", "--from", "yesterday"],
-            "expected trim-horizon, latest",
+            "after=shardId-000000000000:1".to_owned(),
+            ["shardId-000000000000", "is invalid"],
         ),
         (
-            &["consume", "orders", "--from", "at-timestamp=today"],
-            "RFC 3339",
+            format!("after=shardId-000000000000:{of_another}"),
+            ["shardId-000000000000", "It encodes shardId-000000000001"],
         ),
         (
-            &["consume", "orders", "--from", "after=x"],
-            "after=SHARD:SEQUENCE",
+            "at-timestamp=2099-01-01T00:00:00Z".to_owned(),
+            ["moment 4070908800.000", "cannot be greater than"],
         ),
-        (&["consume", "orders", "--max-demand", "0"], "--max-demand"),
-        (
-            &["consume", "orders", "--max-records", "0"],
-            "--max-records",
-        ),
-        (
-            &[
+    ] {
+        let file = new_path("nowhere.redb");
+        let consume = |from: &str| {
+            kinesis.tail(&[
                 "consume",
                 "orders",
-                "--max-demand",
-                "10",
-                "--min-demand",
-                "10",
-            ],
-            "10 is not below 10",
-        ),
-        (
-            &["consume", "orders", "--decode", "xml"],
-            "base64, utf8, json",
-        ),
-        (
-            &["consume", "orders", "--log", "kinesis_source=loud"],
-            "--log",
-        ),
-        (&["publish"], "STREAM"),
-        (&["publish", "orders", "--count", "many"], "--count"),
-        (&["shards"], "STREAM"),
-        (&["serve", "--port", "70000"], "--port"),
-        (&["dance"], "dance"),
-    ] {
-        let finished = run(without_credentials(arguments)).await;
-        assert_eq!(finished.code, Some(2), "{finished:?}");
-        assert!(
-            finished.stderr.contains(words),
-            "no {words:?} in {finished:?}"
-        );
+                "--until-caught-up",
+                "--checkpoint",
+                &file,
+                "--from",
+                from,
+            ])
+        };
+        let finished = run(consume(&from)).await;
+        finished.fails_with(1, &words);
+        finished.fails_with(1, &["stream `orders` cannot be read from", "pass another"]);
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+        assert_eq!(finished.stdout, "");
+        // Nothing of it is remembered.
+        let records = run(consume("trim-horizon")).await.quiet_lines();
+        assert_eq!(records.len(), 100, "{from}");
     }
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn standard_output_without_room() {
-    let kinesis = Kinesis::new(1).await;
-    kinesis.fake.put_numbered(0..10).unwrap();
-    let mut command = kinesis.tail(&["consume", "orders", "--from", "trim-horizon"]);
-    command.stdout(fs::File::create("/dev/full").unwrap());
-    let finished = Running::new(command).end().await;
-    finished.fails_with(1, &["cannot write to standard output"]);
+async fn a_checkpoint_that_leads_nowhere() {
+    let kinesis = Kinesis::new(2).await;
+    kinesis.fake.put_numbered(0..1).unwrap();
+    let file = new_path("nowhere.redb");
+    let stream = kinesis.fake.describe_stream_summary().await.unwrap();
+    let stream = StreamIdentity::from(&stream);
+    let shards = kinesis.fake.shards().into_iter();
+    let checkpoints = shards.map(|shard| (shard.id, Checkpoint::after(7.into())));
+    let checkpoints = checkpoints.collect();
+    let store = FileCheckpointStore::open(&file).await.unwrap();
+    store.save(&stream, &checkpoints).await.unwrap();
+    drop(store);
+    let finished = run(kinesis.tail(&["consume", "orders", "--checkpoint", &file])).await;
+    finished.fails_with(
+        1,
+        &[
+            &file,
+            "move the file away",
+            "shard `shardId-00000000000",
+            "record 7",
+        ],
+    );
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+    assert_eq!(finished.stdout, "");
 }

@@ -5,8 +5,10 @@
 mod consume;
 mod demo;
 mod failures;
+mod nowhere;
 mod publish;
 mod resume;
 mod rig;
 mod serve;
 mod shards;
+mod usage;

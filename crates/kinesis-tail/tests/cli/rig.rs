@@ -11,8 +11,9 @@ use std::{
 use kinesis_fake::{Builder, Fake, Server};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    net::TcpListener,
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
@@ -80,6 +81,47 @@ pub(crate) fn without_credentials(arguments: &[&str]) -> Command {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// The command, run by a shell that redirects what it reads and writes.
+pub(crate) fn redirected(command: &Command, redirection: &str) -> Command {
+    let command = command.as_std();
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .arg("-c")
+        .arg(format!("exec \"$0\" \"$@\" {redirection}"))
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    shell
+}
+
+/// Where a server listens that answers everything with 403.
+pub(crate) async fn forbidding_server() -> String {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            // These requests have no body: one that has come to its empty line is complete.
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                if connection.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            // Whoever has gone needs no answer.
+            let _ = connection.write_all(ANSWER).await;
+        }
+    });
+    format!("http://{address}")
 }
 
 /// A path of its own for each call.
@@ -157,6 +199,8 @@ impl Finished {
 pub(crate) struct Running {
     child: Child,
     lines: Option<Lines<BufReader<ChildStdout>>>,
+    /// Once they have been asked for.
+    logs: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Running {
@@ -169,6 +213,7 @@ impl Running {
         Self {
             child,
             lines: stdout.map(|stdout| BufReader::new(stdout).lines()),
+            logs: None,
         }
     }
 
@@ -197,6 +242,22 @@ impl Running {
             }
         }
         records
+    }
+
+    /// Waits until it says that on standard error.
+    pub(crate) async fn logs(&mut self, words: &str) {
+        let stderr = self.child.stderr.take();
+        let unread = || BufReader::new(stderr.expect("the pipe is open")).lines();
+        let logs = self.logs.get_or_insert_with(unread);
+        within_patience(async {
+            loop {
+                let line = logs.next_line().await.unwrap();
+                if line.expect("it ends without a word").contains(words) {
+                    break;
+                }
+            }
+        })
+        .await;
     }
 
     /// Stops reading its output.

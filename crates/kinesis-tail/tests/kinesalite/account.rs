@@ -76,11 +76,6 @@ impl Account {
         *covered = end.max(*covered);
     }
 
-    /// How many records have been printed, repeated ones not counted.
-    pub(crate) fn printed(&self) -> usize {
-        self.printed.len()
-    }
-
     /// How many lines were printed that had been printed before.
     pub(crate) fn repeated(&self) -> usize {
         self.repeated

@@ -81,7 +81,8 @@ impl Stream {
         command
     }
 
-    /// Takes `count` records, and waits for a checkpoint that has some of them.
+    /// Takes `count` records, and waits for a checkpoint that has some of them. The consumer has to
+    /// write more than once for so many: it is done with none before all of a write are taken.
     pub(crate) async fn until_checkpoint(
         &self,
         consumer: &mut Running,

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, error::Error, time::Duration};
 
 use super::Backoff;
 
@@ -34,6 +34,7 @@ pub struct Restart {
     streak: u32,
     /// When the last wait ends.
     resumed: Duration,
+    final_errors: Vec<fn(&(dyn Error + 'static)) -> bool>,
 }
 
 impl Restart {
@@ -48,6 +49,7 @@ impl Restart {
             recent: VecDeque::new(),
             streak: 0,
             resumed: Duration::ZERO,
+            final_errors: Vec::new(),
         }
     }
 
@@ -78,6 +80,19 @@ impl Restart {
             steady: Some(steady),
             ..self
         }
+    }
+
+    /// The same, but without a restart after an error of which `is_final` says that what is made anew
+    /// would only meet it again. May be called more than once.
+    #[must_use]
+    pub fn unless(mut self, is_final: fn(&(dyn Error + 'static)) -> bool) -> Self {
+        self.final_errors.push(is_final);
+        self
+    }
+
+    /// Whether no restart mends this error.
+    pub fn is_final(&self, error: &(dyn Error + 'static)) -> bool {
+        self.final_errors.iter().any(|is_final| is_final(error))
     }
 
     /// How long to wait before the restart after a failure at `now`; `None` if there have been too

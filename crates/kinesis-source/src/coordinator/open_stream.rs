@@ -1,0 +1,121 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::{
+    Checkpoint, ShardId, StreamIdentity,
+    progress::{Phase, Progress},
+    shard_graph::ShardGraph,
+};
+
+/// A stream that has been found: its shards, how far each is, and what is due when.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    pub(super) stream: StreamIdentity,
+    pub(super) graph: ShardGraph,
+    /// The shards that are being read, or whose end is not stored yet.
+    pub(super) active: BTreeMap<ShardId, Arc<Progress>>,
+    /// What is stored about them.
+    stored: BTreeMap<ShardId, Checkpoint>,
+    pub(super) list_at: Instant,
+    pub(super) save_at: Instant,
+    /// Whether there may be shards that no listing has had so far: one has ended since the last,
+    /// or the last lacks one that was announced.
+    pub(super) is_stale: bool,
+    pub(super) save_fails: bool,
+    /// The last question whether everything has been read.
+    pub(super) inquiry: u64,
+}
+
+impl OpenStream {
+    pub(super) fn new(
+        stream: StreamIdentity,
+        graph: ShardGraph,
+        stored: BTreeMap<ShardId, Checkpoint>,
+        list_at: Instant,
+        save_at: Instant,
+    ) -> Self {
+        Self {
+            stream,
+            graph,
+            active: BTreeMap::new(),
+            stored,
+            list_at,
+            save_at,
+            is_stale: false,
+            save_fails: false,
+            inquiry: 0,
+        }
+    }
+
+    /// Tells the graph of shards that have ended; whether there were any.
+    pub(super) fn take_ended(&mut self) -> bool {
+        let mut ended = false;
+        for (shard, progress) in &self.active {
+            if progress.phase() == Phase::Finished && self.graph.finish(shard) {
+                for child in progress.children() {
+                    self.graph.expect(&child);
+                }
+                info!(stream = %self.stream, %shard, "shard finished");
+                ended = true;
+            }
+        }
+        if ended {
+            self.is_stale = true;
+            self.list_at = Instant::now();
+        }
+        ended
+    }
+
+    /// The checkpoints that are not stored.
+    pub(super) fn unstored(&self) -> BTreeMap<ShardId, Checkpoint> {
+        let checkpoints = self.active.iter().filter_map(|(shard, progress)| {
+            let checkpoint = progress.checkpoint()?;
+            (self.stored.get(shard) != Some(&checkpoint)).then(|| (shard.clone(), checkpoint))
+        });
+        checkpoints.collect()
+    }
+
+    pub(super) fn note_stored(&mut self, news: BTreeMap<ShardId, Checkpoint>) {
+        for (shard, checkpoint) in news {
+            if checkpoint == Checkpoint::End {
+                self.active.remove(&shard);
+                self.stored.remove(&shard);
+            } else {
+                self.stored.insert(shard, checkpoint);
+            }
+        }
+    }
+
+    /// Takes note of a new question: only what is found from now on answers it.
+    pub(super) fn take_inquiry(&mut self, last: u64) {
+        if self.inquiry < last {
+            self.inquiry = last;
+            self.is_stale = true;
+            self.list_at = Instant::now();
+            self.active
+                .values()
+                .for_each(|progress| progress.await_tip());
+        }
+    }
+
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
+    }
+
+    /// Whether every shard is finished. It happens to a stream only when it is deleted.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_settled() && self.active.is_empty()
+    }
+
+    /// Whether no shard is left to open, as far as is known.
+    fn is_settled(&self) -> bool {
+        !self.is_stale && !self.graph.is_waiting() && !self.graph.lacks_expected()
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        let ended = |phase| matches!(phase, Phase::Finished | Phase::Stopped);
+        self.active.values().all(|progress| ended(progress.phase()))
+    }
+}

@@ -1,0 +1,170 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::open_stream::OpenStream;
+use crate::{
+    ApiError, PinnedPosition, Position, Remedy, Shard, ShardId, StreamError, StreamIdentity,
+    StreamSource, StreamStatus,
+    api_error::chain,
+    backoff::Backoff,
+    listing::{list_all_shards, within_deadline},
+    shard_graph::{FirstStart, ShardGraph},
+};
+
+/// Finds a stream, its checkpoints and its shards. Nothing is read meanwhile, so that what is wrong
+/// with any of them is told before the first record.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    source: &'a StreamSource,
+    backoff: Backoff,
+}
+
+/// How many failures in a row are put up with.
+const PATIENCE: u32 = 5;
+
+/// How long to wait for a stream that is being made.
+const CREATING_POLL: Duration = Duration::from_secs(1);
+
+impl<'a> Opening<'a> {
+    pub(super) fn of(source: &'a StreamSource) -> Self {
+        Self {
+            source,
+            backoff: Backoff::for_name(&source.name),
+        }
+    }
+
+    /// Opens the stream, and stores where each shard begins.
+    pub(super) async fn open(mut self) -> Result<OpenStream, StreamError> {
+        let Self { source, .. } = self;
+        let checkpoint_error = |error| StreamError::checkpoint(&source.name, error);
+        let stream = self.find().await?;
+        let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
+        let listing = self.list().await?;
+        let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
+        self.prove(&first_start, &listing).await?;
+        let mut graph = ShardGraph::new(first_start, stored.clone());
+        graph.discover(&listing);
+        let begins = graph.take_unstored();
+        let saved = source.store.save(&stream, &begins).await;
+        saved.map_err(checkpoint_error)?;
+        info!(stream = %stream, shards = listing.len(), checkpoints = stored.len(), "stream opened");
+        let now = Instant::now();
+        let (list_at, save_at) = (now + source.discover_every, now + source.checkpoint_every);
+        Ok(OpenStream::new(stream, graph, stored, list_at, save_at))
+    }
+
+    /// Waits until the stream is there, and can be read.
+    async fn find(&mut self) -> Result<StreamIdentity, StreamError> {
+        let (api, name) = (&self.source.api, &self.source.name);
+        let call = || within_deadline("DescribeStreamSummary", api.describe_stream_summary());
+        loop {
+            let answer = self.insist(call).await;
+            let summary = answer.map_err(|error| StreamError::refused(name, error))?;
+            match summary.status {
+                StreamStatus::Creating => sleep(CREATING_POLL).await,
+                StreamStatus::Deleting => {
+                    let name = name.clone();
+                    return Err(StreamError::NoSuchStream { name, source: None });
+                }
+                _ => return Ok(StreamIdentity::from(&summary)),
+            }
+        }
+    }
+
+    async fn list(&mut self) -> Result<Vec<Shard>, StreamError> {
+        let source = self.source;
+        let answer = self.insist(|| list_all_shards(&*source.api)).await;
+        answer.map_err(|error| StreamError::refused(&source.name, error))
+    }
+
+    /// Lets the service say whether `start` is a place in the stream. One that it would refuse must
+    /// not be stored: the next run could not get away from it.
+    async fn prove(&mut self, start: &FirstStart, listing: &[Shard]) -> Result<(), StreamError> {
+        match start {
+            FirstStart::After { shard, position } => {
+                let no_such_shard = || StreamError::NoSuchShard {
+                    name: self.source.name.clone(),
+                    shard: shard.clone(),
+                };
+                if !listing.iter().any(|listed| listed.id == *shard) {
+                    return Err(no_such_shard());
+                }
+                match self.ask_for(shard, position).await {
+                    Err(error) if error.remedy() == Remedy::Verify => Err(no_such_shard()),
+                    answer => answer.map_err(|error| self.refused_start(error)),
+                }
+            }
+            FirstStart::At(moment @ PinnedPosition::AtTimestamp(_)) => {
+                // It is as good or bad in any shard, and an open one does not age out meanwhile.
+                let open = listing.iter().find(|shard| !shard.is_closed());
+                let Some(shard) = open.or(listing.first()) else {
+                    return Ok(());
+                };
+                let answer = self.ask_for(&shard.id, moment).await;
+                answer.map_err(|error| self.refused_start(error))
+            }
+            // These are places in every shard.
+            FirstStart::At(_) | FirstStart::Tip { .. } => Ok(()),
+            // Each shard's reader finds out about its checkpoint.
+            FirstStart::Resumed => Ok(()),
+        }
+    }
+
+    async fn ask_for(
+        &mut self,
+        shard: &ShardId,
+        position: &PinnedPosition,
+    ) -> Result<(), ApiError> {
+        let (api, position) = (&self.source.api, Position::from(position));
+        let call = || within_deadline("GetShardIterator", api.get_shard_iterator(shard, &position));
+        self.insist(call).await.map(drop)
+    }
+
+    fn refused_start(&self, source: ApiError) -> StreamError {
+        match source.remedy() {
+            Remedy::Correct => StreamError::InvalidStart {
+                name: self.source.name.clone(),
+                start: self.source.start.clone(),
+                source,
+            },
+            _ => StreamError::refused(&self.source.name, source),
+        }
+    }
+
+    /// Makes a call again until it is answered, or fails with an error that does not pass.
+    async fn insist<T, C>(&mut self, call: impl Fn() -> C) -> Result<T, ApiError>
+    where
+        C: Future<Output = Result<T, ApiError>>,
+    {
+        loop {
+            let error = match call().await {
+                Ok(answer) => {
+                    self.backoff.succeeded();
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let wait = self.backoff.failed();
+            if !may_pass(&error) || self.backoff.failures() >= PATIENCE {
+                return Err(error);
+            }
+            if self.backoff.failures() == 1 {
+                warn!(
+                    stream = self.source.name,
+                    error = chain(&error),
+                    "stream cannot be opened yet; trying again"
+                );
+            }
+            sleep(wait).await;
+        }
+    }
+}
+
+fn may_pass(error: &ApiError) -> bool {
+    matches!(
+        error.remedy(),
+        Remedy::Wait | Remedy::Retry | Remedy::RestartListing | Remedy::AwaitActive
+    )
+}

@@ -1,0 +1,52 @@
+use std::error::Error;
+
+use crate::{ApiError, PinnedPosition, ShardId};
+
+/// A shard could not be read, or what was read was not taken in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShardError {
+    /// Kinesis refuses, and waiting does not help.
+    #[error("shard `{shard}` cannot be read")]
+    #[non_exhaustive]
+    Refused {
+        /// The shard.
+        shard: ShardId,
+        /// What Kinesis said.
+        source: ApiError,
+    },
+    /// Kinesis refuses the place to read from: the shard has no such record, or does not keep it any
+    /// more, or it is a moment that is yet to come. No fresh reader changes that: read from another
+    /// place. If a checkpoint says so, it takes another store.
+    #[error(
+        "shard `{shard}` cannot be read {position}: it has no such place, or not any more; start \
+         elsewhere, or with new checkpoints"
+    )]
+    #[non_exhaustive]
+    InvalidPosition {
+        /// The shard.
+        shard: ShardId,
+        /// The place.
+        position: PinnedPosition,
+        /// What Kinesis said.
+        source: ApiError,
+    },
+    /// A stage downstream nacked records. They have to be read again, after the last one that is
+    /// acknowledged without a gap.
+    #[error("{records} records of shard `{shard}` were not taken in and have to be read again")]
+    #[non_exhaustive]
+    Nacked {
+        /// The shard.
+        shard: ShardId,
+        /// How many.
+        records: u64,
+    },
+}
+
+impl ShardError {
+    /// Whether `error` is one that a fresh reader of the shard would only meet again.
+    pub(crate) fn is_final(error: &(dyn Error + 'static)) -> bool {
+        let error = error.downcast_ref();
+        matches!(error, Some(Self::InvalidPosition { .. }))
+    }
+}
