@@ -27,6 +27,17 @@ pub trait Consumer<Event>: Send + 'static {
         batch: &mut Batch<Event>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Is waited for while there is nothing to take in: for a consumer that has something going on
+    /// between its calls, such as tasks of its own. When it completes, it is called again at the next
+    /// wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when events come: it must lose nothing by that.
+    fn while_idle(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        std::future::pending()
+    }
+
     /// A subscription is there. Called once for each, before any event of it.
     fn subscribed(&mut self, subscription: &SubscriptionInfo) {
         let _ = subscription;

@@ -67,9 +67,12 @@ pub(crate) struct Members<E>(Mutex<State<E>>);
 
 struct State<E> {
     desks: Vec<Weak<Desk<SendEnd<E>>>>,
-    subscribers: Vec<(Arc<Desk<ReceiveEnd<E>>>, Wish<E>)>,
+    subscribers: Vec<Subscriber<E>>,
     closed: bool,
 }
+
+/// Who is linked with every member, and how.
+type Subscriber<E> = (Arc<Desk<ReceiveEnd<E>>>, Wish<E>);
 
 /// A producer could not be added to a running pipeline. It has been dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]

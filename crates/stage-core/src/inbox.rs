@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
-    future::poll_fn,
     mem,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -116,14 +115,7 @@ impl<E> Inbox<E> {
         }
     }
 
-    /// The next input; `None` once there will be none any more.
-    ///
-    /// Cancel safe: nothing is lost when the future is dropped.
-    pub(crate) async fn next(&mut self) -> Option<Input<E>> {
-        poll_fn(|cx| self.poll_next(cx)).await
-    }
-
-    /// After [`next`](Self::next) has given `None`: how everything upstream ended.
+    /// After [`poll_next`](Self::poll_next) has given `None`: how everything upstream ended.
     ///
     /// # Errors
     ///
@@ -135,6 +127,7 @@ impl<E> Inbox<E> {
         }
     }
 
+    /// The next input; `None` once there will be none any more.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<E>>> {
         self.poll(cx, |inbox| {
             while let Some(slot) = inbox.turns.pop_front() {

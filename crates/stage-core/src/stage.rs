@@ -4,6 +4,7 @@
 use std::{
     future::{pending, poll_fn},
     pin::pin,
+    task::Poll,
 };
 
 use tokio::{
@@ -192,7 +193,10 @@ where
     E: Send + 'static,
     C: Consumer<E>,
 {
-    while let Some(input) = inbox.next().await {
+    loop {
+        let Some(input) = next_or_idle(consumer, inbox).await? else {
+            return Ok(inbox.outcome()?);
+        };
         let Portion { mut batch, debt } = match input {
             Input::Events(portion) => portion,
             Input::Opened(info) => {
@@ -210,7 +214,25 @@ where
         inbox.settle(debt);
         consume_budget().await;
     }
-    Ok(inbox.outcome()?)
+}
+
+/// The next input. The consumer may do what it does while it is idle.
+async fn next_or_idle<E, C: Consumer<E>>(
+    consumer: &mut C,
+    inbox: &mut Inbox<E>,
+) -> Result<Option<Input<E>>, Failure> {
+    loop {
+        let mut idle = pin!(guarded(consumer.while_idle()));
+        let input = poll_fn(|cx| match inbox.poll_next(cx) {
+            Poll::Ready(input) => Poll::Ready(Ok(Some(input))),
+            Poll::Pending => idle.as_mut().poll(cx).map_ok(|()| None),
+        });
+        if let Some(input) = input.await? {
+            return Ok(input);
+        }
+        // One that is idle in no time must not keep the thread to itself.
+        yield_now().await;
+    }
 }
 
 /// How a stage ends for those that it has subscriptions with.

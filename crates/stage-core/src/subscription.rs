@@ -204,14 +204,14 @@ impl SubscriptionHandle {
     /// Ends the subscription. What is on its way to the stage is nacked; both stages are told. Doing
     /// so again changes nothing.
     pub fn cancel(&self) {
-        self.controls().cancel(End::Cancelled(Reason::Shutdown));
+        self.controls().cancel(&End::Cancelled(Reason::Shutdown));
     }
 
     /// Like [`cancel`](Self::cancel), for a reason that both stages are told, and that is no shut
     /// down: a stage whose subscription is [permanent](Mode::Permanent) or transient fails by it.
     pub fn cancel_because(&self, why: impl Into<Arc<str>>) {
         self.controls()
-            .cancel(End::Cancelled(Reason::Other(why.into())));
+            .cancel(&End::Cancelled(Reason::Other(why.into())));
     }
 
     /// Whether the subscription has ended. One that was not given to a stage yet has not.
@@ -250,7 +250,7 @@ impl Controls {
         }
     }
 
-    fn cancel(&self, end: End) {
+    fn cancel(&self, end: &End) {
         let mut held = self.lock();
         if held.cancelled.is_some() {
             return;
@@ -277,7 +277,7 @@ impl Held {
 impl Drop for Holder {
     fn drop(&mut self) {
         if !self.0.lock().let_go {
-            self.0.cancel(End::Cancelled(Reason::Dropped));
+            self.0.cancel(&End::Cancelled(Reason::Dropped));
         }
     }
 }

@@ -168,7 +168,7 @@ impl State {
             self.held.insert(start, front);
         }
         let wanted = taken.split_front((numbers.end - numbers.start) as usize);
-        if taken.len() > 0 {
+        if !taken.is_empty() {
             self.held.insert(numbers.end, taken);
         }
         Some(wanted)

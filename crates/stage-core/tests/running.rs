@@ -378,7 +378,7 @@ async fn what_a_failed_stage_had_is_reported_as_nacked() {
         type Error = std::io::Error;
 
         async fn consume(&mut self, batch: &mut Batch<u64>) -> std::io::Result<()> {
-            match batch.iter().any(|n| *n == self.0) {
+            match batch.contains(&self.0) {
                 true => Err(std::io::Error::other("on purpose")),
                 false => Ok(()),
             }
