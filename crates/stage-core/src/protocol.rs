@@ -7,7 +7,7 @@
 //! | who | keeps | is told | decides |
 //! |---|---|---|---|
 //! | the asking side | a [`Ledger`] per subscription | how many events have come | how many to take in at once, and what to ask then |
-//! | the sending side | a [`Dispatcher`] for its stage, a [`Backlog`] | asks, cancels and events | who gets which events |
+//! | the sending side | a [`Dispatcher`] for its stage, a [`Backlog`] or [`Buffer`] | asks, cancels, events and notices | who gets which events, and what is dropped if there are too many |
 //! | a source whose progress matters | a [`Watermark`] | what was handed out and what is settled | how far everything is done |
 //!
 //! Demand is a *level*. The sending side asks its producer for

@@ -3,12 +3,14 @@ use std::{
     fmt,
     hash::Hash,
     iter, mem,
+    sync::Arc,
 };
 
 use super::{Dispatcher, Handout, Refused, Terms, lane_for};
 use crate::{
     Batch, Receipt,
     protocol::{Backlog, Buffer, Demand, Mark, SubscriptionId},
+    spares::Spares,
 };
 
 /// Gives each event to the lane it belongs to, so that events of one lane stay in order. A lane has
@@ -118,14 +120,14 @@ impl<E> Partition<E> {
         // Events that go nowhere take no room.
         while self.held < self.room && !backlog.is_empty() {
             let mut batch = backlog.take(self.room - self.held);
-            let storage = batch.sibling();
+            let home = batch.home();
             if batch.is_tracked() {
                 for (event, receipt) in batch.drain_with_receipts() {
-                    self.place(event, Some(receipt), &storage, handout);
+                    self.place(event, Some(receipt), home.as_ref(), handout);
                 }
             } else {
                 for event in batch.drain() {
-                    self.place(event, None, &storage, handout);
+                    self.place(event, None, home.as_ref(), handout);
                 }
             }
         }
@@ -139,7 +141,7 @@ impl<E> Partition<E> {
         &mut self,
         event: E,
         receipt: Option<Receipt>,
-        storage: &Batch<E>,
+        home: Option<&Arc<Spares<E>>>,
         handout: &mut Handout<E>,
     ) {
         let Some(number) = (self.lane_of)(&event) else {
@@ -152,7 +154,7 @@ impl<E> Partition<E> {
         };
         self.held += 1;
         if lane.fresh.is_empty() {
-            lane.fresh = storage.sibling();
+            lane.fresh = Batch::at(home);
             lane.note_change(number, &mut self.changed);
         }
         match receipt {
@@ -229,7 +231,6 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
     fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>) {
         self.sort_in(backlog, handout);
         let mut changed = mem::take(&mut self.changed);
-        changed.sort_unstable();
         for lane in changed.drain(..) {
             self.serve(lane, handout);
         }
