@@ -6,6 +6,7 @@ mod broadcast;
 mod by_demand;
 mod handout;
 mod lane_for;
+mod notices;
 mod partition;
 mod refused;
 mod terms;

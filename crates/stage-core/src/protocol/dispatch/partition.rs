@@ -1,12 +1,6 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt,
-    hash::Hash,
-    iter, mem,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, hash::Hash, iter, mem, sync::Arc};
 
-use super::{Dispatcher, Handout, Refused, Terms, lane_for};
+use super::{Dispatcher, Handout, Refused, Terms, lane_for, notices::Notices};
 use crate::{
     Batch, Receipt,
     protocol::{Backlog, Buffer, Demand, Mark, SubscriptionId},
@@ -270,40 +264,6 @@ impl<E> Lane<E> {
         if !self.has_changed {
             self.has_changed = true;
             changed.push(number);
-        }
-    }
-}
-
-/// Notices that some lanes have events before, in order.
-#[derive(Debug, Default)]
-struct Notices {
-    /// Each with the number of lanes that it has to pass. No later one can be through before an
-    /// earlier one: it is in every lane that the earlier one is in.
-    waiting: VecDeque<(Mark, usize)>,
-    /// The number of the first.
-    first: u64,
-}
-
-impl Notices {
-    fn next(&self) -> u64 {
-        self.first + self.waiting.len() as u64
-    }
-
-    fn add(&mut self, mark: Mark, lanes: usize) {
-        self.waiting.push_back((mark, lanes));
-    }
-
-    /// The notice of this number has passed a lane.
-    fn pass(&mut self, number: u64) {
-        self.waiting[(number - self.first) as usize].1 -= 1;
-    }
-
-    /// Takes out those that have passed all.
-    fn hand_out(&mut self, passed: &mut Vec<Mark>) {
-        while let Some(&(mark, 0)) = self.waiting.front() {
-            self.waiting.pop_front();
-            self.first += 1;
-            passed.push(mark);
         }
     }
 }
