@@ -54,9 +54,19 @@ impl<E> Batch<E> {
         }
     }
 
+    /// An empty batch with storage from `home`, if there is one.
+    pub(crate) fn at(home: Option<&Arc<Spares<E>>>) -> Self {
+        home.map_or_else(Self::new, Self::from_spares)
+    }
+
     /// An empty batch whose storage comes from where this one's does.
     pub(crate) fn sibling(&self) -> Self {
-        self.home.as_ref().map_or_else(Self::new, Self::from_spares)
+        Self::at(self.home.as_ref())
+    }
+
+    /// Where its storage comes from.
+    pub(crate) fn home(&self) -> Option<Arc<Spares<E>>> {
+        self.home.clone()
     }
 
     /// Adds an event at the end.

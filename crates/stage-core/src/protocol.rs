@@ -8,14 +8,14 @@
 //! |---|---|---|---|
 //! | the asking side | a [`Ledger`] per subscription | how many events have come | how many to take in at once, and what to ask then |
 //! | the asking side | a [`Mode`] per subscription | how it ended | whether the stage goes on without it |
-//! | the sending side | a [`Dispatcher`] for its stage, a [`Buffer`] | asks, cancels and events | who gets which events |
+//! | the sending side | a [`Dispatcher`] for its stage, a [`Buffer`] | asks, cancels, events and notices | who gets which events, and what is dropped if there are too many |
 //! | a source whose progress matters | a [`Watermark`], or [`Tracking`] | what was handed out and what is settled | how far everything is done |
 //! | who supervises | a [`Restart`] | failures | whether to make anew, and when |
 //! | who guards a consumer | a [`Triage`] | failures | whether to retry, to halve or to give up |
 //! | a pool of tasks | a [`Pool`] | who started and how it ended | whom to start again, and what to ask then |
 //!
 //! Demand is a *level*. The sending side asks its producer for
-//! `dispatcher.demand() - backlog.len()` and nothing else is remembered, so that there are no
+//! `dispatcher.demand() - buffer.len()` and nothing else is remembered, so that there are no
 //! counters that could disagree after a cancel.
 
 mod backlog;

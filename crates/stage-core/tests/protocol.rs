@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 use stage_core::{
-    Demand, Window,
+    Batch, Demand, Window,
     protocol::{
         Backlog, ByDemand, Delivery, Dispatcher, Handout, Ledger, Refused, SubscriptionId, Terms,
         Watermark,
@@ -192,6 +192,16 @@ proptest! {
             prop_assert_eq!(backlog.is_empty(), model.is_empty());
         }
     }
+}
+
+#[test]
+fn a_batch_that_is_taken_as_it_came_is_not_copied() {
+    let batch: Batch<u64> = (0..4).collect();
+    let place = batch.as_ptr();
+    let mut backlog = Backlog::new();
+    backlog.push(batch);
+    assert!(backlog.take(0).is_empty());
+    assert_eq!(backlog.take(9).as_ptr(), place);
 }
 
 #[test]

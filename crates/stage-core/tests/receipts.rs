@@ -278,6 +278,20 @@ fn events_without_receipts_may_stand_beside_others() {
     assert_eq!(book.nacked(), [1]);
 }
 
+#[test]
+fn sources_that_number_alike_are_kept_apart() {
+    let books = [(); 2].map(|()| Arc::new(Book(Mutex::new(vec![None; 2]))));
+    let mut batch = Batch::new();
+    for (number, book) in [(0, &books[0]), (1, &books[1])] {
+        let mut one: Batch<u64> = vec![number].into();
+        one.track(Arc::clone(book) as _, number);
+        let (event, receipt) = one.drain_with_receipts().next().unwrap();
+        batch.push_with_receipt(event, receipt);
+    }
+    drop(batch);
+    assert_eq!((books[0].nacked(), books[1].nacked()), (vec![0], vec![1]));
+}
+
 proptest! {
     /// Whatever the windows, and wherever a consumer fails: each event that was handed out is
     /// settled exactly once, and nothing is acked that was not taken in.

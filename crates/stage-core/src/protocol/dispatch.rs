@@ -6,6 +6,7 @@ mod broadcast;
 mod by_demand;
 mod handout;
 mod lane_for;
+mod notices;
 mod partition;
 mod refused;
 mod terms;
@@ -22,8 +23,29 @@ pub use terms::{Selector, Terms};
 ///
 /// A dispatcher only decides: it moves events from a [`Backlog`] into a [`Handout`], and the stage
 /// sends them. The stage asks its producer for `demand() - backlog.len()` events, whenever that is
-/// more than zero. It calls [`dispatch`](Self::dispatch) whenever something has changed, and
-/// [`ask`](Self::ask) again with what the handout made up.
+/// more than zero. Whenever something has changed, it does this:
+///
+/// ```
+/// # use stage_core::protocol::{Buffer, ByDemand, Dispatcher, Handout};
+/// # let mut dispatcher: Box<dyn Dispatcher<u64>> = Box::new(ByDemand::default());
+/// # let mut buffer = Buffer::<u64>::unbounded();
+/// let mut handout = Handout::new();
+/// loop {
+///     dispatcher.dispatch(buffer.front(), &mut handout);
+///     let passed = buffer.pass();
+///     if let Some(mark) = passed {
+///         dispatcher.mark(mark, &mut handout);
+///     }
+///     // Here it sends `handout.deliveries`, then `handout.passed`.
+///     let made_up = !handout.made_up.is_empty();
+///     for (id, demand) in handout.made_up.drain(..) {
+///         dispatcher.ask(id, demand);
+///     }
+///     if passed.is_none() && !made_up {
+///         break;
+///     }
+/// }
+/// ```
 pub trait Dispatcher<E>: fmt::Debug + Send + 'static {
     /// A subscriber has come, on these terms. It is given nothing before it asks.
     ///

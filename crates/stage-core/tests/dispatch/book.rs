@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use stage_core::{Acknowledge, Batch, Outcome};
@@ -14,7 +14,7 @@ pub(crate) struct Book(Mutex<BTreeMap<u64, Outcome>>);
 
 impl Acknowledge for Book {
     fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
-        let mut book = self.0.lock().unwrap();
+        let mut book = self.lock();
         for number in numbers {
             assert_eq!(
                 book.insert(number, outcome),
@@ -33,8 +33,13 @@ impl Book {
         batch
     }
 
+    /// Also after an assertion has failed: what is dropped then must not panic again.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Outcome>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn nacked(&self) -> Vec<u64> {
-        let book = self.0.lock().unwrap();
+        let book = self.lock();
         let nacked = book
             .iter()
             .filter(|(_, outcome)| **outcome == Outcome::Nacked);
@@ -77,7 +82,7 @@ impl Fates {
     pub(crate) fn check(&self) {
         let settled = self.sent.iter().filter(|(_, (open, _))| *open == 0);
         let settled = settled.map(|(event, (_, outcome))| (*event, *outcome));
-        assert_eq!(*self.book.0.lock().unwrap(), settled.collect());
+        assert_eq!(*self.book.lock(), settled.collect());
     }
 
     /// All is over: what had not been sent is nacked, too.
@@ -94,9 +99,6 @@ impl Fates {
                 },
             )
         };
-        assert_eq!(
-            *self.book.0.lock().unwrap(),
-            (0..events).map(fate).collect()
-        );
+        assert_eq!(*self.book.lock(), (0..events).map(fate).collect());
     }
 }

@@ -8,6 +8,7 @@ mod book;
 mod buffer;
 mod lanes;
 mod machine;
+mod own;
 mod terms;
 
 use std::collections::BTreeSet;
@@ -27,6 +28,9 @@ prop_state_machine! {
 
     #[test]
     fn by_partition_each_event_goes_to_its_lane(sequential 1..120 => Machine<ToLanes>);
+
+    #[test]
+    fn by_turns_each_event_goes_to_one(sequential 1..120 => Machine<InTurn>);
 }
 
 #[derive(Debug)]
@@ -35,6 +39,19 @@ struct Neediest;
 impl Kind for Neediest {
     fn dispatcher() -> Box<dyn Dispatcher<u64>> {
         Box::new(ByDemand::default())
+    }
+
+    fn destiny(_: u64) -> Destiny {
+        Destiny::One(None)
+    }
+}
+
+#[derive(Debug)]
+struct InTurn;
+
+impl Kind for InTurn {
+    fn dispatcher() -> Box<dyn Dispatcher<u64>> {
+        Box::new(own::RoundRobin::default())
     }
 
     fn destiny(_: u64) -> Destiny {

@@ -1,11 +1,17 @@
 //! On which terms subscribers are served.
 
-use std::{panic, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    panic,
+    sync::{Arc, Mutex},
+};
 
 use stage_core::{
-    Batch, Demand,
+    Acknowledge, Batch, Demand, Outcome,
     protocol::{
-        Backlog, Broadcast, Dispatcher, Handout, Mark, Partition, Refused, SubscriptionId, Terms,
+        Backlog, Broadcast, Delivery, Dispatcher, Handout, Mark, Partition, Refused,
+        SubscriptionId, Terms,
     },
 };
 
@@ -52,8 +58,70 @@ fn the_same_subscriber_is_not_given_everything_twice() {
     // Not to be counted: it would hold the flow.
     dispatcher.ask(ONE, Demand::MIN);
     assert_eq!(dispatcher.demand(), 1);
+    assert_eq!(
+        dispatcher.subscribe(ONE, Terms::default()),
+        Err(Refused::AlreadySubscribed)
+    );
     dispatcher.cancel(ONE);
     dispatcher.subscribe(TWO, terms()).unwrap();
+}
+
+#[test]
+fn a_sum_beyond_all_numbers_is_capped() {
+    let most = Demand::new(usize::MAX).unwrap();
+    let mut lanes = Partition::by_key(2, |event: &u64| *event);
+    let mut all = Broadcast::<u64>::new();
+    for id in [ONE, TWO] {
+        lanes
+            .subscribe(id, Terms::default().lane(id.0 as usize - 1))
+            .unwrap();
+        all.subscribe(id, Terms::default()).unwrap();
+    }
+    for id in [ONE, ONE, TWO, TWO] {
+        lanes.ask(id, most);
+        all.ask(id, most);
+    }
+    assert_eq!((lanes.demand(), all.demand()), (usize::MAX, usize::MAX));
+    lanes.cancel(ONE);
+    lanes.ask(TWO, Demand::new(7).unwrap());
+    assert_eq!(lanes.demand(), 7);
+}
+
+/// Sends four events to two, and returns what was sent.
+fn send_to_two<E: Clone + fmt::Debug + 'static>(events: Batch<E>) -> Vec<Delivery<E>> {
+    let mut dispatcher = Broadcast::new();
+    for id in [ONE, TWO] {
+        dispatcher.subscribe(id, Terms::default()).unwrap();
+        dispatcher.ask(id, Demand::new(4).unwrap());
+    }
+    let (mut backlog, mut handout) = (Backlog::new(), Handout::new());
+    backlog.push(events);
+    dispatcher.dispatch(&mut backlog, &mut handout);
+    handout.deliveries
+}
+
+#[test]
+fn the_last_gets_the_events_themselves() {
+    let events: Batch<u64> = (0..4).collect();
+    let place = events.as_ptr();
+    let sent = send_to_two(events);
+    assert_eq!(sent[1].events.as_ptr(), place);
+}
+
+#[test]
+fn a_source_is_told_of_many_events_at_once() {
+    #[derive(Default)]
+    struct Calls(Mutex<Vec<(u64, u64)>>);
+    impl Acknowledge for Calls {
+        fn settle(&self, numbers: Range<u64>, _: Outcome) {
+            self.0.lock().unwrap().push((numbers.start, numbers.end));
+        }
+    }
+    let calls = Arc::<Calls>::default();
+    let mut events: Batch<u64> = (0..4).collect();
+    events.track(Arc::clone(&calls) as _, 10);
+    drop(send_to_two(events));
+    assert_eq!(*calls.0.lock().unwrap(), [(10, 14)]);
 }
 
 /// A panic in the middle of handing out loses nothing: what had not been sent is nacked.
@@ -70,16 +138,7 @@ fn an_event_that_cannot_be_copied_is_nacked() {
     let book = Arc::<Book>::default();
     let mut events: Batch<Fragile> = (0..4).map(Fragile).collect();
     events.track(Arc::clone(&book) as _, 0);
-    let mut dispatcher = Broadcast::new();
-    for id in [ONE, TWO] {
-        dispatcher.subscribe(id, Terms::default()).unwrap();
-        dispatcher.ask(id, Demand::new(4).unwrap());
-    }
-    let mut backlog = Backlog::new();
-    backlog.push(events);
-    let handing_out = panic::AssertUnwindSafe(|| {
-        dispatcher.dispatch(&mut backlog, &mut Handout::new());
-    });
+    let handing_out = panic::AssertUnwindSafe(|| send_to_two(events));
     assert!(panic::catch_unwind(handing_out).is_err());
     assert_eq!(book.nacked(), [0, 1, 2, 3]);
 }

@@ -57,6 +57,8 @@ struct Stage<'a, K: Kind> {
     account: Account,
     /// How much has been asked for upstream and has not come.
     raised: usize,
+    /// Whether events were given up in this step.
+    gave_up: bool,
 }
 
 /// Replays a scenario.
@@ -70,6 +72,7 @@ pub(crate) fn replay<K: Kind>(
         kind,
         account: Account::new(K::REACH),
         raised: 0,
+        gave_up: false,
     };
     tally.scenarios += 1;
     for (at, step) in steps(scenario).iter().enumerate() {
@@ -87,6 +90,7 @@ pub(crate) fn replay<K: Kind>(
         } else {
             tally.count(&reasons);
             tally.ignored += usize::from(found.error.as_deref() == Some(UNKNOWN));
+            tally.gave_up += usize::from(reasons.is_empty() && stage.gave_up);
         }
         if found != recorded {
             return fail(format!(
@@ -101,34 +105,27 @@ pub(crate) fn replay<K: Kind>(
 
 impl<K: Kind> Stage<'_, K> {
     fn perform(&mut self, step: &Value) -> Result<(Observed, Vec<Reason>), String> {
+        self.gave_up = false;
         let op = step["op"].as_str().unwrap();
         let consumer = step.get("consumer").map(number);
         if matches!(op, "ask" | "cancel") && !self.account.knows(consumer.unwrap()) {
             return Ok((self.ignore(op, step)?, Vec::new()));
         }
         let (mut handout, mut backlog) = (Handout::new(), Backlog::new());
-        let (mut found, mut given_up) = (Observed::default(), Vec::new());
+        let mut found = Observed::default();
         match op {
-            "subscribe" => {
-                let id = SubscriptionId(consumer.unwrap());
-                match self.dispatcher.subscribe(id, self.kind.terms(step)) {
-                    Ok(()) => self.account.note(step),
-                    Err(refused) => found.error = Some(code(refused)),
-                }
+            "subscribe" => found.error = self.subscribe(step).err().map(code),
+            "info" => {
+                let mark = Mark(number(&step["msg"]));
+                self.dispatcher.mark(mark, &mut handout);
             }
-            "info" => self
-                .dispatcher
-                .mark(Mark(number(&step["msg"])), &mut handout),
             "dispatch" => backlog.push(numbers(&step["events"]).into()),
-            _ => {
-                self.account.note(step);
-                self.ask_or_cancel(op, step);
-            }
+            _ => self.ask_or_cancel(op, step),
         }
-        if op == "cancel" {
-            given_up = self.kind.give_up(&mut self.dispatcher, consumer.unwrap());
-            self.account.give_up(&given_up);
-        }
+        let given_up = match op {
+            "cancel" => self.give_up(consumer.unwrap()),
+            _ => 0,
+        };
         self.dispatcher.dispatch(&mut backlog, &mut handout);
         let leftover = backlog.take(usize::MAX).into_vec();
         self.settle(step, &handout, &leftover)?;
@@ -136,15 +133,33 @@ impl<K: Kind> Stage<'_, K> {
         let scene = Scene {
             step,
             account: &self.account,
-            given_up: given_up.len(),
+            given_up,
             misplaced: handout.misplaced,
         };
         let reasons = self.kind.translate(&scene, &mut found);
         Ok((found, reasons))
     }
 
-    fn ask_or_cancel(&mut self, op: &str, step: &Value) {
+    fn subscribe(&mut self, step: &Value) -> Result<(), Refused> {
         let id = SubscriptionId(number(&step["consumer"]));
+        self.dispatcher.subscribe(id, self.kind.terms(step))?;
+        self.account.note(step);
+        Ok(())
+    }
+
+    fn give_up(&mut self, cancelled: u64) -> usize {
+        let given_up = self.kind.give_up(&mut self.dispatcher, cancelled);
+        self.account.give_up(&given_up);
+        self.gave_up = !given_up.is_empty();
+        given_up.len()
+    }
+
+    fn ask_or_cancel(&mut self, op: &str, step: &Value) {
+        let consumer = number(&step["consumer"]);
+        if self.account.knows(consumer) {
+            self.account.note(step);
+        }
+        let id = SubscriptionId(consumer);
         if op == "cancel" {
             return self.dispatcher.cancel(id);
         }

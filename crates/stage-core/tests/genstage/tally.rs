@@ -15,6 +15,9 @@ pub(crate) struct Tally {
     /// Of these, those that name a subscription that there is not. GenStage's dispatcher raises an
     /// error, and its stage keeps them from it; ours ignores them.
     pub(crate) ignored: usize,
+    /// Of these, those where the replay gave up events in the place of GenStage's dispatcher: ours
+    /// keeps them.
+    pub(crate) gave_up: usize,
     /// Steps that differ by design. Each has at least one reason.
     pub(crate) different: usize,
     pub(crate) reasons: BTreeMap<Reason, usize>,
@@ -82,12 +85,19 @@ impl fmt::Display for Tally {
             self.different,
             self.set_aside(),
         )?;
-        if self.ignored > 0 {
-            writeln!(
-                f,
-                "  {:>5} of the identical are errors (no such subscription) and change nothing",
-                self.ignored
-            )?;
+        for (steps, what) in [
+            (
+                self.ignored,
+                "errors (no such subscription), and change nothing",
+            ),
+            (
+                self.gave_up,
+                "cancels after which the replay gives up what a lane keeps here",
+            ),
+        ] {
+            if steps > 0 {
+                writeln!(f, "  {steps:>5} of the identical are {what}")?;
+            }
         }
         for (reason, steps) in &self.reasons {
             writeln!(f, "  {steps:>5} differ: {reason}")?;

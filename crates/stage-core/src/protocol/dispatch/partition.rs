@@ -1,14 +1,10 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt,
-    hash::Hash,
-    iter, mem,
-};
+use std::{collections::BTreeMap, fmt, hash::Hash, iter, mem, sync::Arc};
 
-use super::{Dispatcher, Handout, Refused, Terms, lane_for};
+use super::{Dispatcher, Handout, Refused, Terms, lane_for, notices::Notices};
 use crate::{
     Batch, Receipt,
     protocol::{Backlog, Buffer, Demand, Mark, SubscriptionId},
+    spares::Spares,
 };
 
 /// Gives each event to the lane it belongs to, so that events of one lane stay in order. A lane has
@@ -118,14 +114,14 @@ impl<E> Partition<E> {
         // Events that go nowhere take no room.
         while self.held < self.room && !backlog.is_empty() {
             let mut batch = backlog.take(self.room - self.held);
-            let storage = batch.sibling();
+            let home = batch.home();
             if batch.is_tracked() {
                 for (event, receipt) in batch.drain_with_receipts() {
-                    self.place(event, Some(receipt), &storage, handout);
+                    self.place(event, Some(receipt), home.as_ref(), handout);
                 }
             } else {
                 for event in batch.drain() {
-                    self.place(event, None, &storage, handout);
+                    self.place(event, None, home.as_ref(), handout);
                 }
             }
         }
@@ -139,7 +135,7 @@ impl<E> Partition<E> {
         &mut self,
         event: E,
         receipt: Option<Receipt>,
-        storage: &Batch<E>,
+        home: Option<&Arc<Spares<E>>>,
         handout: &mut Handout<E>,
     ) {
         let Some(number) = (self.lane_of)(&event) else {
@@ -152,7 +148,7 @@ impl<E> Partition<E> {
         };
         self.held += 1;
         if lane.fresh.is_empty() {
-            lane.fresh = storage.sibling();
+            lane.fresh = Batch::at(home);
             lane.note_change(number, &mut self.changed);
         }
         match receipt {
@@ -229,7 +225,6 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
     fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>) {
         self.sort_in(backlog, handout);
         let mut changed = mem::take(&mut self.changed);
-        changed.sort_unstable();
         for lane in changed.drain(..) {
             self.serve(lane, handout);
         }
@@ -269,40 +264,6 @@ impl<E> Lane<E> {
         if !self.has_changed {
             self.has_changed = true;
             changed.push(number);
-        }
-    }
-}
-
-/// Notices that some lanes have events before, in order.
-#[derive(Debug, Default)]
-struct Notices {
-    /// Each with the number of lanes that it has to pass. No later one can be through before an
-    /// earlier one: it is in every lane that the earlier one is in.
-    waiting: VecDeque<(Mark, usize)>,
-    /// The number of the first.
-    first: u64,
-}
-
-impl Notices {
-    fn next(&self) -> u64 {
-        self.first + self.waiting.len() as u64
-    }
-
-    fn add(&mut self, mark: Mark, lanes: usize) {
-        self.waiting.push_back((mark, lanes));
-    }
-
-    /// The notice of this number has passed a lane.
-    fn pass(&mut self, number: u64) {
-        self.waiting[(number - self.first) as usize].1 -= 1;
-    }
-
-    /// Takes out those that have passed all.
-    fn hand_out(&mut self, passed: &mut Vec<Mark>) {
-        while let Some(&(mark, 0)) = self.waiting.front() {
-            self.waiting.pop_front();
-            self.first += 1;
-            passed.push(mark);
         }
     }
 }
