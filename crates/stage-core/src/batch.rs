@@ -1,5 +1,4 @@
 use std::{
-    collections::VecDeque,
     fmt, mem,
     ops::{Deref, DerefMut},
     sync::Arc,
@@ -216,7 +215,7 @@ impl<E> Batch<E> {
     /// The same events, to be taken off from the front bit by bit.
     pub(crate) fn into_queue(mut self) -> BatchQueue<E> {
         BatchQueue {
-            events: mem::take(&mut self.events).into(),
+            events: Left::Whole(mem::take(&mut self.events)),
             receipts: self.receipts.take(),
             home: self.home.take(),
         }
@@ -301,30 +300,71 @@ impl<E> Batch<E> {
     }
 }
 
-/// A batch that is given out in parts. Taking a part costs as much as the part is long, however
-/// much is left.
+/// A batch that is given out in parts, from the front.
+///
+/// Large parts are cut off: what is left moves to other storage, at the price of a copy. Of one that
+/// is to be taken in many small parts, events move one by one, each once.
 #[derive(Debug)]
 pub(crate) struct BatchQueue<E> {
-    events: VecDeque<E>,
+    events: Left<E>,
     receipts: Option<Box<Receipts>>,
     home: Option<Arc<Spares<E>>>,
 }
 
+/// The events that are left of a batch.
+#[derive(Debug)]
+enum Left<E> {
+    Whole(Vec<E>),
+    OneByOne(vec::IntoIter<E>),
+}
+
+/// A part that is at least this fraction of a batch is cut off.
+const LARGE: usize = 4;
+
 impl<E> BatchQueue<E> {
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        match &self.events {
+            Left::Whole(events) => events.len(),
+            Left::OneByOne(events) => events.len(),
+        }
     }
 
     /// Takes off up to `count` events, with their receipts.
     pub(crate) fn take(&mut self, count: usize) -> Batch<E> {
-        let count = count.min(self.events.len());
-        let mut events = self.home.as_ref().map_or_else(Vec::new, |home| home.take());
-        events.extend(self.events.drain(..count));
+        let count = count.min(self.len());
+        let events = self.take_events(count);
         let receipts = self.receipts.as_mut().map(|all| all.split_front(count));
         Batch {
             events,
             receipts: receipts.map(Box::new),
             home: self.home.clone(),
+        }
+    }
+
+    fn take_events(&mut self, count: usize) -> Vec<E> {
+        let mut spare = self.home.as_ref().map_or_else(Vec::new, |home| home.take());
+        if let Left::Whole(events) = &mut self.events {
+            if count * LARGE >= events.len() {
+                spare.extend(events.drain(count..));
+                return mem::replace(events, spare);
+            }
+            self.events = Left::OneByOne(mem::take(events).into_iter());
+        }
+        if let Left::OneByOne(events) = &mut self.events {
+            spare.extend(events.take(count));
+        }
+        spare
+    }
+}
+
+impl<E> Drop for BatchQueue<E> {
+    fn drop(&mut self) {
+        if let (Some(home), Left::Whole(events)) = (&self.home, &mut self.events) {
+            home.give(mem::take(events));
         }
     }
 }

@@ -134,12 +134,16 @@ impl<E: Send + 'static> Outbox<E> {
     ) -> Result<T, End> {
         let mut work = pin!(work);
         poll_fn(|cx| {
+            // First, since most work is done at once, and then nobody need be listened to.
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
             while self.poll_news(cx).is_ready() {
                 if let Some(end) = self.is_done() {
                     return Poll::Ready(Err(end));
                 }
             }
-            work.as_mut().poll(cx).map(Ok)
+            Poll::Pending
         })
         .await
     }
