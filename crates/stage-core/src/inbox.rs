@@ -293,16 +293,16 @@ impl<E> Inbox<E> {
     fn take_turn(&mut self, slot: usize) -> Option<Input<E>> {
         let incoming = self.links.get_mut(slot)?.as_mut()?;
         incoming.has_turn = false;
-        if incoming.rest.is_empty() || incoming.end.is_cancelled() {
+        let batch = if incoming.rest.is_empty() || incoming.end.is_cancelled() {
             match incoming.end.receive() {
-                Arrival::Events(batch) => incoming.take_note(batch),
+                Arrival::Events(batch) => incoming.take_in(batch),
                 Arrival::Nothing => return None,
                 Arrival::End(end) => return self.bury(slot, end),
             }
-        }
-        let incoming = self.links.get_mut(slot)?.as_mut()?;
-        let events = incoming.portion();
-        let batch = incoming.rest.take(events);
+        } else {
+            incoming.take_rest()
+        };
+        let events = batch.len();
         self.give_turn(slot);
         Some(Input::Events(Portion {
             batch,
@@ -376,21 +376,31 @@ impl<E> Inbox<E> {
 }
 
 impl<E> Incoming<E> {
-    fn take_note(&mut self, batch: Batch<E>) {
+    /// Takes note of a batch that has come, and takes off what to take in together.
+    fn take_in(&mut self, batch: Batch<E>) -> Batch<E> {
         if let Asker::Ledger(ledger) = &mut self.asker
             && let Err(excess) = ledger.receive(batch.len())
         {
             // The sending end counts, too.
             debug_assert!(false, "{excess}");
         }
+        if batch.len() <= self.portion(batch.len()) {
+            return batch;
+        }
         self.rest.push(batch);
+        self.take_rest()
     }
 
-    /// How many events to take in together.
-    fn portion(&self) -> usize {
+    fn take_rest(&mut self) -> Batch<E> {
+        let events = self.portion(self.rest.len());
+        self.rest.take(events)
+    }
+
+    /// How many of so many events to take in together.
+    fn portion(&self, available: usize) -> usize {
         match &self.asker {
-            Asker::Ledger(ledger) => ledger.portion(self.rest.len()),
-            Asker::Hand => self.rest.len(),
+            Asker::Ledger(ledger) => ledger.portion(available),
+            Asker::Hand => available,
         }
     }
 }

@@ -163,6 +163,14 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Hands events out, and keeps those that have no taker.
     pub(crate) fn push(&mut self, batch: Batch<E>) {
+        if batch.is_empty() {
+            return;
+        }
+        if !self.has_events()
+            && let Some(to) = self.dispatcher.claim(batch.len())
+        {
+            return self.send(to, batch);
+        }
         // A stage makes what it is asked for, so its buffer has no limit.
         self.buffer.store(batch);
         self.deliver();
@@ -225,7 +233,9 @@ impl<E: Send + 'static> Outbox<E> {
             }
         }
         self.news = news;
-        self.deliver();
+        if self.has_events() || !self.notices.is_empty() {
+            self.deliver();
+        }
     }
 
     fn welcome(&mut self) {
@@ -317,14 +327,20 @@ impl<E: Send + 'static> Outbox<E> {
         self.tell_notices();
     }
 
-    fn hand_over(&mut self) {
-        for Delivery { to, events, .. } in self.handout.deliveries.drain(..) {
-            if let Some(Some(link)) = self.links.get(to.0 as usize)
-                && let Err(excess) = link.send(events)
-            {
-                self.broken.get_or_insert(excess);
-            }
+    fn send(&mut self, to: SubscriptionId, events: Batch<E>) {
+        if let Some(Some(link)) = self.links.get(to.0 as usize)
+            && let Err(excess) = link.send(events)
+        {
+            self.broken.get_or_insert(excess);
         }
+    }
+
+    fn hand_over(&mut self) {
+        let mut deliveries = mem::take(&mut self.handout.deliveries);
+        for Delivery { to, events, .. } in deliveries.drain(..) {
+            self.send(to, events);
+        }
+        self.handout.deliveries = deliveries;
         let dropped = mem::take(&mut self.handout.homeless);
         let failed = mem::take(&mut self.handout.misplaced);
         if dropped > 0 {

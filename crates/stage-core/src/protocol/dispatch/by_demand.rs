@@ -72,6 +72,22 @@ impl ByDemand {
         self.places.insert(behind.1, behind.0);
     }
 
+    /// Gives a subscriber other demand and with it another place, behind its equals.
+    fn change(&mut self, id: SubscriptionId, change: impl FnOnce(usize, usize) -> usize) {
+        if let Some((place, first)) = &mut self.first
+            && *first == id
+            && self.others.is_empty()
+        {
+            // Alone, it is nobody's equal.
+            let demand = change(place.demand(), 0);
+            *place = Place::new(demand, self.turn);
+            self.total = demand;
+        } else if let Some(before) = self.take(id) {
+            let demand = change(before, self.total);
+            self.put(id, demand);
+        }
+    }
+
     /// Takes a subscriber out, and returns what its demand was.
     fn take(&mut self, id: SubscriptionId) -> Option<usize> {
         let place = self.place_of(id)?;
@@ -98,11 +114,10 @@ impl<E> Dispatcher<E> for ByDemand {
     }
 
     fn ask(&mut self, id: SubscriptionId, demand: Demand) {
-        if let Some(before) = self.take(id) {
-            // The sum of all demand must not overflow either.
-            let room = usize::MAX - self.total - before;
-            self.put(id, before + demand.get().min(room));
-        }
+        // The sum of all demand must not overflow either.
+        self.change(id, |before, others| {
+            before + demand.get().min(usize::MAX - others - before)
+        });
     }
 
     fn cancel(&mut self, id: SubscriptionId) {
@@ -119,9 +134,17 @@ impl<E> Dispatcher<E> for ByDemand {
             && place.demand() > 0
         {
             let events = backlog.take(place.demand());
-            self.take(to);
-            self.put(to, place.demand() - events.len());
+            self.change(to, |before, _| before - events.len());
             handout.deliver(to, events);
         }
+    }
+
+    fn claim(&mut self, events: usize) -> Option<SubscriptionId> {
+        let (place, to) = self.first?;
+        if place.demand() < events {
+            return None;
+        }
+        self.change(to, |before, _| before - events);
+        Some(to)
     }
 }
