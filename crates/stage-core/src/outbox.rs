@@ -307,7 +307,7 @@ impl<E: Send + 'static> Outbox<E> {
 
     fn deliver(&mut self) {
         loop {
-            if self.has_events() {
+            if self.has_events() || !self.notices.is_empty() {
                 self.dispatcher
                     .dispatch(self.buffer.front(), &mut self.handout);
                 self.hand_over();
