@@ -96,6 +96,16 @@ pub(crate) struct Upstream {
     pub(crate) end: End,
 }
 
+impl Upstream {
+    /// What others are told that the stage has subscriptions with.
+    pub(crate) fn end_for_others(&self) -> End {
+        match &self.end {
+            End::Completed => End::Cancelled(Reason::Dropped),
+            end => end.clone(),
+        }
+    }
+}
+
 impl<E> Inbox<E> {
     pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>, meter: Arc<Meter>) -> Self {
         Self {
@@ -277,8 +287,12 @@ impl<E> Inbox<E> {
 
     /// Ends all subscriptions, since the stage is to end.
     fn leave(&mut self, outcome: Result<(), Upstream>) {
+        let end = match &outcome {
+            Ok(()) => End::Cancelled(Reason::Shutdown),
+            Err(upstream) => upstream.end_for_others(),
+        };
         self.closing.get_or_insert(outcome);
-        self.close(&End::Cancelled(Reason::Shutdown));
+        self.close(&end);
     }
 
     fn give_turn(&mut self, slot: usize) {

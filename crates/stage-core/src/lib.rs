@@ -178,7 +178,7 @@ pub use pause::{Pausable, PauseHandle, pausable};
 pub use pipeline::Pipeline;
 pub use pool::{TaskPool, pool};
 pub use producer::{Flow, Producer};
-pub use protocol::{Children, Demand, End, Generation, Mode, Restart, Window};
+pub use protocol::{Children, Demand, End, Generation, Mode, Restart, Window, WindowError};
 pub use rate::{Quota, RateHandle, RateLimited, rate_limited};
 pub use receipt::{Acknowledge, Outcome, Receipt};
 pub use report::{DrainReport, StageReport};

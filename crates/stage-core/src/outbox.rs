@@ -142,6 +142,7 @@ impl<E: Send + 'static> Outbox<E> {
                 if let Some(end) = self.is_done() {
                     return Poll::Ready(Err(end));
                 }
+                self.level();
             }
             Poll::Pending
         })
@@ -203,10 +204,15 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn demand(&self) -> Option<Demand> {
+        let wanted = self.level();
+        if self.held { None } else { Demand::new(wanted) }
+    }
+
+    /// How many more events are asked for than there are, for those who look on, too.
+    fn level(&self) -> usize {
         let wanted = self.dispatcher.demand().saturating_sub(self.buffer.len());
         self.meter.waiting(self.undelivered(), wanted);
-        let wanted = if self.held { 0 } else { wanted };
-        Demand::new(wanted)
+        wanted
     }
 
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<()> {

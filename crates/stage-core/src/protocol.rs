@@ -52,7 +52,7 @@ pub use restart::Restart;
 pub use tracking::{Refusal, Refusals, Settled, Tracking};
 pub use triage::{Case, Triage, Verdict};
 pub use watermark::{SettleError, Watermark};
-pub use window::Window;
+pub use window::{Window, WindowError};
 
 /// Names one subscription among those of a stage. A subscription that comes after another has gone
 /// may be given its name.
