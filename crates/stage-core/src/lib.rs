@@ -91,12 +91,20 @@
 //! stops the producers early and drains the rest. A stage that fails or panics does the same, and
 //! is named in the [`PipelineError`]. Dropping the future of `run` stops everything where it is.
 //!
+//! # More
+//!
+//! The [guide](crate::guide) has a page each on demand,
+//! dispatchers, receipts, supervision, writing a source and testing a stage, and a table for those
+//! who come from GenStage, Broadway or tokio-stream.
+//!
 //! # How it is built
 //!
 //! [`protocol`] holds the accounting: plain state machines with no I/O, no clock and no `async`.
 //! Everything else is a thin tokio shell that carries their decisions out; its three loops are in
 //! `stage.rs`.
 
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod protocol;
 pub mod testing;
 
