@@ -93,7 +93,7 @@
 //!
 //! # More
 //!
-//! The [guide](crate::guide) has a page each on demand,
+//! The [guide] has a page each on demand,
 //! dispatchers, receipts, supervision, writing a source and testing a stage, and a table for those
 //! who come from GenStage, Broadway or tokio-stream.
 //!

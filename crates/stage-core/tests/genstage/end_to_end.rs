@@ -139,12 +139,14 @@ async fn enumerable(spec: &Value, outcome: &Value) -> Checks {
     ]
 }
 
+type Ends = Arc<Mutex<Vec<End>>>;
+
 /// A hop that runs, and what is subscribed to it.
 fn hop(
     spec: &Value,
     from: Vec<Subscription<u64>>,
     next: &Value,
-) -> (Live, Vec<Subscription<u64>>, Arc<Mutex<Vec<End>>>) {
+) -> (Live, Vec<Subscription<u64>>, Ends) {
     let hop = Hop::new(spec.get("handler").unwrap_or(&Value::Null));
     let ends = Arc::clone(&hop.ends);
     let mut pipeline = Pipeline::new();
@@ -536,12 +538,15 @@ async fn resubscribe(spec: &Value, outcome: &Value) -> Checks {
         .iter()
         .filter(|entry| entry[0] == "subscribed")
         .count();
-    let log = log.lock().unwrap();
+    let (log_ends, log_subscribed) = {
+        let log = log.lock().unwrap();
+        (log.ends.clone(), log.subscribed)
+    };
     // It may be told of both at once, and then in any order.
-    let first_end = log.ends.iter().any(|end| is_end(end, "cancel", reason));
+    let first_end = log_ends.iter().any(|end| is_end(end, "cancel", reason));
     vec![
         ("demands", levels),
-        ("subscribed", log.subscribed == subscribed),
+        ("subscribed", log_subscribed == subscribed),
         ("producer was told", first_end),
         (
             "consumer was told",
