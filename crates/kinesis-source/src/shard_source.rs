@@ -365,7 +365,13 @@ impl Producer for ShardSource {
                     if !page.records.is_empty() {
                         self.idle = FIRST_IDLE;
                         self.progress.enter(Phase::Reading);
+                        // An answer that is full may have left something at the tip.
+                        let is_all = page.records.len() < limit && page.next.is_some();
+                        let came_to_tip = is_all && page.millis_behind_latest == Some(0);
                         self.hand_out(page.records, batch);
+                        if came_to_tip {
+                            self.progress.came_to_tip();
+                        }
                         return Ok(Flow::More);
                     }
                     if page.next.is_some() {
