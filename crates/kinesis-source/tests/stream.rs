@@ -578,6 +578,33 @@ async fn an_outage_of_a_day_is_outlasted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_is_deleted_while_it_is_read_is_an_error_within_seconds() {
+    let fake = Fake::new(3);
+    fake.put_numbered(0..30).unwrap();
+    let sink = Sink::default();
+    let mut pipeline = Pipeline::new();
+    let (records, _) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let run = tokio::spawn(pipeline.run());
+    sleep(Duration::from_secs(10)).await;
+    for operation in [
+        Operation::GetRecords,
+        Operation::GetShardIterator,
+        Operation::ListShards,
+        Operation::DescribeStreamSummary,
+    ] {
+        fake.inject(Fault::refusal(operation, "ResourceNotFoundException").times(u32::MAX));
+    }
+    let deleted = Instant::now();
+    let error = run.await.unwrap().unwrap_err();
+    assert!(deleted.elapsed() < Duration::from_secs(5));
+    let source = std::error::Error::source(&error).unwrap();
+    let sentence = "stream `stream` was deleted while it was read";
+    assert_eq!(source.to_string(), sentence, "{error}");
+    assert_eq!(sink.numbers(), everything(30));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_mended_by_waiting_fails_with_a_sentence() {
     type Check = fn(&StreamError) -> bool;
     let cases: [(&str, u32, Check); 5] = [
