@@ -71,7 +71,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | producers | [`from_iter`], [`from_stream`], [`from_try_stream`], [`producer_fn`] |
+//! | producers | [`from_iter`], [`from_stream`], [`from_try_stream`], [`producer_fn`], [`push_source`] |
 //! | transforms, event by event | [`map`], [`try_map`], [`map_async`], [`filter`], [`filter_map`], [`flat_map`] |
 //! | transforms of batches | [`transform_fn`], [`batching`] by key, size and time |
 //! | consumers | [`for_each`], [`for_each_async`], [`consumer_fn`] |
@@ -135,6 +135,7 @@ mod pause;
 mod pipeline;
 mod pool;
 mod producer;
+mod push;
 mod rate;
 mod receipt;
 mod report;
@@ -179,6 +180,7 @@ pub use pipeline::Pipeline;
 pub use pool::{TaskPool, pool};
 pub use producer::{Flow, Producer};
 pub use protocol::{Children, Demand, End, Generation, Mode, Restart, Window};
+pub use push::{PushHandle, PushSink, PushSource, Pushed, SendError, SourceClosed, push_source};
 pub use rate::{Quota, RateHandle, RateLimited, rate_limited};
 pub use receipt::{Acknowledge, Outcome, Receipt};
 pub use report::{DrainReport, StageReport};

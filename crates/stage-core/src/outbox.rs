@@ -138,6 +138,8 @@ impl<E: Send + 'static> Outbox<E> {
                 if let Some(end) = self.is_done() {
                     return Poll::Ready(Err(end));
                 }
+                // For those who look on: the work was begun for what was wanted then.
+                self.note_wanted();
             }
             work.as_mut().poll(cx).map(Ok)
         })
@@ -191,10 +193,15 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn demand(&self) -> Option<Demand> {
-        let wanted = self.dispatcher.demand().saturating_sub(self.buffer.len());
-        self.meter.waiting(self.undelivered(), wanted);
+        let wanted = self.note_wanted();
         let wanted = if self.held { 0 } else { wanted };
         Demand::new(wanted)
+    }
+
+    fn note_wanted(&self) -> usize {
+        let wanted = self.dispatcher.demand().saturating_sub(self.buffer.len());
+        self.meter.waiting(self.undelivered(), wanted);
+        wanted
     }
 
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<()> {
