@@ -244,6 +244,10 @@ impl LateStage {
         self.dispatching(As::new(dispatcher))
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn dispatching<D>(self, dispatching: D) -> LateStage<D> {
         LateStage {
             crew: self.crew,

@@ -71,7 +71,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | producers | [`from_iter`], [`from_stream`], [`from_try_stream`], [`producer_fn`] |
+//! | producers | [`from_iter`], [`from_stream`], [`from_try_stream`], [`producer_fn`], [`push_source`] |
 //! | transforms, event by event | [`map`], [`try_map`], [`map_async`], [`filter`], [`filter_map`], [`flat_map`] |
 //! | transforms of batches | [`transform_fn`], [`batching`] by key, size and time |
 //! | consumers | [`for_each`], [`for_each_async`], [`consumer_fn`] |
@@ -119,6 +119,7 @@ mod dead_letter;
 mod desk;
 mod doorbell;
 mod error;
+mod event_stream;
 mod failure;
 mod filter;
 mod flat_map;
@@ -143,6 +144,7 @@ mod pause;
 mod pipeline;
 mod pool;
 mod producer;
+mod push;
 mod rate;
 mod receipt;
 mod report;
@@ -168,6 +170,7 @@ pub use builder::{As, Dispatching, LaneBuilder, StageBuilder, ToAll, ToOne};
 pub use consumer::Consumer;
 pub use dead_letter::{DeadLetter, DeadLetterError, DeadLetters, dead_letter};
 pub use error::{BoxError, PipelineError};
+pub use event_stream::{EventStream, ReceiptStream};
 pub use filter::{filter, filter_map};
 pub use flat_map::flat_map;
 pub use for_each::{for_each, for_each_async};
@@ -187,6 +190,7 @@ pub use pipeline::Pipeline;
 pub use pool::{TaskPool, pool};
 pub use producer::{Flow, Producer};
 pub use protocol::{Children, Demand, End, Generation, Mode, Restart, Window, WindowError};
+pub use push::{PushHandle, PushSink, PushSource, Pushed, SendError, SourceClosed, push_source};
 pub use rate::{Quota, RateHandle, RateLimited, rate_limited};
 pub use receipt::{Acknowledge, Outcome, Receipt};
 pub use report::{DrainReport, StageReport};

@@ -142,7 +142,8 @@ impl<E: Send + 'static> Outbox<E> {
                 if let Some(end) = self.is_done() {
                     return Poll::Ready(Err(end));
                 }
-                self.level();
+                // For those who look on: the work was begun for what was wanted then.
+                self.note_wanted();
             }
             Poll::Pending
         })
@@ -204,12 +205,12 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn demand(&self) -> Option<Demand> {
-        let wanted = self.level();
+        let wanted = self.note_wanted();
         if self.held { None } else { Demand::new(wanted) }
     }
 
-    /// How many more events are asked for than there are, for those who look on, too.
-    fn level(&self) -> usize {
+    /// How many more events are asked for than there are; for those who look on, too.
+    fn note_wanted(&self) -> usize {
         let wanted = self.dispatcher.demand().saturating_sub(self.buffer.len());
         self.meter.waiting(self.undelivered(), wanted);
         wanted
