@@ -279,7 +279,7 @@ impl<E> Lane<E> {
     /// Whether a notice has to wait in it: behind events, or until its subscriber, which has been
     /// given all that it asked for, asks again.
     fn holds_notices(&self) -> bool {
-        self.is_sated || !self.waiting.is_empty() || self.waiting.marks() > 0
+        self.is_sated || !self.waiting.is_empty()
     }
 
     fn note_change(&mut self, number: usize, changed: &mut Vec<usize>) {
