@@ -87,6 +87,8 @@ pub(crate) struct Portion<E> {
 pub(crate) struct Debt {
     slot: usize,
     events: usize,
+    /// What they weigh, if that matters. It is known now: the consumer takes them away.
+    weight: usize,
 }
 
 /// A stage cannot go on without another to which it was subscribed.
@@ -181,7 +183,14 @@ impl<E> Inbox<E> {
     }
 
     /// Takes note that a portion has been dealt with, and asks for more if it is time to.
-    pub(crate) fn settle(&mut self, Debt { slot, events }: Debt) {
+    pub(crate) fn settle(
+        &mut self,
+        Debt {
+            slot,
+            events,
+            weight,
+        }: Debt,
+    ) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
         };
@@ -190,10 +199,7 @@ impl<E> Inbox<E> {
             Asker::Hand => None,
         };
         self.meter.handled(events);
-        match ask {
-            Some(demand) => incoming.end.settle_and_ask(events, demand),
-            None => incoming.end.settle(events),
-        }
+        incoming.end.settle(events, weight, ask);
         if !self.notices.is_empty() {
             self.advance_notices(slot, events);
         }
@@ -303,10 +309,15 @@ impl<E> Inbox<E> {
         let incoming = self.links.get_mut(slot)?.as_mut()?;
         let events = incoming.portion();
         let batch = incoming.rest.take(events);
+        let weight = incoming.end.hand_over(events);
         self.give_turn(slot);
         Some(Input::Events(Portion {
             batch,
-            debt: Debt { slot, events },
+            debt: Debt {
+                slot,
+                events,
+                weight,
+            },
         }))
     }
 
