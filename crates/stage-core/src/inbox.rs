@@ -87,6 +87,8 @@ pub(crate) struct Portion<E> {
 pub(crate) struct Debt {
     slot: usize,
     events: usize,
+    /// What they weigh, if that matters. It is known now: the consumer takes them away.
+    weight: usize,
 }
 
 /// A stage cannot go on without another to which it was subscribed.
@@ -191,7 +193,14 @@ impl<E> Inbox<E> {
     }
 
     /// Takes note that a portion has been dealt with, and asks for more if it is time to.
-    pub(crate) fn settle(&mut self, Debt { slot, events }: Debt) {
+    pub(crate) fn settle(
+        &mut self,
+        Debt {
+            slot,
+            events,
+            weight,
+        }: Debt,
+    ) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
         };
@@ -200,10 +209,7 @@ impl<E> Inbox<E> {
             Asker::Hand => None,
         };
         self.meter.handled(events);
-        match ask {
-            Some(demand) => incoming.end.settle_and_ask(events, demand),
-            None => incoming.end.settle(events),
-        }
+        incoming.end.settle(events, weight, ask);
         if !self.notices.is_empty() {
             self.advance_notices(slot, events);
         }
@@ -317,10 +323,15 @@ impl<E> Inbox<E> {
             incoming.take_rest()
         };
         let events = batch.len();
+        let weight = incoming.end.hand_over(events);
         self.give_turn(slot);
         Some(Input::Events(Portion {
             batch,
-            debt: Debt { slot, events },
+            debt: Debt {
+                slot,
+                events,
+                weight,
+            },
         }))
     }
 

@@ -56,6 +56,8 @@
 //! Demand that cannot be met at once is remembered by the producer's stage, not by the producer: it
 //! calls [`Producer::produce`] again until everything asked for has been given.
 //!
+//! A window counts events. Where they differ much in size, [`Subscription::bytes`] bounds their weight, too.
+//!
 //! # What becomes of events
 //!
 //! A source that has to know when an event has been dealt with, to move a checkpoint say,
@@ -129,6 +131,7 @@ mod from_stream;
 mod functions;
 mod group;
 mod handle;
+mod held_back;
 mod inbox;
 mod intake;
 mod last_resort;
@@ -155,6 +158,7 @@ mod restarting_consumer;
 mod restarting_transform;
 mod running;
 mod salvage;
+mod scale;
 mod spares;
 mod stage;
 mod status;

@@ -10,6 +10,7 @@ use crate::{
     group::Members,
     link::{Control, ReceiveEnd, SendEnd, connect},
     protocol::{Demand, End, Mode, Reason, Selector, Terms},
+    scale::Scale,
 };
 
 /// A wish to be subscribed. It does nothing until it is given to a stage.
@@ -44,6 +45,7 @@ pub(crate) struct Wish<E> {
     pub(crate) asking: Asking,
     pub(crate) mode: Mode,
     pub(crate) terms: Terms<E>,
+    pub(crate) scale: Option<Scale<E>>,
     pub(crate) handle: Arc<Controls>,
 }
 
@@ -69,6 +71,8 @@ pub struct SubscriptionInfo {
     pub asking: Asking,
     /// What the asking stage does when it ends.
     pub mode: Mode,
+    /// How much may be on its way at once, if its events are [weighed](Subscription::bytes).
+    pub byte_limit: Option<usize>,
 }
 
 impl<E: Send + 'static> Subscription<E> {
@@ -79,6 +83,7 @@ impl<E: Send + 'static> Subscription<E> {
                 asking,
                 mode: Mode::default(),
                 terms,
+                scale: None,
                 handle: Arc::default(),
             },
         }
@@ -98,6 +103,34 @@ impl<E: Send + 'static> Subscription<E> {
     /// [refused](crate::protocol::Reason::Refused).
     pub fn selecting(mut self, select: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
         self.wish.terms = self.wish.terms.selector(Selector::new(select));
+        self
+    }
+
+    /// Bounds what is on its way by weight, too: events that are sent and not dealt with weigh at most
+    /// `limit` together, as `weigh` says, or it is only one. So one that is heavier than the limit
+    /// passes alone.
+    ///
+    /// What is too heavy now waits at the sending side, in order. It counts as given to this stage:
+    /// no other gets it, and there is never more of it than the window has events. If the
+    /// subscription is cancelled, it is nacked.
+    ///
+    /// `weigh` is called once for each event, by the sending stage. It must not panic: the sending
+    /// stage would fail by it. Behind a group's outlet, each member has a limit of its own.
+    ///
+    /// ```
+    /// # use stage_core::{Outlet, Window};
+    /// # fn example(pages: &Outlet<Vec<u8>>) {
+    /// // At most a thousand pages, and at most a mebibyte of them.
+    /// let pages = pages.subscribe(Window::new(1000)).bytes(1 << 20, Vec::len);
+    /// # drop(pages);
+    /// # }
+    /// ```
+    pub fn bytes(
+        mut self,
+        limit: usize,
+        weigh: impl Fn(&E) -> usize + Send + Sync + 'static,
+    ) -> Self {
+        self.wish.scale = Some(Scale::new(limit, weigh));
         self
     }
 
@@ -124,6 +157,7 @@ impl<E> Wish<E> {
             to: Arc::clone(to),
             asking: self.asking,
             mode: self.mode,
+            byte_limit: self.scale.as_ref().map(|scale| scale.limit),
         }
     }
 }
@@ -307,6 +341,7 @@ impl<E> Clone for Wish<E> {
             asking: self.asking,
             mode: self.mode,
             terms: self.terms.clone(),
+            scale: self.scale.clone(),
             handle: Arc::clone(&self.handle),
         }
     }
@@ -317,6 +352,7 @@ impl<E> fmt::Debug for Subscription<E> {
         f.debug_struct("Subscription")
             .field("asking", &self.wish.asking)
             .field("mode", &self.wish.mode)
+            .field("scale", &self.wish.scale)
             .finish_non_exhaustive()
     }
 }
