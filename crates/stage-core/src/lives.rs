@@ -3,7 +3,7 @@ use std::fmt;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::{BoxError, Restart, meter::note_restart, protocol::Generation};
+use crate::{BoxError, Restart, SubscriptionInfo, meter::note_restart, protocol::Generation};
 
 /// Something that is made anew when it fails, and its policy.
 pub(crate) struct Lives<F, S> {
@@ -16,13 +16,21 @@ pub(crate) struct Lives<F, S> {
     current: Option<S>,
     /// When the next life begins.
     next_at: Instant,
+    /// The subscriptions that are open: what each life is told first.
+    subscriptions: Vec<SubscriptionInfo>,
+    tell: fn(&mut S, &SubscriptionInfo),
     /// For the log.
     what: &'static str,
 }
 
 impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
-    /// Makes the first one.
-    pub(crate) fn new(what: &'static str, policy: Restart, mut make: F) -> Self {
+    /// Makes the first one. Each is told by `tell` of the subscriptions that it has.
+    pub(crate) fn new(
+        what: &'static str,
+        policy: Restart,
+        tell: fn(&mut S, &SubscriptionInfo),
+        mut make: F,
+    ) -> Self {
         let origin = Instant::now();
         let generation = Generation::FIRST;
         Self {
@@ -32,6 +40,8 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
             origin,
             generation,
             next_at: origin,
+            subscriptions: Vec::new(),
+            tell,
             what,
         }
     }
@@ -50,9 +60,39 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
             current,
             make,
             generation,
+            subscriptions,
+            tell,
             ..
         } = self;
-        current.get_or_insert_with(|| make(*generation))
+        current.get_or_insert_with(|| {
+            let mut next = make(*generation);
+            for subscription in subscriptions {
+                tell(&mut next, subscription);
+            }
+            next
+        })
+    }
+
+    /// Takes note of a subscription.
+    pub(crate) fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.subscriptions.push(subscription.clone());
+        if let Some(current) = &mut self.current {
+            (self.tell)(current, subscription);
+        }
+    }
+
+    /// Forgets a subscription that has ended, and returns whom to tell, if there is anybody.
+    pub(crate) fn unsubscribed(&mut self, subscription: &SubscriptionInfo) -> Option<&mut S> {
+        let mut open = self.subscriptions.iter();
+        if let Some(at) = open.position(|open| open == subscription) {
+            self.subscriptions.remove(at);
+        }
+        self.current.as_mut()
+    }
+
+    /// The present one, to be looked at.
+    pub(crate) fn present(&self) -> Option<&S> {
+        self.current.as_ref()
     }
 
     /// The present one, if there is one.

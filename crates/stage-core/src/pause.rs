@@ -1,6 +1,6 @@
 use tokio::sync::watch;
 
-use crate::{Batch, Demand, Flow, Producer};
+use crate::{Batch, Demand, End, Flow, Producer, SubscriptionInfo};
 
 /// A producer that can be paused. Made by [`pausable`].
 #[derive(Debug)]
@@ -73,6 +73,14 @@ impl<P: Producer> Producer for Pausable<P> {
         // Without handles it goes on.
         let _ = self.paused.wait_for(|paused| !paused).await;
         self.producer.produce(demand, batch).await
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.producer.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.producer.unsubscribed(subscription, end);
     }
 
     async fn finish(&mut self) -> Result<(), P::Error> {

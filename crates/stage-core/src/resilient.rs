@@ -1,5 +1,5 @@
 use crate::{
-    Batch, BoxError, Consumer, FailurePolicy, LastResort,
+    Batch, BoxError, Consumer, End, FailurePolicy, LastResort, SubscriptionInfo,
     salvage::{Attempt, salvage},
     trial,
 };
@@ -96,6 +96,18 @@ where
     async fn consume(&mut self, batch: &mut Batch<E>) -> Result<(), BoxError> {
         let mut consumer = Consuming(&mut self.consumer);
         salvage(&mut self.policy, &mut consumer, batch).await
+    }
+
+    async fn while_idle(&mut self) -> Result<(), BoxError> {
+        self.consumer.while_idle().await.map_err(Into::into)
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.consumer.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.consumer.unsubscribed(subscription, end);
     }
 
     async fn finish(&mut self) -> Result<(), BoxError> {

@@ -1,5 +1,7 @@
+use tokio::time::Instant;
+
 use crate::{
-    Batch, BoxError, FailurePolicy, LastResort, Transform,
+    Batch, BoxError, End, FailurePolicy, LastResort, SubscriptionInfo, Transform,
     salvage::{Attempt, salvage},
     trial,
 };
@@ -57,6 +59,22 @@ where
             out,
         };
         salvage(&mut self.policy, &mut transform, batch).await
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.transform.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.transform.unsubscribed(subscription, end);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.transform.due()
+    }
+
+    async fn elapsed(&mut self, out: &mut Batch<T::Out>) -> Result<(), BoxError> {
+        self.transform.elapsed(out).await.map_err(Into::into)
     }
 
     async fn finish(&mut self, out: &mut Batch<T::Out>) -> Result<(), BoxError> {

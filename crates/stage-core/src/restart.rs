@@ -1,8 +1,8 @@
 use std::fmt;
 
 use crate::{
-    Batch, BoxError, Demand, Flow, Producer, Restart, lives::Lives, panic::without_panic,
-    protocol::Generation,
+    Batch, BoxError, Demand, End, Flow, Producer, Restart, SubscriptionInfo, lives::Lives,
+    panic::without_panic, protocol::Generation,
 };
 
 /// A producer that is made anew when it fails. See [`restarting`].
@@ -30,7 +30,7 @@ pub fn restarting_producer<P: Producer>(
     policy: Restart,
     make: impl FnMut(Generation) -> P + Send + 'static,
 ) -> impl Producer<Event = P::Event, Error = BoxError> {
-    Restarting(Lives::new("producer", policy, make))
+    Restarting(Lives::new("producer", policy, P::subscribed, make))
 }
 
 impl<F, P> Producer for Restarting<F, P>
@@ -55,6 +55,16 @@ where
             if !batch.is_empty() {
                 return Ok(Flow::More);
             }
+        }
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.0.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        if let Some(producer) = self.0.unsubscribed(subscription) {
+            producer.unsubscribed(subscription, end);
         }
     }
 

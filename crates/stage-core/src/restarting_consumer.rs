@@ -1,6 +1,9 @@
 use std::fmt;
 
-use crate::{Batch, BoxError, Consumer, Restart, lives::Lives, protocol::Generation, trial};
+use crate::{
+    Batch, BoxError, Consumer, End, Restart, SubscriptionInfo, lives::Lives, panic::without_panic,
+    protocol::Generation, trial,
+};
 
 /// A consumer that is made anew when it fails. See [`restarting_consumer`].
 pub struct RestartingConsumer<F, C>(Lives<F, C>);
@@ -75,7 +78,7 @@ where
     E: Clone + Send + 'static,
     C: Consumer<E>,
 {
-    RestartingConsumer(Lives::new("consumer", policy, make))
+    RestartingConsumer(Lives::new("consumer", policy, C::subscribed, make))
 }
 
 impl<E, F, C> Consumer<E> for RestartingConsumer<F, C>
@@ -96,6 +99,25 @@ where
             }
         }
         Ok(())
+    }
+
+    /// One that fails meanwhile is made anew, and has lost what it kept.
+    async fn while_idle(&mut self) -> Result<(), BoxError> {
+        let consumer = self.0.current().await;
+        match without_panic(async { consumer.while_idle().await }).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.0.failed(error),
+        }
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.0.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        if let Some(consumer) = self.0.unsubscribed(subscription) {
+            consumer.unsubscribed(subscription, end);
+        }
     }
 
     async fn finish(&mut self) -> Result<(), BoxError> {

@@ -1,6 +1,11 @@
 use std::fmt;
 
-use crate::{Batch, BoxError, Restart, Transform, lives::Lives, protocol::Generation, trial};
+use tokio::time::Instant;
+
+use crate::{
+    Batch, BoxError, End, Restart, SubscriptionInfo, Transform, lives::Lives, panic::without_panic,
+    protocol::Generation, trial,
+};
 
 /// A transform that is made anew when it fails. See [`restarting_transform`].
 pub struct RestartingTransform<F, T>(Lives<F, T>);
@@ -27,7 +32,7 @@ where
     In: Clone + Send + 'static,
     T: Transform<In>,
 {
-    RestartingTransform(Lives::new("transform", policy, make))
+    RestartingTransform(Lives::new("transform", policy, T::subscribed, make))
 }
 
 impl<In, F, T> Transform<In> for RestartingTransform<F, T>
@@ -52,6 +57,32 @@ where
             }
         }
         Ok(())
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.0.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        if let Some(transform) = self.0.unsubscribed(subscription) {
+            transform.unsubscribed(subscription, end);
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.0.present()?.due()
+    }
+
+    async fn elapsed(&mut self, out: &mut Batch<T::Out>) -> Result<(), BoxError> {
+        let transform = self.0.current().await;
+        let mut made = out.sibling();
+        match without_panic(async { transform.elapsed(&mut made).await }).await {
+            Ok(()) => {
+                out.append(&mut made);
+                Ok(())
+            }
+            Err(error) => self.0.failed(error),
+        }
     }
 
     async fn finish(&mut self, out: &mut Batch<T::Out>) -> Result<(), BoxError> {
