@@ -15,7 +15,7 @@ use crate::{
     link::{Request, SendEnd},
     meter::{Meter, StageState},
     protocol::{
-        Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason,
+        Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason, Refused,
         SubscriptionId,
     },
     spares::Spares,
@@ -266,8 +266,11 @@ impl<E: Send + 'static> Outbox<E> {
         let terms = link.wish().terms.clone();
         if let Err(refused) = self.dispatcher.subscribe(id, terms) {
             warn!(by = %link.peer(), reason = %refused, "subscription refused");
-            let why = refused.to_string().into();
-            link.close(End::Cancelled(Reason::Refused(why)));
+            let reason = match refused {
+                Refused::AlreadySubscribed => Reason::AlreadySubscribed,
+                _ => Reason::Refused(refused.to_string().into()),
+            };
+            link.close(End::Cancelled(reason));
             self.desk.release(slot);
             return;
         }

@@ -14,6 +14,7 @@
 mod account;
 mod broadcast_dispatcher;
 mod buffer;
+mod consumer_batches;
 mod consumer_supervisor;
 mod corrupt;
 mod demand_dispatcher;
@@ -33,7 +34,7 @@ use trace::Traces;
 
 type Replay = fn(&Value, &mut Tally) -> Result<(), String>;
 
-const FILES: [(&str, Replay, &[Corruption]); 6] = [
+const FILES: [(&str, Replay, &[Corruption]); 7] = [
     (
         "demand_dispatcher",
         demand_dispatcher::replay,
@@ -54,6 +55,11 @@ const FILES: [(&str, Replay, &[Corruption]); 6] = [
         "consumer_supervisor",
         consumer_supervisor::replay,
         consumer_supervisor::CORRUPTIONS,
+    ),
+    (
+        "consumer_batches",
+        consumer_batches::replay,
+        consumer_batches::CORRUPTIONS,
     ),
     ("end_to_end", end_to_end::replay, end_to_end::CORRUPTIONS),
 ];
