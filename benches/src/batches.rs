@@ -116,7 +116,7 @@ pub(crate) async fn broadcast_shared<E: Event>(job: Job, consumers: usize) -> Ta
         tasks.consume(async move {
             let mut sink = Sum::default();
             while let Some(batch) = rx.recv().await {
-                batch.iter().for_each(|event| sink.take(event));
+                sink.take_all(&batch);
             }
             sink.tally()
         });
@@ -177,7 +177,7 @@ async fn map<E: Event>(mut rx: Receiver<Vec<E>>, tx: Sender<Vec<E>>) {
 async fn consume<E: Event, S: Sink>(mut rx: Receiver<Vec<E>>) -> Tally {
     let mut sink = S::default();
     while let Some(batch) = rx.recv().await {
-        batch.iter().for_each(|event| sink.take(event));
+        sink.take_all(&batch);
     }
     sink.tally()
 }

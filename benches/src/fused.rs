@@ -16,8 +16,11 @@ pub(crate) async fn bare<E: Event>(job: Job) -> Tally {
         let end = job.events.min(next + size as u64);
         batch.extend((next..end).map(E::new));
         next = end;
-        let events = batch.drain(..);
-        events.for_each(|event| sink.take(&(0..between).fold(event, |event, _| event.mapped())));
+        for _ in 0..between {
+            batch = batch.into_iter().map(E::mapped).collect();
+        }
+        sink.take_all(&batch);
+        batch.clear();
     }
     sink.tally()
 }
@@ -51,7 +54,8 @@ async fn make<E: Event>(next: &mut u64, until: u64, size: usize, batch: &mut Vec
 
 #[allow(clippy::unused_async)] // As a stage's.
 async fn take<E: Event>(batch: &mut Vec<E>, sink: &mut Sum) {
-    batch.drain(..).for_each(|event| sink.take(&event));
+    sink.take_all(batch);
+    batch.clear();
 }
 
 /// How many events at a time, and how many steps between.

@@ -25,8 +25,11 @@ pub struct Ping {
     /// Its name in tables and JSON.
     pub name: &'static str,
     /// Asks so often, and returns the nanoseconds that each round trip took.
-    pub run: fn(usize) -> Pin<Box<dyn Future<Output = Vec<u32>> + Send>>,
+    pub run: fn(usize) -> Pinging,
 }
+
+/// Round trips being made.
+type Pinging = Pin<Box<dyn Future<Output = Vec<u32>> + Send>>;
 
 /// All of them. Ours is the first.
 ///

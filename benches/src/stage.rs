@@ -183,7 +183,7 @@ impl<E: Event, S: Sink> Consumer<E> for Into<S> {
     type Error = Infallible;
 
     async fn consume(&mut self, batch: &mut Batch<E>) -> Result<(), Infallible> {
-        batch.iter().for_each(|event| self.sink.take(event));
+        self.sink.take_all(batch);
         Ok(())
     }
 

@@ -20,21 +20,30 @@ pub struct Tally {
 }
 
 /// Where events end.
-pub(crate) trait Sink: Default + Send + 'static {
+pub(crate) trait Sink: Copy + Default + Send + 'static {
     fn take<E: Event>(&mut self, event: &E);
+
+    /// Takes events in one by one, with itself in registers.
+    fn take_all<E: Event>(&mut self, events: &[E]) {
+        let mut sink = *self;
+        for event in events {
+            sink.take(event);
+        }
+        *self = sink;
+    }
 
     fn tally(&self) -> Tally;
 }
 
 /// Adds numbers up.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Sum {
     events: u64,
     sum: u64,
 }
 
 /// Adds numbers up that belong to one lane and are to come in order.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct InOrder {
     sum: Sum,
     /// One more than the last number.
@@ -52,10 +61,16 @@ pub(crate) fn lane_of(number: u64) -> usize {
     (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61) as usize
 }
 
+impl Sum {
+    fn add(&mut self, number: u64) {
+        self.events += 1;
+        self.sum = self.sum.wrapping_add(number);
+    }
+}
+
 impl Sink for Sum {
     fn take<E: Event>(&mut self, event: &E) {
-        self.events += 1;
-        self.sum = self.sum.wrapping_add(event.number());
+        self.add(event.number());
     }
 
     fn tally(&self) -> Tally {
@@ -69,8 +84,8 @@ impl Sink for Sum {
 
 impl Sink for InOrder {
     fn take<E: Event>(&mut self, event: &E) {
-        self.sum.take(event);
         let number = event.number();
+        self.sum.add(number);
         self.lanes |= 1 << lane_of(number);
         self.misplaced += u64::from(number < self.next);
         self.next = number + 1;
