@@ -1,27 +1,41 @@
-//! One workload of one candidate, so many events, for `icount.sh` to count instructions of:
-//! `icount WORKLOAD CANDIDATE EVENTS`.
+//! One workload, once, on one thread: for `icount.sh`, which counts its instructions.
+//!
+//!     cargo run --release -p benches --bin icount -- a1000 stage-core 40000
 
-use std::{env, process::ExitCode};
+use std::error::Error;
 
-use benches::{CANDIDATES, WORKLOADS};
+use benches::{Job, WORKLOADS, candidates};
+use clap::Parser;
+use tokio::runtime::Builder;
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let [workload, candidate, events] = &*arguments else {
-        eprintln!("usage: icount WORKLOAD CANDIDATE EVENTS");
-        return ExitCode::from(2);
+/// Do a workload once.
+#[derive(Parser)]
+struct Args {
+    workload: String,
+    candidate: String,
+    events: u64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Args {
+        workload,
+        candidate,
+        events,
+    } = Args::parse();
+    let known = WORKLOADS.iter().find(|known| known.name == workload);
+    let workload = known.ok_or_else(|| format!("no workload `{workload}`"))?;
+    let job = Job {
+        shape: workload.shape,
+        window: workload.window,
+        events,
     };
-    let workload = WORKLOADS.iter().find(|known| known.name == workload);
-    let candidate = CANDIDATES.iter().find(|known| known.name == candidate);
-    let (Some(workload), Some(candidate), Ok(events)) = (workload, candidate, events.parse())
-    else {
-        eprintln!("no such workload or candidate, or no number");
-        return ExitCode::from(2);
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let sum = runtime
-        .expect("a runtime without drivers")
-        .block_on((candidate.run)(workload.window, events));
-    assert_eq!(sum, events * (events - 1) / 2, "events were lost");
-    ExitCode::SUCCESS
+    let known = candidates::<u64>()
+        .into_iter()
+        .find(|known| known.name == candidate && (known.does)(job.shape));
+    let candidate = known.ok_or_else(|| format!("no candidate `{candidate}` for it"))?;
+    let tally = Builder::new_current_thread()
+        .build()?
+        .block_on((candidate.run)(job));
+    assert_eq!(tally, job.expected::<u64>(), "events are missing");
+    Ok(())
 }
