@@ -4,7 +4,9 @@ use std::{fmt, pin::Pin};
 
 use tokio::time::Instant;
 
-use crate::{Batch, BoxError, Consumer, Demand, Flow, Producer, Transform};
+use crate::{
+    Batch, BoxError, Consumer, Demand, Flow, Producer, SubscriptionInfo, Transform, protocol::End,
+};
 
 /// A producer of `Event`s, of whatever type.
 ///
@@ -92,6 +94,14 @@ impl<Event: Send + 'static> Producer for BoxProducer<Event> {
         self.0.produce(demand, batch).await
     }
 
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.0.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.0.unsubscribed(subscription, end);
+    }
+
     async fn finish(&mut self) -> Result<(), BoxError> {
         self.0.finish().await
     }
@@ -102,6 +112,18 @@ impl<Event: Send + 'static> Consumer<Event> for BoxConsumer<Event> {
 
     async fn consume(&mut self, batch: &mut Batch<Event>) -> Result<(), BoxError> {
         self.0.consume(batch).await
+    }
+
+    async fn while_idle(&mut self) -> Result<(), BoxError> {
+        self.0.while_idle().await
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.0.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.0.unsubscribed(subscription, end);
     }
 
     async fn finish(&mut self) -> Result<(), BoxError> {
@@ -119,6 +141,14 @@ impl<In: Send + 'static, Out: Send + 'static> Transform<In> for BoxTransform<In,
         out: &mut Batch<Out>,
     ) -> Result<(), BoxError> {
         self.0.transform(batch, out).await
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.0.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.0.unsubscribed(subscription, end);
     }
 
     fn due(&self) -> Option<Instant> {
@@ -139,12 +169,22 @@ type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>
 /// [`Producer`], without what keeps it from being an object.
 trait ErasedProducer<Event>: Send {
     fn produce<'a>(&'a mut self, demand: Demand, batch: &'a mut Batch<Event>) -> Work<'a, Flow>;
+    fn subscribed(&mut self, subscription: &SubscriptionInfo);
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End);
     fn finish(&mut self) -> Work<'_, ()>;
 }
 
 impl<P: Producer> ErasedProducer<P::Event> for P {
     fn produce<'a>(&'a mut self, demand: Demand, batch: &'a mut Batch<P::Event>) -> Work<'a, Flow> {
         boxed(Producer::produce(self, demand, batch))
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        Producer::subscribed(self, subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        Producer::unsubscribed(self, subscription, end);
     }
 
     fn finish(&mut self) -> Work<'_, ()> {
@@ -155,12 +195,27 @@ impl<P: Producer> ErasedProducer<P::Event> for P {
 /// [`Consumer`], without what keeps it from being an object.
 trait ErasedConsumer<Event>: Send {
     fn consume<'a>(&'a mut self, batch: &'a mut Batch<Event>) -> Work<'a, ()>;
+    fn while_idle(&mut self) -> Work<'_, ()>;
+    fn subscribed(&mut self, subscription: &SubscriptionInfo);
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End);
     fn finish(&mut self) -> Work<'_, ()>;
 }
 
 impl<Event: Send + 'static, C: Consumer<Event>> ErasedConsumer<Event> for C {
     fn consume<'a>(&'a mut self, batch: &'a mut Batch<Event>) -> Work<'a, ()> {
         boxed(Consumer::consume(self, batch))
+    }
+
+    fn while_idle(&mut self) -> Work<'_, ()> {
+        boxed(Consumer::while_idle(self))
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        Consumer::subscribed(self, subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        Consumer::unsubscribed(self, subscription, end);
     }
 
     fn finish(&mut self) -> Work<'_, ()> {
@@ -175,6 +230,8 @@ trait ErasedTransform<In, Out>: Send {
         batch: &'a mut Batch<In>,
         out: &'a mut Batch<Out>,
     ) -> Work<'a, ()>;
+    fn subscribed(&mut self, subscription: &SubscriptionInfo);
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End);
     fn due(&self) -> Option<Instant>;
     fn elapsed<'a>(&'a mut self, out: &'a mut Batch<Out>) -> Work<'a, ()>;
     fn finish<'a>(&'a mut self, out: &'a mut Batch<Out>) -> Work<'a, ()>;
@@ -187,6 +244,14 @@ impl<In: Send + 'static, T: Transform<In>> ErasedTransform<In, T::Out> for T {
         out: &'a mut Batch<T::Out>,
     ) -> Work<'a, ()> {
         boxed(Transform::transform(self, batch, out))
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        Transform::subscribed(self, subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        Transform::unsubscribed(self, subscription, end);
     }
 
     fn due(&self) -> Option<Instant> {

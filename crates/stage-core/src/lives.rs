@@ -3,7 +3,11 @@ use std::fmt;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::{BoxError, Restart, meter::note_restart, protocol::Generation};
+use crate::{
+    BoxError, Restart, SubscriptionInfo,
+    meter::note_restart,
+    protocol::{End, Generation},
+};
 
 /// Something that is made anew when it fails, and its policy.
 pub(crate) struct Lives<F, S> {
@@ -16,6 +20,8 @@ pub(crate) struct Lives<F, S> {
     current: Option<S>,
     /// When the next life begins.
     next_at: Instant,
+    /// The subscriptions that there are: each life is told of them.
+    open: Vec<SubscriptionInfo>,
     /// For the log.
     what: &'static str,
 }
@@ -32,14 +38,15 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
             origin,
             generation,
             next_at: origin,
+            open: Vec::new(),
             what,
         }
     }
 
-    /// The present one. After a failure, waits and makes it.
+    /// The present one. After a failure, waits and makes it, and tells it of the subscriptions.
     ///
     /// Cancel safe.
-    pub(crate) async fn current(&mut self) -> &mut S {
+    pub(crate) async fn current(&mut self, tell: impl Fn(&mut S, &SubscriptionInfo)) -> &mut S {
         if self.current.is_none() {
             sleep_until(self.next_at).await;
             self.generation = self.generation.next();
@@ -50,14 +57,53 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
             current,
             make,
             generation,
+            open,
             ..
         } = self;
-        current.get_or_insert_with(|| make(*generation))
+        current.get_or_insert_with(|| {
+            let mut fresh = make(*generation);
+            for subscription in open {
+                tell(&mut fresh, subscription);
+            }
+            fresh
+        })
     }
 
     /// The present one, if there is one.
     pub(crate) fn if_any(&mut self) -> Option<&mut S> {
         self.current.as_mut()
+    }
+
+    /// Like [`if_any`](Self::if_any), to look at.
+    pub(crate) fn look(&self) -> Option<&S> {
+        self.current.as_ref()
+    }
+
+    /// A subscription is there.
+    pub(crate) fn subscribed(
+        &mut self,
+        subscription: &SubscriptionInfo,
+        tell: impl Fn(&mut S, &SubscriptionInfo),
+    ) {
+        self.open.push(subscription.clone());
+        if let Some(present) = &mut self.current {
+            tell(present, subscription);
+        }
+    }
+
+    /// A subscription has ended. Nobody needs to know who was not told that it was there.
+    pub(crate) fn unsubscribed(
+        &mut self,
+        subscription: &SubscriptionInfo,
+        end: &End,
+        tell: impl Fn(&mut S, &SubscriptionInfo, &End),
+    ) {
+        if let Some(at) = self.open.iter().position(|open| open == subscription) {
+            self.open.remove(at);
+        }
+        if let Some(present) = &mut self.current {
+            tell(present, subscription, end);
+        }
     }
 
     /// Drops the present one, which has failed.

@@ -13,7 +13,7 @@ use tokio::{
 
 use self::bucket::Bucket;
 pub use self::bucket::Quota;
-use crate::{Batch, Demand, Flow, Producer};
+use crate::{Batch, Demand, Flow, Producer, SubscriptionInfo, protocol::End};
 
 /// A producer that makes no more events than a [`Quota`] allows. Made by [`rate_limited`].
 #[derive(Debug)]
@@ -94,6 +94,14 @@ impl<P: Producer> Producer for RateLimited<P> {
         self.producer
             .produce(demand.min(allowed), charge.batch)
             .await
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.producer.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.producer.unsubscribed(subscription, end);
     }
 
     async fn finish(&mut self) -> Result<(), P::Error> {

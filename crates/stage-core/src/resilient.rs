@@ -1,5 +1,6 @@
 use crate::{
-    Batch, BoxError, Consumer, FailurePolicy, LastResort,
+    Batch, BoxError, Consumer, FailurePolicy, LastResort, SubscriptionInfo,
+    protocol::End,
     salvage::{Attempt, salvage},
     trial,
 };
@@ -68,7 +69,8 @@ pub struct Resilient<C, L> {
 /// # Errors
 ///
 /// What the last resort fails with; with [`then_stop`](crate::OnFailure::then_stop) the consumer's
-/// error. What is not done is nacked. A failing `finish` is not tried again: it has no events.
+/// error. What is not done is nacked. What the consumer fails with when it has nothing in hand, while
+/// it is idle or when it finishes, is not tried again: there are no events to try it on.
 ///
 /// # Cancel safety
 ///
@@ -96,6 +98,18 @@ where
     async fn consume(&mut self, batch: &mut Batch<E>) -> Result<(), BoxError> {
         let mut consumer = Consuming(&mut self.consumer);
         salvage(&mut self.policy, &mut consumer, batch).await
+    }
+
+    async fn while_idle(&mut self) -> Result<(), BoxError> {
+        self.consumer.while_idle().await.map_err(Into::into)
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.consumer.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.consumer.unsubscribed(subscription, end);
     }
 
     async fn finish(&mut self) -> Result<(), BoxError> {

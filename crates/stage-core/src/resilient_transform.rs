@@ -1,5 +1,8 @@
+use tokio::time::Instant;
+
 use crate::{
-    Batch, BoxError, FailurePolicy, LastResort, Transform,
+    Batch, BoxError, FailurePolicy, LastResort, SubscriptionInfo, Transform,
+    protocol::End,
     salvage::{Attempt, salvage},
     trial,
 };
@@ -21,7 +24,8 @@ pub struct ResilientTransform<T, L> {
 /// # Errors
 ///
 /// What the last resort fails with. Then all of the batch that is not settled is nacked, also what
-/// had been transformed before: it was not handed on.
+/// had been transformed before: it was not handed on. What the transform fails with when it has no
+/// events, in [`elapsed`](Transform::elapsed) or `finish`, is not tried again.
 ///
 /// # Cancel safety
 ///
@@ -57,6 +61,22 @@ where
             out,
         };
         salvage(&mut self.policy, &mut transform, batch).await
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.transform.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.transform.unsubscribed(subscription, end);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.transform.due()
+    }
+
+    async fn elapsed(&mut self, out: &mut Batch<T::Out>) -> Result<(), BoxError> {
+        self.transform.elapsed(out).await.map_err(Into::into)
     }
 
     async fn finish(&mut self, out: &mut Batch<T::Out>) -> Result<(), BoxError> {
