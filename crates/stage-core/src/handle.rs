@@ -174,7 +174,8 @@ impl PipelineHandle {
 
     /// Waits until the stage of this name has dealt with every event that it has, or has been sent,
     /// at the time of the call: a consumer has taken them in; a producer or transform has handed
-    /// them out. At once if there is no such stage.
+    /// them out. At once if there is no such stage. Of events that are
+    /// [kept in hand](crate::Batch::keep_in_hand) as many must be let go of, whichever they are.
     ///
     /// # Cancel safety
     ///
