@@ -73,18 +73,19 @@ impl Doorbell {
 
     /// Like [`answer`](Self::answer), but waits until there is some.
     pub(crate) fn poll(&self, cx: &mut Context<'_>, news: &mut Vec<usize>) -> Poll<()> {
-        self.answer(news);
-        if !news.is_empty() {
-            return Poll::Ready(());
-        }
-        self.remember(cx.waker());
-        // Whoever rings from here on finds it asleep.
-        match self.word.compare_exchange(0, ASLEEP, AcqRel, Acquire) {
-            // Asleep it may be already, if something else has woken the task.
-            Ok(_) | Err(ASLEEP) => Poll::Pending,
-            Err(_) => {
-                self.answer(news);
-                Poll::Ready(())
+        loop {
+            self.answer(news);
+            if !news.is_empty() {
+                return Poll::Ready(());
+            }
+            self.remember(cx.waker());
+            // Whoever rings from here on finds it asleep.
+            match self.word.compare_exchange(0, ASLEEP, AcqRel, Acquire) {
+                // Asleep it may be already, if something else has woken the task.
+                Ok(_) | Err(ASLEEP) => return Poll::Pending,
+                // Something has rung meanwhile. It may be one of the crowd that was listed before
+                // its bit was set, and then there is no news after all.
+                Err(_) => {}
             }
         }
     }

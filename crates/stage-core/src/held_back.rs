@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use crate::{
     Batch,
     protocol::{Backlog, ByteWindow},
@@ -31,9 +33,9 @@ impl<E> HeldBack<E> {
         }
     }
 
-    /// The receiving side takes so many events in hand. Returns what they weigh together.
-    pub(crate) fn hand_over(&mut self, events: usize) -> usize {
-        self.window.hand_over(events).sum()
+    /// The receiving side takes so many events in hand. Returns what they weigh, in order.
+    pub(crate) fn hand_over(&mut self, events: usize) -> VecDeque<usize> {
+        self.window.hand_over(events).collect()
     }
 
     /// Events of this weight have been dealt with.

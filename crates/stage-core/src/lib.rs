@@ -77,7 +77,7 @@
 //! | transforms, event by event | [`map`], [`try_map`], [`map_async`], [`filter`], [`filter_map`], [`flat_map`] |
 //! | transforms of batches | [`transform_fn`], [`batching`] by key, size and time |
 //! | consumers | [`for_each`], [`for_each_async`], [`consumer_fn`] |
-//! | around a producer | [`restarting`], [`rate_limited`], [`pausable`] |
+//! | around a producer | [`restarting`], [`rate_limited`] |
 //! | of any type | [`BoxProducer`], [`BoxTransform`], [`BoxConsumer`] |
 //!
 //! # When a stage fails
@@ -132,8 +132,10 @@ mod functions;
 mod group;
 mod handle;
 mod held_back;
+mod in_hand;
 mod inbox;
 mod intake;
+mod lanes;
 mod last_resort;
 mod link;
 mod lives;
@@ -143,7 +145,6 @@ mod on_failure;
 mod outbox;
 mod outlet;
 mod panic;
-mod pause;
 mod pipeline;
 mod pool;
 mod producer;
@@ -170,7 +171,7 @@ mod trial;
 pub use batch::{Batch, DrainWithReceipts};
 pub use batching::{Batching, KeyedBatch, batching};
 pub use boxed::{BoxConsumer, BoxProducer, BoxTransform};
-pub use builder::{As, Dispatching, LaneBuilder, StageBuilder, ToAll, ToOne};
+pub use builder::{As, Dispatching, StageBuilder, ToAll, ToOne};
 pub use consumer::Consumer;
 pub use dead_letter::{DeadLetter, DeadLetterError, DeadLetters, dead_letter};
 pub use error::{BoxError, PipelineError};
@@ -183,13 +184,14 @@ pub use from_stream::{from_stream, from_try_stream};
 pub use functions::{consumer_fn, producer_fn, transform_fn};
 pub use group::{AddError, Group};
 pub use handle::{LateStage, LookupError, PipelineHandle};
+pub use in_hand::InHand;
 pub use intake::{Intake, StageEnded};
+pub use lanes::LaneBuilder;
 pub use last_resort::{Failure, LastResort, Skip, Skipped, Stop};
 pub use map::{map, map_async, try_map};
 pub use meter::StageState;
 pub use on_failure::{FailurePolicy, OnFailure};
 pub use outlet::{Lane, Outlet};
-pub use pause::{Pausable, PauseHandle, pausable};
 pub use pipeline::Pipeline;
 pub use pool::{TaskPool, pool};
 pub use producer::{Flow, Producer};

@@ -12,6 +12,7 @@ use crate::{
     desk::Desk,
     doorbell::Doorbell,
     held_back::HeldBack,
+    in_hand::Done,
     protocol::{Down, End, ExcessEvents, Reason},
     subscription::{SubscriptionInfo, Wish},
 };
@@ -250,18 +251,22 @@ impl<E> ReceiveEnd<E> {
         state.cancelled.as_ref().or(ended).cloned()
     }
 
-    /// What the next so many events weigh together, that are to be dealt with.
-    pub(crate) fn hand_over(&self, events: usize) -> usize {
-        if self.0.wish.scale.is_none() {
-            return 0;
+    /// What the next so many events weigh, that are to be dealt with, if that matters.
+    pub(crate) fn hand_over(&self, events: usize) -> Option<VecDeque<usize>> {
+        if !self.is_weighed() {
+            return None;
         }
         let mut state = self.0.lock();
         let held_back = state.held_back.as_mut();
-        held_back.map_or(0, |held_back| held_back.hand_over(events))
+        held_back.map(|held_back| held_back.hand_over(events))
+    }
+
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.0.wish.scale.is_some()
     }
 
     /// Takes note that events of this weight were dealt with, and asks for more.
-    pub(crate) fn settle(&self, events: usize, weight: usize, ask: Option<Demand>) {
+    pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) {
         let mut state = self.0.lock();
         state.in_hand -= events;
         if let Some(held_back) = &mut state.held_back {

@@ -36,9 +36,13 @@ pub struct Subscription<E> {
 
 /// Where subscriptions lead to.
 pub(crate) enum Origin<E> {
-    Stage(Arc<Desk<SendEnd<E>>>),
+    /// The latter keeps a stage that was added to a running pipeline waiting for subscribers.
+    Stage(Arc<Desk<SendEnd<E>>>, Option<Arc<Expected<E>>>),
     Group(Arc<Members<E>>),
 }
+
+/// One who may still bring subscribers to a desk.
+pub(crate) struct Expected<E>(Arc<Desk<SendEnd<E>>>);
 
 /// What is wished of a subscription.
 pub(crate) struct Wish<E> {
@@ -143,9 +147,22 @@ impl<E: Send + 'static> Subscription<E> {
     /// Links the stage behind `desk`.
     pub(crate) fn open(self, desk: &Arc<Desk<ReceiveEnd<E>>>) {
         match self.origin {
-            Origin::Stage(up) => connect(&up, desk, self.wish),
+            Origin::Stage(up, _expected) => connect(&up, desk, self.wish),
             Origin::Group(members) => members.subscribe(desk, self.wish),
         }
+    }
+}
+
+impl<E> Expected<E> {
+    pub(crate) fn by(desk: &Arc<Desk<SendEnd<E>>>) -> Self {
+        desk.expect();
+        Self(Arc::clone(desk))
+    }
+}
+
+impl<E> Drop for Expected<E> {
+    fn drop(&mut self) {
+        self.0.expect_no_more();
     }
 }
 
@@ -329,7 +346,7 @@ impl<E> IntoIterator for Subscription<E> {
 impl<E> Clone for Origin<E> {
     fn clone(&self) -> Self {
         match self {
-            Self::Stage(desk) => Self::Stage(Arc::clone(desk)),
+            Self::Stage(desk, expected) => Self::Stage(Arc::clone(desk), expected.clone()),
             Self::Group(members) => Self::Group(Arc::clone(members)),
         }
     }
