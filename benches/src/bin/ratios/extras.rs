@@ -205,6 +205,7 @@ fn trips<'a>(runtime: &'a Runtime, quantile: f64, setting: &Setting) -> Vec<Entr
     });
     let entrants = pings.map(|ping| Entrant {
         name: ping.name,
+        count: None,
         sample: Box::new(move |times| {
             let mut laps = runtime.block_on((ping.run)(times as usize));
             assert_eq!(laps.len(), times as usize, "{} lost answers", ping.name);

@@ -97,7 +97,8 @@ fn entrant<'a>(
     let fake = fake.clone();
     Entrant {
         name,
-        // Always the whole stream, however much is asked for.
+        count: Some(records),
+        // Always the whole stream.
         sample: Box::new(move |_| {
             let start = cpu_time();
             let read = runtime.block_on(read(fake.clone()));

@@ -67,6 +67,7 @@ pub(crate) fn entrants<'a, E: Event>(
     });
     let entrants = wanted.map(|candidate| Entrant {
         name: candidate.name,
+        count: None,
         sample: Box::new(move |events| {
             let job = Job {
                 shape,
