@@ -1,0 +1,6 @@
+//! The conformance kit, on our own stages and on broken ones.
+
+#![cfg(feature = "testkit")]
+#![allow(clippy::unwrap_used)]
+
+mod ours;
