@@ -4,3 +4,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod ours;
+mod specs;
+mod zoo;

@@ -119,6 +119,8 @@ pub(crate) async fn r2(bench: Bench) -> Checked {
     let (book, probe, events) = (Book::new(), Probe::new(), bench.events());
     let source = bench.source(&book, events);
     let line = bench.line(book, source, events, None, &probe, true);
+    // Those in between have some at first.
+    hour().await;
     idle(&line.run.handle, "without demand").await?;
     // Without events.
     let (book, probe) = (Book::new(), Probe::new());
@@ -182,7 +184,7 @@ pub(crate) async fn r3(bench: Bench) -> Checked {
 }
 
 pub(crate) async fn r4(bench: Bench) -> Checked {
-    let events = bench.parts.most().min(100_000);
+    let events = bench.at_least(100_000)?;
     let (book, probe) = (Book::new(), Probe::new());
     let over = Arc::new(AtomicBool::new(false));
     let canary = {
