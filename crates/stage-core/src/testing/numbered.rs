@@ -17,12 +17,15 @@ pub(crate) struct Numbered<P: Producer> {
 }
 
 pub(crate) struct Pen<E> {
-    pub(crate) number: Box<dyn Fn(&E, u64) -> u64 + Send>,
+    pub(crate) number: Number<E>,
     pub(crate) next: u64,
     pub(crate) until: u64,
     pub(crate) book: Arc<Book>,
     pub(crate) reports: Arc<dyn Acknowledge>,
 }
+
+/// The number of an event, given the next one.
+pub(crate) type Number<E> = Box<dyn Fn(&E, u64) -> u64 + Send>;
 
 /// The number of `event`: the next one, if that is expected; or else its place, if it has one.
 pub(crate) fn place_of<E: PartialEq>(expected: &[E], event: &E, next: u64) -> u64 {
@@ -132,7 +135,7 @@ impl Transform<u64> for Relay {
 pub(crate) struct Renumbered<In, Out, T> {
     pub(crate) transform: T,
     pub(crate) event: Box<dyn Fn(u64) -> In + Send>,
-    pub(crate) number: Box<dyn Fn(&Out, u64) -> u64 + Send>,
+    pub(crate) number: Number<Out>,
     pub(crate) next: u64,
 }
 

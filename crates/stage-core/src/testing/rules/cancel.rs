@@ -363,7 +363,11 @@ pub(crate) async fn c7(bench: Bench) -> Checked {
 async fn race(bench: &Bench, round: u64) -> Checked {
     let mut line = bench.by_hand(bench.events());
     line.probe.allow(u64::MAX);
-    let first = if round % 2 == 0 { usize::MAX } else { 3 };
+    let first = if round.is_multiple_of(2) {
+        usize::MAX
+    } else {
+        3
+    };
     ensure!(line.controls.ask(first).is_ok(), "an ask was refused");
     let barrier = Arc::new(Barrier::new(3));
     let threads: Vec<_> = (0..2)
