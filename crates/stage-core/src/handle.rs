@@ -212,6 +212,14 @@ impl PipelineHandle {
         }
     }
 
+    /// How often the tasks of all stages were polled.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn polls(&self) -> u64 {
+        let members = self.0.upgrade().map(|crew| crew.members());
+        let members = members.unwrap_or_default();
+        members.iter().map(|member| member.meter.polls()).sum()
+    }
+
     fn member(&self, name: &str) -> Result<Arc<Member>, LookupError> {
         let member = self.0.upgrade().and_then(|crew| crew.member(name));
         member.ok_or_else(|| LookupError::NoSuchStage { name: name.into() })

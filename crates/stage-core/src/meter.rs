@@ -21,6 +21,9 @@ pub(crate) struct Meter {
     /// What is lost from now on is lost because nobody waits for it any more.
     abandoning: AtomicBool,
     state: Mutex<(StageState, Instant)>,
+    /// How often its task was polled.
+    #[cfg(feature = "testkit")]
+    polls: AtomicU64,
 }
 
 /// What a stage is doing.
@@ -56,13 +59,33 @@ impl Meter {
             wanted: AtomicU64::new(0),
             abandoning: AtomicBool::new(false),
             state: Mutex::new((StageState::Waiting, Instant::now())),
+            #[cfg(feature = "testkit")]
+            polls: AtomicU64::new(0),
         })
     }
 
     /// Runs a stage's task, whose wrappers can find the meter.
     pub(crate) async fn watch<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
         self.enter(StageState::Running);
+        #[cfg(feature = "testkit")]
+        let task = Arc::clone(&self).counting(task);
         CURRENT.scope(self, task).await
+    }
+
+    #[cfg(feature = "testkit")]
+    async fn counting<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
+        let mut task = std::pin::pin!(task);
+        std::future::poll_fn(|cx| {
+            self.polls.fetch_add(1, Relaxed);
+            task.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// How often the stage's task was polled.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn polls(&self) -> u64 {
+        self.polls.load(Relaxed)
     }
 
     pub(crate) fn enter(&self, state: StageState) {

@@ -74,6 +74,12 @@ impl Receipt {
         all.into_one()
     }
 
+    /// Of the event that `source` knows by this number.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn new(source: Arc<dyn Acknowledge>, number: u64) -> Self {
+        Self(Some((source, number)))
+    }
+
     /// Of an event of which nobody wants to know what becomes.
     pub(crate) const UNTRACKED: Self = Self(None);
 

@@ -1,8 +1,50 @@
 //! What every stage must do, as checks to run against one's own.
+//!
+//! [`producer`] is the short one. With the feature `testkit` there is the conformance kit: 46 rules,
+//! by which a producer, a consumer or a transform is checked in three lines.
+//!
+#![cfg_attr(feature = "testkit", doc = include_str!("testing/kit.md"))]
 
 use std::fmt::Debug;
 
 use crate::{Batch, Demand, Flow, Producer};
+
+#[cfg(feature = "testkit")]
+mod bench;
+#[cfg(feature = "testkit")]
+mod book;
+#[cfg(feature = "testkit")]
+mod numbered;
+#[cfg(feature = "testkit")]
+mod parts;
+#[cfg(feature = "testkit")]
+mod probe;
+#[cfg(feature = "testkit")]
+mod report;
+#[cfg(feature = "testkit")]
+mod rule;
+#[cfg(feature = "testkit")]
+mod rules;
+#[cfg(feature = "testkit")]
+mod spec;
+#[cfg(feature = "testkit")]
+mod spoiled;
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub mod suite;
+
+#[cfg(feature = "testkit")]
+pub use {
+    book::Book,
+    parts::{AskingSide, Controls, Dividing, Lives, Ours, Parts, Running, Stop, Tracks, entered},
+    probe::Probe,
+    report::{Broken, Outcome, Report},
+    rule::{Class, RULES, Rule, Who},
+    spec::{
+        ConsumerSpec, ProducerSpec, TransformSpec, check_consumer, check_parts, check_producer,
+        check_transform,
+    },
+};
 
 /// Checks a producer that ends: whatever is demanded of it, it gives the same events, in the same
 /// order, and never none before its end.
