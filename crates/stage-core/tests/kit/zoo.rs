@@ -601,7 +601,7 @@ impl Controls for Handles {
             "D1" if before == 0 => self.inner().ask(events + 1),
             "D3" if events == 0 => Ok(()),
             "D4" if before.checked_add(events).is_none() => Err(AskError::Closed),
-            "T7" => Ok(self.inner().ask(events).unwrap_or_default()),
+            "T7" => self.inner().ask(events).or(Ok(())),
             _ => self.inner().ask(events),
         }
     }
