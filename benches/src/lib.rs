@@ -1,63 +1,30 @@
 //! The workloads of `ratios`, for each candidate.
 //!
-//! A workload moves `events` numbers from one task to another with at most `window` of them on
-//! their way, and returns their sum, which `ratios` checks: what was not moved was not measured.
+//! A [`Job`] moves numbered events between tasks. Whoever takes them in adds their numbers up, and
+//! the [`Tally`] is compared with what it has to be: what was not moved was not measured.
+//!
+//! | file | what |
+//! |---|---|
+//! | `workload.rs` | what is measured, and the bars that are set |
+//! | `stage.rs` | stage-core |
+//! | `channels.rs` | any channel, one event at a time; `peers/` are the channels |
+//! | `batches.rs` | vectors over tokio's channel, by hand |
+//! | `fused.rs` | one task, as the limit of what can be |
+//! | `ping.rs` | round trips |
 
+mod batches;
+mod candidate;
+mod channels;
+mod event;
+mod fused;
+mod peers;
+mod ping;
 mod stage;
-mod tokio_batches;
-mod tokio_mpsc;
+mod tally;
+mod workload;
 
-use std::pin::Pin;
-
-/// How many events may be on their way from the producer to the consumer.
-#[derive(Clone, Copy, Debug)]
-pub struct Workload {
-    /// Its name on the command line and in tables.
-    pub name: &'static str,
-    /// The most events on their way.
-    pub window: usize,
-}
-
-/// Moves so many events through a window, and returns the sum of their numbers.
-pub type Run = fn(window: usize, events: u64) -> Pin<Box<dyn Future<Output = u64> + Send>>;
-
-/// A way to move events.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate {
-    /// Its name in tables and JSON.
-    pub name: &'static str,
-    /// How it runs a workload.
-    pub run: Run,
-}
-
-/// One producer, one consumer.
-pub const WORKLOADS: [Workload; 3] = [
-    Workload {
-        name: "a1000",
-        window: 1_000,
-    },
-    Workload {
-        name: "a10",
-        window: 10,
-    },
-    Workload {
-        name: "a1",
-        window: 1,
-    },
-];
-
-/// Everything that is measured. Ours is the first.
-pub const CANDIDATES: [Candidate; 3] = [
-    Candidate {
-        name: "stage-core",
-        run: |window, events| Box::pin(stage::run(window, events)),
-    },
-    Candidate {
-        name: "tokio-mpsc",
-        run: |window, events| Box::pin(tokio_mpsc::run(window, events)),
-    },
-    Candidate {
-        name: "tokio-batches",
-        run: |window, events| Box::pin(tokio_batches::run(window, events)),
-    },
-];
+pub use candidate::{Candidate, candidates};
+pub use event::{Bytes1k, Event, Toil, ToilAtEnd};
+pub use ping::{Ping, pings};
+pub use tally::Tally;
+pub use workload::{Bars, Job, Shape, WORKLOADS, Workload};

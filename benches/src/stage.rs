@@ -1,72 +1,194 @@
-//! stage-core: a pipeline of a counter and a sum.
+//! stage-core.
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::{convert::Infallible, ops::Range, sync::Arc};
+
+use stage_core::{
+    Acknowledge, Batch, Consumer, Demand, Flow, Outcome, Pipeline, Producer, Tracker, Window, map,
 };
 
-use stage_core::{Batch, Consumer, Demand, Flow, Pipeline, Producer, Window};
+use crate::{
+    Event, Job, Shape, Tally,
+    channels::parts,
+    tally::{InOrder, LANES, SharedTally, Sink, Sum, lane_of},
+};
 
-struct Counter {
-    next: u64,
-    until: u64,
+pub(crate) async fn run<E: Event>(job: Job) -> Tally {
+    let Job {
+        shape,
+        window,
+        events,
+    } = job;
+    let total = SharedTally::default();
+    let window = Window::new(window);
+    let mut pipeline = Pipeline::new();
+    match shape {
+        Shape::Direct => {
+            let numbers = pipeline.produce(Numbers::<E>::new(0..events, Untracked));
+            pipeline.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
+        }
+        Shape::Chain(between) => {
+            let mut numbers = pipeline.produce(Numbers::<E>::new(0..events, Untracked));
+            for _ in 0..between {
+                numbers = pipeline.transform(map(E::mapped), numbers.subscribe(window));
+            }
+            pipeline.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
+        }
+        Shape::Share(consumers) => {
+            let numbers = pipeline.produce(Numbers::<E>::new(0..events, Untracked));
+            for i in 0..consumers {
+                let stage = pipeline.stage(format!("sum/{i}"));
+                stage.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
+            }
+        }
+        Shape::Broadcast(consumers) => {
+            let stage = pipeline.stage("numbers").broadcast();
+            let numbers = stage.produce(Numbers::<E>::new(0..events, Untracked));
+            for _ in 0..consumers {
+                pipeline.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
+            }
+        }
+        Shape::Partition => {
+            let lane = |event: &E| Some(lane_of(event.number()));
+            let stage = pipeline.stage("numbers").partition_by(LANES, lane);
+            for lane in stage.produce(Numbers::<E>::new(0..events, Untracked)) {
+                pipeline.consume(Into::<InOrder>::new(&total), lane.subscribe(window));
+            }
+        }
+        Shape::Gather(producers) => {
+            let numbers = parts(events, producers)
+                .map(|part| pipeline.produce(Numbers::<E>::new(part, Untracked)));
+            let subscriptions: Vec<_> = numbers.map(|part| part.subscribe(window)).collect();
+            pipeline.consume(Into::<Sum>::new(&total), subscriptions);
+        }
+        Shape::SetUp => {
+            let numbers = pipeline.produce(Numbers::<E>::new(0..0, Untracked));
+            for i in 0..events {
+                let stage = pipeline.stage(format!("sum/{i}"));
+                stage.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
+            }
+        }
+    }
+    pipeline.run().await.expect("no stage fails");
+    total.get()
 }
 
-impl Producer for Counter {
-    type Event = u64;
-    type Error = Infallible;
+/// One to one, with a receipt for each event.
+pub(crate) async fn with_receipts<E: Event>(job: Job) -> Tally {
+    let acked = SharedTally::default();
+    let tally = tracked::<E>(job, Receipts(Arc::new(Acked(acked.clone())))).await;
+    assert_eq!(acked.get().events, tally.events, "each is acked");
+    tally
+}
 
-    async fn produce(
-        &mut self,
-        demand: Demand,
-        batch: &mut Batch<u64>,
-    ) -> Result<Flow, Infallible> {
-        let first = self.next;
-        self.next = self.until.min(first + demand.get() as u64);
-        batch.extend(first..self.next);
-        Ok(if self.next < self.until {
-            Flow::More
-        } else {
-            Flow::End
-        })
+/// One to one, with a tracker that knows up to where everything is done.
+pub(crate) async fn with_tracker<E: Event>(job: Job) -> Tally {
+    let tracker = Tracker::new();
+    let tally = tracked::<E>(job, tracker.clone()).await;
+    assert_eq!(tracker.done(), job.events.checked_sub(1), "each is acked");
+    tally
+}
+
+async fn tracked<E: Event>(job: Job, track: impl Track) -> Tally {
+    let total = SharedTally::default();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Numbers::<E, _>::new(0..job.events, track));
+    let window = Window::new(job.window);
+    pipeline.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
+    pipeline.run().await.expect("no stage fails");
+    total.get()
+}
+
+struct Numbers<E, T = Untracked> {
+    numbers: Range<u64>,
+    track: T,
+    event: std::marker::PhantomData<fn() -> E>,
+}
+
+impl<E, T> Numbers<E, T> {
+    fn new(numbers: Range<u64>, track: T) -> Self {
+        Self {
+            numbers,
+            track,
+            event: std::marker::PhantomData,
+        }
     }
 }
 
-struct Sum {
-    sum: u64,
-    total: Arc<AtomicU64>,
-}
-
-impl Consumer<u64> for Sum {
+impl<E: Event, T: Track> Producer for Numbers<E, T> {
+    type Event = E;
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
-        self.sum += batch.iter().sum::<u64>();
+    async fn produce(&mut self, demand: Demand, batch: &mut Batch<E>) -> Result<Flow, Infallible> {
+        let Range { start, end } = self.numbers;
+        let next = end.min(start.saturating_add(demand.get() as u64));
+        batch.extend((start..next).map(E::new));
+        self.track.track(batch, start..next);
+        self.numbers.start = next;
+        Ok(if next < end { Flow::More } else { Flow::End })
+    }
+}
+
+/// What a producer does about receipts.
+trait Track: Send + 'static {
+    fn track<E>(&self, batch: &mut Batch<E>, numbers: Range<u64>);
+}
+
+struct Untracked;
+
+struct Receipts(Arc<Acked>);
+
+struct Acked(SharedTally);
+
+impl Track for Untracked {
+    fn track<E>(&self, _: &mut Batch<E>, _: Range<u64>) {}
+}
+
+impl Track for Receipts {
+    fn track<E>(&self, batch: &mut Batch<E>, numbers: Range<u64>) {
+        batch.track(Arc::clone(&self.0) as Arc<dyn Acknowledge>, numbers.start);
+    }
+}
+
+impl Track for Tracker<u64> {
+    fn track<E>(&self, batch: &mut Batch<E>, numbers: Range<u64>) {
+        Self::track(self, batch, numbers);
+    }
+}
+
+impl Acknowledge for Acked {
+    fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
+        assert_eq!(outcome, Outcome::Acked);
+        self.0.add(Tally {
+            events: numbers.end - numbers.start,
+            ..Tally::default()
+        });
+    }
+}
+
+struct Into<S> {
+    sink: S,
+    total: SharedTally,
+}
+
+impl<S: Sink> Into<S> {
+    fn new(total: &SharedTally) -> Self {
+        Self {
+            sink: S::default(),
+            total: total.clone(),
+        }
+    }
+}
+
+impl<E: Event, S: Sink> Consumer<E> for Into<S> {
+    type Error = Infallible;
+
+    async fn consume(&mut self, batch: &mut Batch<E>) -> Result<(), Infallible> {
+        self.sink.take_all(batch);
         Ok(())
     }
 
     async fn finish(&mut self) -> Result<(), Infallible> {
-        self.total.store(self.sum, Ordering::Release);
+        self.total.add(self.sink.tally());
         Ok(())
     }
-}
-
-pub(crate) async fn run(window: usize, events: u64) -> u64 {
-    let total = Arc::new(AtomicU64::new(0));
-    let sum = Sum {
-        sum: 0,
-        total: Arc::clone(&total),
-    };
-    let counter = Counter {
-        next: 0,
-        until: events,
-    };
-    let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(counter);
-    pipeline.consume(sum, numbers.subscribe(Window::new(window)));
-    pipeline.run().await.expect("neither stage fails");
-    total.load(Ordering::Acquire)
 }

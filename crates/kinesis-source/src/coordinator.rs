@@ -153,13 +153,15 @@ impl Means {
         let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
+            let stream = opened.stream.clone();
             move || {
                 // Only the first one may ask for the tip.
                 let begin = begin.take().unwrap_or_else(|| {
                     progress.resume();
                     Begin::Pinned
                 });
-                ShardSource::supervised(Arc::clone(&api), Arc::clone(&progress), begin)
+                let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
+                ShardSource::supervised(api, progress, begin, stream.clone())
             }
         };
         let restarts = self.source.restarts.clone().unless(ShardError::is_final);

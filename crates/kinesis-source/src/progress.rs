@@ -34,8 +34,8 @@ struct State {
     in_flight: u64,
     nacked: u64,
     phase: Phase,
-    /// Whether somebody waits for a read that finds the tip.
-    awaits_tip: bool,
+    /// How many records were handed out when a read found the tip, the first since somebody asked.
+    tip: Option<u64>,
     figures: Figures,
     /// What the shard's last answer named.
     children: Vec<ShardId>,
@@ -95,7 +95,7 @@ impl Progress {
                 in_flight: 0,
                 nacked: 0,
                 phase: Phase::Reading,
-                awaits_tip: true,
+                tip: None,
                 figures: Figures::default(),
                 children: Vec::new(),
             }),
@@ -135,6 +135,7 @@ impl Progress {
         state.watermark = Watermark::new();
         state.in_flight = 0;
         state.nacked = 0;
+        state.tip = None;
     }
 
     /// Takes note that these records are handed out, in order. Returns whom to tell what becomes of
@@ -165,9 +166,21 @@ impl Progress {
 
     /// Takes note of a read that found nothing, at the shard's tip.
     pub(crate) fn found_tip(&self) {
+        self.reach_tip(Phase::AtTip);
+    }
+
+    /// Takes note of a read that has brought the shard to its tip, and found records; they have been
+    /// handed out.
+    pub(crate) fn came_to_tip(&self) {
+        self.reach_tip(Phase::Reading);
+    }
+
+    fn reach_tip(&self, phase: Phase) {
         let mut state = self.lock();
-        let is_news = std::mem::replace(&mut state.awaits_tip, false);
-        let was_elsewhere = std::mem::replace(&mut state.phase, Phase::AtTip) != Phase::AtTip;
+        let is_news = state.tip.is_none();
+        let handed_out = state.watermark.next();
+        state.tip.get_or_insert(handed_out);
+        let was_elsewhere = std::mem::replace(&mut state.phase, phase) != phase;
         drop(state);
         if is_news || was_elsewhere {
             self.watcher.notify_one();
@@ -176,15 +189,15 @@ impl Progress {
 
     /// Forgets that the tip was found: only a read from now on counts.
     pub(crate) fn await_tip(&self) {
-        self.lock().awaits_tip = true;
+        self.lock().tip = None;
     }
 
-    /// Whether there is nothing left to do for now: it is finished, or a read since the last
-    /// [`await_tip`](Self::await_tip) found the tip, and all that was handed out is settled.
+    /// Whether all is done that there was to do: it is finished, or a read since the last
+    /// [`await_tip`](Self::await_tip) found the tip, and all that was handed out by then is
+    /// acknowledged. What was read after that does not count, or a shard that is written to all the
+    /// time would never be.
     pub(crate) fn is_at_rest(&self) -> bool {
-        let state = self.lock();
-        let at_tip = state.phase == Phase::AtTip && !state.awaits_tip;
-        state.in_flight == 0 && (at_tip || state.phase == Phase::Finished)
+        self.lock().is_at_rest()
     }
 
     /// Takes note of what the reader does now.
@@ -250,12 +263,23 @@ impl Progress {
     }
 }
 
+impl State {
+    fn is_at_rest(&self) -> bool {
+        if self.phase == Phase::Finished {
+            return self.in_flight == 0;
+        }
+        let settled = self.watermark.next() - self.watermark.open() as u64;
+        self.tip.is_some_and(|tip| settled >= tip)
+    }
+}
+
 impl Acknowledge for Generation {
     fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
         let mut state = self.progress.lock();
         if state.generation != self.number {
             return;
         }
+        let was_at_rest = state.is_at_rest();
         let settled = numbers.end - numbers.start;
         state.in_flight = state.in_flight.saturating_sub(settled);
         match outcome {
@@ -267,10 +291,11 @@ impl Acknowledge for Generation {
                 }
             }
         }
-        let at_rest = state.in_flight == 0;
-        let is_waited_for = at_rest && state.phase != Phase::Reading;
+        let is_empty = state.in_flight == 0;
+        let is_waited_for =
+            (is_empty && state.phase != Phase::Reading) || (!was_at_rest && state.is_at_rest());
         drop(state);
-        if at_rest {
+        if is_empty {
             self.progress.settled.notify_waiters();
         }
         if is_waited_for {

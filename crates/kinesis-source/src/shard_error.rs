@@ -31,6 +31,24 @@ pub enum ShardError {
         /// What Kinesis said.
         source: ApiError,
     },
+    /// The stream was deleted while it was read. What it had cannot be read any more.
+    #[error("stream `{stream}` was deleted while it was read")]
+    #[non_exhaustive]
+    StreamDeleted {
+        /// Its name.
+        stream: String,
+    },
+    /// Another stream of the same name has taken the place of the one that was read. To read that,
+    /// begin anew, and with other checkpoints.
+    #[error(
+        "stream `{stream}` was deleted and made anew while it was read; start again to read the new \
+         one, with new checkpoints"
+    )]
+    #[non_exhaustive]
+    StreamRecreated {
+        /// The name of both.
+        stream: String,
+    },
     /// A stage downstream nacked records. They have to be read again, after the last one that is
     /// acknowledged without a gap.
     #[error("{records} records of shard `{shard}` were not taken in and have to be read again")]
@@ -47,6 +65,13 @@ impl ShardError {
     /// Whether `error` is one that a fresh reader of the shard would only meet again.
     pub(crate) fn is_final(error: &(dyn Error + 'static)) -> bool {
         let error = error.downcast_ref();
-        matches!(error, Some(Self::InvalidPosition { .. }))
+        matches!(
+            error,
+            Some(
+                Self::InvalidPosition { .. }
+                    | Self::StreamDeleted { .. }
+                    | Self::StreamRecreated { .. }
+            )
+        )
     }
 }

@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     ApiError, Checkpoint, KinesisApi, PinnedPosition, Position, Record, RecordsPage, Remedy,
-    ShardError, ShardId, ShardIterator, ShardRecord,
+    ShardError, ShardId, ShardIterator, ShardRecord, StreamIdentity, StreamStatus,
     api_error::chain,
     backoff::Backoff,
     listing::within_deadline,
@@ -53,6 +53,8 @@ pub struct ShardSource {
     idle: Duration,
     /// Whether to end only once everything is acknowledged.
     settles_before_end: bool,
+    /// The stream it belongs to, where that is known.
+    stream: Option<StreamIdentity>,
 }
 
 #[derive(Debug)]
@@ -109,8 +111,12 @@ impl ShardSource {
         api: Arc<dyn KinesisApi>,
         progress: Arc<Progress>,
         begin: Begin,
+        stream: StreamIdentity,
     ) -> Self {
-        Self::with_progress(api, progress, begin, true)
+        Self {
+            stream: Some(stream),
+            ..Self::with_progress(api, progress, begin, true)
+        }
     }
 
     fn with_progress(
@@ -129,6 +135,7 @@ impl ShardSource {
             iterators: ReadLimiter::new(),
             idle: FIRST_IDLE,
             settles_before_end,
+            stream: None,
         }
     }
 
@@ -265,6 +272,9 @@ impl ShardSource {
         if !self.may_pass(&error) {
             return Err(self.refused(error));
         }
+        if error.remedy() == Remedy::Verify {
+            self.verify_stream().await?;
+        }
         self.log(&error);
         match error.remedy() {
             Remedy::Wait => self.progress.note(|_, figures| figures.throttled += 1),
@@ -281,6 +291,28 @@ impl ShardSource {
         }
         sleep(wait).await;
         Ok(())
+    }
+
+    /// Sees that the stream is still the one that is read, after something of it was not found.
+    async fn verify_stream(&self) -> Result<(), ShardError> {
+        let Some(stream) = &self.stream else {
+            return Ok(());
+        };
+        let call = self.api.describe_stream_summary();
+        let name = stream.name.clone();
+        match within_deadline("DescribeStreamSummary", call).await {
+            Ok(summary) if summary.status == StreamStatus::Deleting => {
+                Err(ShardError::StreamDeleted { stream: name })
+            }
+            Ok(summary) if !StreamIdentity::from(&summary).agrees_with(stream) => {
+                Err(ShardError::StreamRecreated { stream: name })
+            }
+            Err(error) if error.remedy() == Remedy::Verify => {
+                Err(ShardError::StreamDeleted { stream: name })
+            }
+            // It is there, or nobody knows: what was not found may be found yet.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Whether an error that has just been counted is worth another try.
@@ -365,7 +397,13 @@ impl Producer for ShardSource {
                     if !page.records.is_empty() {
                         self.idle = FIRST_IDLE;
                         self.progress.enter(Phase::Reading);
+                        // An answer that is full may have left something at the tip.
+                        let is_all = page.records.len() < limit && page.next.is_some();
+                        let came_to_tip = is_all && page.millis_behind_latest == Some(0);
                         self.hand_out(page.records, batch);
+                        if came_to_tip {
+                            self.progress.came_to_tip();
+                        }
                         return Ok(Flow::More);
                     }
                     if page.next.is_some() {

@@ -95,9 +95,9 @@ impl StreamHandle {
     }
 
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
-    /// its tip or is finished, nothing is in flight, and no shard is left to open.
+    /// its tip or is finished, what it had by then is acknowledged, and no shard is left to open.
     ///
-    /// What is put meanwhile may be read or not. Never returns if the stream's source ends before.
+    /// What is put meanwhile may be read or not, so it ends also while the stream is written to. Never returns if the stream's source ends before.
     /// Cancel safe.
     pub async fn caught_up(&self) {
         let number = self.inquiries.ask();

@@ -164,6 +164,18 @@ proptest! {
             let mut pipeline = Pipeline::new();
             let (records, handle) = world.source(&Arc::default()).add_to(&mut pipeline);
             pipeline.consume(sink.clone(), records.subscribe(window));
+            // Looks all the time whether more is on its way than the window lets through.
+            let looking = tokio::spawn({
+                let handle = handle.clone();
+                async move {
+                    loop {
+                        for shard in handle.status() {
+                            assert!(shard.in_flight <= window.max() as u64, "{shard:?}");
+                        }
+                        sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            });
             let (changed, done) = tokio::sync::oneshot::channel::<()>();
             let run = tokio::spawn(pipeline.run_until(async move {
                 let _ = done.await;
@@ -174,6 +186,8 @@ proptest! {
             }
             changed.send(()).unwrap();
             run.await.unwrap().unwrap();
+            looking.abort();
+            prop_assert!(looking.await.unwrap_err().is_cancelled(), "more than the window");
             sink.assert_complete(&world.fake);
             sink.assert_parents_before_children(&world.fake);
             for (key, numbers) in by_key(&[sink]) {

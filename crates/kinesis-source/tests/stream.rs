@@ -135,6 +135,35 @@ async fn children_are_told_to_wait_as_long_as_they_do() {
     run.await.unwrap().unwrap();
 }
 
+/// One that is written to all the time is caught up with, too: each shard needs to have been at its
+/// tip once, not all of them at the same moment with nothing under way.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_written_to_all_the_time_is_caught_up_with() {
+    let fake = Fake::new(16);
+    fake.put_numbered(0..500).unwrap();
+    let writing = tokio::spawn({
+        let fake = fake.clone();
+        async move {
+            for number in 500.. {
+                fake.put_numbered(number..number + 1).unwrap();
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    let sink = Sink::default();
+    let reading = run_until_caught_up(source(&fake), &sink, Window::new(50));
+    timeout(Duration::from_secs(30), reading)
+        .await
+        .expect("it ends although it is written to")
+        .unwrap();
+    writing.abort();
+    let numbers = sink.numbers();
+    assert!(
+        numbers.starts_with(&everything(500)),
+        "what was there is read"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn latest_takes_what_comes_and_goes_on_from_its_moment() {
     let fake = Fake::new(2);
@@ -546,6 +575,33 @@ async fn an_outage_of_a_day_is_outlasted() {
     fake.clear_faults();
     run.await.unwrap().unwrap();
     sink.assert_complete(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_deleted_while_it_is_read_is_an_error_within_seconds() {
+    let fake = Fake::new(3);
+    fake.put_numbered(0..30).unwrap();
+    let sink = Sink::default();
+    let mut pipeline = Pipeline::new();
+    let (records, _) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let run = tokio::spawn(pipeline.run());
+    sleep(Duration::from_secs(10)).await;
+    for operation in [
+        Operation::GetRecords,
+        Operation::GetShardIterator,
+        Operation::ListShards,
+        Operation::DescribeStreamSummary,
+    ] {
+        fake.inject(Fault::refusal(operation, "ResourceNotFoundException").times(u32::MAX));
+    }
+    let deleted = Instant::now();
+    let error = run.await.unwrap().unwrap_err();
+    assert!(deleted.elapsed() < Duration::from_secs(5));
+    let source = std::error::Error::source(&error).unwrap();
+    let sentence = "stream `stream` was deleted while it was read";
+    assert_eq!(source.to_string(), sentence, "{error}");
+    assert_eq!(sink.numbers(), everything(30));
 }
 
 #[tokio::test(start_paused = true)]

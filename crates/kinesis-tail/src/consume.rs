@@ -139,7 +139,7 @@ impl ConsumeArgs {
 
 pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
     // First of all: what is printed counts as done with.
-    stdout::check_writable()?;
+    stdout::check_writable(args.checkpoint.is_some())?;
     let mut told_to_stop = pin!(signals::listen()?);
     let source = tokio::select! {
         biased;

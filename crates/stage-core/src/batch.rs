@@ -1,5 +1,4 @@
 use std::{
-    collections::VecDeque,
     fmt, mem,
     ops::{Deref, DerefMut},
     sync::Arc,
@@ -7,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    Outcome,
+    InHand, Outcome,
+    in_hand::Hand,
     receipt::{Acknowledge, FanOut, Receipt, Receipts},
     spares::Spares,
 };
@@ -33,6 +33,8 @@ pub struct Batch<E> {
     events: Vec<E>,
     receipts: Option<Box<Receipts>>,
     home: Option<Arc<Spares<E>>>,
+    /// Which portion it is that a stage was given, and of which subscription.
+    portion: Option<(Arc<Hand>, u64)>,
 }
 
 impl<E> Batch<E> {
@@ -42,6 +44,7 @@ impl<E> Batch<E> {
             events: Vec::new(),
             receipts: None,
             home: None,
+            portion: None,
         }
     }
 
@@ -51,6 +54,7 @@ impl<E> Batch<E> {
             events: home.take(),
             receipts: None,
             home: Some(Arc::clone(home)),
+            portion: None,
         }
     }
 
@@ -110,6 +114,57 @@ impl<E> Batch<E> {
             receipts: self.receipts.take(),
             events: self.events.drain(..),
         }
+    }
+
+    /// Keeps the events that are in the batch now in hand for longer than the call that it was handed
+    /// to: to the subscription's window they are not dealt with before what this returns is dropped.
+    ///
+    /// For a consumer that has work going on beyond its calls. Without it, all of a batch counts as
+    /// dealt with when the call returns, and more is asked for. Events that are kept already, and
+    /// those of a batch that is not what the present call was given, count no further: then it stands
+    /// for less, down to [nothing](InHand::events).
+    ///
+    /// ```
+    /// use stage_core::{Batch, Consumer};
+    /// use std::convert::Infallible;
+    ///
+    /// /// Works on events in tasks, as many at once as the window allows.
+    /// struct Spawning;
+    ///
+    /// impl Consumer<String> for Spawning {
+    ///     type Error = Infallible;
+    ///
+    ///     async fn consume(&mut self, batch: &mut Batch<String>) -> Result<(), Infallible> {
+    ///         let mut in_hand = batch.keep_in_hand();
+    ///         for (event, receipt) in batch.drain_with_receipts() {
+    ///             let in_hand = in_hand.split(1);
+    ///             tokio::spawn(async move {
+    ///                 println!("{event}");
+    ///                 receipt.ack();
+    ///                 drop(in_hand);
+    ///             });
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # let mut batch = Batch::from_iter(["loose"]);
+    /// # assert_eq!(batch.keep_in_hand().events(), 0);
+    /// ```
+    pub fn keep_in_hand(&self) -> InHand {
+        let portion = self.portion.as_ref();
+        portion.map_or_else(InHand::default, |(hand, number)| {
+            hand.keep(*number, self.events.len())
+        })
+    }
+
+    /// It is this portion that a stage is given.
+    pub(crate) fn is_portion(&mut self, hand: &Arc<Hand>, number: u64) {
+        self.portion = Some((Arc::clone(hand), number));
+    }
+
+    /// It stands in for `other` where events are kept in hand.
+    pub(crate) fn is_portion_of(&mut self, other: &Self) {
+        self.portion.clone_from(&other.portion);
     }
 
     /// Makes one event of each, in order, and adds it to `out`. It is settled as the one that it was
@@ -184,6 +239,7 @@ impl<E> Batch<E> {
             events: mem::take(&mut self.events),
             receipts: None,
             home: self.home.take(),
+            portion: self.portion.clone(),
         }
     }
 
@@ -216,7 +272,7 @@ impl<E> Batch<E> {
     /// The same events, to be taken off from the front bit by bit.
     pub(crate) fn into_queue(mut self) -> BatchQueue<E> {
         BatchQueue {
-            events: mem::take(&mut self.events).into(),
+            events: Left::Whole(mem::take(&mut self.events)),
             receipts: self.receipts.take(),
             home: self.home.take(),
         }
@@ -224,9 +280,12 @@ impl<E> Batch<E> {
 
     /// Takes the first `count` events off, with their receipts.
     pub(crate) fn split_front(&mut self, count: usize) -> Self {
+        let portion = self.portion.take();
         let mut queue = mem::take(self).into_queue();
-        let front = queue.take(count);
+        let mut front = queue.take(count);
+        front.portion.clone_from(&portion);
         *self = queue.take(usize::MAX);
+        self.portion = portion;
         front
     }
 
@@ -301,30 +360,72 @@ impl<E> Batch<E> {
     }
 }
 
-/// A batch that is given out in parts. Taking a part costs as much as the part is long, however
-/// much is left.
+/// A batch that is given out in parts, from the front.
+///
+/// Large parts are cut off: what is left moves to other storage, at the price of a copy. Of one that
+/// is to be taken in many small parts, events move one by one, each once.
 #[derive(Debug)]
 pub(crate) struct BatchQueue<E> {
-    events: VecDeque<E>,
+    events: Left<E>,
     receipts: Option<Box<Receipts>>,
     home: Option<Arc<Spares<E>>>,
 }
 
+/// The events that are left of a batch.
+#[derive(Debug)]
+enum Left<E> {
+    Whole(Vec<E>),
+    OneByOne(vec::IntoIter<E>),
+}
+
+/// A part that is at least this fraction of a batch is cut off.
+const LARGE: usize = 4;
+
 impl<E> BatchQueue<E> {
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        match &self.events {
+            Left::Whole(events) => events.len(),
+            Left::OneByOne(events) => events.len(),
+        }
     }
 
     /// Takes off up to `count` events, with their receipts.
     pub(crate) fn take(&mut self, count: usize) -> Batch<E> {
-        let count = count.min(self.events.len());
-        let mut events = self.home.as_ref().map_or_else(Vec::new, |home| home.take());
-        events.extend(self.events.drain(..count));
+        let count = count.min(self.len());
+        let events = self.take_events(count);
         let receipts = self.receipts.as_mut().map(|all| all.split_front(count));
         Batch {
             events,
             receipts: receipts.map(Box::new),
             home: self.home.clone(),
+            portion: None,
+        }
+    }
+
+    fn take_events(&mut self, count: usize) -> Vec<E> {
+        let mut spare = self.home.as_ref().map_or_else(Vec::new, |home| home.take());
+        if let Left::Whole(events) = &mut self.events {
+            if count * LARGE >= events.len() {
+                spare.extend(events.drain(count..));
+                return mem::replace(events, spare);
+            }
+            self.events = Left::OneByOne(mem::take(events).into_iter());
+        }
+        if let Left::OneByOne(events) = &mut self.events {
+            spare.extend(events.take(count));
+        }
+        spare
+    }
+}
+
+impl<E> Drop for BatchQueue<E> {
+    fn drop(&mut self) {
+        if let (Some(home), Left::Whole(events)) = (&self.home, &mut self.events) {
+            home.give(mem::take(events));
         }
     }
 }
@@ -406,6 +507,7 @@ impl<E> From<Vec<E>> for Batch<E> {
             events,
             receipts: None,
             home: None,
+            portion: None,
         }
     }
 }

@@ -4,7 +4,9 @@ use std::{fmt, pin::Pin};
 
 use tokio::time::Instant;
 
-use crate::{Batch, BoxError, Consumer, Demand, End, Flow, Producer, SubscriptionInfo, Transform};
+use crate::{
+    Batch, BoxError, Consumer, Demand, Flow, Producer, SubscriptionInfo, Transform, protocol::End,
+};
 
 /// A producer of `Event`s, of whatever type.
 ///

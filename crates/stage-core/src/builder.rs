@@ -1,7 +1,8 @@
-use std::{fmt, hash::Hash};
+use std::hash::Hash;
 
 use crate::{
-    AddError, Consumer, Group, Intake, Lane, Outlet, Pipeline, Producer, Subscription, Transform,
+    AddError, Consumer, Group, Intake, LaneBuilder, Outlet, Pipeline, Producer, Subscription,
+    Transform,
     assemble::{self, Assembled},
     desk::Desk,
     link::SendEnd,
@@ -88,8 +89,8 @@ impl<'p> StageBuilder<'p> {
         self,
         lanes: usize,
         key: impl Fn(&E) -> K + Send + 'static,
-    ) -> LaneBuilder<'p, E> {
-        self.lanes(lanes, Partition::by_key(lanes, key))
+    ) -> LaneBuilder<StageBuilder<'p, As<Partition<E>>>> {
+        LaneBuilder::new(self.dispatch(Partition::by_key(lanes, key)), lanes)
     }
 
     /// Divides events into `lanes` lanes, as `lane_of` says. Events for which it gives `None` belong
@@ -103,8 +104,8 @@ impl<'p> StageBuilder<'p> {
         self,
         lanes: usize,
         lane_of: impl Fn(&E) -> Option<usize> + Send + 'static,
-    ) -> LaneBuilder<'p, E> {
-        self.lanes(lanes, Partition::by_fn(lanes, lane_of))
+    ) -> LaneBuilder<StageBuilder<'p, As<Partition<E>>>> {
+        LaneBuilder::new(self.dispatch(Partition::by_fn(lanes, lane_of)), lanes)
     }
 
     /// Divides events as `dispatcher` does.
@@ -117,13 +118,6 @@ impl<'p> StageBuilder<'p> {
             pipeline: self.pipeline,
             name: self.name,
             dispatching,
-        }
-    }
-
-    fn lanes<E>(self, lanes: usize, partition: Partition<E>) -> LaneBuilder<'p, E> {
-        LaneBuilder {
-            stage: self.dispatching(As(partition)),
-            lanes,
         }
     }
 
@@ -180,38 +174,6 @@ impl<D> StageBuilder<'_, D> {
     }
 }
 
-/// Settings for a stage that divides its events into lanes. Made by [`StageBuilder::partition`] and
-/// [`StageBuilder::partition_by`].
-#[must_use = "settings do nothing until a stage is added"]
-pub struct LaneBuilder<'p, E> {
-    stage: StageBuilder<'p, As<Partition<E>>>,
-    lanes: usize,
-}
-
-impl<E: Send + 'static> LaneBuilder<'_, E> {
-    /// Adds the stage, as one that makes events; returns its lanes in order.
-    pub fn produce<P: Producer<Event = E>>(self, producer: P) -> Vec<Lane<E>> {
-        lanes_of(self.lanes, &self.stage.produce(producer))
-    }
-
-    /// Adds the stage, as one that turns events into others; returns its lanes in order.
-    pub fn transform<In, T>(
-        self,
-        transform: T,
-        subscriptions: impl IntoIterator<Item = Subscription<In>>,
-    ) -> Vec<Lane<E>>
-    where
-        In: Send + 'static,
-        T: Transform<In, Out = E>,
-    {
-        lanes_of(self.lanes, &self.stage.transform(transform, subscriptions))
-    }
-}
-
-fn lanes_of<E: Send + 'static>(lanes: usize, outlet: &Outlet<E>) -> Vec<Lane<E>> {
-    (0..lanes).map(|number| outlet.lane(number)).collect()
-}
-
 impl Pipeline {
     fn add_with_outlet<E: Send + 'static>(
         &mut self,
@@ -227,14 +189,5 @@ impl Pipeline {
         if let Err(AddError::NameTaken { name }) = stage.add_to(&self.crew) {
             self.name_taken.get_or_insert(name);
         }
-    }
-}
-
-impl<E> fmt::Debug for LaneBuilder<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LaneBuilder")
-            .field("name", &self.stage.name)
-            .field("lanes", &self.lanes)
-            .finish_non_exhaustive()
     }
 }

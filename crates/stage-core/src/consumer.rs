@@ -21,7 +21,9 @@ pub trait Consumer<Event>: Send + 'static {
     /// `max - min` of the subscription's [`Window`](crate::Window).
     ///
     /// Returning `Ok` says that all of them are taken care of, whether they were drained from the
-    /// batch or only looked at: those that have [receipts](crate::Receipt) are acked.
+    /// batch or only looked at: those that have [receipts](crate::Receipt) are acked. A consumer that
+    /// works on events beyond the call takes them with their
+    /// [receipts](Batch::drain_with_receipts), and [keeps them in hand](Batch::keep_in_hand).
     fn consume(
         &mut self,
         batch: &mut Batch<Event>,

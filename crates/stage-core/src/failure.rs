@@ -4,7 +4,7 @@ use crate::{
     BoxError, PipelineError,
     inbox::Upstream,
     panic::{catching, panic_message},
-    protocol::{Down, End, ExcessEvents, Reason},
+    protocol::{Down, End, ExcessEvents},
 };
 
 /// Why a stage does not go on.
@@ -27,10 +27,7 @@ impl Failure {
             Self::Failed(error) => End::Down(Down::Failed(error.to_string().into())),
             Self::Panicked(message) => End::Down(Down::Panicked(message.as_str().into())),
             Self::OverDelivered(excess) => End::Down(Down::OverDelivered(*excess)),
-            Self::Upstream(upstream) => match &upstream.end {
-                End::Completed => End::Cancelled(Reason::Dropped),
-                end => end.clone(),
-            },
+            Self::Upstream(upstream) => upstream.end_for_others(),
         }
     }
 

@@ -1,19 +1,21 @@
 use std::{
     error::Error,
     fmt,
+    hash::Hash,
     sync::{Arc, Weak},
 };
 
 use tokio::sync::oneshot;
 
 use crate::{
-    AddError, Consumer, Intake, Lane, Outlet, PipelineStatus, Producer, Subscription, Transform,
+    AddError, Consumer, Intake, Lane, LaneBuilder, Outlet, PipelineStatus, Producer, Subscription,
+    Transform,
     assemble::{self, Assembled},
     builder::{As, Dispatching, ToAll, ToOne},
     crew::{AnyDesk, Crew, Member},
     desk::Desk,
     link::{ReceiveEnd, SendEnd},
-    protocol::Dispatcher,
+    protocol::{Dispatcher, Partition},
 };
 
 /// Looks at a pipeline and changes it while it runs. Made by
@@ -172,7 +174,8 @@ impl PipelineHandle {
 
     /// Waits until the stage of this name has dealt with every event that it has, or has been sent,
     /// at the time of the call: a consumer has taken them in; a producer or transform has handed
-    /// them out. At once if there is no such stage.
+    /// them out. At once if there is no such stage. Of events that are
+    /// [kept in hand](crate::Batch::keep_in_hand) as many must be let go of, whichever they are.
     ///
     /// # Cancel safety
     ///
@@ -247,9 +250,43 @@ impl LateStage {
         self.dispatching(ToAll)
     }
 
+    /// Divides events into `lanes` lanes by key, as [`StageBuilder::partition`] does.
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    ///
+    /// [`StageBuilder::partition`]: crate::StageBuilder::partition
+    pub fn partition<E: Send + 'static, K: Hash>(
+        self,
+        lanes: usize,
+        key: impl Fn(&E) -> K + Send + 'static,
+    ) -> LaneBuilder<LateStage<As<Partition<E>>>> {
+        LaneBuilder::new(self.dispatch(Partition::by_key(lanes, key)), lanes)
+    }
+
+    /// Divides events into `lanes` lanes as `lane_of` says, as [`StageBuilder::partition_by`] does.
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    ///
+    /// [`StageBuilder::partition_by`]: crate::StageBuilder::partition_by
+    pub fn partition_by<E: Send + 'static>(
+        self,
+        lanes: usize,
+        lane_of: impl Fn(&E) -> Option<usize> + Send + 'static,
+    ) -> LaneBuilder<LateStage<As<Partition<E>>>> {
+        LaneBuilder::new(self.dispatch(Partition::by_fn(lanes, lane_of)), lanes)
+    }
+
     /// Divides events as `dispatcher` does.
     pub fn dispatch<D>(self, dispatcher: D) -> LateStage<As<D>> {
         self.dispatching(As::new(dispatcher))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     fn dispatching<D>(self, dispatching: D) -> LateStage<D> {

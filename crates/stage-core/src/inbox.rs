@@ -8,6 +8,7 @@ use std::{
 use crate::{
     Batch,
     desk::{DESK, Desk, Notice},
+    in_hand::{Done, Hand},
     link::{Arrival, ReceiveEnd},
     meter::Meter,
     protocol::{Backlog, Down, End, Fate, Ledger, Reason},
@@ -43,6 +44,7 @@ pub(crate) struct Inbox<E> {
 struct Incoming<E> {
     end: ReceiveEnd<E>,
     asker: Asker,
+    hand: Arc<Hand>,
     /// Events that have come, beyond the portion that was taken in.
     rest: Backlog<E>,
     /// Whether the slot is among the turns.
@@ -86,7 +88,6 @@ pub(crate) struct Portion<E> {
 #[must_use = "without settling, nothing more is asked for"]
 pub(crate) struct Debt {
     slot: usize,
-    events: usize,
 }
 
 /// A stage cannot go on without another to which it was subscribed.
@@ -94,6 +95,16 @@ pub(crate) struct Debt {
 pub(crate) struct Upstream {
     pub(crate) stage: Arc<str>,
     pub(crate) end: End,
+}
+
+impl Upstream {
+    /// What others are told that the stage has subscriptions with.
+    pub(crate) fn end_for_others(&self) -> End {
+        match &self.end {
+            End::Completed => End::Cancelled(Reason::Dropped),
+            end => end.clone(),
+        }
+    }
 }
 
 impl<E> Inbox<E> {
@@ -180,22 +191,39 @@ impl<E> Inbox<E> {
         self.open == 0 && (self.closing.is_some() || !waits)
     }
 
-    /// Takes note that a portion has been dealt with, and asks for more if it is time to.
-    pub(crate) fn settle(&mut self, Debt { slot, events }: Debt) {
+    /// Takes note that a portion has been dealt with, but for what is kept in hand, and asks for more
+    /// if it is time to.
+    pub(crate) fn settle(&mut self, Debt { slot }: Debt) {
+        let Some(Some(incoming)) = self.links.get(slot) else {
+            return;
+        };
+        let done = incoming.hand.end(incoming.end.is_weighed());
+        self.meter.handled(done.events);
+        self.settle_events(slot, done);
+    }
+
+    /// Takes note of what was kept in hand and has been dealt with.
+    fn take_back(&mut self, slot: usize) {
+        if let Some(Some(incoming)) = self.links.get(slot) {
+            let done = incoming.hand.take_back();
+            self.settle_events(slot, done);
+        }
+    }
+
+    fn settle_events(&mut self, slot: usize, done: Done) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
         };
+        if done.events == 0 {
+            return;
+        }
         let ask = match &mut incoming.asker {
-            Asker::Ledger(ledger) => ledger.settle(events),
+            Asker::Ledger(ledger) => ledger.settle(done.events),
             Asker::Hand => None,
         };
-        self.meter.handled(events);
-        match ask {
-            Some(demand) => incoming.end.settle_and_ask(events, demand),
-            None => incoming.end.settle(events),
-        }
+        incoming.end.settle(done, ask);
         if !self.notices.is_empty() {
-            self.advance_notices(slot, events);
+            self.advance_notices(slot, done.events);
         }
     }
 
@@ -238,6 +266,7 @@ impl<E> Inbox<E> {
             if slot == DESK {
                 self.welcome();
             } else {
+                self.take_back(slot);
                 self.give_turn(slot);
             }
         }
@@ -261,6 +290,7 @@ impl<E> Inbox<E> {
             self.links[slot] = Some(Incoming {
                 end,
                 asker,
+                hand: Hand::new(&self.desk.bell, slot, &self.meter),
                 rest: Backlog::new(),
                 has_turn: false,
             });
@@ -277,8 +307,12 @@ impl<E> Inbox<E> {
 
     /// Ends all subscriptions, since the stage is to end.
     fn leave(&mut self, outcome: Result<(), Upstream>) {
+        let end = match &outcome {
+            Ok(()) => End::Cancelled(Reason::Shutdown),
+            Err(upstream) => upstream.end_for_others(),
+        };
         self.closing.get_or_insert(outcome);
-        self.close(&End::Cancelled(Reason::Shutdown));
+        self.close(&end);
     }
 
     fn give_turn(&mut self, slot: usize) {
@@ -293,20 +327,24 @@ impl<E> Inbox<E> {
     fn take_turn(&mut self, slot: usize) -> Option<Input<E>> {
         let incoming = self.links.get_mut(slot)?.as_mut()?;
         incoming.has_turn = false;
-        if incoming.rest.is_empty() || incoming.end.is_cancelled() {
+        let mut batch = if incoming.rest.is_empty() || incoming.end.is_cancelled() {
             match incoming.end.receive() {
-                Arrival::Events(batch) => incoming.take_note(batch),
+                Arrival::Events(batch) => incoming.take_in(batch),
                 Arrival::Nothing => return None,
                 Arrival::End(end) => return self.bury(slot, end),
             }
-        }
-        let incoming = self.links.get_mut(slot)?.as_mut()?;
-        let events = incoming.portion();
-        let batch = incoming.rest.take(events);
+        } else {
+            incoming.take_rest()
+        };
+        let events = batch.len();
+        // What they weigh is known now: the consumer takes them away.
+        let weights = incoming.end.hand_over(events);
+        let number = incoming.hand.begin(events, weights);
+        batch.is_portion(&incoming.hand, number);
         self.give_turn(slot);
         Some(Input::Events(Portion {
             batch,
-            debt: Debt { slot, events },
+            debt: Debt { slot },
         }))
     }
 
@@ -327,6 +365,7 @@ impl<E> Inbox<E> {
     /// Forgets a link that has ended.
     fn bury(&mut self, slot: usize, end: End) -> Option<Input<E>> {
         let incoming = self.links.get_mut(slot)?.take()?;
+        incoming.hand.end_all();
         self.open -= 1;
         self.desk.release(slot);
         self.advance_notices(slot, usize::MAX);
@@ -376,27 +415,40 @@ impl<E> Inbox<E> {
 }
 
 impl<E> Incoming<E> {
-    fn take_note(&mut self, batch: Batch<E>) {
+    /// Takes note of a batch that has come, and takes off what to take in together.
+    fn take_in(&mut self, batch: Batch<E>) -> Batch<E> {
         if let Asker::Ledger(ledger) = &mut self.asker
             && let Err(excess) = ledger.receive(batch.len())
         {
             // The sending end counts, too.
             debug_assert!(false, "{excess}");
         }
+        if batch.len() <= self.portion(batch.len()) {
+            return batch;
+        }
         self.rest.push(batch);
+        self.take_rest()
     }
 
-    /// How many events to take in together.
-    fn portion(&self) -> usize {
+    fn take_rest(&mut self) -> Batch<E> {
+        let events = self.portion(self.rest.len());
+        self.rest.take(events)
+    }
+
+    /// How many of so many events to take in together.
+    fn portion(&self, available: usize) -> usize {
         match &self.asker {
-            Asker::Ledger(ledger) => ledger.portion(self.rest.len()),
-            Asker::Hand => self.rest.len(),
+            Asker::Ledger(ledger) => ledger.portion(available),
+            Asker::Hand => available,
         }
     }
 }
 
 impl<E> Drop for Inbox<E> {
     fn drop(&mut self) {
+        for incoming in self.links.iter().flatten() {
+            incoming.hand.lose_all();
+        }
         self.meter.lost(self.open_events());
         self.close(&End::Down(Down::Aborted));
         self.desk.close();

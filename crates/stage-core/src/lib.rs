@@ -56,6 +56,8 @@
 //! Demand that cannot be met at once is remembered by the producer's stage, not by the producer: it
 //! calls [`Producer::produce`] again until everything asked for has been given.
 //!
+//! A window counts events. Where they differ much in size, [`Subscription::bytes`] bounds their weight, too.
+//!
 //! # What becomes of events
 //!
 //! A source that has to know when an event has been dealt with, to move a checkpoint say,
@@ -71,11 +73,11 @@
 //!
 //! | | |
 //! |---|---|
-//! | producers | [`from_iter`], [`from_stream`], [`from_try_stream`], [`producer_fn`] |
+//! | producers | [`from_iter`], [`from_stream`], [`from_try_stream`], [`producer_fn`], [`push_source`] |
 //! | transforms, event by event | [`map`], [`try_map`], [`map_async`], [`filter`], [`filter_map`], [`flat_map`] |
 //! | transforms of batches | [`transform_fn`], [`batching`] by key, size and time |
 //! | consumers | [`for_each`], [`for_each_async`], [`consumer_fn`] |
-//! | around a producer | [`restarting`], [`rate_limited`], [`pausable`] |
+//! | around a producer | [`restarting`], [`rate_limited`] |
 //! | of any type | [`BoxProducer`], [`BoxTransform`], [`BoxConsumer`] |
 //!
 //! # When a stage fails
@@ -91,12 +93,20 @@
 //! stops the producers early and drains the rest. A stage that fails or panics does the same, and
 //! is named in the [`PipelineError`]. Dropping the future of `run` stops everything where it is.
 //!
+//! # More
+//!
+//! The [guide] has a page each on demand,
+//! dispatchers, receipts, supervision, writing a source and testing a stage, and a table for those
+//! who come from GenStage, Broadway or tokio-stream.
+//!
 //! # How it is built
 //!
 //! [`protocol`] holds the accounting: plain state machines with no I/O, no clock and no `async`.
 //! Everything else is a thin tokio shell that carries their decisions out; its three loops are in
 //! `stage.rs`.
 
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod protocol;
 pub mod testing;
 
@@ -111,6 +121,7 @@ mod dead_letter;
 mod desk;
 mod doorbell;
 mod error;
+mod event_stream;
 mod failure;
 mod filter;
 mod flat_map;
@@ -120,8 +131,11 @@ mod from_stream;
 mod functions;
 mod group;
 mod handle;
+mod held_back;
+mod in_hand;
 mod inbox;
 mod intake;
+mod lanes;
 mod last_resort;
 mod link;
 mod lives;
@@ -131,10 +145,10 @@ mod on_failure;
 mod outbox;
 mod outlet;
 mod panic;
-mod pause;
 mod pipeline;
 mod pool;
 mod producer;
+mod push;
 mod rate;
 mod receipt;
 mod report;
@@ -145,6 +159,7 @@ mod restarting_consumer;
 mod restarting_transform;
 mod running;
 mod salvage;
+mod scale;
 mod spares;
 mod stage;
 mod status;
@@ -156,10 +171,11 @@ mod trial;
 pub use batch::{Batch, DrainWithReceipts};
 pub use batching::{Batching, KeyedBatch, batching};
 pub use boxed::{BoxConsumer, BoxProducer, BoxTransform};
-pub use builder::{As, Dispatching, LaneBuilder, StageBuilder, ToAll, ToOne};
+pub use builder::{As, Dispatching, StageBuilder, ToAll, ToOne};
 pub use consumer::Consumer;
 pub use dead_letter::{DeadLetter, DeadLetterError, DeadLetters, dead_letter};
 pub use error::{BoxError, PipelineError};
+pub use event_stream::{EventStream, ReceiptStream};
 pub use filter::{filter, filter_map};
 pub use flat_map::flat_map;
 pub use for_each::{for_each, for_each_async};
@@ -168,17 +184,19 @@ pub use from_stream::{from_stream, from_try_stream};
 pub use functions::{consumer_fn, producer_fn, transform_fn};
 pub use group::{AddError, Group};
 pub use handle::{LateStage, LookupError, PipelineHandle};
+pub use in_hand::InHand;
 pub use intake::{Intake, StageEnded};
+pub use lanes::LaneBuilder;
 pub use last_resort::{Failure, LastResort, Skip, Skipped, Stop};
 pub use map::{map, map_async, try_map};
 pub use meter::StageState;
 pub use on_failure::{FailurePolicy, OnFailure};
 pub use outlet::{Lane, Outlet};
-pub use pause::{Pausable, PauseHandle, pausable};
 pub use pipeline::Pipeline;
 pub use pool::{TaskPool, pool};
 pub use producer::{Flow, Producer};
-pub use protocol::{Children, Demand, End, Generation, Mode, Restart, Window};
+pub use protocol::{Children, Demand, End, Generation, Mode, Restart, Window, WindowError};
+pub use push::{PushHandle, PushSink, PushSource, Pushed, SendError, SourceClosed, push_source};
 pub use rate::{Quota, RateHandle, RateLimited, rate_limited};
 pub use receipt::{Acknowledge, Outcome, Receipt};
 pub use report::{DrainReport, StageReport};

@@ -11,6 +11,8 @@ use crate::{
     Batch, Demand,
     desk::Desk,
     doorbell::Doorbell,
+    held_back::HeldBack,
+    in_hand::Done,
     protocol::{Down, End, ExcessEvents, Reason},
     subscription::{SubscriptionInfo, Wish},
 };
@@ -30,6 +32,8 @@ pub(crate) struct Link<E> {
 
 struct State<E> {
     batches: VecDeque<Batch<E>>,
+    /// What is too heavy to be on its way, if events are weighed.
+    held_back: Option<Box<HeldBack<E>>>,
     /// Asked for, and not seen by the sending side yet.
     unseen: usize,
     /// Asked for, and not sent yet.
@@ -79,13 +83,15 @@ pub(crate) enum Arrival<E> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
     pub(crate) due: usize,
+    pub(crate) held_back: usize,
     pub(crate) on_the_way: usize,
     pub(crate) in_hand: usize,
+    pub(crate) weight: usize,
 }
 
 impl Counts {
     pub(crate) fn is_in_flight(self) -> bool {
-        self.on_the_way + self.in_hand > 0
+        self.held_back + self.on_the_way + self.in_hand > 0
     }
 }
 
@@ -117,9 +123,12 @@ pub(crate) fn connect<E: Send + 'static>(
     };
     let up_slot = up.reserve();
     let first = wish.asking.first_ask();
+    let scale = wish.scale.as_ref();
+    let held_back = scale.map(|scale| Box::new(HeldBack::new(scale.limit)));
     let link = Arc::new(Link {
         state: Mutex::new(State {
             batches: VecDeque::new(),
+            held_back,
             unseen: first,
             due: first,
             on_the_way: 0,
@@ -153,12 +162,15 @@ impl<E> SendEnd<E> {
         }
     }
 
-    /// Sends events. If the other side has gone, they are dropped.
+    /// Sends events, or holds back what is too heavy. If the other side has gone, they are dropped.
     ///
     /// # Errors
     ///
     /// If they are more than were asked for: the stage has broken the protocol. They are dropped.
     pub(crate) fn send(&self, batch: Batch<E>) -> Result<(), ExcessEvents> {
+        let scale = self.0.wish.scale.as_ref();
+        // Not under the lock: it is somebody else's code.
+        let weights = scale.map(|scale| scale.weigh(&batch));
         let mut state = self.0.lock();
         if state.cancelled.is_some() {
             drop(state);
@@ -177,8 +189,13 @@ impl<E> SendEnd<E> {
         if state.due != usize::MAX {
             state.due -= batch.len();
         }
-        state.on_the_way += batch.len();
-        state.batches.push_back(batch);
+        match (&mut state.held_back, weights) {
+            (Some(held_back), Some(weights)) => {
+                held_back.hold(batch, weights);
+                state.release();
+            }
+            _ => state.send(batch),
+        }
         drop(state);
         self.0.down.pull();
         Ok(())
@@ -221,36 +238,57 @@ impl<E> ReceiveEnd<E> {
                 state.in_hand += batch.len();
                 Arrival::Events(batch)
             }
-            (None, Some(end)) => Arrival::End(end.clone()),
-            (None, None) => Arrival::Nothing,
+            (None, Some(end)) if state.held_back() == 0 => Arrival::End(end.clone()),
+            (None, _) => Arrival::Nothing,
         }
     }
 
     /// How it ended, if nothing more is to be received.
     pub(crate) fn ended(&self) -> Option<End> {
         let state = self.0.lock();
-        let ended = state.ended.as_ref().filter(|_| state.batches.is_empty());
+        let emptied = state.batches.is_empty() && state.held_back() == 0;
+        let ended = state.ended.as_ref().filter(|_| emptied);
         state.cancelled.as_ref().or(ended).cloned()
     }
 
-    /// Takes note that events were dealt with.
-    pub(crate) fn settle(&self, events: usize) {
-        self.0.lock().in_hand -= events;
+    /// What the next so many events weigh, that are to be dealt with, if that matters.
+    pub(crate) fn hand_over(&self, events: usize) -> Option<VecDeque<usize>> {
+        if !self.is_weighed() {
+            return None;
+        }
+        let mut state = self.0.lock();
+        let held_back = state.held_back.as_mut();
+        held_back.map(|held_back| held_back.hand_over(events))
     }
 
-    /// Settles and asks in one.
-    pub(crate) fn settle_and_ask(&self, events: usize, demand: Demand) {
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.0.wish.scale.is_some()
+    }
+
+    /// Takes note that events of this weight were dealt with, and asks for more.
+    pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) {
         let mut state = self.0.lock();
         state.in_hand -= events;
-        state.ask(demand);
+        if let Some(held_back) = &mut state.held_back {
+            held_back.settle(weight);
+        }
+        let released = state.release();
+        if let Some(demand) = ask {
+            state.ask(demand);
+        }
         drop(state);
-        self.0.up.pull();
+        if released {
+            self.0.down.pull();
+        }
+        if ask.is_some() {
+            self.0.up.pull();
+        }
     }
 
     /// How many events were sent to this end and are not settled.
     pub(crate) fn open(&self) -> usize {
         let state = self.0.lock();
-        state.on_the_way + state.in_hand
+        state.held_back() + state.on_the_way + state.in_hand
     }
 
     /// Whether nothing more is to be taken in, not even what has come.
@@ -280,6 +318,28 @@ impl<E> Drop for ReceiveEnd<E> {
 }
 
 impl<E> State<E> {
+    fn send(&mut self, batch: Batch<E>) {
+        self.on_the_way += batch.len();
+        self.batches.push_back(batch);
+    }
+
+    /// Sends what needs to be held back no longer; whether there is any.
+    fn release(&mut self) -> bool {
+        let held_back = self.held_back.as_mut();
+        let Some(batch) = held_back.and_then(|held_back| held_back.release()) else {
+            return false;
+        };
+        self.send(batch);
+        true
+    }
+
+    /// How many events are held back.
+    fn held_back(&self) -> usize {
+        self.held_back
+            .as_ref()
+            .map_or(0, |held_back| held_back.len())
+    }
+
     /// Asking for more than can be counted is asking without bound.
     fn ask(&mut self, demand: Demand) {
         self.unseen = self.unseen.saturating_add(demand.get());
@@ -307,7 +367,7 @@ impl<E> Link<E> {
         state.cancelled = Some(end);
         self.is_cancelled.store(true, Ordering::Release);
         state.on_the_way = 0;
-        let lost = mem::take(&mut state.batches);
+        let lost = (mem::take(&mut state.batches), state.held_back.take());
         drop(state);
         // Outside the lock: what is dropped may have receipts, and those call their source.
         drop(lost);
@@ -338,8 +398,13 @@ impl<E: Send> Control for Link<E> {
         let state = self.lock();
         Counts {
             due: state.due,
+            held_back: state.held_back(),
             on_the_way: state.on_the_way,
             in_hand: state.in_hand,
+            weight: state
+                .held_back
+                .as_ref()
+                .map_or(0, |held_back| held_back.weight()),
         }
     }
 

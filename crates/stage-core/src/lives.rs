@@ -3,7 +3,11 @@ use std::fmt;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::{BoxError, Restart, SubscriptionInfo, meter::note_restart, protocol::Generation};
+use crate::{
+    BoxError, Restart, SubscriptionInfo,
+    meter::note_restart,
+    protocol::{End, Generation},
+};
 
 /// Something that is made anew when it fails, and its policy.
 pub(crate) struct Lives<F, S> {
@@ -16,21 +20,15 @@ pub(crate) struct Lives<F, S> {
     current: Option<S>,
     /// When the next life begins.
     next_at: Instant,
-    /// The subscriptions that are open: what each life is told first.
-    subscriptions: Vec<SubscriptionInfo>,
-    tell: fn(&mut S, &SubscriptionInfo),
+    /// The subscriptions that there are: each life is told of them.
+    open: Vec<SubscriptionInfo>,
     /// For the log.
     what: &'static str,
 }
 
 impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
-    /// Makes the first one. Each is told by `tell` of the subscriptions that it has.
-    pub(crate) fn new(
-        what: &'static str,
-        policy: Restart,
-        tell: fn(&mut S, &SubscriptionInfo),
-        mut make: F,
-    ) -> Self {
+    /// Makes the first one.
+    pub(crate) fn new(what: &'static str, policy: Restart, mut make: F) -> Self {
         let origin = Instant::now();
         let generation = Generation::FIRST;
         Self {
@@ -40,16 +38,15 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
             origin,
             generation,
             next_at: origin,
-            subscriptions: Vec::new(),
-            tell,
+            open: Vec::new(),
             what,
         }
     }
 
-    /// The present one. After a failure, waits and makes it.
+    /// The present one. After a failure, waits and makes it, and tells it of the subscriptions.
     ///
     /// Cancel safe.
-    pub(crate) async fn current(&mut self) -> &mut S {
+    pub(crate) async fn current(&mut self, tell: impl Fn(&mut S, &SubscriptionInfo)) -> &mut S {
         if self.current.is_none() {
             sleep_until(self.next_at).await;
             self.generation = self.generation.next();
@@ -60,44 +57,53 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
             current,
             make,
             generation,
-            subscriptions,
-            tell,
+            open,
             ..
         } = self;
         current.get_or_insert_with(|| {
-            let mut next = make(*generation);
-            for subscription in subscriptions {
-                tell(&mut next, subscription);
+            let mut fresh = make(*generation);
+            for subscription in open {
+                tell(&mut fresh, subscription);
             }
-            next
+            fresh
         })
-    }
-
-    /// Takes note of a subscription.
-    pub(crate) fn subscribed(&mut self, subscription: &SubscriptionInfo) {
-        self.subscriptions.push(subscription.clone());
-        if let Some(current) = &mut self.current {
-            (self.tell)(current, subscription);
-        }
-    }
-
-    /// Forgets a subscription that has ended, and returns whom to tell, if there is anybody.
-    pub(crate) fn unsubscribed(&mut self, subscription: &SubscriptionInfo) -> Option<&mut S> {
-        let mut open = self.subscriptions.iter();
-        if let Some(at) = open.position(|open| open == subscription) {
-            self.subscriptions.remove(at);
-        }
-        self.current.as_mut()
-    }
-
-    /// The present one, to be looked at.
-    pub(crate) fn present(&self) -> Option<&S> {
-        self.current.as_ref()
     }
 
     /// The present one, if there is one.
     pub(crate) fn if_any(&mut self) -> Option<&mut S> {
         self.current.as_mut()
+    }
+
+    /// Like [`if_any`](Self::if_any), to look at.
+    pub(crate) fn look(&self) -> Option<&S> {
+        self.current.as_ref()
+    }
+
+    /// A subscription is there.
+    pub(crate) fn subscribed(
+        &mut self,
+        subscription: &SubscriptionInfo,
+        tell: impl Fn(&mut S, &SubscriptionInfo),
+    ) {
+        self.open.push(subscription.clone());
+        if let Some(present) = &mut self.current {
+            tell(present, subscription);
+        }
+    }
+
+    /// A subscription has ended. Nobody needs to know who was not told that it was there.
+    pub(crate) fn unsubscribed(
+        &mut self,
+        subscription: &SubscriptionInfo,
+        end: &End,
+        tell: impl Fn(&mut S, &SubscriptionInfo, &End),
+    ) {
+        if let Some(at) = self.open.iter().position(|open| open == subscription) {
+            self.open.remove(at);
+        }
+        if let Some(present) = &mut self.current {
+            tell(present, subscription, end);
+        }
     }
 
     /// Drops the present one, which has failed.

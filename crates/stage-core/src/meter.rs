@@ -130,6 +130,11 @@ impl Meter {
         self.wanted.store(wanted as u64, Relaxed);
     }
 
+    /// Events that are asked for and that the stage does not have.
+    pub(crate) fn wanted(&self) -> usize {
+        usize::try_from(self.wanted.load(Relaxed)).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn counts(&self) -> MeterCounts {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         MeterCounts {
@@ -158,6 +163,11 @@ pub(crate) struct MeterCounts {
     pub(crate) restarts: u64,
     pub(crate) backlog: u64,
     pub(crate) wanted: u64,
+}
+
+/// The meter of the stage that this is called in, if it is in one.
+pub(crate) fn current() -> Option<Arc<Meter>> {
+    CURRENT.try_with(Arc::clone).ok()
 }
 
 /// A wrapper has made what it wraps anew. Outside of a stage there is nobody to tell.

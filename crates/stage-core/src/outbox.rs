@@ -15,7 +15,7 @@ use crate::{
     link::{Request, SendEnd},
     meter::{Meter, StageState},
     protocol::{
-        Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason,
+        Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason, Refused,
         SubscriptionId,
     },
     spares::Spares,
@@ -134,12 +134,18 @@ impl<E: Send + 'static> Outbox<E> {
     ) -> Result<T, End> {
         let mut work = pin!(work);
         poll_fn(|cx| {
+            // First, since most work is done at once, and then nobody need be listened to.
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
             while self.poll_news(cx).is_ready() {
                 if let Some(end) = self.is_done() {
                     return Poll::Ready(Err(end));
                 }
+                // For those who look on: the work was begun for what was wanted then.
+                self.note_wanted();
             }
-            work.as_mut().poll(cx).map(Ok)
+            Poll::Pending
         })
         .await
     }
@@ -159,6 +165,14 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Hands events out, and keeps those that have no taker.
     pub(crate) fn push(&mut self, batch: Batch<E>) {
+        if batch.is_empty() {
+            return;
+        }
+        if !self.has_events()
+            && let Some(to) = self.dispatcher.claim(batch.len())
+        {
+            return self.send(to, batch);
+        }
         // A stage makes what it is asked for, so its buffer has no limit.
         self.buffer.store(batch);
         self.deliver();
@@ -191,10 +205,15 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn demand(&self) -> Option<Demand> {
+        let wanted = self.note_wanted();
+        if self.held { None } else { Demand::new(wanted) }
+    }
+
+    /// How many more events are asked for than there are; for those who look on, too.
+    fn note_wanted(&self) -> usize {
         let wanted = self.dispatcher.demand().saturating_sub(self.buffer.len());
         self.meter.waiting(self.undelivered(), wanted);
-        let wanted = if self.held { 0 } else { wanted };
-        Demand::new(wanted)
+        wanted
     }
 
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -221,7 +240,9 @@ impl<E: Send + 'static> Outbox<E> {
             }
         }
         self.news = news;
-        self.deliver();
+        if self.has_events() || !self.notices.is_empty() {
+            self.deliver();
+        }
     }
 
     fn welcome(&mut self) {
@@ -245,8 +266,11 @@ impl<E: Send + 'static> Outbox<E> {
         let terms = link.wish().terms.clone();
         if let Err(refused) = self.dispatcher.subscribe(id, terms) {
             warn!(by = %link.peer(), reason = %refused, "subscription refused");
-            let why = refused.to_string().into();
-            link.close(End::Cancelled(Reason::Refused(why)));
+            let reason = match refused {
+                Refused::AlreadySubscribed => Reason::AlreadySubscribed,
+                _ => Reason::Refused(refused.to_string().into()),
+            };
+            link.close(End::Cancelled(reason));
             self.desk.release(slot);
             return;
         }
@@ -293,7 +317,7 @@ impl<E: Send + 'static> Outbox<E> {
 
     fn deliver(&mut self) {
         loop {
-            if self.has_events() {
+            if self.has_events() || !self.notices.is_empty() {
                 self.dispatcher
                     .dispatch(self.buffer.front(), &mut self.handout);
                 self.hand_over();
@@ -313,14 +337,20 @@ impl<E: Send + 'static> Outbox<E> {
         self.tell_notices();
     }
 
-    fn hand_over(&mut self) {
-        for Delivery { to, events, .. } in self.handout.deliveries.drain(..) {
-            if let Some(Some(link)) = self.links.get(to.0 as usize)
-                && let Err(excess) = link.send(events)
-            {
-                self.broken.get_or_insert(excess);
-            }
+    fn send(&mut self, to: SubscriptionId, events: Batch<E>) {
+        if let Some(Some(link)) = self.links.get(to.0 as usize)
+            && let Err(excess) = link.send(events)
+        {
+            self.broken.get_or_insert(excess);
         }
+    }
+
+    fn hand_over(&mut self) {
+        let mut deliveries = mem::take(&mut self.handout.deliveries);
+        for Delivery { to, events, .. } in deliveries.drain(..) {
+            self.send(to, events);
+        }
+        self.handout.deliveries = deliveries;
         let dropped = mem::take(&mut self.handout.homeless);
         let failed = mem::take(&mut self.handout.misplaced);
         if dropped > 0 {

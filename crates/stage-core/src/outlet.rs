@@ -6,7 +6,7 @@ use crate::{
     group::Members,
     link::SendEnd,
     protocol::Terms,
-    subscription::{Asking, Origin},
+    subscription::{Asking, Expected, Origin},
 };
 
 /// Where to subscribe to a stage, or to a [`Group`](crate::Group) of them.
@@ -16,8 +16,6 @@ use crate::{
 #[must_use = "a stage that nobody subscribes to keeps its pipeline from running"]
 pub struct Outlet<E> {
     origin: Origin<E>,
-    /// Keeps a stage that was added to a running pipeline waiting for subscribers.
-    _expected: Option<Arc<Expected<E>>>,
 }
 
 /// Where to subscribe to one lane of a stage that divides its events by key.
@@ -40,25 +38,22 @@ pub struct Lane<E> {
 impl<E: Send + 'static> Outlet<E> {
     pub(crate) fn of_stage(desk: &Arc<Desk<SendEnd<E>>>) -> Self {
         Self {
-            origin: Origin::Stage(Arc::clone(desk)),
-            _expected: None,
+            origin: Origin::Stage(Arc::clone(desk), None),
         }
     }
 
-    /// The outlet of a stage that may run already: as long as it is there, the stage waits for
-    /// subscribers.
+    /// The outlet of a stage that may run already: as long as it is there, or a subscription made by it
+    /// that no stage has yet, the stage waits for subscribers.
     pub(crate) fn expecting(desk: &Arc<Desk<SendEnd<E>>>) -> Self {
-        desk.expect();
+        let expected = Arc::new(Expected::by(desk));
         Self {
-            origin: Origin::Stage(Arc::clone(desk)),
-            _expected: Some(Arc::new(Expected(Arc::clone(desk)))),
+            origin: Origin::Stage(Arc::clone(desk), Some(expected)),
         }
     }
 
     pub(crate) fn of_group(members: Arc<Members<E>>) -> Self {
         Self {
             origin: Origin::Group(members),
-            _expected: None,
         }
     }
 
@@ -108,20 +103,10 @@ impl<E: Send + 'static> Lane<E> {
     }
 }
 
-/// One who may still bring subscribers to a desk.
-struct Expected<E>(Arc<Desk<SendEnd<E>>>);
-
-impl<E> Drop for Expected<E> {
-    fn drop(&mut self) {
-        self.0.expect_no_more();
-    }
-}
-
 impl<E> Clone for Outlet<E> {
     fn clone(&self) -> Self {
         Self {
             origin: self.origin.clone(),
-            _expected: self._expected.clone(),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 use tracing::{Instrument, warn};
 
 use crate::{
-    Batch, BoxError, Consumer, Receipt, Window,
+    Batch, BoxError, Consumer, InHand, Receipt, Window,
     panic::without_panic,
     protocol::{Ask, ChildEnd, ChildId, Children, Pool, SubscriptionId},
 };
@@ -28,8 +28,9 @@ pub struct TaskPool<E, W> {
 /// A consumer that runs `work` for each event as a task of its own, at most `limit` at once.
 ///
 /// An event is acked when its task succeeds, whenever that is: other than most consumers this one
-/// takes the next events in while it works on the last ones, until `limit` tasks run. So up to
-/// `limit` events are in the works beyond those of the subscription's window. They end in any order.
+/// takes the next events in while it works on the last ones, until `limit` tasks run. They end in any
+/// order. Each counts as [in hand](Batch::keep_in_hand) until it has, so tasks that run and events that
+/// are on their way are never more than the subscription's window: let that be larger than `limit`.
 ///
 /// A task fails by an error or a panic. What becomes of its event is up to `children`:
 ///
@@ -71,8 +72,8 @@ pub struct TaskPool<E, W> {
 ///
 /// # Errors
 ///
-/// The last error of a task, after too many restarts. It is noticed with the next batch or at the
-/// end; until then other tasks go on.
+/// The last error of a task, after too many restarts. It is noticed at once; the other tasks are
+/// stopped with the pool.
 ///
 /// # Cancel safety
 ///
@@ -150,17 +151,28 @@ where
     async fn consume(&mut self, batch: &mut Batch<E>) -> Result<(), BoxError> {
         // They have left what there is to know; this frees their memory.
         while self.tasks.try_join_next().is_some() {}
+        let mut in_hand = batch.keep_in_hand();
         for (event, receipt) in batch.drain_with_receipts() {
             let child = self.shared.slot().await?;
+            let in_hand = in_hand.split(1);
             let slot = Slot {
                 shared: Arc::clone(&self.shared),
                 child,
                 is_free: false,
             };
             self.tasks
-                .spawn(slot.work(event, receipt).in_current_span());
+                .spawn(slot.work(event, receipt, in_hand).in_current_span());
         }
         Ok(())
+    }
+
+    async fn while_idle(&mut self) -> Result<(), BoxError> {
+        loop {
+            let changed = self.shared.changed.notified();
+            self.shared.check()?;
+            while self.tasks.try_join_next().is_some() {}
+            changed.await;
+        }
     }
 
     async fn finish(&mut self) -> Result<(), BoxError> {
@@ -218,8 +230,8 @@ impl<W> Shared<W> {
 }
 
 impl<W> Slot<W> {
-    /// Does the work for one event, until it is finished.
-    async fn work<E, F, X>(self, event: E, receipt: Receipt)
+    /// Does the work for one event, until it is finished. Then it is in hand no more.
+    async fn work<E, F, X>(self, event: E, receipt: Receipt, _in_hand: InHand)
     where
         E: Clone,
         W: Fn(E) -> F,

@@ -9,6 +9,7 @@
 //! | the asking side | a [`Ledger`] per subscription | how many events have come | how many to take in at once, and what to ask then |
 //! | the asking side | a [`Mode`] per subscription | how it ended | whether the stage goes on without it |
 //! | the sending side | a [`Dispatcher`] for its stage, a [`Buffer`] | asks, cancels, events and notices | who gets which events, and what is dropped if there are too many |
+//! | a subscription that weighs its events | a [`ByteWindow`] | what events weigh, and which are settled | how many to hold back |
 //! | a source whose progress matters | a [`Watermark`], or [`Tracking`] | what was handed out and what is settled | how far everything is done |
 //! | who supervises | a [`Restart`] | failures | whether to make anew, and when |
 //! | who guards a consumer | a [`Triage`] | failures | whether to retry, to halve or to give up |
@@ -21,6 +22,7 @@
 mod backlog;
 mod backoff;
 mod buffer;
+mod byte_window;
 mod demand;
 mod dispatch;
 mod end;
@@ -38,6 +40,7 @@ mod window;
 pub use backlog::Backlog;
 pub use backoff::Backoff;
 pub use buffer::Buffer;
+pub use byte_window::ByteWindow;
 pub use demand::Demand;
 pub use dispatch::{
     Broadcast, ByDemand, Delivery, Dispatcher, Handout, Partition, Refused, Selector, Terms,
@@ -52,7 +55,7 @@ pub use restart::Restart;
 pub use tracking::{Refusal, Refusals, Settled, Tracking};
 pub use triage::{Case, Triage, Verdict};
 pub use watermark::{SettleError, Watermark};
-pub use window::Window;
+pub use window::{Window, WindowError};
 
 /// Names one subscription among those of a stage. A subscription that comes after another has gone
 /// may be given its name.

@@ -13,7 +13,7 @@ use tokio::{
 
 use self::bucket::Bucket;
 pub use self::bucket::Quota;
-use crate::{Batch, Demand, End, Flow, Producer, SubscriptionInfo};
+use crate::{Batch, Demand, Flow, Producer, SubscriptionInfo, protocol::End};
 
 /// A producer that makes no more events than a [`Quota`] allows. Made by [`rate_limited`].
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 use crate::{
-    Batch, BoxError, Consumer, End, FailurePolicy, LastResort, SubscriptionInfo,
+    Batch, BoxError, Consumer, FailurePolicy, LastResort, SubscriptionInfo,
+    protocol::End,
     salvage::{Attempt, salvage},
     trial,
 };
@@ -68,7 +69,8 @@ pub struct Resilient<C, L> {
 /// # Errors
 ///
 /// What the last resort fails with; with [`then_stop`](crate::OnFailure::then_stop) the consumer's
-/// error. What is not done is nacked. A failing `finish` is not tried again: it has no events.
+/// error. What is not done is nacked. What the consumer fails with when it has nothing in hand, while
+/// it is idle or when it finishes, is not tried again: there are no events to try it on.
 ///
 /// # Cancel safety
 ///

@@ -1,7 +1,8 @@
 use tokio::time::Instant;
 
 use crate::{
-    Batch, BoxError, End, FailurePolicy, LastResort, SubscriptionInfo, Transform,
+    Batch, BoxError, FailurePolicy, LastResort, SubscriptionInfo, Transform,
+    protocol::End,
     salvage::{Attempt, salvage},
     trial,
 };
@@ -23,7 +24,8 @@ pub struct ResilientTransform<T, L> {
 /// # Errors
 ///
 /// What the last resort fails with. Then all of the batch that is not settled is nacked, also what
-/// had been transformed before: it was not handed on.
+/// had been transformed before: it was not handed on. What the transform fails with when it has no
+/// events, in [`elapsed`](Transform::elapsed) or `finish`, is not tried again.
 ///
 /// # Cancel safety
 ///

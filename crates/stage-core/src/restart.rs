@@ -1,8 +1,10 @@
 use std::fmt;
 
 use crate::{
-    Batch, BoxError, Demand, End, Flow, Producer, Restart, SubscriptionInfo, lives::Lives,
-    panic::without_panic, protocol::Generation,
+    Batch, BoxError, Demand, Flow, Producer, Restart, SubscriptionInfo,
+    lives::Lives,
+    panic::without_panic,
+    protocol::{End, Generation},
 };
 
 /// A producer that is made anew when it fails. See [`restarting`].
@@ -14,6 +16,10 @@ pub struct Restarting<F, P>(Lives<F, P>);
 /// one had put into its batch is handed out. A fresh one must take up where that ended, so `make`
 /// usually shares a position with the producers it makes. Where there are receipts, that is a
 /// [`Tracker`](crate::Tracker).
+///
+/// A fresh one is told at once of the subscriptions that the stage has then, as if they had just come;
+/// so each life is told of each subscription once. A panic of [`subscribed`](Producer::subscribed) or
+/// `unsubscribed` is not mended: it fails the stage.
 ///
 /// # Errors
 ///
@@ -30,7 +36,7 @@ pub fn restarting_producer<P: Producer>(
     policy: Restart,
     make: impl FnMut(Generation) -> P + Send + 'static,
 ) -> impl Producer<Event = P::Event, Error = BoxError> {
-    Restarting(Lives::new("producer", policy, P::subscribed, make))
+    Restarting(Lives::new("producer", policy, make))
 }
 
 impl<F, P> Producer for Restarting<F, P>
@@ -47,7 +53,7 @@ where
         batch: &mut Batch<P::Event>,
     ) -> Result<Flow, BoxError> {
         loop {
-            let producer = self.0.current().await;
+            let producer = self.0.current(P::subscribed).await;
             match without_panic(async { producer.produce(demand, batch).await }).await {
                 Ok(flow) => return Ok(flow),
                 Err(error) => self.0.failed(error)?,
@@ -59,13 +65,11 @@ where
     }
 
     fn subscribed(&mut self, subscription: &SubscriptionInfo) {
-        self.0.subscribed(subscription);
+        self.0.subscribed(subscription, P::subscribed);
     }
 
     fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
-        if let Some(producer) = self.0.unsubscribed(subscription) {
-            producer.unsubscribed(subscription, end);
-        }
+        self.0.unsubscribed(subscription, end, P::unsubscribed);
     }
 
     /// One that has failed and was not made anew yet has nothing to finish.

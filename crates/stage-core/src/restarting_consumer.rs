@@ -1,8 +1,11 @@
 use std::fmt;
 
 use crate::{
-    Batch, BoxError, Consumer, End, Restart, SubscriptionInfo, lives::Lives, panic::without_panic,
-    protocol::Generation, trial,
+    Batch, BoxError, Consumer, Restart, SubscriptionInfo,
+    lives::Lives,
+    panic::without_panic,
+    protocol::{End, Generation},
+    trial,
 };
 
 /// A consumer that is made anew when it fails. See [`restarting_consumer`].
@@ -14,6 +17,10 @@ pub struct RestartingConsumer<F, C>(Lives<F, C>);
 /// The consumer is given copies: the originals and their receipts are kept until it succeeds. What
 /// it acked one by one before it failed is done, and not given again. What it kept from earlier
 /// calls, with the receipts, is lost with it: that is nacked, and for the source to hand out again.
+///
+/// A fresh one is told at once of the subscriptions that the stage has then, as if they had just come;
+/// so each life is told of each subscription once. A panic of [`subscribed`](Consumer::subscribed) or
+/// `unsubscribed` is not mended: it fails the stage.
 ///
 /// A batch that every consumer fails on does not restart for ever. When `policy` allows no more
 /// restarts, the failure goes on: to the pipeline, or to what is wrapped around, which is usually
@@ -65,7 +72,8 @@ pub struct RestartingConsumer<F, C>(Lives<F, C>);
 /// # Errors
 ///
 /// After too many restarts, the consumer's last error. The events are nacked, as far as they are
-/// not done. A failing `finish` is not tried again, since what it may have kept is gone.
+/// not done. A failing `finish` is not tried again, since what it may have kept is gone. One that
+/// fails [while it is idle](Consumer::while_idle) is made anew like any.
 ///
 /// # Cancel safety
 ///
@@ -78,7 +86,7 @@ where
     E: Clone + Send + 'static,
     C: Consumer<E>,
 {
-    RestartingConsumer(Lives::new("consumer", policy, C::subscribed, make))
+    RestartingConsumer(Lives::new("consumer", policy, make))
 }
 
 impl<E, F, C> Consumer<E> for RestartingConsumer<F, C>
@@ -92,7 +100,7 @@ where
     async fn consume(&mut self, batch: &mut Batch<E>) -> Result<(), BoxError> {
         // Empty if it failed when everything was done.
         while !batch.is_empty() {
-            let consumer = self.0.current().await;
+            let consumer = self.0.current(C::subscribed).await;
             match trial::consume(consumer, batch).await {
                 Ok(()) => return Ok(()),
                 Err(error) => self.0.failed(error)?,
@@ -101,9 +109,8 @@ where
         Ok(())
     }
 
-    /// One that fails meanwhile is made anew, and has lost what it kept.
     async fn while_idle(&mut self) -> Result<(), BoxError> {
-        let consumer = self.0.current().await;
+        let consumer = self.0.current(C::subscribed).await;
         match without_panic(async { consumer.while_idle().await }).await {
             Ok(()) => Ok(()),
             Err(error) => self.0.failed(error),
@@ -111,17 +118,16 @@ where
     }
 
     fn subscribed(&mut self, subscription: &SubscriptionInfo) {
-        self.0.subscribed(subscription);
+        self.0.subscribed(subscription, C::subscribed);
     }
 
     fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
-        if let Some(consumer) = self.0.unsubscribed(subscription) {
-            consumer.unsubscribed(subscription, end);
-        }
+        self.0.unsubscribed(subscription, end, C::unsubscribed);
     }
 
     async fn finish(&mut self) -> Result<(), BoxError> {
-        self.0.current().await.finish().await.map_err(Into::into)
+        let consumer = self.0.current(C::subscribed).await;
+        consumer.finish().await.map_err(Into::into)
     }
 }
 

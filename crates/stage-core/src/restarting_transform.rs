@@ -1,10 +1,13 @@
-use std::fmt;
+use std::{fmt, mem};
 
 use tokio::time::Instant;
 
 use crate::{
-    Batch, BoxError, End, Restart, SubscriptionInfo, Transform, lives::Lives, panic::without_panic,
-    protocol::Generation, trial,
+    Batch, BoxError, Restart, SubscriptionInfo, Transform,
+    lives::Lives,
+    panic::without_panic,
+    protocol::{End, Generation},
+    trial,
 };
 
 /// A transform that is made anew when it fails. See [`restarting_transform`].
@@ -16,6 +19,10 @@ pub struct RestartingTransform<F, T>(Lives<F, T>);
 /// What the failed call had put out is dropped, so that nothing is made twice. Otherwise it is as
 /// [`restarting_consumer`](crate::restarting_consumer): what was kept from earlier calls is lost
 /// with the transform and nacked, and after too many restarts the failure goes on.
+///
+/// A fresh one is told at once of the subscriptions that the stage has then, as if they had just come;
+/// so each life is told of each subscription once. A panic of [`subscribed`](Transform::subscribed) or
+/// `unsubscribed` is not mended: it fails the stage.
 ///
 /// # Errors
 ///
@@ -32,7 +39,7 @@ where
     In: Clone + Send + 'static,
     T: Transform<In>,
 {
-    RestartingTransform(Lives::new("transform", policy, T::subscribed, make))
+    RestartingTransform(Lives::new("transform", policy, make))
 }
 
 impl<In, F, T> Transform<In> for RestartingTransform<F, T>
@@ -50,7 +57,7 @@ where
         out: &mut Batch<T::Out>,
     ) -> Result<(), BoxError> {
         while !batch.is_empty() {
-            let transform = self.0.current().await;
+            let transform = self.0.current(T::subscribed).await;
             match trial::transform(transform, batch, out).await {
                 Ok(()) => return Ok(()),
                 Err(error) => self.0.failed(error)?,
@@ -60,33 +67,33 @@ where
     }
 
     fn subscribed(&mut self, subscription: &SubscriptionInfo) {
-        self.0.subscribed(subscription);
+        self.0.subscribed(subscription, T::subscribed);
     }
 
     fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
-        if let Some(transform) = self.0.unsubscribed(subscription) {
-            transform.unsubscribed(subscription, end);
-        }
+        self.0.unsubscribed(subscription, end, T::unsubscribed);
     }
 
+    /// One that has failed keeps nothing back.
     fn due(&self) -> Option<Instant> {
-        self.0.present()?.due()
+        self.0.look()?.due()
     }
 
     async fn elapsed(&mut self, out: &mut Batch<T::Out>) -> Result<(), BoxError> {
-        let transform = self.0.current().await;
-        let mut made = out.sibling();
-        match without_panic(async { transform.elapsed(&mut made).await }).await {
-            Ok(()) => {
-                out.append(&mut made);
-                Ok(())
+        let Some(transform) = self.0.if_any() else {
+            return Ok(());
+        };
+        match without_panic(async { transform.elapsed(out).await }).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                drop(mem::take(out));
+                self.0.failed(error)
             }
-            Err(error) => self.0.failed(error),
         }
     }
 
     async fn finish(&mut self, out: &mut Batch<T::Out>) -> Result<(), BoxError> {
-        let transform = self.0.current().await;
+        let transform = self.0.current(T::subscribed).await;
         transform.finish(out).await.map_err(Into::into)
     }
 }

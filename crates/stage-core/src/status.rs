@@ -67,10 +67,15 @@ pub struct SubscriptionStatus {
     pub info: SubscriptionInfo,
     /// How many events are asked for and not sent yet.
     pub demand: usize,
+    /// How many events were given to it and are held back, since they are too
+    /// [heavy](crate::Subscription::bytes) to be sent now.
+    pub held_back: usize,
     /// How many events are sent and not received yet.
     pub on_the_way: usize,
     /// How many events are received and not dealt with yet.
     pub in_hand: usize,
+    /// How much the events weigh that are sent and not dealt with yet. Zero if they are not weighed.
+    pub weight: usize,
 }
 
 impl PipelineStatus {
@@ -92,9 +97,9 @@ impl PipelineStatus {
 }
 
 impl SubscriptionStatus {
-    /// How many events are sent and not dealt with yet.
+    /// How many events were given to it and are not dealt with yet.
     pub fn in_flight(&self) -> usize {
-        self.on_the_way + self.in_hand
+        self.held_back + self.on_the_way + self.in_hand
     }
 }
 
@@ -135,8 +140,10 @@ impl Member {
             SubscriptionStatus {
                 info: link.info(),
                 demand: counts.due,
+                held_back: counts.held_back,
                 on_the_way: counts.on_the_way,
                 in_hand: counts.in_hand,
+                weight: counts.weight,
             }
         });
         status.collect()

@@ -10,6 +10,7 @@ use crate::{
     group::Members,
     link::{Control, ReceiveEnd, SendEnd, connect},
     protocol::{Demand, End, Mode, Reason, Selector, Terms},
+    scale::Scale,
 };
 
 /// A wish to be subscribed. It does nothing until it is given to a stage.
@@ -35,15 +36,20 @@ pub struct Subscription<E> {
 
 /// Where subscriptions lead to.
 pub(crate) enum Origin<E> {
-    Stage(Arc<Desk<SendEnd<E>>>),
+    /// The latter keeps a stage that was added to a running pipeline waiting for subscribers.
+    Stage(Arc<Desk<SendEnd<E>>>, Option<Arc<Expected<E>>>),
     Group(Arc<Members<E>>),
 }
+
+/// One who may still bring subscribers to a desk.
+pub(crate) struct Expected<E>(Arc<Desk<SendEnd<E>>>);
 
 /// What is wished of a subscription.
 pub(crate) struct Wish<E> {
     pub(crate) asking: Asking,
     pub(crate) mode: Mode,
     pub(crate) terms: Terms<E>,
+    pub(crate) scale: Option<Scale<E>>,
     pub(crate) handle: Arc<Controls>,
 }
 
@@ -69,6 +75,8 @@ pub struct SubscriptionInfo {
     pub asking: Asking,
     /// What the asking stage does when it ends.
     pub mode: Mode,
+    /// How much may be on its way at once, if its events are [weighed](Subscription::bytes).
+    pub byte_limit: Option<usize>,
 }
 
 impl<E: Send + 'static> Subscription<E> {
@@ -79,6 +87,7 @@ impl<E: Send + 'static> Subscription<E> {
                 asking,
                 mode: Mode::default(),
                 terms,
+                scale: None,
                 handle: Arc::default(),
             },
         }
@@ -101,6 +110,34 @@ impl<E: Send + 'static> Subscription<E> {
         self
     }
 
+    /// Bounds what is on its way by weight, too: events that are sent and not dealt with weigh at most
+    /// `limit` together, as `weigh` says, or it is only one. So one that is heavier than the limit
+    /// passes alone.
+    ///
+    /// What is too heavy now waits at the sending side, in order. It counts as given to this stage:
+    /// no other gets it, and there is never more of it than the window has events. If the
+    /// subscription is cancelled, it is nacked.
+    ///
+    /// `weigh` is called once for each event, by the sending stage. It must not panic: the sending
+    /// stage would fail by it. Behind a group's outlet, each member has a limit of its own.
+    ///
+    /// ```
+    /// # use stage_core::{Outlet, Window};
+    /// # fn example(pages: &Outlet<Vec<u8>>) {
+    /// // At most a thousand pages, and at most a mebibyte of them.
+    /// let pages = pages.subscribe(Window::new(1000)).bytes(1 << 20, Vec::len);
+    /// # drop(pages);
+    /// # }
+    /// ```
+    pub fn bytes(
+        mut self,
+        limit: usize,
+        weigh: impl Fn(&E) -> usize + Send + Sync + 'static,
+    ) -> Self {
+        self.wish.scale = Some(Scale::new(limit, weigh));
+        self
+    }
+
     /// The same subscription, and a handle to cancel it by. Dropping the handle cancels it, too.
     pub fn with_handle(self) -> (Self, SubscriptionHandle) {
         let handle = SubscriptionHandle(Arc::new(Holder(Arc::clone(&self.wish.handle))));
@@ -110,9 +147,22 @@ impl<E: Send + 'static> Subscription<E> {
     /// Links the stage behind `desk`.
     pub(crate) fn open(self, desk: &Arc<Desk<ReceiveEnd<E>>>) {
         match self.origin {
-            Origin::Stage(up) => connect(&up, desk, self.wish),
+            Origin::Stage(up, _expected) => connect(&up, desk, self.wish),
             Origin::Group(members) => members.subscribe(desk, self.wish),
         }
+    }
+}
+
+impl<E> Expected<E> {
+    pub(crate) fn by(desk: &Arc<Desk<SendEnd<E>>>) -> Self {
+        desk.expect();
+        Self(Arc::clone(desk))
+    }
+}
+
+impl<E> Drop for Expected<E> {
+    fn drop(&mut self) {
+        self.0.expect_no_more();
     }
 }
 
@@ -124,6 +174,7 @@ impl<E> Wish<E> {
             to: Arc::clone(to),
             asking: self.asking,
             mode: self.mode,
+            byte_limit: self.scale.as_ref().map(|scale| scale.limit),
         }
     }
 }
@@ -295,7 +346,7 @@ impl<E> IntoIterator for Subscription<E> {
 impl<E> Clone for Origin<E> {
     fn clone(&self) -> Self {
         match self {
-            Self::Stage(desk) => Self::Stage(Arc::clone(desk)),
+            Self::Stage(desk, expected) => Self::Stage(Arc::clone(desk), expected.clone()),
             Self::Group(members) => Self::Group(Arc::clone(members)),
         }
     }
@@ -307,6 +358,7 @@ impl<E> Clone for Wish<E> {
             asking: self.asking,
             mode: self.mode,
             terms: self.terms.clone(),
+            scale: self.scale.clone(),
             handle: Arc::clone(&self.handle),
         }
     }
@@ -317,6 +369,7 @@ impl<E> fmt::Debug for Subscription<E> {
         f.debug_struct("Subscription")
             .field("asking", &self.wish.asking)
             .field("mode", &self.wish.mode)
+            .field("scale", &self.wish.scale)
             .finish_non_exhaustive()
     }
 }

@@ -104,6 +104,7 @@ impl<E: Clone> Trial<E> {
     fn begin(events: &mut Batch<E>) -> Self {
         let custody = Custody::of(events.take_receipts());
         let mut copies = Batch::from(events.to_vec());
+        copies.is_portion_of(events);
         copies.track(Arc::clone(&custody) as _, 0);
         Self { copies, custody }
     }

@@ -17,7 +17,7 @@ use stage_core::{
     Acknowledge, Batch, BoxConsumer, BoxProducer, BoxTransform, Consumer, Demand, Flow, KeyedBatch,
     Outcome, Pipeline, Producer, Quota, Receipt, Transform, Window, batching, consumer_fn, filter,
     filter_map, flat_map, for_each, for_each_async, from_iter, from_stream, from_try_stream, map,
-    map_async, pausable, producer_fn, rate_limited, transform_fn, try_map,
+    map_async, producer_fn, rate_limited, transform_fn, try_map,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -598,38 +598,37 @@ async fn what_was_made_before_a_call_was_dropped_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_producer_goes_on_where_it_was() {
-    let (numbers, pause) = pausable(ticks(Duration::from_secs(1), 6));
     let (sink, seen) = tenths();
     let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(numbers);
+    let numbers = pipeline
+        .stage("ticks")
+        .produce(ticks(Duration::from_secs(1), 6));
     pipeline.consume(sink, numbers.subscribe(Window::new(100)));
+    let handle = pipeline.handle();
     let pauses = async {
         sleep(Duration::from_millis(2500)).await;
-        pause.pause();
-        pause.pause();
-        assert!(pause.is_paused());
+        handle.pause("ticks").unwrap();
+        handle.pause("ticks").unwrap();
         sleep(Duration::from_secs(60)).await;
-        pause.clone().resume();
-        sleep(Duration::from_millis(1500)).await;
-        pause.pause();
-        drop(pause);
+        handle.resume("ticks").unwrap();
+        handle.resume("ticks").unwrap();
     };
     let (ran, ()) = tokio::join!(pipeline.run(), pauses);
     ran.unwrap();
-    // The third was under way. The last handle is dropped while the fifth is.
+    // The third was under way.
     assert_eq!(*seen.lock().unwrap(), [10, 20, 30, 635, 645, 655]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pipeline_stops_while_its_producer_is_held_back() {
-    let (paused, pause) = pausable(from_iter(0..));
-    pause.pause();
     let (limited, _rate) = rate_limited(from_iter(0..), Quota::PAUSED);
     let (sink, seen) = collect();
     let mut pipeline = Pipeline::new();
-    let subscriptions = [pipeline.produce(paused), pipeline.produce(limited)]
-        .map(|numbers| numbers.subscribe(Window::new(10)));
+    let paused = pipeline.stage("paused").produce(from_iter(0..));
+    let subscriptions =
+        [paused, pipeline.produce(limited)].map(|numbers| numbers.subscribe(Window::new(10)));
     pipeline.consume(sink, subscriptions);
+    pipeline.handle().pause("paused").unwrap();
     pipeline
         .run_until(sleep(Duration::from_secs(60)))
         .await

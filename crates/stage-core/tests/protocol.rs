@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use stage_core::{
     Batch, Demand, Window,
     protocol::{
-        Backlog, ByDemand, Delivery, Dispatcher, Handout, Ledger, Refused, SubscriptionId, Terms,
-        Watermark,
+        Backlog, ByDemand, ByteWindow, Delivery, Dispatcher, Handout, Ledger, Refused,
+        SubscriptionId, Terms, Watermark,
     },
 };
 
@@ -269,4 +269,66 @@ fn windows_that_let_nothing_through_are_refused() {
     }
     let counts: BTreeMap<usize, usize> = [1, 2, 3].map(|max| (max, Window::new(max).min())).into();
     assert_eq!(counts, [(1, 0), (2, 1), (3, 1)].into());
+}
+
+#[derive(Clone, Debug)]
+enum Haul {
+    Hold(Vec<usize>),
+    Release,
+    HandOver(usize),
+    /// Settles the first, or the last, of what is in hand.
+    Settle(bool),
+}
+
+fn hauls() -> impl Strategy<Value = Vec<Haul>> {
+    let weight = prop_oneof![Just(0usize), 1..20usize, 90..200usize, Just(usize::MAX)];
+    let haul = prop_oneof![
+        prop::collection::vec(weight, 0..5).prop_map(Haul::Hold),
+        Just(Haul::Release),
+        (0usize..4).prop_map(Haul::HandOver),
+        any::<bool>().prop_map(Haul::Settle),
+    ];
+    prop::collection::vec(haul, 1..100)
+}
+
+proptest! {
+    /// What is sent and not settled weighs at most the limit, or only one of it weighs anything; and
+    /// nothing waits that need not.
+    #[test]
+    fn a_byte_window_sends_in_order_what_is_within_its_limit(
+        hauls in hauls(), limit in prop_oneof![Just(0usize), 1..150usize, Just(usize::MAX)],
+    ) {
+        let mut bytes = ByteWindow::new(limit);
+        let (mut waiting, mut sent, mut in_hand) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        for haul in hauls {
+            match haul {
+                Haul::Hold(weights) => {
+                    waiting.extend(weights.iter().copied());
+                    bytes.hold(weights);
+                }
+                Haul::Release => {
+                    let released = bytes.release();
+                    sent.extend(waiting.drain(..released));
+                    let open: u128 = sent.iter().chain(&in_hand).map(|w| *w as u128).sum();
+                    let next = waiting.front().map(|w| *w as u128);
+                    prop_assert!(next.is_none_or(|next| open > 0 && open + next > limit as u128));
+                }
+                Haul::HandOver(events) => {
+                    let expected: Vec<usize> = sent.drain(..events.min(sent.len())).collect();
+                    let handed: Vec<usize> = bytes.hand_over(events).collect();
+                    prop_assert_eq!(&handed, &expected);
+                    in_hand.extend(handed);
+                }
+                Haul::Settle(first) => {
+                    let settled = if first { in_hand.pop_front() } else { in_hand.pop_back() };
+                    bytes.settle(settled.unwrap_or(0));
+                }
+            }
+            let open = || sent.iter().chain(&in_hand).copied();
+            prop_assert_eq!(bytes.waiting(), waiting.len());
+            prop_assert_eq!(bytes.open(), open().sum::<usize>());
+            let weighty = open().filter(|weight| *weight > 0).count();
+            prop_assert!(bytes.open() <= limit || weighty == 1);
+        }
+    }
 }

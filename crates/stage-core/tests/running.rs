@@ -124,6 +124,91 @@ async fn a_producer_that_joins_waits_for_subscribers_as_long_as_its_outlet_is_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stage_that_joins_waits_for_subscriptions_that_no_stage_has_yet() {
+    let mut pipeline = Pipeline::new();
+    let endless = pipeline.produce(Counter::up_to(u64::MAX));
+    pipeline.consume(Slow::by(HOUR), endless.subscribe(Window::new(2)));
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    let late = handle.stage("late").produce(Counter::up_to(9)).unwrap();
+    let lanes = handle
+        .stage("lanes")
+        .partition(1, |n: &u64| *n)
+        .produce(Counter::up_to(9))
+        .unwrap();
+    // What it was made from has gone by the time it is used.
+    let mut subscriptions = vec![late.subscribe(Window::new(2))];
+    drop(late);
+    subscriptions.extend(lanes.into_iter().map(|lane| lane.subscribe(Window::new(2))));
+    sleep(HOUR).await;
+    let sink = Slow::default();
+    handle
+        .stage("sink")
+        .consume(sink.clone(), subscriptions)
+        .unwrap();
+    sleep(SECOND).await;
+    assert_eq!(sink.seen().len(), 18);
+    let unused = handle.stage("unused").produce(Counter::up_to(9)).unwrap();
+    let subscription = unused.subscribe(Window::new(2));
+    drop(unused);
+    sleep(SECOND).await;
+    assert!(handle.status().stage("unused").is_some());
+    drop(subscription);
+    sleep(SECOND).await;
+    assert!(handle.status().stage("unused").is_none());
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_with_lanes_joins_a_running_pipeline() {
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline
+        .stage("numbers")
+        .broadcast()
+        .produce(Counter::up_to(60));
+    let (subscription, asker) = numbers.subscribe_manually();
+    pipeline.consume(Slow::default(), subscription);
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    let numbers = handle.outlet::<u64>("numbers").unwrap();
+    let by_key = handle
+        .stage("by_key")
+        .partition(3, |n: &u64| n % 7)
+        .transform(Double, numbers.subscribe(Window::new(4)))
+        .unwrap();
+    let by_fn = handle
+        .stage("by_fn")
+        .partition_by(2, |n: &u64| (n % 3 < 2).then_some((n % 3) as usize))
+        .transform(Double, numbers.subscribe(Window::new(4)))
+        .unwrap();
+    drop(numbers);
+    let sinks: Vec<_> = by_key
+        .into_iter()
+        .chain(by_fn)
+        .enumerate()
+        .map(|(n, lane)| {
+            let sink = Slow::default();
+            let stage = handle.stage(format!("sink {n}"));
+            stage
+                .consume(sink.clone(), lane.subscribe(Window::new(4)))
+                .unwrap();
+            sink
+        })
+        .collect();
+    asker.ask(1000).unwrap();
+    running.await.unwrap().unwrap();
+    let seen: Vec<Vec<u64>> = sinks.iter().map(Slow::seen).collect();
+    for (n, lane) in seen[..3].iter().enumerate() {
+        let lane_of = |n: &u64| stage_core::protocol::lane_for(&(n % 7), 3);
+        assert!(lane.iter().all(|event| lane_of(event) == n));
+        assert!(lane.is_sorted());
+    }
+    assert_eq!(seen[..3].concat().len(), 60);
+    let of = |rest| Vec::from_iter((0..120).step_by(2).filter(|n| n % 3 == rest));
+    assert_eq!(seen[3..], [of(0), of(1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_looked_for_and_not_there_is_an_error_that_says_so() {
     let mut pipeline = Pipeline::new();
     let numbers = pipeline.stage("numbers").produce(Counter::up_to(u64::MAX));

@@ -102,13 +102,36 @@ fn is_about_credentials(error: &(dyn Error + 'static)) -> bool {
             .starts_with("failed to select an auth scheme")
 }
 
-/// The first line of the service's `text`, without `secrets`. Its further lines would show the
-/// request that it expected to be signed, session token and all.
+/// The first line of the service's `text`, without `secrets` where they stand for themselves: a key
+/// of one letter is in many words. Its further lines would show the request that it expected to be
+/// signed, session token and all.
 fn without<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
     let first = text.lines().next().unwrap_or_default().to_owned();
     let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
-    secrets.fold(first, |text, secret| text.replace(secret, "…"))
+    secrets.fold(first, |text, secret| hide(&text, secret))
 }
+
+fn hide(text: &str, secret: &str) -> String {
+    let is_in_word = |beside: Option<char>| beside.is_some_and(char::is_alphanumeric);
+    let is_long = secret.chars().count() >= LONG_SECRET;
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), 0);
+    for (at, _) in text.match_indices(secret) {
+        let end = at + secret.len();
+        let goes_on = (secret.starts_with(char::is_alphanumeric)
+            && is_in_word(text[..at].chars().next_back()))
+            || (secret.ends_with(char::is_alphanumeric) && is_in_word(text[end..].chars().next()));
+        if is_long || !goes_on {
+            shown.push_str(&text[rest..at]);
+            shown.push('…');
+            rest = end;
+        }
+    }
+    shown.push_str(&text[rest..]);
+    shown
+}
+
+/// Of so many characters, a secret is not in a word by chance.
+const LONG_SECRET: usize = 6;
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
@@ -139,6 +162,18 @@ mod tests {
     fn a_quoted_request_stays_inside() {
         let text = "Value 'customer-42' is bad\nx-amz-security-token:abc";
         assert_eq!(without(text, ["", "customer-42"]), "Value '…' is bad");
+        assert_eq!(without("key customer-42x", ["customer-42"]), "key …x");
+    }
+
+    #[test]
+    fn a_short_key_leaves_words_as_they_are() {
+        let text =
+            "1 validation error detected: Value 'e' at 'records.1.member.partitionKey' failed";
+        assert_eq!(
+            without(text, ["e"]),
+            "1 validation error detected: Value '…' at 'records.1.member.partitionKey' failed"
+        );
+        assert_eq!(without("a=a, ä, aa", ["a"]), "…=…, ä, aa");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::Instant;
 
 use super::*;
-use crate::{ChildShard, HashRange, MockKinesisApi, Timestamp};
+use crate::{ChildShard, HashRange, MockKinesisApi, StreamSummary, Timestamp};
 
 fn record(number: u128) -> Record {
     Record {
@@ -264,6 +264,56 @@ async fn what_does_not_pass_fails_after_a_while() {
     }
 }
 
+/// A reader of the stream that was made at this moment, none of whose shards is found any more, while
+/// the description of the stream is this.
+async fn nothing_found(description: Result<StreamSummary, &'static str>) -> ShardError {
+    let mut api = MockKinesisApi::new();
+    api.expect_get_shard_iterator()
+        .returning(|_, _| Ok(iterator("0")));
+    api.expect_get_records()
+        .returning(|_, _| Err(error("ResourceNotFoundException")));
+    api.expect_describe_stream_summary()
+        .returning(move || description.clone().map_err(error));
+    let progress = Progress::new("s".into(), PinnedPosition::TrimHorizon, Arc::default());
+    let stream = StreamIdentity::from(&summary(1, StreamStatus::Active));
+    let mut source = ShardSource::supervised(Arc::new(api), progress, Begin::Pinned, stream);
+    all(&mut source).await.unwrap_err()
+}
+
+fn summary(created: i64, status: StreamStatus) -> StreamSummary {
+    StreamSummary {
+        name: "orders".to_owned(),
+        arn: String::new(),
+        status,
+        created: Some(Timestamp::from_millis(created)),
+        retention_hours: 24,
+        open_shards: 1,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_gone_is_no_stream_that_cannot_be_read() {
+    let start = Instant::now();
+    for description in [
+        Err("ResourceNotFoundException"),
+        Ok(summary(1, StreamStatus::Deleting)),
+    ] {
+        let gone = nothing_found(description).await;
+        assert!(matches!(gone, ShardError::StreamDeleted { .. }), "{gone}");
+        assert!(ShardError::is_final(&gone));
+    }
+    let other = nothing_found(Ok(summary(2, StreamStatus::Active))).await;
+    assert!(matches!(other, ShardError::StreamRecreated { .. }));
+    assert!(ShardError::is_final(&other));
+    assert!(start.elapsed() < Duration::from_secs(1), "at once");
+    // The same one is there: then it may pass, and is refused only after a while.
+    for description in [Ok(summary(1, StreamStatus::Active)), Err("InternalFailure")] {
+        let refused = nothing_found(description).await;
+        assert!(matches!(refused, ShardError::Refused { .. }), "{refused}");
+    }
+    assert!(start.elapsed() > Duration::from_secs(5), "not at once");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_without_an_answer_is_given_up_and_made_again() {
     /// Never answers a first read or a first iterator.
@@ -286,7 +336,7 @@ async fn a_call_without_an_answer_is_given_up_and_made_again() {
         fn now(&self) -> Timestamp {
             Timestamp::from_millis(0)
         }
-        async fn describe_stream_summary(&self) -> Result<crate::StreamSummary, ApiError> {
+        async fn describe_stream_summary(&self) -> Result<StreamSummary, ApiError> {
             unreachable!()
         }
         async fn list_shards(

@@ -5,8 +5,9 @@ pub(crate) enum NotWritable {
     /// Before `main`, the standard library puts /dev/null in its place, open for reading and
     /// writing. Were that done by somebody else, nobody could tell.
     #[error(
-        "standard output is closed, or is /dev/null opened for reading too, which looks the same: \
-         redirect it, by >/dev/null if no record is wanted"
+        "standard output is closed, or is /dev/null opened for reading too, which looks the same, \
+         and --checkpoint would count every record as printed: redirect it, by >/dev/null if no \
+         record is wanted"
     )]
     Closed,
     #[error("standard output is not open for writing: redirect it to a file or a pipe")]
@@ -15,18 +16,21 @@ pub(crate) enum NotWritable {
 
 /// Sees that standard output takes what is written, or throws it away because it was told to.
 ///
+/// Where `remembers` says that what is printed is remembered as done, one that may be closed is not
+/// good enough. Elsewhere it does no harm, and programs that start others often give them such a one.
+///
 /// # Errors
 ///
-/// If it would do so untold.
+/// If it would throw things away untold.
 #[cfg(unix)]
-pub(crate) fn check_writable() -> Result<(), NotWritable> {
+pub(crate) fn check_writable(remembers: bool) -> Result<(), NotWritable> {
     use rustix::fs::{OFlags, fcntl_getfl};
 
     let Ok(flags) = fcntl_getfl(std::io::stdout()) else {
         return Err(NotWritable::Closed);
     };
     match flags & OFlags::ACCMODE {
-        OFlags::RDWR if is_null() => Err(NotWritable::Closed),
+        OFlags::RDWR if remembers && is_null() => Err(NotWritable::Closed),
         OFlags::RDWR | OFlags::WRONLY => Ok(()),
         _ => Err(NotWritable::ReadOnly),
     }
@@ -47,6 +51,6 @@ fn is_null() -> bool {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn check_writable() -> Result<(), NotWritable> {
+pub(crate) fn check_writable(_: bool) -> Result<(), NotWritable> {
     Ok(())
 }

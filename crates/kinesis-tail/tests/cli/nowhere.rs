@@ -46,6 +46,16 @@ async fn one_that_is_closed_leaves_the_checkpoint_file_alone() {
     assert!(!fs::exists(&file).unwrap());
 }
 
+/// What programs give to those that they start, to be rid of what they print.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_may_be_closed_does_no_harm_where_nothing_is_remembered() {
+    let kinesis = Kinesis::new(1).await;
+    kinesis.fake.put_numbered(0..10).unwrap();
+    let arguments = ["consume", "orders", "--max-records", "3"];
+    let finished = run(redirected(&kinesis.tail(&arguments), "1<>/dev/null")).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_open_for_reading_only() {
     let finished = consume("1</dev/zero").await;

@@ -94,25 +94,41 @@ impl<E> Buffer<E> {
         self.behind.len()
     }
 
+    /// Whether, when it is full, the oldest make room for new ones.
+    pub const fn keeps_last(&self) -> bool {
+        matches!(self.overflow, Overflow::Oldest)
+    }
+
+    /// How many more events it has room for.
+    pub fn room(&self) -> usize {
+        self.size.saturating_sub(self.len())
+    }
+
     /// Adds events at the end, and returns how many were dropped because there was no room.
     pub fn store(&mut self, batch: Batch<E>) -> usize {
-        let room = self.size.saturating_sub(self.len());
+        self.displace(batch).len()
+    }
+
+    /// Adds events at the end, and returns those that there was no room for, in order: to be dropped
+    /// where that may take its time.
+    pub fn displace(&mut self, batch: Batch<E>) -> Batch<E> {
+        let room = self.room();
         let excess = batch.len().saturating_sub(room);
         if excess == 0 {
             self.push(batch);
-            return 0;
+            return Batch::new();
         }
         match self.overflow {
             Overflow::Newest => {
                 let mut all = batch.into_queue();
                 self.push(all.take(room));
+                all.take(excess)
             }
             Overflow::Oldest => {
                 self.push(batch);
-                self.drop_oldest(excess);
+                self.take_oldest(excess)
             }
         }
-        excess
     }
 
     /// Adds a notice at the end.
@@ -146,15 +162,16 @@ impl<E> Buffer<E> {
         }
     }
 
-    fn drop_oldest(&mut self, mut excess: usize) {
-        excess -= self.front.take(excess).len();
+    fn take_oldest(&mut self, count: usize) -> Batch<E> {
+        let mut oldest = self.front.take(count);
         for (_, events) in &mut self.behind {
-            if excess == 0 {
-                return;
+            if oldest.len() == count {
+                break;
             }
-            let dropped = events.take(excess).len();
-            self.events_behind -= dropped;
-            excess -= dropped;
+            let mut next = events.take(count - oldest.len());
+            self.events_behind -= next.len();
+            oldest.append(&mut next);
         }
+        oldest
     }
 }

@@ -68,6 +68,16 @@ pub trait Dispatcher<E>: fmt::Debug + Send + 'static {
     /// nothing special: events that are [held](Self::held) may have a taker now.
     fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>);
 
+    /// If the next `events` events, with none before them, would all go to one subscriber as one
+    /// delivery: takes note that they do, and returns it.
+    ///
+    /// A shortcut past [`dispatch`](Self::dispatch), which must decide the same. There need not be
+    /// one.
+    fn claim(&mut self, events: usize) -> Option<SubscriptionId> {
+        let _ = events;
+        None
+    }
+
     /// How many events it has taken from the backlog and not handed out yet.
     fn held(&self) -> usize {
         0

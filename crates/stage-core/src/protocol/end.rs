@@ -24,6 +24,8 @@ pub enum Reason {
     Dropped,
     /// The producing stage's dispatcher does not take it; the text says why.
     Refused(Arc<str>),
+    /// The stage has a subscription to the other already, and that goes on: nothing is missing.
+    AlreadySubscribed,
     /// The producing stage does not run any more, or never did.
     NoProducer,
     /// Whatever [`SubscriptionHandle::cancel_because`](crate::SubscriptionHandle::cancel_because)
@@ -51,6 +53,7 @@ pub enum Down {
 /// |---|---|---|---|---|
 /// | [`Completed`](End::Completed) | goes on with the others | ends well | stays | stays |
 /// | [`Cancelled`](End::Cancelled) for [`Shutdown`](Reason::Shutdown) | goes on with the others | ends well | stays | stays |
+/// | `Cancelled` since it is [subscribed already](Reason::AlreadySubscribed) | goes on | goes on | goes on | goes on |
 /// | `Cancelled` for another reason | goes on with the others | fails | fails | stays |
 /// | [`Down`](End::Down) | goes on with the others | fails | fails | stays |
 ///
@@ -108,6 +111,9 @@ impl End {
 impl Mode {
     /// What a stage does when a subscription of this mode ends so.
     pub fn on(self, end: &End) -> Fate {
+        if *end == End::Cancelled(Reason::AlreadySubscribed) {
+            return Fate::GoOn;
+        }
         match self {
             Self::UntilAllEnd => Fate::GoOn,
             Self::Temporary => Fate::Stay,
@@ -135,6 +141,7 @@ impl fmt::Display for Reason {
             Self::Dropped => f.write_str("the other side has left"),
             Self::NoProducer => f.write_str("the producing stage does not run"),
             Self::Refused(why) => write!(f, "refused: {why}"),
+            Self::AlreadySubscribed => f.write_str("it is subscribed already"),
             Self::Other(why) => f.write_str(why),
         }
     }
@@ -147,6 +154,26 @@ impl fmt::Display for Down {
             Self::Panicked(message) => write!(f, "panicked: {message}"),
             Self::OverDelivered(excess) => write!(f, "broke the protocol: {excess}"),
             Self::Aborted => f.write_str("its task was dropped"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_not_worse_than_one_like_it() {
+        let ends = [
+            End::Completed,
+            End::Cancelled(Reason::Shutdown),
+            End::Cancelled(Reason::Dropped),
+            End::Down(Down::Aborted),
+        ];
+        for (at, one) in ends.iter().enumerate() {
+            for (other_at, other) in ends.iter().enumerate() {
+                assert_eq!(one.is_worse_than(other), at > other_at, "{one} and {other}");
+            }
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::{error::Error, fmt};
+
 use super::Demand;
 
 /// How many events a subscription lets be on their way at once.
@@ -39,6 +41,22 @@ impl Window {
         Self { min, ..self }
     }
 
+    /// The window of at most `max` events that asks again once no more than `min` are due: for numbers
+    /// that come from outside, where [`new`](Self::new) would panic.
+    ///
+    /// # Errors
+    ///
+    /// If no event would fit, or it would ask again before anything has come.
+    pub const fn try_new(max: usize, min: usize) -> Result<Self, WindowError> {
+        if max == 0 {
+            return Err(WindowError::MaxIsZero);
+        }
+        if min >= max {
+            return Err(WindowError::MinNotBelowMax { min, max });
+        }
+        Ok(Self { max, min })
+    }
+
     /// The most events that may be due at once.
     pub const fn max(self) -> usize {
         self.max
@@ -54,3 +72,34 @@ impl Window {
         Demand::new(self.max).expect("a window lets at least one event through")
     }
 }
+
+/// A window cannot be of these numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WindowError {
+    /// It would let no event through.
+    MaxIsZero,
+    /// It would ask again before anything has come.
+    MinNotBelowMax {
+        /// What is due when it is to ask again.
+        min: usize,
+        /// The most that is due.
+        max: usize,
+    },
+}
+
+impl fmt::Display for WindowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MaxIsZero => f.write_str(
+                "a window of no event lets none through: its maximum must be at least 1",
+            ),
+            Self::MinNotBelowMax { min, max } => write!(
+                f,
+                "a window's minimum must be below its maximum: {min} is not below {max}"
+            ),
+        }
+    }
+}
+
+impl Error for WindowError {}

@@ -347,10 +347,11 @@ impl<K: Kind> Machine<K> {
             assert_eq!(waiting.next(), None, "it waits, and {who} asks");
         }
         if let Some((mark, place)) = self.marks.front() {
-            assert!(
-                self.first_in_stock().unwrap() < *place,
-                "{mark:?} waits for nothing"
-            );
+            let is_behind = self.first_in_stock().is_some_and(|first| first < *place);
+            // A lane whose subscriber has had all that it asked for holds notices until it asks.
+            let is_laned = matches!(K::destiny(0), Destiny::One(Some(_)));
+            let is_held = is_laned && self.open.values().any(|open| *open == 0);
+            assert!(is_behind || is_held, "{mark:?} waits for nothing");
         }
     }
 }

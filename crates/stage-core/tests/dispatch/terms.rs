@@ -144,6 +144,29 @@ fn an_event_that_cannot_be_copied_is_nacked() {
 }
 
 #[test]
+fn a_notice_waits_for_who_has_had_all_until_it_asks_or_leaves() {
+    for leaves in [false, true] {
+        let mut dispatcher = Partition::by_fn(2, |_| Some(1));
+        dispatcher.subscribe(ONE, Terms::default().lane(1)).unwrap();
+        let (mut backlog, mut handout) = (Backlog::new(), Handout::new());
+        dispatcher.mark(Mark(0), &mut handout);
+        assert_eq!(handout.passed, [Mark(0)], "nobody has had anything");
+        dispatcher.ask(ONE, Demand::MIN);
+        backlog.push(vec![7].into());
+        dispatcher.dispatch(&mut backlog, &mut handout);
+        dispatcher.mark(Mark(1), &mut handout);
+        dispatcher.dispatch(&mut backlog, &mut handout);
+        assert_eq!(handout.passed, [Mark(0)]);
+        match leaves {
+            true => dispatcher.cancel(ONE),
+            false => dispatcher.ask(ONE, Demand::MIN),
+        }
+        dispatcher.dispatch(&mut backlog, &mut handout);
+        assert_eq!(handout.passed, [Mark(0), Mark(1)]);
+    }
+}
+
+#[test]
 fn what_is_given_up_is_nacked_and_its_room_is_free() {
     let book = Arc::<Book>::default();
     let mut dispatcher = Partition::by_fn(2, |event| Some((event % 2) as usize));

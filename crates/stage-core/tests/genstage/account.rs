@@ -39,11 +39,6 @@ impl Subscriber {
     fn open(&self) -> usize {
         self.asked - self.had
     }
-
-    /// Whether it has been given all that it asked for.
-    pub(crate) fn is_sated(&self) -> bool {
-        self.asked > 0 && self.open() == 0
-    }
 }
 
 impl Account {
@@ -59,17 +54,6 @@ impl Account {
 
     pub(crate) fn knows(&self, consumer: u64) -> bool {
         self.subscribed.contains_key(&consumer)
-    }
-
-    pub(crate) fn subscribers(&self) -> impl Iterator<Item = (u64, &Subscriber)> {
-        self.subscribed
-            .iter()
-            .map(|(id, subscriber)| (*id, subscriber))
-    }
-
-    /// Events that were taken and not handed out, those that belong nowhere included.
-    pub(crate) fn in_stock(&self) -> impl Iterator<Item = u64> {
-        self.in_stock.iter().copied()
     }
 
     /// Takes note of what was done, before what came of it.

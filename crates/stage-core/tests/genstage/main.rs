@@ -14,9 +14,12 @@
 mod account;
 mod broadcast_dispatcher;
 mod buffer;
+mod consumer_batches;
 mod consumer_supervisor;
 mod corrupt;
 mod demand_dispatcher;
+mod end_to_end;
+mod live;
 mod observed;
 mod partition_dispatcher;
 mod stage;
@@ -31,7 +34,7 @@ use trace::Traces;
 
 type Replay = fn(&Value, &mut Tally) -> Result<(), String>;
 
-const FILES: [(&str, Replay, &[Corruption]); 5] = [
+const FILES: [(&str, Replay, &[Corruption]); 7] = [
     (
         "demand_dispatcher",
         demand_dispatcher::replay,
@@ -53,6 +56,12 @@ const FILES: [(&str, Replay, &[Corruption]); 5] = [
         consumer_supervisor::replay,
         consumer_supervisor::CORRUPTIONS,
     ),
+    (
+        "consumer_batches",
+        consumer_batches::replay,
+        consumer_batches::CORRUPTIONS,
+    ),
+    ("end_to_end", end_to_end::replay, end_to_end::CORRUPTIONS),
 ];
 
 #[test]
@@ -62,7 +71,9 @@ fn genstage_is_replayed() {
     for (name, replay, _) in FILES {
         let (mut tally, mut steps) = (Tally::of(name), 0);
         for scenario in traces.scenarios(name) {
-            steps += trace::steps(&scenario).len();
+            steps += trace::steps(&scenario)
+                .len()
+                .max(usize::from(scenario.get("kind").is_some()));
             replay(&scenario, &mut tally)
                 .unwrap_or_else(|error| panic!("{name}, seed {}: {error}", scenario["seed"]));
         }

@@ -38,15 +38,13 @@ pub(crate) trait Kind {
     }
 
     /// Turns what was found into what GenStage must have done, and says why it is not the same.
-    fn translate(&mut self, _: &Scene<'_>, _found: &mut Observed) -> Vec<Reason> {
+    fn translate(&mut self, _: &Scene, _found: &mut Observed) -> Vec<Reason> {
         Vec::new()
     }
 }
 
 /// A step, and what is known besides.
-pub(crate) struct Scene<'a> {
-    pub(crate) step: &'a Value,
-    pub(crate) account: &'a Account,
+pub(crate) struct Scene {
     pub(crate) given_up: usize,
     pub(crate) misplaced: usize,
 }
@@ -131,8 +129,6 @@ impl<K: Kind> Stage<'_, K> {
         self.settle(step, &handout, &leftover)?;
         self.observe(op, &mut found, &handout, leftover);
         let scene = Scene {
-            step,
-            account: &self.account,
             given_up,
             misplaced: handout.misplaced,
         };

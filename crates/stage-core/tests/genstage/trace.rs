@@ -37,7 +37,7 @@ impl Traces {
         let lines = BufReader::new(reader).lines();
         lines.map(|line| {
             let mut scenario: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            for step in scenario["steps"].as_array_mut().unwrap() {
+            for step in scenario["steps"].as_array_mut().into_iter().flatten() {
                 // How GenStage keeps its books is not compared.
                 step.as_object_mut().unwrap().remove("state");
             }
@@ -51,7 +51,7 @@ fn open(path: &Path) -> File {
 }
 
 pub(crate) fn steps(scenario: &Value) -> &[Value] {
-    scenario["steps"].as_array().unwrap()
+    scenario["steps"].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// From which step on GenStage is known to be wrong.

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use stage_core::{Children, OnFailure, Restart, pool, resilient, restarting_consumer};
+use stage_core::{
+    Batch, Children, Demand, OnFailure, Producer, Restart, pool, protocol::Buffer, push_source,
+    resilient, restarting_consumer,
+};
+use tokio::time::timeout;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -124,4 +128,28 @@ fn a_pool_logs_failed_tasks() {
             "tasks failed too often; giving up",
         ]
     );
+}
+
+#[test]
+fn a_push_source_logs_when_it_begins_to_drop_and_when_it_has_room_again() {
+    let lines = logged(async {
+        let (handle, mut source) = push_source(Buffer::keep_last(10));
+        for _ in 0..3 {
+            for _ in 0..5 {
+                handle.push(0..7);
+            }
+            for demand in [1, 1, 8, 5] {
+                let mut batch = Batch::new();
+                let produced = source.produce(Demand::new(demand).unwrap(), &mut batch);
+                let _ = timeout(Duration::from_secs(1), produced).await;
+            }
+        }
+        handle.close();
+        handle.push([1]);
+    });
+    let (full, room) = (
+        "the buffer of a push source is full: events are dropped",
+        "the buffer of a push source has room again dropped=25",
+    );
+    assert_eq!(lines, [full, room].repeat(3));
 }

@@ -293,3 +293,25 @@ fn children_of_a_subscription_that_has_gone_ask_for_nothing() {
     assert_eq!(pool.finished(orphan), None);
     assert_eq!(pool.finished(child), Some((id, Demand::MIN)));
 }
+
+#[test]
+fn nacking_nothing_changes_nothing_and_refusals_add_up() {
+    let mut tracking = Tracking::new();
+    for position in 0..3 {
+        tracking.issue(position);
+    }
+    let first = tracking.generation();
+    tracking.settle(first, 2..2, Outcome::Nacked).unwrap();
+    assert!(tracking.settle(first, 0..3, Outcome::Acked).unwrap().moved);
+    // Two that are settled already, four that never were, one of an earlier life.
+    assert!(tracking.settle(first, 0..2, Outcome::Acked).is_err());
+    assert!(tracking.settle(first, 3..7, Outcome::Acked).is_err());
+    let _ = tracking.restart();
+    assert!(tracking.settle(first, 0..1, Outcome::Acked).is_err());
+    let refused = tracking.refused();
+    assert_eq!(
+        (refused.repeated, refused.foreign, refused.stale),
+        (2, 4, 1)
+    );
+    assert_eq!(refused.total(), 7);
+}

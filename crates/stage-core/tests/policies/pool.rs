@@ -12,7 +12,10 @@ use std::{
 };
 
 use proptest::prelude::*;
-use stage_core::{Batch, Children, Consumer, PipelineError, Restart, pool};
+use stage_core::{
+    Batch, Children, Consumer, Demand, Flow, Pipeline, PipelineError, Producer, Restart, Window,
+    pool,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Tracked, run, tracked};
@@ -246,4 +249,77 @@ proptest! {
         prop_assert_eq!(book.acked(), gauge.done());
         prop_assert!(most.is_none() || result.is_ok() == book.nacked().is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_run_and_events_on_their_way_are_never_more_than_the_window() {
+    for (limit, window) in [(100, 6), (2, 6), (6, 6), (1, 1)] {
+        let (source, book) = Tracked::up_to(40);
+        let gauge = Gauge::default();
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(source);
+        let work = works(&gauge, [(3, 1), (9, 2)], false);
+        pipeline.stage("pool").consume(
+            pool(limit, transient(5), work),
+            numbers.subscribe(Window::new(window)),
+        );
+        let handle = pipeline.handle();
+        let running = tokio::spawn(pipeline.run());
+        while !running.is_finished() {
+            sleep(SECOND / 10).await;
+            assert!(gauge.running() <= limit.min(window));
+            assert!(book.open().len() <= window, "{:?}", book.open());
+            if let Some(status) = handle.status().stage("pool")
+                && let [subscription] = &status.subscriptions[..]
+            {
+                assert!(subscription.in_hand >= gauge.running());
+                assert!(subscription.in_flight() + subscription.demand <= window);
+            }
+        }
+        running.await.unwrap().unwrap();
+        assert_eq!(gauge.most(), limit.min(window));
+        assert_eq!(book.acked().len(), 40);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_ends_makes_room_though_the_others_go_on() {
+    let (source, book) = Tracked::up_to(30);
+    let work = |event| async move {
+        // One of them takes its time.
+        sleep(if event == 0 { 3600 * SECOND } else { SECOND }).await;
+        Ok::<(), io::Error>(())
+    };
+    let running = run(source, pool(10, transient(0), work), 4);
+    assert!(timeout(60 * SECOND, running).await.is_err());
+    assert_eq!(book.acked().len(), 29);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_task_is_noticed_while_nothing_comes() {
+    struct Slowly(Tracked);
+    impl Producer for Slowly {
+        type Event = u64;
+        type Error = std::convert::Infallible;
+        async fn produce(
+            &mut self,
+            _: Demand,
+            batch: &mut Batch<u64>,
+        ) -> Result<Flow, Self::Error> {
+            let flow = self.0.produce(Demand::MIN, batch).await;
+            sleep(3600 * SECOND).await;
+            flow
+        }
+    }
+    let (source, book) = Tracked::up_to(10);
+    let gauge = Gauge::default();
+    let work = works(&gauge, [(1, 1)], false);
+    let start = Instant::now();
+    let error = run(Slowly(source), pool(5, transient(0), work), 8)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, PipelineError::Failed { .. }));
+    assert_eq!(start.elapsed().as_secs(), 2 * 3600 + 1);
+    tokio::task::yield_now().await;
+    assert_eq!(book.open(), []);
 }

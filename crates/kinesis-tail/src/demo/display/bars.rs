@@ -4,7 +4,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kinesis_source::{ShardId, ShardStatus};
 
 use super::{View, lag, state};
-use crate::demo::{SHARD_WINDOW, allowed_in_flight, publisher::RECORDS};
+use crate::demo::{allowed_in_flight, publisher::RECORDS};
 
 /// Shows views as bars on the terminal that standard error is.
 #[derive(Debug)]
@@ -12,7 +12,8 @@ pub(in crate::demo) struct Bars {
     all: MultiProgress,
     received: ProgressBar,
     in_flight: ProgressBar,
-    /// A bar is as long as the shard's window, and filled as far as it is in use.
+    /// A bar is as long as what may be in flight in all, and filled as far as the shard's records are:
+    /// they are on their way through all stages, not only in the shard's own window.
     shards: BTreeMap<ShardId, ProgressBar>,
 }
 
@@ -45,7 +46,7 @@ impl Bars {
     fn show_shard(&mut self, status: &ShardStatus) {
         let Self { all, shards, .. } = self;
         let bar = shards.entry(status.shard.clone()).or_insert_with(|| {
-            let bar = all.add(bar(SHARD_WINDOW.max() as u64));
+            let bar = all.add(bar(allowed_in_flight()));
             bar.set_prefix(status.shard.to_string());
             bar
         });

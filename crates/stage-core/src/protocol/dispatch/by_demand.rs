@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Dispatcher, Handout, Refused, Terms};
 use crate::protocol::{Backlog, Demand, SubscriptionId};
@@ -12,10 +12,12 @@ use crate::protocol::{Backlog, Demand, SubscriptionId};
 #[doc(alias = "DemandDispatcher")]
 #[derive(Debug, Default)]
 pub struct ByDemand {
-    /// Everybody's place in the queue.
+    /// The neediest. Apart from the others, so that one that is alone costs nothing to keep in order.
+    first: Option<(Place, SubscriptionId)>,
+    /// The others, the neediest first.
+    others: BTreeSet<(Place, SubscriptionId)>,
+    /// The places of the others.
     places: BTreeMap<SubscriptionId, Place>,
-    /// Everybody, the neediest first.
-    queue: Vec<(Place, SubscriptionId)>,
     total: usize,
     turn: u64,
 }
@@ -43,50 +45,83 @@ impl Place {
 }
 
 impl ByDemand {
-    /// Gives a subscriber another demand and with it another place, behind its equals.
-    fn place(&mut self, id: SubscriptionId, old: Place, demand: usize) {
-        self.turn += 1;
-        let new = Place::new(demand, self.turn);
-        self.places.insert(id, new);
-        self.total = self.total - old.demand() + demand;
-        let Ok(from) = self.queue.binary_search(&(old, id)) else {
-            unreachable!("{id:?} has a place, so it stands in the queue");
-        };
-        let to = self.queue.partition_point(|other| *other < (new, id));
-        self.queue[from] = (new, id);
-        if to > from {
-            self.queue[from..to].rotate_left(1);
-        } else {
-            self.queue[to..=from].rotate_right(1);
+    fn place_of(&self, id: SubscriptionId) -> Option<Place> {
+        match self.first {
+            Some((place, first)) if first == id => Some(place),
+            _ => self.places.get(&id).copied(),
         }
+    }
+
+    /// Gives a subscriber its demand and with it its place, behind its equals.
+    fn put(&mut self, id: SubscriptionId, demand: usize) {
+        self.turn += 1;
+        self.total += demand;
+        let new = (Place::new(demand, self.turn), id);
+        let behind = match self.first {
+            Some(first) if first < new => new,
+            Some(first) => {
+                self.first = Some(new);
+                first
+            }
+            None => {
+                self.first = Some(new);
+                return;
+            }
+        };
+        self.others.insert(behind);
+        self.places.insert(behind.1, behind.0);
+    }
+
+    /// Gives a subscriber other demand and with it another place, behind its equals.
+    fn change(&mut self, id: SubscriptionId, change: impl FnOnce(usize, usize) -> usize) {
+        if let Some((place, first)) = &mut self.first
+            && *first == id
+            && self.others.is_empty()
+        {
+            // Alone, it is nobody's equal.
+            let demand = change(place.demand(), 0);
+            *place = Place::new(demand, self.turn);
+            self.total = demand;
+        } else if let Some(before) = self.take(id) {
+            let demand = change(before, self.total);
+            self.put(id, demand);
+        }
+    }
+
+    /// Takes a subscriber out, and returns what its demand was.
+    fn take(&mut self, id: SubscriptionId) -> Option<usize> {
+        let place = self.place_of(id)?;
+        self.total -= place.demand();
+        if self.places.remove(&id).is_some() {
+            self.others.remove(&(place, id));
+        } else {
+            self.first = self.others.pop_first();
+            if let Some((_, next)) = self.first {
+                self.places.remove(&next);
+            }
+        }
+        Some(place.demand())
     }
 }
 
 impl<E> Dispatcher<E> for ByDemand {
     fn subscribe(&mut self, id: SubscriptionId, _: Terms<E>) -> Result<(), Refused> {
-        if self.places.contains_key(&id) {
+        if self.place_of(id).is_some() {
             return Err(Refused::AlreadySubscribed);
         }
-        self.turn += 1;
-        let place = Place::new(0, self.turn);
-        self.places.insert(id, place);
-        self.queue.push((place, id));
+        self.put(id, 0);
         Ok(())
     }
 
     fn ask(&mut self, id: SubscriptionId, demand: Demand) {
-        if let Some(&old) = self.places.get(&id) {
-            // The sum of all demand must not overflow either.
-            let room = usize::MAX - self.total;
-            self.place(id, old, old.demand() + demand.get().min(room));
-        }
+        // The sum of all demand must not overflow either.
+        self.change(id, |before, others| {
+            before + demand.get().min(usize::MAX - others - before)
+        });
     }
 
     fn cancel(&mut self, id: SubscriptionId) {
-        if let Some(place) = self.places.remove(&id) {
-            self.total -= place.demand();
-            self.queue.retain(|&(_, other)| other != id);
-        }
+        self.take(id);
     }
 
     fn demand(&self) -> usize {
@@ -95,12 +130,21 @@ impl<E> Dispatcher<E> for ByDemand {
 
     fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>) {
         while !backlog.is_empty()
-            && let Some(&(place, to)) = self.queue.first()
+            && let Some((place, to)) = self.first
             && place.demand() > 0
         {
             let events = backlog.take(place.demand());
-            self.place(to, place, place.demand() - events.len());
+            self.change(to, |before, _| before - events.len());
             handout.deliver(to, events);
         }
+    }
+
+    fn claim(&mut self, events: usize) -> Option<SubscriptionId> {
+        let (place, to) = self.first?;
+        if place.demand() < events {
+            return None;
+        }
+        self.change(to, |before, _| before - events);
+        Some(to)
     }
 }

@@ -5,8 +5,7 @@ use crate::protocol::Mark;
 /// Notices that some lanes have events before, in order.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// Each with the number of lanes that it has to pass. No later one can be through before an
-    /// earlier one: it is in every lane that the earlier one is in.
+    /// Each with the number of lanes that it has to pass. None is handed out before an earlier one.
     waiting: VecDeque<(Mark, usize)>,
     /// The number of the first.
     first: u64,

@@ -21,6 +21,9 @@ use crate::{
 ///   is taken.
 ///
 /// When a lane's subscriber leaves, what waits for it is kept for the next.
+///
+/// A notice passes once each lane's subscriber has taken all events before it and has room for more,
+/// or has left: who has been given all that it asked for must ask again first.
 #[doc(alias = "PartitionDispatcher")]
 pub struct Partition<E> {
     lane_of: LaneOf<E>,
@@ -44,6 +47,8 @@ type LaneOf<E> = Box<dyn Fn(&E) -> Option<usize> + Send>;
 struct Lane<E> {
     subscriber: Option<SubscriptionId>,
     demand: usize,
+    /// Its subscriber has been given all that it has asked for, and has not asked again.
+    is_sated: bool,
     /// The marks in it are numbers of notices.
     waiting: Buffer<E>,
     /// Events that are being added.
@@ -162,6 +167,7 @@ impl<E> Partition<E> {
         let lane = &mut self.lanes[number];
         lane.has_changed = false;
         loop {
+            lane.is_sated |= lane.demand > 0;
             let events = lane.waiting.front().take(lane.demand);
             lane.demand -= events.len();
             self.asked -= events.len();
@@ -169,7 +175,11 @@ impl<E> Partition<E> {
             self.held -= events.len();
             if let Some(subscriber) = lane.subscriber {
                 handout.deliver(subscriber, events);
+                if lane.demand == 0 {
+                    return;
+                }
             }
+            lane.is_sated = false;
             let Some(Mark(notice)) = lane.waiting.pass() else {
                 return;
             };
@@ -205,6 +215,7 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
         // The sum of all demand must not overflow.
         let more = demand.get().min(usize::MAX - self.asked);
         lane.demand += more;
+        lane.is_sated = false;
         self.asked += more;
         self.room = self.room.max(self.asked);
         lane.note_change(number, &mut self.changed);
@@ -214,7 +225,11 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
         if let Some(number) = self.taken.remove(&id) {
             let lane = &mut self.lanes[number];
             lane.subscriber = None;
+            lane.is_sated = false;
             self.asked -= mem::take(&mut lane.demand);
+            while let Some(Mark(notice)) = lane.waiting.pass() {
+                self.notices.pass(notice);
+            }
         }
     }
 
@@ -240,7 +255,7 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
     fn mark(&mut self, mark: Mark, handout: &mut Handout<E>) {
         let notice = self.notices.next();
         let mut lanes = 0;
-        for lane in self.lanes.iter_mut().filter(|l| !l.waiting.is_empty()) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.holds_notices()) {
             lane.waiting.mark(Mark(notice));
             lanes += 1;
         }
@@ -254,10 +269,17 @@ impl<E> Lane<E> {
         Self {
             subscriber: None,
             demand: 0,
+            is_sated: false,
             waiting: Buffer::unbounded(),
             fresh: Batch::new(),
             has_changed: false,
         }
+    }
+
+    /// Whether a notice has to wait in it: behind events, or until its subscriber, which has been
+    /// given all that it asked for, asks again.
+    fn holds_notices(&self) -> bool {
+        self.is_sated || !self.waiting.is_empty()
     }
 
     fn note_change(&mut self, number: usize, changed: &mut Vec<usize>) {

@@ -1,0 +1,218 @@
+//! What is measured by name only.
+
+use benches::{Event, Shape, Toil, ToilAtEnd, pings};
+use tokio::runtime::Runtime;
+
+use crate::{
+    Setting,
+    contest::{Contest, Entrant, Figure},
+    standard::entrants,
+};
+
+/// Their names, and what they are.
+pub(crate) const NAMES: [(&str, &str); 8] = [
+    ("ping", "round trip of one event"),
+    ("fanout", "1, 8, 64 and 1000 consumers with windows of 100"),
+    ("chain", "1 to 16 stages between producer and consumer"),
+    ("windows", "1 → 1 with windows of 1, 10, 100 and 1000"),
+    (
+        "overlap",
+        "350 ns of work for each event at both ends; at the end only, by 8",
+    ),
+    ("setup", "a stage and its link, from nothing to its end"),
+    ("receipts", "a1000 with an ack for each event"),
+    ("limit", "a loop in one task against a1000, a10, a1 and e"),
+];
+
+/// Who is measured beside us where curves are drawn.
+const FEW: [&str; 2] = ["tokio-mpsc", "tokio-batches"];
+
+pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
+    match name {
+        "ping" => ping(setting),
+        "fanout" => fan_out(setting),
+        "chain" => series(
+            "chain",
+            [1, 2, 4, 8, 16].map(|stages| (stages, Shape::Chain(stages), 1_000)),
+            setting,
+        ),
+        "windows" => series(
+            "windows",
+            [1, 10, 100, 1_000].map(|window| (window, Shape::Direct, window)),
+            setting,
+        ),
+        "overlap" => overlap(setting),
+        "setup" => both::<u64>("setup", Shape::SetUp, 100, &FEW[..1], &[], setting, 2),
+        "receipts" => {
+            // Ours comes first: what is more than twice as slow has missed its bar.
+            let with = ["stage-core-receipts", "stage-core-tracker"];
+            both::<u64>("receipts", Shape::Direct, 1_000, &with, &[], setting, 2)
+        }
+        "limit" => limit(setting),
+        _ => unreachable!("names have been checked"),
+    }
+}
+
+/// The same, once for each parameter.
+fn series<const N: usize>(
+    name: &str,
+    points: [(usize, Shape, usize); N],
+    setting: &Setting,
+) -> Vec<Figure> {
+    let figures = points.into_iter().flat_map(|(point, shape, window)| {
+        let name = format!("{name}-{point}");
+        both::<u64>(&name, shape, window, &FEW, &[], setting, 2 * N)
+    });
+    figures.collect()
+}
+
+/// On both runtimes.
+fn both<E: Event>(
+    name: &str,
+    shape: Shape,
+    window: usize,
+    peers: &[&str],
+    bars: &[(&'static str, f64)],
+    setting: &Setting,
+    contests: usize,
+) -> Vec<Figure> {
+    let runtimes = setting.runtimes.each().into_iter();
+    let figures = runtimes.flat_map(|(runtime_name, runtime)| {
+        let contest = Contest {
+            workload: name.to_owned(),
+            about: format!("{shape:?}, window {window}"),
+            event: E::NAME,
+            runtime: runtime_name,
+            entrants: entrants::<E>(peers, shape, window, runtime, setting),
+            bars: bars.to_vec(),
+        };
+        contest.hold(setting.time / contests as u32)
+    });
+    figures.collect()
+}
+
+fn fan_out(setting: &Setting) -> Vec<Figure> {
+    let points = [1, 8, 64, 1_000];
+    let mut figures = Vec::new();
+    for consumers in points {
+        let name = format!("fanout-{consumers}");
+        let bars = if consumers == 1_000 {
+            &[("tokio-mpsc", 5.0)][..]
+        } else {
+            &[]
+        };
+        let shape = Shape::Share(consumers);
+        figures.extend(both::<u64>(&name, shape, 100, &FEW, bars, setting, 8));
+    }
+    for (runtime, _) in setting.runtimes.each() {
+        let cost = |consumers: usize| {
+            let workload = format!("fanout-{consumers}");
+            let same = |it: &&Figure| {
+                it.workload == workload && it.runtime == runtime && it.candidate == "stage-core"
+            };
+            figures.iter().find(same).map_or(f64::NAN, |it| it.least_ns)
+        };
+        println!(
+            "stage-core, {runtime}: 64 consumers cost {:.2} times what 8 do (bar: at most 1.5), \
+             1000 cost {:.2} times what 1 does (bar: at most 2)",
+            cost(64) / cost(8),
+            cost(1_000) / cost(1),
+        );
+    }
+    figures
+}
+
+/// Whether two threads both work. The fused loop is what one could do.
+fn overlap(setting: &Setting) -> Vec<Figure> {
+    let peers = ["tokio-mpsc", "tokio-batches", "fused"];
+    let runtime = &setting.runtimes.multi;
+    let both_ends = entrants::<Toil>(&peers, Shape::Direct, 1_000, runtime, setting);
+    let mut at_end = entrants::<ToilAtEnd>(&peers, Shape::Share(8), 125, runtime, setting);
+    let mut alone = entrants::<ToilAtEnd>(&["fused"], Shape::Direct, 1_000, runtime, setting);
+    at_end.extend(alone.drain(..).filter(|it| it.name == "fused"));
+    let contest = |workload: &str, about: &str, entrants, bar| Contest {
+        workload: workload.to_owned(),
+        about: about.to_owned(),
+        event: "u64",
+        runtime: "multi-thread",
+        entrants,
+        bars: vec![("fused", bar)],
+    };
+    let ends = contest("overlap", "350 ns at both ends", both_ends, 1.8);
+    let fan = contest(
+        "overlap-8",
+        "350 ns at the end, by 8 consumers",
+        at_end,
+        1.9,
+    );
+    let mut figures = ends.hold(setting.time / 2);
+    figures.extend(fan.hold(setting.time / 2));
+    figures
+}
+
+fn limit(setting: &Setting) -> Vec<Figure> {
+    let peers = ["fused", "bare-loop"];
+    let points = [
+        ("limit-1000", Shape::Direct, 1_000),
+        ("limit-10", Shape::Direct, 10),
+        ("limit-1", Shape::Direct, 1),
+        ("limit-chain", Shape::Chain(1), 1_000),
+    ];
+    let figures = points.into_iter().flat_map(|(name, shape, window)| {
+        both::<u64>(name, shape, window, &peers, &[], setting, 8)
+    });
+    figures.collect()
+}
+
+fn ping(setting: &Setting) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (name, runtime) in setting.runtimes.each() {
+        for (workload, quantile) in [("ping", 0.5), ("ping-p99", 0.99)] {
+            let contest = Contest {
+                workload: workload.to_owned(),
+                about: format!("round trip of one event, p{}", quantile * 100.0),
+                event: "u64",
+                runtime: name,
+                entrants: trips(runtime, quantile, setting),
+                // A round trip takes at most 0.75 of what it takes by two of tokio's channels.
+                bars: match workload {
+                    "ping" => vec![("tokio-mpsc", 1.0 / 0.75)],
+                    _ => vec![("tokio-mpsc", 1.0 / 1.05)],
+                },
+            };
+            figures.extend(contest.hold(setting.time / 4));
+        }
+        let of = |candidate: &str| {
+            let same = |it: &&Figure| {
+                it.workload == "ping" && it.runtime == name && it.candidate == candidate
+            };
+            figures.iter().find(same).map_or(f64::NAN, |it| it.least_ns)
+        };
+        println!(
+            "{name}: through a stage to a consumer that notifies the source, we take {:.2} of what \
+             two channels take",
+            of("stage-core-echo") / of("tokio-mpsc-echo"),
+        );
+    }
+    figures
+}
+
+fn trips<'a>(runtime: &'a Runtime, quantile: f64, setting: &Setting) -> Vec<Entrant<'a>> {
+    let pings = pings().into_iter().filter(|ping| {
+        setting.candidates.is_empty()
+            || ping.name == "stage-core"
+            || setting.candidates.iter().any(|name| name == ping.name)
+    });
+    let entrants = pings.map(|ping| Entrant {
+        name: ping.name,
+        count: None,
+        sample: Box::new(move |times| {
+            let mut laps = runtime.block_on((ping.run)(times as usize));
+            assert_eq!(laps.len(), times as usize, "{} lost answers", ping.name);
+            laps.sort_unstable();
+            let place = (laps.len() as f64 * quantile) as usize;
+            f64::from(laps[place.min(laps.len() - 1)])
+        }),
+    });
+    entrants.collect()
+}

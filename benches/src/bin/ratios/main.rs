@@ -1,0 +1,126 @@
+//! What an event costs, beside other ways to move it: alternating rounds within one process, so
+//! that a noisy machine disturbs all alike.
+//!
+//!     cargo run --release -p benches --bin ratios              # a1000 to f
+//!     cargo run --release -p benches --bin ratios -- a1000 ping
+//!
+//! The allocator is mimalloc. With glibc's, which gives memory back to the system and asks for it
+//! again, events of a kibibyte measure that.
+
+#![allow(clippy::disallowed_methods)] // It measures real time.
+
+mod contest;
+mod extras;
+mod kinesis;
+mod standard;
+
+use std::{error::Error, fs, path::PathBuf, time::Duration};
+
+use benches::WORKLOADS;
+use clap::Parser;
+use contest::{Figure, print_versions};
+use mimalloc::MiMalloc;
+use tokio::runtime::{Builder, Runtime};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Measures what dispatch costs per event.
+#[derive(Parser)]
+#[command(after_help = names())]
+struct Args {
+    /// Which workloads to run; a1000 to f if none is named.
+    workloads: Vec<String>,
+    /// Write the figures to this file, too.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Only these candidates, besides ours, and in this order.
+    #[arg(long, value_delimiter = ',')]
+    candidates: Vec<String>,
+}
+
+/// Two runtimes to measure on.
+struct Runtimes {
+    current: Runtime,
+    multi: Runtime,
+}
+
+impl Runtimes {
+    fn each(&self) -> [(&'static str, &Runtime); 2] {
+        [
+            ("current-thread", &self.current),
+            ("multi-thread", &self.multi),
+        ]
+    }
+}
+
+/// What all workloads need to know.
+struct Setting {
+    runtimes: Runtimes,
+    /// How long to measure one workload.
+    time: Duration,
+    candidates: Vec<String>,
+}
+
+/// All of a thousand milliseconds less than two minutes, whatever is slow to start.
+const IN_ALL: Duration = Duration::from_secs(104);
+
+/// The longest for one workload.
+const FOR_ONE: Duration = Duration::from_secs(15);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let chosen = if args.workloads.is_empty() {
+        WORKLOADS.iter().map(|it| it.name.to_owned()).collect()
+    } else {
+        args.workloads
+    };
+    if let Some(unknown) = chosen.iter().find(|name| !is_known(name)) {
+        return Err(format!("no workload `{unknown}`\n{}", names()).into());
+    }
+    let setting = Setting {
+        runtimes: Runtimes {
+            current: Builder::new_current_thread().build()?,
+            multi: Builder::new_multi_thread().worker_threads(2).build()?,
+        },
+        time: FOR_ONE.min(IN_ALL / chosen.len() as u32),
+        candidates: args.candidates,
+    };
+    print_versions();
+    let mut figures = Vec::new();
+    let mut standard = Vec::new();
+    for name in &chosen {
+        if let Some(workload) = WORKLOADS.iter().find(|it| it.name == name) {
+            standard.extend(standard::measure(workload, &setting));
+        } else if name == "kinesis" {
+            figures.extend(kinesis::measure(&setting)?);
+        } else {
+            figures.extend(extras::measure(name, &setting));
+        }
+    }
+    standard::summarize(&standard);
+    let figures: Vec<Figure> = standard.into_iter().chain(figures).collect();
+    if let Some(path) = args.json {
+        fs::write(path, serde_json::to_string_pretty(&figures)?)?;
+    }
+    Ok(())
+}
+
+fn is_known(name: &str) -> bool {
+    name == "kinesis"
+        || WORKLOADS.iter().any(|it| it.name == name)
+        || extras::NAMES.iter().any(|(known, _)| *known == name)
+}
+
+fn names() -> String {
+    let mut text = "Workloads:\n".to_owned();
+    let more = [(
+        "kinesis",
+        "records of a fake stream, against a loop by hand",
+    )];
+    let standard = WORKLOADS.iter().map(|it| (it.name, it.about));
+    for (name, about) in standard.chain(extras::NAMES).chain(more) {
+        text += &format!("  {name:<10} {about}\n");
+    }
+    text
+}

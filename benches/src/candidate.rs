@@ -1,0 +1,125 @@
+use std::pin::Pin;
+
+use crate::{
+    Event, Job, Shape, Tally, batches,
+    channels::{self, ManyReceivers, ManySenders},
+    fused,
+    peers::{
+        CrossfireMpmc, CrossfireMpsc, CrossfireSpsc, Flume, Futures, Kanal, RecvMany, TokioMpsc,
+    },
+    stage,
+};
+
+/// A way to move events.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Its name in tables and JSON.
+    pub name: &'static str,
+    /// How it does a job.
+    pub run: fn(Job) -> Running,
+    /// Whether it does jobs of that shape.
+    pub does: fn(Shape) -> bool,
+}
+
+/// A job being done.
+type Running = Pin<Box<dyn Future<Output = Tally> + Send>>;
+
+/// All of them. Ours is the first.
+pub fn candidates<E: Event>() -> [Candidate; 13] {
+    [
+        Candidate {
+            name: "stage-core",
+            run: |job| Box::pin(stage::run::<E>(job)),
+            does: |_| true,
+        },
+        Candidate {
+            name: "tokio-mpsc",
+            run: one_receiver::<TokioMpsc, E>,
+            does: |_| true,
+        },
+        Candidate {
+            name: "tokio-batches",
+            run: |job| Box::pin(batches::run::<E>(job)),
+            does: |_| true,
+        },
+        Candidate {
+            name: "tokio-recv-many",
+            run: one_receiver::<RecvMany, E>,
+            does: |_| true,
+        },
+        Candidate {
+            name: "flume",
+            run: many_receivers::<Flume, E>,
+            does: |_| true,
+        },
+        Candidate {
+            name: "kanal",
+            run: many_receivers::<Kanal, E>,
+            does: |_| true,
+        },
+        Candidate {
+            name: "crossfire",
+            run: |job| match job.shape {
+                Shape::Share(consumers) => {
+                    Box::pin(channels::share::<CrossfireMpmc, E>(job, consumers))
+                }
+                Shape::Gather(producers) => {
+                    Box::pin(channels::gather::<CrossfireMpsc, E>(job, producers))
+                }
+                _ => Box::pin(channels::run::<CrossfireSpsc, E>(job)),
+            },
+            does: |_| true,
+        },
+        Candidate {
+            name: "futures",
+            run: one_receiver::<Futures, E>,
+            does: |_| true,
+        },
+        Candidate {
+            name: "tokio-batches-shared",
+            run: |job| {
+                let Shape::Broadcast(consumers) = job.shape else {
+                    unreachable!("only broadcasts can share")
+                };
+                Box::pin(batches::broadcast_shared::<E>(job, consumers))
+            },
+            does: |shape| matches!(shape, Shape::Broadcast(_)),
+        },
+        Candidate {
+            name: "fused",
+            run: |job| Box::pin(fused::fused::<E>(job)),
+            does: |shape| matches!(shape, Shape::Direct | Shape::Chain(_)),
+        },
+        Candidate {
+            name: "bare-loop",
+            run: |job| Box::pin(fused::bare::<E>(job)),
+            does: |shape| matches!(shape, Shape::Direct | Shape::Chain(_)),
+        },
+        Candidate {
+            name: "stage-core-receipts",
+            run: |job| Box::pin(stage::with_receipts::<E>(job)),
+            does: |shape| shape == Shape::Direct,
+        },
+        Candidate {
+            name: "stage-core-tracker",
+            run: |job| Box::pin(stage::with_tracker::<E>(job)),
+            does: |shape| shape == Shape::Direct,
+        },
+    ]
+}
+
+/// Consumers that share events have a channel each, and get them in turn.
+fn one_receiver<C: ManySenders, E: Event>(job: Job) -> Running {
+    match job.shape {
+        Shape::Gather(producers) => Box::pin(channels::gather::<C, E>(job, producers)),
+        _ => Box::pin(channels::run::<C, E>(job)),
+    }
+}
+
+/// Consumers that share events have one channel between them.
+fn many_receivers<C: ManySenders + ManyReceivers, E: Event>(job: Job) -> Running {
+    match job.shape {
+        Shape::Share(consumers) => Box::pin(channels::share::<C, E>(job, consumers)),
+        _ => one_receiver::<C, E>(job),
+    }
+}

@@ -1,0 +1,201 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{
+            AtomicU8, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+};
+
+use crate::{doorbell::Doorbell, meter::Meter};
+
+/// Events that are still in hand, though the call that brought them may be over: to their
+/// subscription's window they count as not dealt with until this is dropped. Made by
+/// [`Batch::keep_in_hand`](crate::Batch::keep_in_hand).
+///
+/// It may be dropped anywhere, at any time, in any order. It has nothing to do with receipts: whether
+/// the events are acked is a question of its own.
+#[must_use = "dropping it says that the events have been dealt with"]
+#[derive(Default)]
+pub struct InHand {
+    hand: Option<Arc<Hand>>,
+    events: usize,
+    /// What they weigh, in order, if that matters.
+    weights: VecDeque<usize>,
+}
+
+/// What is in hand of one subscription. The stage's inbox and whoever keeps events share it.
+pub(crate) struct Hand {
+    bell: Arc<Doorbell>,
+    slot: usize,
+    meter: Arc<Meter>,
+    /// Which portion is being dealt with.
+    portion: AtomicU64,
+    /// How many of its events nobody keeps.
+    left: AtomicUsize,
+    /// What these weigh, in order, if that matters.
+    weights: Mutex<VecDeque<usize>>,
+    /// What was kept and has been dealt with, and the inbox does not know of.
+    returned: AtomicUsize,
+    returned_weight: AtomicUsize,
+    phase: AtomicU8,
+}
+
+/// The inbox looks at what is returned.
+const HELD: u8 = 0;
+/// The subscription has ended: the inbox looks no more.
+const ENDED: u8 = 1;
+/// The stage went down, and all that was in hand with it.
+const LOST: u8 = 2;
+
+/// Events that have been dealt with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) events: usize,
+    pub(crate) weight: usize,
+}
+
+impl InHand {
+    /// How many events it stands for. None, if the batch it was made from was none that a stage had
+    /// just been given.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Takes the first `events` events off, or all if there are fewer, to be dropped on their own.
+    pub fn split(&mut self, events: usize) -> Self {
+        let events = events.min(self.events);
+        self.events -= events;
+        let weighed = events.min(self.weights.len());
+        Self {
+            hand: self.hand.clone(),
+            events,
+            weights: self.weights.drain(..weighed).collect(),
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if let Some(hand) = &self.hand
+            && self.events > 0
+        {
+            hand.give_back(self.events, self.weights.iter().sum());
+        }
+    }
+}
+
+impl Hand {
+    pub(crate) fn new(bell: &Arc<Doorbell>, slot: usize, meter: &Arc<Meter>) -> Arc<Self> {
+        Arc::new(Self {
+            bell: Arc::clone(bell),
+            slot,
+            meter: Arc::clone(meter),
+            portion: AtomicU64::new(0),
+            left: AtomicUsize::new(0),
+            weights: Mutex::default(),
+            returned: AtomicUsize::new(0),
+            returned_weight: AtomicUsize::new(0),
+            phase: AtomicU8::new(HELD),
+        })
+    }
+
+    /// A portion of so many events is to be dealt with. Returns its number.
+    pub(crate) fn begin(&self, events: usize, weights: Option<VecDeque<usize>>) -> u64 {
+        if let Some(weights) = weights {
+            *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
+        }
+        let number = self.portion.load(Relaxed) + 1;
+        self.portion.store(number, SeqCst);
+        self.left.store(events, SeqCst);
+        number
+    }
+
+    /// The portion has been dealt with, but for what is kept.
+    pub(crate) fn end(&self, is_weighed: bool) -> Done {
+        Done {
+            events: self.left.swap(0, SeqCst),
+            weight: if is_weighed {
+                self.take_weights(usize::MAX).iter().sum()
+            } else {
+                0
+            },
+        }
+    }
+
+    /// Keeps so many events of this portion in hand, or as many as nobody keeps. None of another.
+    pub(crate) fn keep(self: &Arc<Self>, portion: u64, events: usize) -> InHand {
+        if self.portion.load(SeqCst) != portion {
+            return InHand::default();
+        }
+        let take = |left: usize| Some(left.saturating_sub(events));
+        let left = self.left.fetch_update(SeqCst, SeqCst, take);
+        let kept = left.map_or(0, |left| left.min(events));
+        InHand {
+            hand: Some(Arc::clone(self)),
+            events: kept,
+            weights: self.take_weights(kept),
+        }
+    }
+
+    /// What was kept and has been dealt with since the last call.
+    pub(crate) fn take_back(&self) -> Done {
+        if self.returned.load(Relaxed) == 0 {
+            return Done::default();
+        }
+        let events = self.returned.swap(0, SeqCst);
+        let weight = self.returned_weight.swap(0, SeqCst);
+        self.meter.handled(events);
+        Done { events, weight }
+    }
+
+    /// The subscription has ended: what is kept is nobody's business any more, but is counted.
+    pub(crate) fn end_all(&self) {
+        self.phase.store(ENDED, SeqCst);
+        self.take_back();
+    }
+
+    /// The stage goes down: what is kept counts as lost.
+    pub(crate) fn lose_all(&self) {
+        self.phase.store(LOST, SeqCst);
+    }
+
+    fn give_back(&self, events: usize, weight: usize) {
+        // The weight first: it is taken after the number.
+        if weight > 0 {
+            self.returned_weight.fetch_add(weight, SeqCst);
+        }
+        self.returned.fetch_add(events, SeqCst);
+        match self.phase.load(SeqCst) {
+            HELD => self.bell.ring(self.slot),
+            ENDED => {
+                self.take_back();
+            }
+            _ => {}
+        }
+    }
+
+    fn take_weights(&self, events: usize) -> VecDeque<usize> {
+        let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+        let events = events.min(weights.len());
+        weights.drain(..events).collect()
+    }
+}
+
+impl fmt::Debug for InHand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InHand({})", self.events)
+    }
+}
+
+impl fmt::Debug for Hand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hand")
+            .field("left", &self.left)
+            .field("returned", &self.returned)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,380 @@
+use std::{
+    collections::BTreeMap,
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use tracing::{info, warn};
+
+use super::SourceClosed;
+use crate::{Batch, Demand, Flow, meter::Meter, protocol::Buffer};
+
+/// What a push source and its handles share.
+pub(super) struct Queue<E>(Mutex<State<E>>);
+
+struct State<E> {
+    buffer: Buffer<E>,
+    /// Nothing is to be pushed any more.
+    closed: bool,
+    /// The source has gone.
+    gone: bool,
+    /// What the source is asked for, while it waits.
+    asked: usize,
+    /// The stage that the source runs in.
+    meter: Option<Arc<Meter>>,
+    /// Events that ever got into the buffer.
+    stored: u64,
+    dropped: u64,
+    /// Those of `dropped` that no meter knows of.
+    untold: usize,
+    /// For the log: how many were dropped when dropping began.
+    dropping_since: Option<u64>,
+    source: Option<Waker>,
+    /// Who waits for room, in turn. Without a waker it is their turn.
+    line: BTreeMap<u64, Option<Waker>>,
+    next_ticket: u64,
+    /// Who waits until events have left the buffer, by ticket.
+    flushing: BTreeMap<u64, Waker>,
+}
+
+/// A place in the line of those who wait for room. Dropping it lets the others move up.
+pub(super) struct Place<E> {
+    queue: Arc<Queue<E>>,
+    ticket: Option<u64>,
+    /// Among those who wait until events have left.
+    flushing: Option<u64>,
+}
+
+impl<E> Queue<E> {
+    pub(super) const fn new(buffer: Buffer<E>) -> Self {
+        Self(Mutex::new(State {
+            buffer,
+            closed: false,
+            gone: false,
+            asked: 0,
+            meter: None,
+            stored: 0,
+            dropped: 0,
+            untold: 0,
+            dropping_since: None,
+            source: None,
+            line: BTreeMap::new(),
+            next_ticket: 0,
+            flushing: BTreeMap::new(),
+        }))
+    }
+
+    /// Stores events, and says how many were dropped for it.
+    pub(super) fn push(&self, events: Batch<E>) -> usize {
+        let mut state = self.lock();
+        let dropped = if state.closed {
+            events
+        } else {
+            state.store(events)
+        };
+        let begins = state.note_dropped(dropped.len());
+        let wakers = match dropped.is_empty() {
+            true => Vec::new(),
+            // Some may have waited for just those.
+            false => mem::take(&mut state.flushing).into_values().collect(),
+        };
+        let source = state.source.take();
+        drop(state);
+        // From here on it is code of others: what is dropped may have receipts, and whoever keeps
+        // the log may push it.
+        wake(source.into_iter().chain(wakers));
+        if let Some(stage) = begins {
+            warn!(
+                stage = stage.as_deref(),
+                "the buffer of a push source is full: events are dropped"
+            );
+        }
+        dropped.len()
+    }
+
+    /// Takes events for the source, of which only the first is waited for.
+    pub(super) fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        demand: Demand,
+        batch: &mut Batch<E>,
+    ) -> Poll<Flow> {
+        let mut state = self.lock();
+        let mut taken = state.buffer.front().take(demand.get());
+        let is_last = state.closed && state.buffer.is_empty();
+        if taken.is_empty() && !is_last {
+            state.asked = demand.get();
+            state.source = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        state.asked = 0;
+        let over = state.note_room();
+        let wakers = state.call_up();
+        let flushing = mem::take(&mut state.flushing);
+        drop(state);
+        wake(wakers.into_iter().chain(flushing.into_values()));
+        if let Some(dropped) = over {
+            info!(dropped, "the buffer of a push source has room again");
+        }
+        batch.append(&mut taken);
+        Poll::Ready(if is_last { Flow::End } else { Flow::More })
+    }
+
+    /// The source runs in the stage of this meter.
+    pub(super) fn watch(&self, meter: Option<Arc<Meter>>) {
+        let mut state = self.lock();
+        state.meter = meter;
+        state.tell_meter();
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let wakers = state.call_all();
+        drop(state);
+        wake(wakers);
+    }
+
+    /// The source has gone, and what is buffered goes with it.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.gone = true;
+        state.asked = 0;
+        let left = state.buffer.front().take(usize::MAX);
+        state.dropped += left.len() as u64;
+        let meter = state.meter.take();
+        let wakers = state.call_all();
+        drop(state);
+        if let Some(meter) = meter {
+            meter.lost(left.len());
+        }
+        wake(wakers);
+    }
+
+    pub(super) fn wanted(&self) -> usize {
+        let state = self.lock();
+        let wanted = match &state.meter {
+            Some(meter) => meter.wanted(),
+            None => state.asked,
+        };
+        wanted.saturating_sub(state.buffer.len())
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.lock().buffer.len()
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    /// How many events ever got into the buffer.
+    pub(super) fn stored(&self) -> u64 {
+        self.lock().stored
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E> State<E> {
+    /// Stores events, and gives back those that there is no room for.
+    fn store(&mut self, events: Batch<E>) -> Batch<E> {
+        let (before, offered) = (self.buffer.len(), events.len());
+        let displaced = self.buffer.displace(events);
+        let displaced_before = match self.buffer.keeps_last() {
+            true => displaced.len().min(before),
+            false => 0,
+        };
+        self.stored += (offered + displaced_before - displaced.len()) as u64;
+        displaced
+    }
+
+    /// If that is news, for the log: in which stage, if that is known.
+    fn note_dropped(&mut self, events: usize) -> Option<Option<Arc<str>>> {
+        if events == 0 {
+            return None;
+        }
+        let begins = self.dropping_since.is_none() && !self.closed;
+        if begins {
+            self.dropping_since = Some(self.dropped);
+        }
+        self.dropped += events as u64;
+        self.untold += events;
+        self.tell_meter();
+        let stage = self.meter.as_ref().map(|meter| Arc::clone(&meter.stage));
+        begins.then_some(stage)
+    }
+
+    /// The source has taken events. If there is room again, for the log: how many were dropped while
+    /// there was none.
+    fn note_room(&mut self) -> Option<u64> {
+        if self.buffer.room() < self.buffer.len() {
+            return None;
+        }
+        Some(self.dropped - self.dropping_since.take()?)
+    }
+
+    fn tell_meter(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.dropped(mem::take(&mut self.untold));
+        }
+    }
+
+    /// How many events have left the buffer.
+    fn passed(&self) -> u64 {
+        self.stored - self.buffer.len() as u64
+    }
+
+    /// Whether whoever has this ticket may store an event, or one who comes without.
+    fn is_turn_of(&self, ticket: Option<u64>) -> bool {
+        let before = match ticket {
+            Some(ticket) => self.line.range(..ticket).count(),
+            None => self.line.len(),
+        };
+        before < self.buffer.room()
+    }
+
+    /// Those for whom there is room now.
+    fn call_up(&mut self) -> Vec<Waker> {
+        let room = self.buffer.room();
+        let front = self.line.values_mut().take(room);
+        front.filter_map(Option::take).collect()
+    }
+
+    /// Everybody who waits for anything.
+    fn call_all(&mut self) -> Vec<Waker> {
+        let line = self.line.values_mut().filter_map(Option::take);
+        let flushing = mem::take(&mut self.flushing).into_values();
+        line.chain(flushing).chain(self.source.take()).collect()
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+}
+
+impl<E> Place<E> {
+    pub(super) fn new(queue: &Arc<Queue<E>>) -> Self {
+        Self {
+            queue: Arc::clone(queue),
+            ticket: None,
+            flushing: None,
+        }
+    }
+
+    pub(super) fn queue(&self) -> &Queue<E> {
+        &self.queue
+    }
+
+    /// Waits until there is room for one event, and keeps the place in the line.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceClosed>> {
+        let mut state = self.queue.lock();
+        if state.closed {
+            return Poll::Ready(Err(SourceClosed));
+        }
+        let is_turn = state.is_turn_of(self.ticket);
+        let ticket = *self.ticket.get_or_insert_with(|| state.ticket());
+        let waker = (!is_turn).then(|| cx.waker().clone());
+        state.line.insert(ticket, waker);
+        match is_turn {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Waits until there is room for `event`, and stores it. If the source is closed, it stays.
+    pub(super) fn poll_store(
+        &mut self,
+        cx: &mut Context<'_>,
+        event: &mut Option<E>,
+    ) -> Poll<Result<(), SourceClosed>> {
+        loop {
+            if self.poll_room(cx)?.is_pending() {
+                return Poll::Pending;
+            }
+            if self.store(event)? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Stores `event` if there is room. Otherwise, or if the source is closed, it stays.
+    pub(super) fn store(&mut self, event: &mut Option<E>) -> Result<bool, SourceClosed> {
+        let mut state = self.queue.lock();
+        if state.closed {
+            return Err(SourceClosed);
+        }
+        if state.buffer.room() == 0 {
+            return Ok(false);
+        }
+        if let Some(event) = event.take() {
+            // There is room.
+            let _ = state.store(vec![event].into());
+        }
+        if let Some(ticket) = self.ticket.take() {
+            state.line.remove(&ticket);
+        }
+        let source = state.source.take();
+        drop(state);
+        wake(source);
+        Ok(true)
+    }
+
+    /// Waits until so many events have left the buffer.
+    pub(super) fn poll_passed(
+        &mut self,
+        cx: &mut Context<'_>,
+        events: u64,
+    ) -> Poll<Result<(), SourceClosed>> {
+        let mut state = self.queue.lock();
+        if state.gone && state.passed() < events {
+            return Poll::Ready(Err(SourceClosed));
+        }
+        if state.passed() >= events {
+            return Poll::Ready(Ok(()));
+        }
+        let ticket = *self.flushing.get_or_insert_with(|| state.ticket());
+        state.flushing.insert(ticket, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl<E> Drop for Place<E> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        if let Some(ticket) = self.flushing {
+            state.flushing.remove(&ticket);
+        }
+        let Some(ticket) = self.ticket else { return };
+        state.line.remove(&ticket);
+        let wakers = state.call_up();
+        drop(state);
+        wake(wakers);
+    }
+}
+
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        waker.wake();
+    }
+}
+
+impl<E> fmt::Debug for Queue<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Queue")
+            .field("buffered", &state.buffer.len())
+            .field("dropped", &state.dropped)
+            .field("closed", &state.closed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,33 @@
+//! COVERAGE.md says nothing that is not so.
+
+use std::{fs, path::Path};
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let page = fs::read_to_string(tests.join("COVERAGE.md")).unwrap();
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| GenStage's"));
+    let (mut covered, mut not_applicable) = (0, 0);
+    for row in rows {
+        let place = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        if let Some(reason) = place.strip_prefix("n/a") {
+            assert!(reason.len() > 4, "no reason: {row}");
+            not_applicable += 1;
+            continue;
+        }
+        let is_trace = place.starts_with("trace: ");
+        let place = place.trim_start_matches("trace: ");
+        let (file, test) = place.split_once(": ").unwrap_or_else(|| panic!("{row}"));
+        let test = test.split(" (").next().unwrap();
+        let file = tests
+            .join(if is_trace { "genstage" } else { "" })
+            .join(file);
+        let code = fs::read_to_string(&file).unwrap_or_else(|_| panic!("no file: {row}"));
+        assert!(code.contains(&format!("fn {test}(")), "no such test: {row}");
+        covered += 1;
+    }
+    println!("{covered} covered, {not_applicable} not applicable");
+    assert!(covered > 150, "only {covered}");
+}
