@@ -36,7 +36,9 @@ pub mod suite;
 #[cfg(feature = "testkit")]
 pub use {
     book::Book,
-    parts::{AskingSide, Controls, Dividing, Lives, Ours, Parts, Running, Stop, Tracks, entered},
+    parts::{
+        AskingSide, Controls, Dividing, Lives, Ours, Parts, Running, Scales, Stop, Tracks, entered,
+    },
     probe::Probe,
     report::{Broken, Outcome, Report},
     rule::{Class, RULES, Rule, Who},

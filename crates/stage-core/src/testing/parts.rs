@@ -4,7 +4,8 @@ use crate::{
     Acknowledge, AskError, BoxConsumer, BoxProducer, BoxTransform, DrainReport, End, Generation,
     Mode, Outcome, Pipeline, Restart, SubscriptionHandle, Window,
     protocol::{
-        Broadcast, ByDemand, Demand, Dispatcher, Fate, Ledger, Partition, Refusals, Tracking,
+        Broadcast, ByDemand, ByteWindow, Demand, Dispatcher, Fate, Ledger, Partition, Refusals,
+        Tracking,
     },
     testing::{
         Book, Probe,
@@ -89,6 +90,11 @@ pub trait Parts: Send + Sync + 'static {
     /// The asking side of a subscription.
     fn ledger(&self, window: Window) -> Box<dyn AskingSide> {
         Box::new(Ledger::open(window).0)
+    }
+
+    /// What keeps the weight of a subscription's events in bounds.
+    fn scales(&self, limit: usize) -> Box<dyn Scales> {
+        Box::new(ByteWindow::new(limit))
     }
 
     /// When something that failed is made anew: told the time, says how long to wait.
@@ -210,6 +216,33 @@ impl AskingSide for Ledger {
 
     fn settle(&mut self, events: usize) -> Option<Demand> {
         Self::settle(self, events)
+    }
+}
+
+/// What keeps weights in bounds: a [`ByteWindow`].
+pub trait Scales: Send {
+    /// An event of this weight is to be sent.
+    fn hold(&mut self, weight: usize);
+
+    /// How many of those that wait are to be sent now.
+    fn release(&mut self) -> usize;
+
+    /// The first that was sent is dealt with.
+    fn settle(&mut self);
+}
+
+impl Scales for ByteWindow {
+    fn hold(&mut self, weight: usize) {
+        Self::hold(self, [weight]);
+    }
+
+    fn release(&mut self) -> usize {
+        Self::release(self)
+    }
+
+    fn settle(&mut self) {
+        let weight = self.hand_over(1).sum();
+        Self::settle(self, weight);
     }
 }
 

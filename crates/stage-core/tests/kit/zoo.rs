@@ -18,8 +18,8 @@ use stage_core::{
         Backlog, Dispatcher, Fate, Handout, Mark, Reason, Refusals, Refused, SubscriptionId, Terms,
     },
     testing::{
-        AskingSide, Book, Controls, Dividing, Lives, Ours, Parts, Probe, Running, Stop, Tracks,
-        entered,
+        AskingSide, Book, Controls, Dividing, Lives, Ours, Parts, Probe, Running, Scales, Stop,
+        Tracks, entered,
     },
 };
 use tokio::{
@@ -32,7 +32,7 @@ use tokio::{
 pub(crate) struct Bred(pub(crate) &'static str);
 
 /// By rule: what is broken, and what the rule must say.
-pub(crate) const ZOO: [(&str, &str, &str); 45] = [
+pub(crate) const ZOO: [(&str, &str, &str); 46] = [
     ("D1", "a handle that asks for one more", "more than asked"),
     ("D2", "a producer that misses its wake-up", "missing after"),
     (
@@ -66,6 +66,7 @@ pub(crate) const ZOO: [(&str, &str, &str); 45] = [
         "a dispatcher that remembers the dead",
         "demand of the dead",
     ),
+    ("D10", "scales that weigh nothing", "bytes in flight"),
     ("O1", "a transform that turns batches round", "out of order"),
     (
         "O2",
@@ -293,6 +294,13 @@ impl Parts for Bred {
             "D6" => Box::new(Hasty),
             "D8" => Box::new(Lax),
             _ => Ours.ledger(window),
+        }
+    }
+
+    fn scales(&self, limit: usize) -> Box<dyn Scales> {
+        match self.0 {
+            "D10" => Box::new(Weightless(0)),
+            _ => Ours.scales(limit),
         }
     }
 
@@ -601,10 +609,7 @@ impl Controls for Handles {
             "D1" if before == 0 => self.inner().ask(events + 1),
             "D3" if events == 0 => Ok(()),
             "D4" if before.checked_add(events).is_none() => Err(AskError::Closed),
-            "T7" => {
-                self.inner().ask(events).unwrap_or_default();
-                Ok(())
-            }
+            "T7" => self.inner().ask(events).or(Ok(())),
             _ => self.inner().ask(events),
         }
     }
@@ -660,6 +665,21 @@ impl AskingSide for Lax {
     fn settle(&mut self, _: usize) -> Option<Demand> {
         None
     }
+}
+
+/// Lets everything go at once.
+struct Weightless(usize);
+
+impl Scales for Weightless {
+    fn hold(&mut self, _: usize) {
+        self.0 += 1;
+    }
+
+    fn release(&mut self) -> usize {
+        std::mem::take(&mut self.0)
+    }
+
+    fn settle(&mut self) {}
 }
 
 struct Tracking {

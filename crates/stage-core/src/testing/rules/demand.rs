@@ -1,6 +1,7 @@
 //! D: demand.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -446,6 +447,93 @@ async fn one_is_cancelled(bench: &Bench, at: u64) -> Checked {
     must(bench.parts.patience(), "the end of all", || true).await
 }
 
-pub(crate) async fn d10(_: Bench) -> Checked {
-    Err(Broken::Skipped("there is no byte window yet".into()))
+pub(crate) async fn d10(bench: Bench) -> Checked {
+    for limit in [0, 100, 1 << 20] {
+        weighed(&bench, limit)?;
+        weighed_live(&bench, limit).await?;
+    }
+    Ok(())
+}
+
+/// From nothing to ten mebibytes.
+fn weight_of(number: u64) -> usize {
+    const WEIGHTS: [usize; 8] = [0, 1, 60, 40, 10 << 20, 3, 1 << 19, 1 << 20];
+    WEIGHTS[(number.wrapping_mul(5) % 8) as usize]
+}
+
+/// Events are sent and dealt with as chance has it.
+fn weighed(bench: &Bench, limit: usize) -> Checked {
+    let mut scales = bench.parts.scales(limit);
+    let (mut waiting, mut open) = (VecDeque::new(), VecDeque::new());
+    for step in 0..500 {
+        if bench.below(2) == 0 {
+            scales.hold(weight_of(step));
+            waiting.push_back(weight_of(step));
+        } else if open.pop_front().is_some() {
+            scales.settle();
+        }
+        let released = scales.release();
+        ensure!(
+            released <= waiting.len(),
+            "{released} of {} may go",
+            waiting.len()
+        );
+        open.extend(waiting.drain(..released));
+        let weight: usize = open.iter().sum();
+        ensure!(
+            weight <= limit || open.iter().filter(|weight| **weight > 0).count() == 1,
+            "bytes in flight: {} events weigh {weight}, where {limit} may",
+            open.len()
+        );
+        ensure!(
+            !open.is_empty() || waiting.is_empty(),
+            "bytes: nothing is in flight, and {:?} may not go",
+            waiting.front()
+        );
+    }
+    Ok(())
+}
+
+/// The same, in a pipeline: what is not taken in yet is looked at with each call.
+async fn weighed_live(bench: &Bench, limit: usize) -> Checked {
+    let (book, probe, events) = (Book::new(), Probe::new(), bench.events());
+    let mut pipeline = Pipeline::new();
+    let out = pipeline
+        .stage("source")
+        .produce(bench.source(&book, events));
+    let out = bench.relayed(&mut pipeline, "relay", &out);
+    let window = Window::new(16).with_min(bench.below(16) as usize);
+    let subscription = out
+        .subscribe(window)
+        .bytes(limit, |event| weight_of(*event));
+    let slow = probe.clone().slow(Duration::from_millis(1));
+    pipeline
+        .stage("sink")
+        .consume(bench.sink(&slow), subscription);
+    drop(out);
+    let mut run = bench.start(pipeline);
+    loop {
+        let status = run.handle.status();
+        let sink = status.stage("sink");
+        for subscription in sink.iter().flat_map(|sink| &sink.subscriptions) {
+            let (weight, events) = (subscription.weight, subscription.in_flight());
+            let seen = probe.taken().len() as u64;
+            let heaviest = (seen..seen + 16).map(weight_of).max().unwrap_or_default();
+            ensure!(
+                weight <= limit.max(heaviest),
+                "bytes in flight: {events} events weigh {weight}, where {limit} may"
+            );
+        }
+        if run.is_over() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_micros(500)).await;
+    }
+    run.over().await?;
+    let (taken, outputs) = (probe.taken().len() as u64, bench.parts.outputs(events));
+    ensure!(
+        taken == outputs,
+        "missing: {taken} of {outputs} weighed events came"
+    );
+    settled(&book)
 }
