@@ -153,16 +153,29 @@ impl<E> Inbox<E> {
 
     /// Like [`poll_next`](Self::poll_next), but gives no events, and nothing that lies behind some.
     pub(crate) fn poll_without_events(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<E>>> {
-        self.poll(cx, |inbox| {
-            for _ in 0..inbox.turns.len() {
-                let slot = inbox.turns.pop_front()?;
-                let input = inbox.take_turn_without_events(slot);
-                if input.is_some() {
-                    return input;
-                }
+        self.poll(cx, Self::pass_over_events)
+    }
+
+    /// Like [`poll_without_events`](Self::poll_without_events), but finishes a delivery that is begun.
+    pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<E>>> {
+        self.poll(cx, |inbox| match inbox.begun() {
+            Some(slot) => {
+                inbox.turns.pop_front();
+                inbox.take_turn(slot)
             }
-            None
+            None => inbox.pass_over_events(),
         })
+    }
+
+    fn pass_over_events(&mut self) -> Option<Input<E>> {
+        for _ in 0..self.turns.len() {
+            let slot = self.turns.pop_front()?;
+            let input = self.take_turn_without_events(slot);
+            if input.is_some() {
+                return input;
+            }
+        }
+        None
     }
 
     fn poll(
@@ -324,6 +337,13 @@ impl<E> Inbox<E> {
         }
     }
 
+    /// Whose delivery is begun and not finished.
+    fn begun(&self) -> Option<usize> {
+        let slot = *self.turns.front()?;
+        let incoming = self.links.get(slot)?.as_ref()?;
+        (!incoming.rest.is_empty() && !incoming.end.is_cancelled()).then_some(slot)
+    }
+
     fn take_turn(&mut self, slot: usize) -> Option<Input<E>> {
         let incoming = self.links.get_mut(slot)?.as_mut()?;
         incoming.has_turn = false;
@@ -341,7 +361,12 @@ impl<E> Inbox<E> {
         let weights = incoming.end.hand_over(events);
         let number = incoming.hand.begin(events, weights);
         batch.is_portion(&incoming.hand, number);
-        self.give_turn(slot);
+        incoming.has_turn = true;
+        // A delivery that is begun is finished first.
+        match incoming.rest.is_empty() {
+            true => self.turns.push_back(slot),
+            false => self.turns.push_front(slot),
+        }
         Some(Input::Events(Portion {
             batch,
             debt: Debt { slot },

@@ -283,6 +283,11 @@ impl<E: Send + 'static> Outbox<E> {
         self.read_request(slot);
     }
 
+    /// Whether the stage is to make no events for the time being.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
     fn hold(&mut self, held: bool) {
         if held != self.held {
             self.held = held;

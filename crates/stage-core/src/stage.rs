@@ -124,7 +124,10 @@ where
             Some(Wanted::Nothing(end)) => Step::Nothing(end).into(),
             Some(Wanted::Events(_)) if due.as_mut().poll(cx).is_ready() => Step::Due.into(),
             Some(Wanted::Events(_)) => inbox.poll_next(cx).map(Step::Input),
-            None => inbox.poll_without_events(cx).map(Step::Input),
+            None if outbox.is_held() => inbox.poll_without_events(cx).map(Step::Input),
+            // Nobody asks for what it makes of a delivery that it has begun. It is bounded by the
+            // window that it came through.
+            None => inbox.poll_begun(cx).map(Step::Input),
         });
         let Portion { mut batch, debt } = match step.await {
             Step::Input(Some(Input::Events(portion))) => portion,
