@@ -1,9 +1,14 @@
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
-use tokio::{task_local, time::Instant};
+use tokio::time::Instant;
 
 /// What a stage has done so far, for those who look on.
 #[derive(Debug)]
@@ -42,8 +47,29 @@ pub enum StageState {
     Finishing,
 }
 
-task_local! {
-    static CURRENT: Arc<Meter>;
+thread_local! {
+    /// The meter of the stage that is being polled on this thread.
+    static CURRENT: Cell<Option<Arc<Meter>>> = const { Cell::new(None) };
+}
+
+/// A stage is polled, in the middle of which another one may be.
+struct Scope<'a> {
+    /// Where the meter is while the stage is not polled.
+    meter: &'a mut Option<Arc<Meter>>,
+    outer: Option<Arc<Meter>>,
+}
+
+impl<'a> Scope<'a> {
+    fn enter(meter: &'a mut Option<Arc<Meter>>) -> Self {
+        let outer = CURRENT.replace(meter.take());
+        Self { meter, outer }
+    }
+}
+
+impl Drop for Scope<'_> {
+    fn drop(&mut self) {
+        *self.meter = CURRENT.replace(self.outer.take());
+    }
 }
 
 impl Meter {
@@ -67,16 +93,14 @@ impl Meter {
     /// Runs a stage's task, whose wrappers can find the meter.
     pub(crate) async fn watch<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
         self.enter(StageState::Running);
-        #[cfg(feature = "testkit")]
-        let task = Arc::clone(&self).counting(task);
-        CURRENT.scope(self, task).await
-    }
-
-    #[cfg(feature = "testkit")]
-    async fn counting<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
-        let mut task = std::pin::pin!(task);
-        std::future::poll_fn(|cx| {
-            self.polls.fetch_add(1, Relaxed);
+        let mut task = pin!(task);
+        let mut meter = Some(self);
+        poll_fn(|cx| {
+            #[cfg(feature = "testkit")]
+            if let Some(meter) = &meter {
+                meter.polls.fetch_add(1, Relaxed);
+            }
+            let _scope = Scope::enter(&mut meter);
             task.as_mut().poll(cx)
         })
         .await
@@ -167,15 +191,26 @@ pub(crate) struct MeterCounts {
 
 /// The meter of the stage that this is called in, if it is in one.
 pub(crate) fn current() -> Option<Arc<Meter>> {
-    CURRENT.try_with(Arc::clone).ok()
+    with_current(Clone::clone)
+}
+
+fn with_current<T>(look: impl FnOnce(&Arc<Meter>) -> T) -> Option<T> {
+    // Outside of a stage it may be called while the thread ends.
+    let seen = CURRENT.try_with(|current| {
+        let meter = current.take();
+        let seen = meter.as_ref().map(look);
+        current.set(meter);
+        seen
+    });
+    seen.ok().flatten()
 }
 
 /// A wrapper has made what it wraps anew. Outside of a stage there is nobody to tell.
 pub(crate) fn note_restart() {
-    let _ = CURRENT.try_with(|meter| meter.restarts.fetch_add(1, Relaxed));
+    with_current(|meter| meter.restarts.fetch_add(1, Relaxed));
 }
 
 /// A wrapper has dropped events, as it was told to. Outside of a stage there is nobody to tell.
 pub(crate) fn note_dropped(events: usize) {
-    let _ = CURRENT.try_with(|meter| meter.dropped(events));
+    with_current(|meter| meter.dropped(events));
 }
