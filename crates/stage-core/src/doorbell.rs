@@ -88,6 +88,9 @@ impl Doorbell {
     /// Has the task woken by the next ring, unless it has rung already.
     #[must_use = "if it has rung, the task must not wait"]
     pub(crate) fn sleep(&self, ear: &mut Ear, cx: &Context<'_>) -> bool {
+        if self.word.load(Relaxed) & !ASLEEP != 0 {
+            return false;
+        }
         self.remember(ear, cx.waker());
         // Whoever rings from here on finds it asleep, which it may be already if something else has
         // woken the task.

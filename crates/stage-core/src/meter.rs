@@ -1,14 +1,15 @@
 use std::{
-    cell::Cell,
-    future::poll_fn,
-    pin::pin,
+    collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
-use tokio::time::Instant;
+use tokio::{
+    task::{Id, try_id},
+    time::Instant,
+};
 
 /// What a stage has done so far, for those who look on.
 #[derive(Debug)]
@@ -47,28 +48,24 @@ pub enum StageState {
     Finishing,
 }
 
-thread_local! {
-    /// The meter of the stage that is being polled on this thread.
-    static CURRENT: Cell<Option<Arc<Meter>>> = const { Cell::new(None) };
-}
+/// The meters of the stages that run, by the task that each runs in.
+static RUNNING: LazyLock<Mutex<HashMap<Id, Arc<Meter>>>> = LazyLock::new(Mutex::default);
 
-/// A stage is polled, in the middle of which another one may be.
-struct Scope<'a> {
-    /// Where the meter is while the stage is not polled.
-    meter: &'a mut Option<Arc<Meter>>,
-    outer: Option<Arc<Meter>>,
-}
+/// A stage runs in this task.
+struct Entry(Id);
 
-impl<'a> Scope<'a> {
-    fn enter(meter: &'a mut Option<Arc<Meter>>) -> Self {
-        let outer = CURRENT.replace(meter.take());
-        Self { meter, outer }
+impl Entry {
+    fn of_this_task(meter: &Arc<Meter>) -> Option<Self> {
+        let id = try_id()?;
+        lock(&RUNNING).insert(id, Arc::clone(meter));
+        Some(Self(id))
     }
 }
 
-impl Drop for Scope<'_> {
+impl Drop for Entry {
     fn drop(&mut self) {
-        *self.meter = CURRENT.replace(self.outer.take());
+        let meter = lock(&RUNNING).remove(&self.0);
+        drop(meter);
     }
 }
 
@@ -93,14 +90,17 @@ impl Meter {
     /// Runs a stage's task, whose wrappers can find the meter.
     pub(crate) async fn watch<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
         self.enter(StageState::Running);
-        let mut task = pin!(task);
-        let mut meter = Some(self);
-        poll_fn(|cx| {
-            #[cfg(feature = "testkit")]
-            if let Some(meter) = &meter {
-                meter.polls.fetch_add(1, Relaxed);
-            }
-            let _scope = Scope::enter(&mut meter);
+        let _entry = Entry::of_this_task(&self);
+        #[cfg(feature = "testkit")]
+        let task = self.counting(task);
+        task.await
+    }
+
+    #[cfg(feature = "testkit")]
+    async fn counting<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
+        let mut task = std::pin::pin!(task);
+        std::future::poll_fn(|cx| {
+            self.polls.fetch_add(1, Relaxed);
             task.as_mut().poll(cx)
         })
         .await
@@ -113,7 +113,7 @@ impl Meter {
     }
 
     pub(crate) fn enter(&self, state: StageState) {
-        let mut current = self.lock();
+        let mut current = lock(&self.state);
         if current.0 != state {
             *current = (state, Instant::now());
         }
@@ -121,7 +121,7 @@ impl Meter {
 
     /// What the stage does, and since when.
     pub(crate) fn state(&self) -> (StageState, Instant) {
-        *self.lock()
+        *lock(&self.state)
     }
 
     /// Events were taken in, or made.
@@ -171,10 +171,6 @@ impl Meter {
             wanted: read(&self.wanted),
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, (StageState, Instant)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The counters of a meter at one instant.
@@ -191,26 +187,23 @@ pub(crate) struct MeterCounts {
 
 /// The meter of the stage that this is called in, if it is in one.
 pub(crate) fn current() -> Option<Arc<Meter>> {
-    with_current(Clone::clone)
-}
-
-fn with_current<T>(look: impl FnOnce(&Arc<Meter>) -> T) -> Option<T> {
-    // Outside of a stage it may be called while the thread ends.
-    let seen = CURRENT.try_with(|current| {
-        let meter = current.take();
-        let seen = meter.as_ref().map(look);
-        current.set(meter);
-        seen
-    });
-    seen.ok().flatten()
+    lock(&RUNNING).get(&try_id()?).cloned()
 }
 
 /// A wrapper has made what it wraps anew. Outside of a stage there is nobody to tell.
 pub(crate) fn note_restart() {
-    with_current(|meter| meter.restarts.fetch_add(1, Relaxed));
+    if let Some(meter) = current() {
+        meter.restarts.fetch_add(1, Relaxed);
+    }
 }
 
 /// A wrapper has dropped events, as it was told to. Outside of a stage there is nobody to tell.
 pub(crate) fn note_dropped(events: usize) {
-    with_current(|meter| meter.dropped(events));
+    if let Some(meter) = current() {
+        meter.dropped(events);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

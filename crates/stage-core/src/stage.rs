@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     Consumer, Flow, Producer, Transform,
     change::Change,
-    failure::{Failure, guarded, guarded_call},
+    failure::{Failure, caught, failing, guarded, guarded_call},
     inbox::{Inbox, Input, Portion},
     outbox::{Outbox, Wanted},
     protocol::End,
@@ -25,14 +25,16 @@ pub(crate) async fn produce<P: Producer>(
     mut producer: P,
     mut outbox: Outbox<P::Event>,
 ) -> Result<(), Failure> {
-    let made = make(&mut producer, &mut outbox).await;
+    let made = caught(make(&mut producer, &mut outbox)).await;
     outbox.flush().await;
     // Closed before it finishes: what it waits for may wait for the end of its events.
     let changes = outbox.close(&end_of(&made))?;
     made?;
-    for change in changes {
-        tell_producer(&mut producer, &change)?;
-    }
+    guarded_call(|| {
+        for change in changes {
+            tell_producer(&mut producer, &change);
+        }
+    })?;
     guarded(producer.finish()).await
 }
 
@@ -51,14 +53,14 @@ async fn make<P: Producer>(
         let demand = match wanted {
             Wanted::Events(demand) => demand,
             Wanted::Change(change) => {
-                tell_producer(producer, &change)?;
+                tell_producer(producer, &change);
                 continue;
             }
             Wanted::Nothing(end) => return Ok(end),
         };
         let mut batch = outbox.batch();
         let produced = outbox
-            .while_serving(guarded(producer.produce(demand, &mut batch)))
+            .while_serving(failing(producer.produce(demand, &mut batch)))
             .await;
         let empty = batch.is_empty();
         outbox.push_made(batch);
@@ -73,11 +75,11 @@ async fn make<P: Producer>(
     }
 }
 
-fn tell_producer<P: Producer>(producer: &mut P, change: &Change) -> Result<(), Failure> {
-    guarded_call(|| match change {
+fn tell_producer<P: Producer>(producer: &mut P, change: &Change) {
+    match change {
         Change::Opened(info) => producer.subscribed(info),
         Change::Ended(info, end) => producer.unsubscribed(info, end),
-    })
+    }
 }
 
 pub(crate) async fn transform<In, T>(
@@ -89,7 +91,7 @@ where
     In: Send + 'static,
     T: Transform<In>,
 {
-    let mut turned = turn(&mut stage, &mut inbox, &mut outbox).await;
+    let mut turned = caught(turn(&mut stage, &mut inbox, &mut outbox)).await;
     inbox.close(&end_of(&turned));
     drop(inbox);
     if turned.is_ok() {
@@ -102,10 +104,11 @@ where
     outbox.flush().await;
     let changes = outbox.close(&end_of(&turned))?;
     turned?;
-    for change in changes {
-        tell_transform(&mut stage, &change)?;
-    }
-    Ok(())
+    guarded_call(|| {
+        for change in changes {
+            tell_transform(&mut stage, &change);
+        }
+    })
 }
 
 /// What a transform has to do next.
@@ -142,11 +145,11 @@ where
                 }
             }
             Step::Input(Input::Change(change)) | Step::Change(change) => {
-                tell_transform(stage, &change)?;
+                tell_transform(stage, &change);
             }
             Step::Due => {
                 let mut out = outbox.batch();
-                let elapsing = guarded(stage.elapsed(&mut out));
+                let elapsing = failing(stage.elapsed(&mut out));
                 match outbox.while_serving(elapsing).await {
                     Ok(result) => result?,
                     Err(end) => return Ok(end),
@@ -171,7 +174,7 @@ where
     T: Transform<In>,
 {
     let mut out = outbox.batch();
-    let turning = guarded(stage.transform(&mut batch, &mut out));
+    let turning = failing(stage.transform(&mut batch, &mut out));
     match outbox.while_serving(turning).await {
         Ok(result) => result?,
         Err(end) => return Ok(Some(end)),
@@ -223,11 +226,11 @@ async fn wait<In, Out: Send + 'static>(
     .await
 }
 
-fn tell_transform<In, T: Transform<In>>(stage: &mut T, change: &Change) -> Result<(), Failure> {
-    guarded_call(|| match change {
+fn tell_transform<In, T: Transform<In>>(stage: &mut T, change: &Change) {
+    match change {
         Change::Opened(info) => stage.subscribed(info),
         Change::Ended(info, end) => stage.unsubscribed(info, end),
-    })
+    }
 }
 
 pub(crate) async fn consume<E, C>(mut consumer: C, mut inbox: Inbox<E>) -> Result<(), Failure>
@@ -235,7 +238,7 @@ where
     E: Send + 'static,
     C: Consumer<E>,
 {
-    let taken = take_in(&mut consumer, &mut inbox).await;
+    let taken = caught(take_in(&mut consumer, &mut inbox)).await;
     inbox.close(&end_of(&taken));
     drop(inbox);
     taken?;
@@ -257,14 +260,14 @@ where
         };
         match input {
             Input::Events(Portion { mut batch, debt }) => {
-                guarded(consumer.consume(&mut batch)).await?;
+                failing(consumer.consume(&mut batch)).await?;
                 batch.ack();
                 inbox.settle(debt, batch);
             }
-            Input::Change(change) => guarded_call(|| match &*change {
+            Input::Change(change) => match &*change {
                 Change::Opened(info) => consumer.subscribed(info),
                 Change::Ended(info, end) => consumer.unsubscribed(info, end),
-            })?,
+            },
             Input::End => return Ok(inbox.outcome()?),
         }
     }
@@ -277,7 +280,7 @@ async fn next_or_idle<E, C: Consumer<E>>(
     inbox: &mut Inbox<E>,
 ) -> Result<Input<E>, Failure> {
     loop {
-        let mut idle = pin!(guarded(consumer.while_idle()));
+        let mut idle = pin!(failing(consumer.while_idle()));
         let input = poll_fn(|cx| {
             while !inbox.sleep(cx) {
                 if let Some(input) = inbox.look() {
