@@ -1,14 +1,18 @@
 use std::{
     fmt, mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::oneshot;
 
-use crate::{doorbell::Doorbell, link::Control};
+use crate::{
+    doorbell::Doorbell,
+    link::Control,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// The slot of a [`Doorbell`] that stands for the desk itself.
 pub(crate) const DESK: usize = 0;

@@ -1,12 +1,11 @@
-use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed},
-        },
+use std::task::{Context, Poll, Waker};
+
+use crate::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{
+        AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed},
     },
-    task::{Context, Poll, Waker},
 };
 
 /// Wakes one task, and tells it which of its links have news.

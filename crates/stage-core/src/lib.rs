@@ -164,6 +164,7 @@ mod spares;
 mod stage;
 mod status;
 mod subscription;
+mod sync;
 mod tracker;
 mod transform;
 mod trial;

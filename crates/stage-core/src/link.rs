@@ -1,11 +1,4 @@
-use std::{
-    collections::VecDeque,
-    fmt, mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
 use crate::{
     Batch, Demand,
@@ -15,6 +8,10 @@ use crate::{
     in_hand::Done,
     protocol::{Down, End, ExcessEvents, Reason},
     subscription::{SubscriptionInfo, Wish},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What one subscription shares: batches on their way down, demand on its way up, and why it ended.

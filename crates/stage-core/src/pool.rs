@@ -1,9 +1,4 @@
-use std::{
-    fmt,
-    marker::PhantomData,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-};
+use std::{fmt, marker::PhantomData, sync::Arc, thread};
 
 use tokio::{
     sync::Notify,
@@ -16,6 +11,7 @@ use crate::{
     Batch, BoxError, Consumer, InHand, Receipt, Window,
     panic::without_panic,
     protocol::{Ask, ChildEnd, ChildId, Children, Pool, SubscriptionId},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// A consumer that runs a task for each event. See [`pool`].

@@ -1,7 +1,6 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
+
+use crate::sync::{Mutex, PoisonError};
 
 /// Emptied storage on its way back to the stage that filled it, so that a steady flow of batches
 /// allocates nothing.

@@ -1,0 +1,3 @@
+//! What the parts that threads share are made of.
+
+pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError, atomic};
