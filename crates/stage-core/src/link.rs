@@ -142,10 +142,14 @@ pub(crate) fn connect<E: Send + 'static>(
     link.wish.handle.bind(control.clone());
     down.enter(control);
     let sender = SendEnd(Arc::clone(&link));
-    down.hand_in(down_slot, ReceiveEnd(link));
-    match up_slot {
+    // If that stage has ended meanwhile, dropping its end tells the other.
+    drop(down.hand_in(down_slot, ReceiveEnd(link)));
+    let unwanted = match up_slot {
         Some(slot) => up.hand_in(slot, sender),
-        None => sender.close(End::Cancelled(Reason::NoProducer)),
+        None => Some(sender),
+    };
+    if let Some(sender) = unwanted {
+        sender.close(End::Cancelled(Reason::NoProducer));
     }
 }
 
