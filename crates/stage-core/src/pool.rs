@@ -2,7 +2,6 @@ use std::{fmt, marker::PhantomData, sync::Arc, thread};
 
 use tokio::{
     sync::Notify,
-    task::JoinSet,
     time::{Instant, sleep},
 };
 use tracing::{Instrument, warn};
@@ -12,6 +11,7 @@ use crate::{
     panic::without_panic,
     protocol::{Ask, ChildEnd, ChildId, Children, Pool, SubscriptionId},
     sync::{Mutex, MutexGuard, PoisonError},
+    tasks::JoinSet,
 };
 
 /// A consumer that runs a task for each event. See [`pool`].
