@@ -1,12 +1,14 @@
 use std::{
-    sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
-        },
-    },
+    sync::OnceLock,
     task::{Context, Waker},
+};
+
+use crate::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
 };
 
 /// Wakes one task, and tells it which of its links have news.
@@ -184,9 +186,15 @@ mod tests {
         let (count, bell) = (Arc::<Count>::default(), Doorbell::default());
         let ear = &mut Ear::default();
         let waker = Waker::from(Arc::clone(&count));
-        assert_eq!(poll(&bell, ear, &Context::from_waker(&waker)), Poll::Pending);
+        assert_eq!(
+            poll(&bell, ear, &Context::from_waker(&waker)),
+            Poll::Pending
+        );
         // Asked again without having been woken, as tasks may be.
-        assert_eq!(poll(&bell, ear, &Context::from_waker(&waker)), Poll::Pending);
+        assert_eq!(
+            poll(&bell, ear, &Context::from_waker(&waker)),
+            Poll::Pending
+        );
         for slot in [7, 0, 7, 61, 62, 63, 500, 62] {
             bell.ring(slot);
         }
@@ -196,22 +204,37 @@ mod tests {
         };
         news.sort_unstable();
         assert_eq!(news, [0, 7, 61, 62, 63, 500]);
-        assert_eq!(poll(&bell, ear, &Context::from_waker(&waker)), Poll::Pending);
+        assert_eq!(
+            poll(&bell, ear, &Context::from_waker(&waker)),
+            Poll::Pending
+        );
         bell.ring(500);
         assert_eq!(count.0.load(Relaxed), 2);
-        assert_eq!(poll(&bell, ear, &Context::from_waker(&waker)), Poll::Ready(vec![500]));
+        assert_eq!(
+            poll(&bell, ear, &Context::from_waker(&waker)),
+            Poll::Ready(vec![500])
+        );
     }
 
     #[test]
     fn who_listened_last_is_woken() {
-        let (counts, bell) = ([(); 3].map(|()| Arc::<Count>::default()), Doorbell::default());
+        let (counts, bell) = (
+            [(); 3].map(|()| Arc::<Count>::default()),
+            Doorbell::default(),
+        );
         let ear = &mut Ear::default();
         for (turn, count) in counts.iter().chain(&counts).enumerate() {
             let waker = Waker::from(Arc::clone(count));
-            assert_eq!(poll(&bell, ear, &Context::from_waker(&waker)), Poll::Pending);
+            assert_eq!(
+                poll(&bell, ear, &Context::from_waker(&waker)),
+                Poll::Pending
+            );
             bell.ring(5);
             assert_eq!(count.0.load(Relaxed), if turn < 3 { 1 } else { 2 });
-            assert_eq!(poll(&bell, ear, &Context::from_waker(&waker)), Poll::Ready(vec![5]));
+            assert_eq!(
+                poll(&bell, ear, &Context::from_waker(&waker)),
+                Poll::Ready(vec![5])
+            );
         }
     }
 

@@ -1,16 +1,16 @@
-use std::{
-    collections::VecDeque,
-    fmt,
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use crate::{
+    doorbell::Doorbell,
+    meter::Meter,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{
             AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         },
     },
 };
-
-use crate::{doorbell::Doorbell, meter::Meter};
 
 /// Events that are still in hand, though the call that brought them may be over: to their
 /// subscription's window they count as not dealt with until this is dropped. Made by

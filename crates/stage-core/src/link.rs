@@ -1,14 +1,4 @@
-use std::{
-    collections::VecDeque,
-    fmt, mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
-        },
-    },
-};
+use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
 use rtrb::{PushError, RingBuffer};
 
@@ -21,6 +11,13 @@ use crate::{
     protocol::{Down, End, ExcessEvents, Reason},
     spares::{Spares, is_worth_keeping},
     subscription::{Asking, SubscriptionInfo, Wish},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
 };
 
 /// What one subscription shares: batches on their way down, emptied storage and demand on their way
@@ -199,10 +196,14 @@ pub(crate) fn connect<E: Send + 'static>(
         returning,
         taken: VecDeque::new(),
     };
-    down.hand_in(down_slot, receiver);
-    match up_slot {
+    // If that stage has ended meanwhile, dropping its end tells the other.
+    drop(down.hand_in(down_slot, receiver));
+    let unwanted = match up_slot {
         Some(slot) => up.hand_in(slot, sender),
-        None => sender.close(End::Cancelled(Reason::NoProducer)),
+        None => Some(sender),
+    };
+    if let Some(sender) = unwanted {
+        sender.close(End::Cancelled(Reason::NoProducer));
     }
 }
 

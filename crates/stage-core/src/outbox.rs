@@ -205,6 +205,8 @@ impl<E: Send + 'static> Outbox<E> {
             link.close(end.clone());
             changes.push_back(Box::new(Change::Ended(info, end.clone())));
         }
+        // Who has come too late to be seen is told the same.
+        self.desk.close_with(|link| link.close(end.clone()));
         broken.map_or(Ok(changes.into()), Err)
     }
 
@@ -271,8 +273,18 @@ impl<E: Send + 'static> Outbox<E> {
 
     fn admit(&mut self, slot: usize, link: SendEnd<E>) {
         let id = SubscriptionId(slot as u64);
-        let terms = link.wish().terms.clone();
-        if let Err(refused) = self.dispatcher.subscribe(id, terms) {
+        let subscribe = |outbox: &mut Self| {
+            let terms = link.wish().terms.clone();
+            outbox.dispatcher.subscribe(id, terms)
+        };
+        let subscribed = subscribe(self).or_else(|_| {
+            // Whoever is in its place may have been cancelled first, which is news as well.
+            for slot in 0..self.links.len() {
+                self.read_request(slot);
+            }
+            subscribe(self)
+        });
+        if let Err(refused) = subscribed {
             warn!(by = %link.peer(), reason = %refused, "subscription refused");
             let reason = match refused {
                 Refused::AlreadySubscribed => Reason::AlreadySubscribed,

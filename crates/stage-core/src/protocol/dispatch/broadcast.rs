@@ -102,7 +102,10 @@ impl<E: Clone + 'static> Dispatcher<E> for Broadcast<E> {
             let (sent, count) = match &subscriber.selector {
                 Some(selector) => {
                     let kept = backlog.spares.take().into();
-                    (some(&events, kept, selector, receipts.as_ref()), events.len())
+                    (
+                        some(&events, kept, selector, receipts.as_ref()),
+                        events.len(),
+                    )
                 }
                 None if is_last => return handout.deliver(to, all(events, receipts)),
                 None => {
