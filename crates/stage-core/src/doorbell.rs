@@ -51,11 +51,12 @@ const BITS: usize = 62;
 
 impl Doorbell {
     /// The link in this slot has news.
+    #[inline]
     pub(crate) fn ring(&self, slot: usize) {
         let bit = if slot < BITS {
             1 << slot
         } else {
-            lock(&self.crowd).ring(slot - BITS);
+            self.join(slot - BITS);
             CROWD
         };
         // The news is there before the task is told, and the task that sees the bit sees the news.
@@ -65,6 +66,17 @@ impl Doorbell {
         }
     }
 
+    #[cold]
+    fn join(&self, slot: usize) {
+        lock(&self.crowd).ring(slot);
+    }
+
+    #[cold]
+    fn list(&self, crowd: &mut Vec<usize>) {
+        lock(&self.crowd).list(crowd);
+    }
+
+    #[inline]
     fn wake(&self) {
         if !self.has_moved.load(Acquire) {
             if let Some(sleeper) = self.sleeper.get() {
@@ -76,18 +88,20 @@ impl Doorbell {
     }
 
     /// The slots that have news. They have none any more. Those of the crowd go to the end of `crowd`.
+    #[inline]
     pub(crate) fn take(&self, crowd: &mut Vec<usize>) -> Rung {
         if self.word.load(Relaxed) & !ASLEEP == 0 {
             return Rung(0);
         }
         let rung = self.word.swap(0, AcqRel);
         if rung & CROWD != 0 {
-            lock(&self.crowd).list(crowd);
+            self.list(crowd);
         }
         Rung(rung & !(ASLEEP | CROWD))
     }
 
     /// Has the task woken by the next ring, unless it has rung already.
+    #[inline]
     #[must_use = "if it has rung, the task must not wait"]
     pub(crate) fn sleep(&self, ear: &mut Ear, cx: &Context<'_>) -> bool {
         if self.word.load(Relaxed) & !ASLEEP != 0 {
@@ -100,10 +114,15 @@ impl Doorbell {
         matches!(word, Ok(_) | Err(ASLEEP))
     }
 
+    #[inline]
     fn remember(&self, ear: &mut Ear, waker: &Waker) {
-        if ear.waker.as_ref().is_some_and(|it| it.will_wake(waker)) {
-            return;
+        if !ear.waker.as_ref().is_some_and(|it| it.will_wake(waker)) {
+            self.remember_another(ear, waker);
         }
+    }
+
+    #[cold]
+    fn remember_another(&self, ear: &mut Ear, waker: &Waker) {
         ear.waker = Some(waker.clone());
         if self.sleeper.set(waker.clone()).is_err() {
             *lock(&self.moved_to) = Some(waker.clone());

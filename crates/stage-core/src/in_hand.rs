@@ -105,9 +105,10 @@ impl Hand {
     }
 
     /// A portion of so many events is to be dealt with, at most [`MAX_PORTION`]. Returns its number.
+    #[inline]
     pub(crate) fn begin(&self, events: usize, weights: Option<VecDeque<usize>>) -> u32 {
         if let Some(weights) = weights {
-            *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
+            self.set_weights(weights);
         }
         // Only the inbox begins portions.
         let number = number_of(self.portion.load(Relaxed)).wrapping_add(1);
@@ -116,6 +117,7 @@ impl Hand {
     }
 
     /// The portion has been dealt with, but for what is kept. `alone`: nobody can keep more of it.
+    #[inline]
     pub(crate) fn end(&self, alone: bool, is_weighed: bool) -> Done {
         let portion = self.portion.load(Acquire);
         let left = if alone {
@@ -125,11 +127,7 @@ impl Hand {
         };
         Done {
             events: left as usize,
-            weight: if is_weighed {
-                self.take_weights(usize::MAX).iter().sum()
-            } else {
-                0
-            },
+            weight: if is_weighed { self.weight_left() } else { 0 },
         }
     }
 
@@ -150,9 +148,25 @@ impl Hand {
         }
     }
 
+    #[cold]
+    fn set_weights(&self, weights: VecDeque<usize>) {
+        *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
+    }
+
+    #[cold]
+    fn weight_left(&self) -> usize {
+        self.take_weights(usize::MAX).iter().sum()
+    }
+
+    /// Whether [`take_back`](Self::take_back) would return anything.
+    #[inline]
+    pub(crate) fn has_returned(&self) -> bool {
+        self.returned.load(Relaxed) > 0
+    }
+
     /// What was kept and has been dealt with since the last call.
     pub(crate) fn take_back(&self) -> Done {
-        if self.returned.load(Relaxed) == 0 {
+        if !self.has_returned() {
             return Done::default();
         }
         let events = self.returned.swap(0, SeqCst);

@@ -149,7 +149,13 @@ impl<E> Inbox<E> {
         }
     }
 
+    /// Whether a look is worth its while. Otherwise there is nothing but what the next news is of.
+    pub(crate) fn may_have_more(&self) -> bool {
+        !self.turns.is_empty() || !self.opened.is_empty() || self.open == 0
+    }
+
     /// What there is now.
+    #[inline]
     pub(crate) fn look(&mut self) -> Option<Input<E>> {
         self.look_for(|inbox| {
             while let Some(slot) = inbox.turns.pop_front() {
@@ -189,6 +195,7 @@ impl<E> Inbox<E> {
         None
     }
 
+    #[inline]
     fn look_for(
         &mut self,
         take_turns: impl FnOnce(&mut Self) -> Option<Input<E>>,
@@ -217,6 +224,7 @@ impl<E> Inbox<E> {
 
     /// Takes note that a portion has been dealt with, but for what is kept in hand, and asks for more
     /// if it is time to. Takes the batch that it came in, for its storage.
+    #[inline]
     pub(crate) fn settle(&mut self, Debt { slot }: Debt, batch: Batch<E>) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
@@ -227,6 +235,7 @@ impl<E> Inbox<E> {
     }
 
     /// Takes note of what was kept in hand and has been dealt with.
+    #[cold]
     fn take_back(&mut self, slot: usize) {
         if let Some(Some(incoming)) = self.links.get(slot) {
             let done = incoming.hand.take_back();
@@ -234,6 +243,7 @@ impl<E> Inbox<E> {
         }
     }
 
+    #[inline]
     fn settle_events(&mut self, slot: usize, done: Done) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
@@ -261,6 +271,7 @@ impl<E> Inbox<E> {
     }
 
     /// So many events of a link have been dealt with; all, if it has gone.
+    #[cold]
     fn advance_notices(&mut self, slot: usize, settled: usize) {
         for behind in &mut self.notices {
             if let Entry::Occupied(mut events) = behind.events.entry(slot) {
@@ -284,28 +295,39 @@ impl<E> Inbox<E> {
         }
     }
 
+    #[inline]
     fn read_news(&mut self) {
         for slot in self.desk.bell.take(&mut self.crowd) {
             self.hear(slot);
         }
         if !self.crowd.is_empty() {
-            let mut crowd = mem::take(&mut self.crowd);
-            for slot in crowd.drain(..) {
-                self.hear(slot);
-            }
-            self.crowd = crowd;
+            self.hear_crowd();
         }
     }
 
+    #[cold]
+    fn hear_crowd(&mut self) {
+        let mut crowd = mem::take(&mut self.crowd);
+        for slot in crowd.drain(..) {
+            self.hear(slot);
+        }
+        self.crowd = crowd;
+    }
+
+    #[inline]
     fn hear(&mut self, slot: usize) {
         if slot == DESK {
             self.welcome();
         } else {
-            self.take_back(slot);
+            let incoming = self.links.get(slot).and_then(Option::as_ref);
+            if incoming.is_some_and(|incoming| incoming.hand.has_returned()) {
+                self.take_back(slot);
+            }
             self.give_turn(slot);
         }
     }
 
+    #[cold]
     fn welcome(&mut self) {
         let desk = self.desk.news();
         self.expecting = desk.expecting;
@@ -351,6 +373,7 @@ impl<E> Inbox<E> {
         self.close(&end);
     }
 
+    #[inline]
     fn give_turn(&mut self, slot: usize) {
         if let Some(Some(incoming)) = self.links.get_mut(slot)
             && !incoming.has_turn
@@ -367,6 +390,7 @@ impl<E> Inbox<E> {
         (!incoming.rest.is_empty() && !incoming.end.is_cancelled()).then_some(slot)
     }
 
+    #[inline]
     fn take_turn(&mut self, slot: usize) -> Option<Input<E>> {
         let incoming = self.links.get_mut(slot)?.as_mut()?;
         incoming.has_turn = false;
@@ -413,6 +437,7 @@ impl<E> Inbox<E> {
     }
 
     /// Forgets a link that has ended.
+    #[cold]
     fn bury(&mut self, slot: usize, end: End) -> Option<Input<E>> {
         let incoming = self.links.get_mut(slot)?.take()?;
         incoming.hand.end_all();
@@ -466,6 +491,7 @@ impl<E> Inbox<E> {
 
 impl<E> Incoming<E> {
     /// Takes note of a batch that has come, and takes off what to take in together.
+    #[inline]
     fn take_in(&mut self, batch: Batch<E>) -> Batch<E> {
         if let Asker::Ledger(ledger) = &mut self.asker
             && let Err(excess) = ledger.receive(batch.len())
@@ -481,12 +507,14 @@ impl<E> Incoming<E> {
         self.take_rest()
     }
 
+    #[cold]
     fn take_rest(&mut self) -> Batch<E> {
         let events = self.portion(self.rest.len());
         self.rest.take(events)
     }
 
     /// How many of so many events to take in together.
+    #[inline]
     fn portion(&self, available: usize) -> usize {
         let portion = match &self.asker {
             Asker::Ledger(ledger) => ledger.portion(available),
@@ -495,6 +523,7 @@ impl<E> Incoming<E> {
         portion.min(MAX_PORTION)
     }
 
+    #[inline]
     fn lend_hand(&mut self) -> Arc<Hand> {
         let spare = self.spare_hand.take();
         spare.unwrap_or_else(|| Arc::clone(&self.hand))
@@ -502,6 +531,7 @@ impl<E> Incoming<E> {
 
     /// A portion has been dealt with, and this is its batch; unless somebody has taken it away and
     /// left another.
+    #[inline]
     fn take_back(&mut self, mut batch: Batch<E>) -> Done {
         let lent = batch.let_go();
         self.spare_hand = lent.filter(|lent| Arc::ptr_eq(lent, &self.hand));

@@ -226,9 +226,9 @@ impl<E> SendEnd<E> {
         Request::Ask(Demand::new(unseen))
     }
 
-    /// Takes emptied storage that has come back.
+    /// Takes emptied storage that has come back: one for each time that more is asked for.
     pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
-        while let Ok(storage) = self.returned.pop() {
+        if let Ok(storage) = self.returned.pop() {
             spares.give(storage);
         }
     }

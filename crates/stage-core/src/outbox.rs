@@ -91,12 +91,14 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// What there is to do now.
+    #[inline]
     pub(crate) fn look(&mut self) -> Option<Wanted> {
         self.read_news();
         self.next()
     }
 
     /// After a look at nothing: has the task woken by news, unless there is some already.
+    #[inline]
     #[must_use = "if there is news, the task must not wait"]
     pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> bool {
         self.desk.bell.sleep(&mut self.ear, cx)
@@ -115,6 +117,7 @@ impl<E: Send + 'static> Outbox<E> {
         .await
     }
 
+    #[inline]
     fn next(&mut self) -> Option<Wanted> {
         if let Some(change) = self.changes.pop_front() {
             return Some(Wanted::Change(change));
@@ -168,6 +171,7 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// Hands events out, and keeps those that have no taker.
+    #[inline]
     pub(crate) fn push(&mut self, batch: Batch<E>) {
         if batch.is_empty() {
             return self.buffer.front().spares.give(batch.into_storage());
@@ -221,12 +225,14 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// How many more events are asked for than there are; for those who look on, too.
+    #[inline]
     fn note_wanted(&self) -> usize {
         let wanted = self.dispatcher.demand().saturating_sub(self.buffer.len());
         self.meter.waiting(self.undelivered(), wanted);
         wanted
     }
 
+    #[inline]
     fn read_news(&mut self) {
         let rung = self.desk.bell.take(&mut self.crowd);
         let mut any = false;
@@ -235,11 +241,7 @@ impl<E: Send + 'static> Outbox<E> {
             any = true;
         }
         if !self.crowd.is_empty() {
-            let mut crowd = mem::take(&mut self.crowd);
-            for slot in crowd.drain(..) {
-                self.hear(slot);
-            }
-            self.crowd = crowd;
+            self.hear_crowd();
             any = true;
         }
         if any && (self.has_events() || !self.notices.is_empty()) {
@@ -247,6 +249,16 @@ impl<E: Send + 'static> Outbox<E> {
         }
     }
 
+    #[cold]
+    fn hear_crowd(&mut self) {
+        let mut crowd = mem::take(&mut self.crowd);
+        for slot in crowd.drain(..) {
+            self.hear(slot);
+        }
+        self.crowd = crowd;
+    }
+
+    #[inline]
     fn hear(&mut self, slot: usize) {
         if slot == DESK {
             self.welcome();
@@ -255,6 +267,7 @@ impl<E: Send + 'static> Outbox<E> {
         }
     }
 
+    #[cold]
     fn welcome(&mut self) {
         let desk = self.desk.news();
         self.expecting = desk.expecting;
@@ -319,6 +332,7 @@ impl<E: Send + 'static> Outbox<E> {
         }
     }
 
+    #[inline]
     fn read_request(&mut self, slot: usize) {
         let Some(Some(link)) = self.links.get_mut(slot) else {
             return;
@@ -330,15 +344,20 @@ impl<E: Send + 'static> Outbox<E> {
                 self.dispatcher.ask(id, demand);
             }
             Request::Ask(None) => {}
-            Request::Cancel(end) => {
-                if let Some(link) = self.links[slot].take() {
-                    let ended = Change::Ended(self.info(&link), end);
-                    self.changes.push_back(Box::new(ended));
-                }
-                self.open -= 1;
-                self.dispatcher.cancel(id);
-                self.desk.release(slot);
-            }
+            Request::Cancel(end) => self.forget(slot, end),
+        }
+    }
+
+    /// A subscription has been cancelled.
+    #[cold]
+    fn forget(&mut self, slot: usize, end: End) {
+        let id = SubscriptionId(slot as u64);
+        if let Some(link) = self.links[slot].take() {
+            let ended = Change::Ended(self.info(&link), end);
+            self.changes.push_back(Box::new(ended));
+            self.open -= 1;
+            self.dispatcher.cancel(id);
+            self.desk.release(slot);
         }
     }
 
@@ -346,6 +365,7 @@ impl<E: Send + 'static> Outbox<E> {
         link.wish().info(&self.desk.stage, link.peer())
     }
 
+    #[inline(never)]
     fn deliver(&mut self) {
         loop {
             if self.has_events() || !self.notices.is_empty() {
@@ -368,6 +388,7 @@ impl<E: Send + 'static> Outbox<E> {
         self.tell_notices();
     }
 
+    #[inline]
     fn send(&mut self, to: SubscriptionId, events: Batch<E>) {
         if let Some(Some(link)) = self.links.get_mut(to.0 as usize)
             && let Err(excess) = link.send(events)
@@ -409,6 +430,7 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// Whether there is nothing more to do, and why.
+    #[inline]
     fn is_done(&self) -> Option<End> {
         if self.stopping {
             Some(End::Cancelled(Reason::Shutdown))

@@ -251,7 +251,12 @@ where
     C: Consumer<E>,
 {
     loop {
-        let input = match inbox.look() {
+        let ready = if inbox.may_have_more() {
+            inbox.look()
+        } else {
+            None
+        };
+        let input = match ready {
             Some(input) => {
                 consume_budget().await;
                 input
@@ -273,8 +278,8 @@ where
     }
 }
 
-/// After a look at nothing: waits for the next input. The consumer may do what it does while it is
-/// idle.
+/// When there is nothing without news: waits for the next input. The consumer may do what it does
+/// while it is idle.
 async fn next_or_idle<E, C: Consumer<E>>(
     consumer: &mut C,
     inbox: &mut Inbox<E>,

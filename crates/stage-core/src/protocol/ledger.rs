@@ -63,6 +63,7 @@ impl Ledger {
     ///
     /// If they are more than were asked for. Then nothing is noted: the sender has broken the
     /// protocol, and its subscription is to be ended.
+    #[inline]
     pub fn receive(&mut self, events: usize) -> Result<(), ExcessEvents> {
         if events > self.outstanding() {
             return Err(ExcessEvents {
@@ -75,12 +76,14 @@ impl Ledger {
     }
 
     /// How many of `available` events in hand to take in together.
+    #[inline]
     pub fn portion(&self, available: usize) -> usize {
         available.min(self.window.max() - self.window.min())
     }
 
     /// Takes note that `events` of those in hand have been dealt with, and returns what to ask for
     /// now, if anything.
+    #[inline]
     pub fn settle(&mut self, events: usize) -> Option<Demand> {
         debug_assert!(events <= self.in_hand, "settled what never came");
         let events = events.min(self.in_hand);

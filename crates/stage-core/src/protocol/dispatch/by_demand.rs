@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
 
 use super::{Dispatcher, Handout, Refused, Terms};
 use crate::protocol::{Backlog, Demand, SubscriptionId};
@@ -12,104 +15,100 @@ use crate::protocol::{Backlog, Demand, SubscriptionId};
 #[doc(alias = "DemandDispatcher")]
 #[derive(Debug, Default)]
 pub struct ByDemand {
-    /// The neediest. Apart from the others, so that one that is alone costs nothing to keep in order.
-    first: Option<(Place, SubscriptionId)>,
-    /// The others, the neediest first.
-    others: BTreeSet<(Place, SubscriptionId)>,
-    /// The places of the others.
+    /// The subscriber, if there is just one: to keep one in order costs nothing.
+    alone: Option<(SubscriptionId, Place)>,
+    /// All subscribers, if there are more.
     places: BTreeMap<SubscriptionId, Place>,
+    /// Those of them that have demand, the neediest on top; and among them places that are nobody's
+    /// any more.
+    queue: BinaryHeap<(Place, SubscriptionId)>,
     total: usize,
     turn: u64,
 }
 
-/// Orders subscribers: by demand, largest first, and then by whose demand has changed least
-/// recently.
+/// Orders subscribers: the largest is that of the one with the largest demand, and among equals of
+/// the one whose demand has changed least recently. No two have had the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    /// The largest number less the demand, so that the neediest is the least.
-    sated: usize,
-    turn: u64,
+    demand: usize,
+    turn: Reverse<u64>,
 }
 
-impl Place {
-    fn new(demand: usize, turn: u64) -> Self {
-        Self {
-            sated: usize::MAX - demand,
-            turn,
-        }
-    }
-
-    fn demand(self) -> usize {
-        usize::MAX - self.sated
-    }
-}
+/// How many places that are nobody's may be in the queue, at least, before they are cleared out.
+const SOME: usize = 32;
 
 impl ByDemand {
-    fn place_of(&self, id: SubscriptionId) -> Option<Place> {
-        match self.first {
-            Some((place, first)) if first == id => Some(place),
-            _ => self.places.get(&id).copied(),
-        }
-    }
-
-    /// Gives a subscriber its demand and with it its place, behind its equals.
-    fn put(&mut self, id: SubscriptionId, demand: usize) {
+    fn next_turn(&mut self) -> Reverse<u64> {
         self.turn += 1;
-        self.total += demand;
-        let new = (Place::new(demand, self.turn), id);
-        let behind = match self.first {
-            Some(first) if first < new => new,
-            Some(first) => {
-                self.first = Some(new);
-                first
-            }
-            None => {
-                self.first = Some(new);
-                return;
-            }
-        };
-        self.others.insert(behind);
-        self.places.insert(behind.1, behind.0);
+        Reverse(self.turn)
     }
 
-    /// Gives a subscriber other demand and with it another place, behind its equals.
+    /// Whom to give to.
+    fn neediest(&mut self) -> Option<(Place, SubscriptionId)> {
+        if let Some((id, place)) = self.alone {
+            return (place.demand > 0).then_some((place, id));
+        }
+        while let Some(&(place, id)) = self.queue.peek() {
+            if self.places.get(&id) == Some(&place) {
+                return Some((place, id));
+            }
+            self.queue.pop();
+        }
+        None
+    }
+
+    /// Changes the demand of a subscriber, who is behind its equals from now on.
     fn change(&mut self, id: SubscriptionId, change: impl FnOnce(usize, usize) -> usize) {
-        if let Some((place, first)) = &mut self.first
-            && *first == id
-            && self.others.is_empty()
-        {
-            // Alone, it is nobody's equal.
-            let demand = change(place.demand(), 0);
-            *place = Place::new(demand, self.turn);
-            self.total = demand;
-        } else if let Some(before) = self.take(id) {
-            let demand = change(before, self.total);
-            self.put(id, demand);
+        if let Some((alone, place)) = &mut self.alone {
+            if *alone == id {
+                // Alone, it is nobody's equal.
+                place.demand = change(place.demand, 0);
+                self.total = place.demand;
+            }
+            return;
+        }
+        let turn = self.next_turn();
+        if let Some(place) = self.places.get_mut(&id) {
+            let before = place.demand;
+            place.demand = change(before, self.total - before);
+            place.turn = turn;
+            self.total = self.total - before + place.demand;
+            let place = *place;
+            self.queue_up(id, place);
         }
     }
 
-    /// Takes a subscriber out, and returns what its demand was.
-    fn take(&mut self, id: SubscriptionId) -> Option<usize> {
-        let place = self.place_of(id)?;
-        self.total -= place.demand();
-        if self.places.remove(&id).is_some() {
-            self.others.remove(&(place, id));
-        } else {
-            self.first = self.others.pop_first();
-            if let Some((_, next)) = self.first {
-                self.places.remove(&next);
-            }
+    fn queue_up(&mut self, id: SubscriptionId, place: Place) {
+        if place.demand == 0 {
+            return;
         }
-        Some(place.demand())
+        if self.queue.len() >= 2 * self.places.len() + SOME {
+            let places = &self.places;
+            self.queue
+                .retain(|(place, id)| places.get(id) == Some(place));
+        }
+        self.queue.push((place, id));
     }
 }
 
 impl<E> Dispatcher<E> for ByDemand {
     fn subscribe(&mut self, id: SubscriptionId, _: Terms<E>) -> Result<(), Refused> {
-        if self.place_of(id).is_some() {
+        if self.places.contains_key(&id) || self.alone.is_some_and(|(alone, _)| alone == id) {
             return Err(Refused::AlreadySubscribed);
         }
-        self.put(id, 0);
+        let place = Place {
+            demand: 0,
+            turn: self.next_turn(),
+        };
+        if self.alone.is_none() && self.places.is_empty() {
+            self.alone = Some((id, place));
+            return Ok(());
+        }
+        if let Some((first, place)) = self.alone.take() {
+            self.places.insert(first, place);
+            self.queue_up(first, place);
+        }
+        self.places.insert(id, place);
         Ok(())
     }
 
@@ -121,7 +120,15 @@ impl<E> Dispatcher<E> for ByDemand {
     }
 
     fn cancel(&mut self, id: SubscriptionId) {
-        self.take(id);
+        let alone = self.alone.take_if(|(alone, _)| *alone == id);
+        let place = alone.map(|(_, place)| place);
+        if let Some(place) = place.or_else(|| self.places.remove(&id)) {
+            self.total -= place.demand;
+        }
+        if self.places.len() == 1 {
+            self.alone = self.places.pop_first();
+            self.queue.clear();
+        }
     }
 
     fn demand(&self) -> usize {
@@ -130,18 +137,17 @@ impl<E> Dispatcher<E> for ByDemand {
 
     fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>) {
         while !backlog.is_empty()
-            && let Some((place, to)) = self.first
-            && place.demand() > 0
+            && let Some((place, to)) = self.neediest()
         {
-            let events = backlog.take(place.demand());
+            let events = backlog.take(place.demand);
             self.change(to, |before, _| before - events.len());
             handout.deliver(to, events);
         }
     }
 
     fn claim(&mut self, events: usize) -> Option<SubscriptionId> {
-        let (place, to) = self.first?;
-        if place.demand() < events {
+        let (place, to) = self.neediest()?;
+        if place.demand < events {
             return None;
         }
         self.change(to, |before, _| before - events);

@@ -121,12 +121,10 @@ impl<E> Partition<E> {
             let mut batch = backlog.take(self.room - self.held);
             if batch.is_tracked() {
                 for (event, receipt) in batch.drain_with_receipts() {
-                    self.place(event, Some(receipt), &mut backlog.spares, handout);
+                    self.place(event, receipt, &mut backlog.spares, handout);
                 }
             } else {
-                for event in batch.drain() {
-                    self.place(event, None, &mut backlog.spares, handout);
-                }
+                self.place_all(&mut batch, &mut backlog.spares, handout);
             }
             backlog.spares.give(batch.into_storage());
         }
@@ -136,30 +134,53 @@ impl<E> Partition<E> {
         }
     }
 
+    /// Puts events that nobody tracks into their lanes.
+    fn place_all(
+        &mut self,
+        batch: &mut Batch<E>,
+        spares: &mut Spares<E>,
+        handout: &mut Handout<E>,
+    ) {
+        let mut held = self.held;
+        for event in batch.drain() {
+            let Some(number) = (self.lane_of)(&event) else {
+                handout.homeless += 1;
+                continue;
+            };
+            let Some(lane) = self.lanes.get_mut(number) else {
+                handout.misplaced += 1;
+                continue;
+            };
+            held += 1;
+            if lane.fresh.is_empty() {
+                lane.refresh(number, spares, &mut self.changed);
+            }
+            lane.fresh.push(event);
+        }
+        self.held = held;
+    }
+
+    /// Puts an event into its lane.
     fn place(
         &mut self,
         event: E,
-        receipt: Option<Receipt>,
+        receipt: Receipt,
         spares: &mut Spares<E>,
         handout: &mut Handout<E>,
     ) {
         let Some(number) = (self.lane_of)(&event) else {
             handout.homeless += 1;
-            return receipt.map_or((), Receipt::ack);
+            return receipt.ack();
         };
         let Some(lane) = self.lanes.get_mut(number) else {
             handout.misplaced += 1;
-            return receipt.map_or((), Receipt::nack);
+            return receipt.nack();
         };
         self.held += 1;
         if lane.fresh.is_empty() {
-            lane.fresh = Batch::from(spares.take());
-            lane.note_change(number, &mut self.changed);
+            lane.refresh(number, spares, &mut self.changed);
         }
-        match receipt {
-            Some(receipt) => lane.fresh.push_with_receipt(event, receipt),
-            None => lane.fresh.push(event),
-        }
+        lane.fresh.push_with_receipt(event, receipt);
     }
 
     /// Gives a lane's subscriber what waits for it, as far as its demand goes.
@@ -280,6 +301,12 @@ impl<E> Lane<E> {
     /// given all that it asked for, asks again.
     fn holds_notices(&self) -> bool {
         self.is_sated || !self.waiting.is_empty()
+    }
+
+    /// Events are about to be added.
+    fn refresh(&mut self, number: usize, spares: &mut Spares<E>, changed: &mut Vec<usize>) {
+        self.fresh = Batch::from(spares.take());
+        self.note_change(number, changed);
     }
 
     fn note_change(&mut self, number: usize, changed: &mut Vec<usize>) {
