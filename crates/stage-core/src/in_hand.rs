@@ -171,7 +171,7 @@ impl Hand {
         }
         let events = self.returned.swap(0, SeqCst);
         let weight = self.returned_weight.swap(0, SeqCst);
-        self.meter.handled(events);
+        self.meter.handled_beside(events);
         Done { events, weight }
     }
 

@@ -16,6 +16,8 @@ use tokio::{
 pub(crate) struct Meter {
     pub(crate) stage: Arc<str>,
     handled: AtomicU64,
+    /// Handled as well, beside the stage's task.
+    handled_beside: AtomicU64,
     nacked: AtomicU64,
     abandoned: AtomicU64,
     dropped: AtomicU64,
@@ -74,6 +76,7 @@ impl Meter {
         Arc::new(Self {
             stage: Arc::clone(stage),
             handled: AtomicU64::new(0),
+            handled_beside: AtomicU64::new(0),
             nacked: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -124,9 +127,15 @@ impl Meter {
         *lock(&self.state)
     }
 
-    /// Events were taken in, or made.
+    /// Events were taken in, or made. For the stage's task only.
     pub(crate) fn handled(&self, events: usize) {
-        self.handled.fetch_add(events as u64, Relaxed);
+        let before = self.handled.load(Relaxed);
+        self.handled.store(before + events as u64, Relaxed);
+    }
+
+    /// Events were dealt with that somebody had kept in hand. For anybody.
+    pub(crate) fn handled_beside(&self, events: usize) {
+        self.handled_beside.fetch_add(events as u64, Relaxed);
     }
 
     /// Events went astray with the stage.
@@ -162,7 +171,7 @@ impl Meter {
     pub(crate) fn counts(&self) -> MeterCounts {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         MeterCounts {
-            handled: read(&self.handled),
+            handled: read(&self.handled) + read(&self.handled_beside),
             nacked: read(&self.nacked),
             abandoned: read(&self.abandoned),
             dropped: read(&self.dropped),

@@ -42,6 +42,10 @@ pub(crate) struct Outbox<E: 'static> {
     notices: VecDeque<(Mark, Notice)>,
     next_mark: u64,
     meter: Arc<Meter>,
+    /// How much more is wanted, unless there is news; the largest number if only a look can tell.
+    left: usize,
+    /// Something other than demand may be there to see.
+    is_unusual: bool,
     ear: Ear,
     // Kept for their storage.
     crowd: Vec<usize>,
@@ -79,6 +83,8 @@ impl<E: Send + 'static> Outbox<E> {
             notices: VecDeque::new(),
             next_mark: 0,
             meter,
+            left: usize::MAX,
+            is_unusual: true,
             ear: Ear::default(),
             crowd: Vec::new(),
             handout: Handout::new(),
@@ -119,13 +125,30 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[inline]
     fn next(&mut self) -> Option<Wanted> {
+        if self.is_unusual
+            && let Some(unusual) = self.next_unusual()
+        {
+            return Some(unusual);
+        }
+        let demand = self.demand();
+        self.left = demand.map_or(0, Demand::get);
+        demand.map(Wanted::Events)
+    }
+
+    #[cold]
+    fn next_unusual(&mut self) -> Option<Wanted> {
+        self.left = usize::MAX;
         if let Some(change) = self.changes.pop_front() {
             return Some(Wanted::Change(change));
         }
-        if let Some(end) = self.is_done() {
-            return Some(Wanted::Nothing(end));
-        }
-        self.demand().map(Wanted::Events)
+        let done = self.is_done();
+        self.is_unusual = done.is_some() || self.open == 0;
+        done.map(Wanted::Nothing)
+    }
+
+    /// Whether a look is worth its while. Otherwise there is nothing but what the next news is of.
+    pub(crate) fn may_have_more(&self) -> bool {
+        self.left > 0
     }
 
     /// Does `work` while answering requests. It is given up, and why is told, if the stage is to
@@ -179,8 +202,11 @@ impl<E: Send + 'static> Outbox<E> {
         if !self.has_events()
             && let Some(to) = self.dispatcher.claim(batch.len())
         {
+            self.left = self.left.saturating_sub(batch.len());
+            self.meter.waiting(0, self.dispatcher.demand());
             return self.send(to, batch);
         }
+        self.left = usize::MAX;
         // A stage makes what it is asked for, so its buffer has no limit.
         self.buffer.store(batch);
         self.deliver();
@@ -270,6 +296,7 @@ impl<E: Send + 'static> Outbox<E> {
     #[cold]
     fn welcome(&mut self) {
         let desk = self.desk.news();
+        self.is_unusual = true;
         self.expecting = desk.expecting;
         self.stopping = desk.stopping;
         self.hold(desk.held);
@@ -341,6 +368,7 @@ impl<E: Send + 'static> Outbox<E> {
         match link.request() {
             Request::Ask(Some(demand)) => {
                 link.reclaim(&mut self.buffer.front().spares);
+                self.left = self.left.saturating_add(demand.get());
                 self.dispatcher.ask(id, demand);
             }
             Request::Ask(None) => {}
@@ -355,6 +383,7 @@ impl<E: Send + 'static> Outbox<E> {
         if let Some(link) = self.links[slot].take() {
             let ended = Change::Ended(self.info(&link), end);
             self.changes.push_back(Box::new(ended));
+            self.is_unusual = true;
             self.open -= 1;
             self.dispatcher.cancel(id);
             self.desk.release(slot);
@@ -394,6 +423,8 @@ impl<E: Send + 'static> Outbox<E> {
             && let Err(excess) = link.send(events)
         {
             self.broken.get_or_insert(excess);
+            self.is_unusual = true;
+            self.left = usize::MAX;
         }
     }
 

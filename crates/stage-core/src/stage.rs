@@ -43,7 +43,12 @@ async fn make<P: Producer>(
     outbox: &mut Outbox<P::Event>,
 ) -> Result<End, Failure> {
     loop {
-        let wanted = match outbox.look() {
+        let ready = if outbox.may_have_more() {
+            outbox.look()
+        } else {
+            None
+        };
+        let wanted = match ready {
             Some(wanted) => {
                 consume_budget().await;
                 wanted
