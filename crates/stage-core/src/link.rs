@@ -226,9 +226,9 @@ impl<E> SendEnd<E> {
         Request::Ask(Demand::new(unseen))
     }
 
-    /// Takes emptied storage that has come back: one for each time that more is asked for.
+    /// Takes emptied storage that has come back.
     pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
-        if let Ok(storage) = self.returned.pop() {
+        while let Ok(storage) = self.returned.pop() {
             spares.give(storage);
         }
     }
