@@ -106,6 +106,11 @@ impl Log {
         calls.count()
     }
 
+    /// Whether a call goes on.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.seen().busy
+    }
+
     pub(crate) fn ends(&self) -> Vec<End> {
         let signals = self.signals().into_iter();
         let ends = signals.filter_map(|signal| match signal {
