@@ -192,11 +192,13 @@ impl Log {
     }
 }
 
+type OnEvents = Box<dyn FnMut(&[u64]) + Send>;
+
 /// Takes events in.
 pub(crate) struct Sink {
     log: Log,
     fails_on_call: Option<usize>,
-    on_events: Box<dyn FnMut(&[u64]) + Send>,
+    on_events: OnEvents,
 }
 
 impl Sink {
