@@ -5,13 +5,10 @@
 
 use std::{ops::Range, sync::Arc};
 
+use bench_workloads::{Event, InOrder, Job, LANES, Shape, Sink, Sum, Tally, lane_of, parts};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use crate::{
-    Event, Job, Shape, Tally,
-    channels::{Tasks, parts},
-    tally::{InOrder, LANES, Sink, Sum, lane_of},
-};
+use crate::channels::Tasks;
 
 pub(crate) async fn run<E: Event>(job: Job) -> Tally {
     let Job {

@@ -1,13 +1,14 @@
 use std::pin::Pin;
 
+use bench_workloads::{self as workloads, Bytes1k, Job, Shape, Tally, Toil, ToilAtEnd, stage};
+
 use crate::{
-    Event, Job, Shape, Tally, batches,
+    batches,
     channels::{self, ManyReceivers, ManySenders},
     fused,
     peers::{
         CrossfireMpmc, CrossfireMpsc, CrossfireSpsc, Flume, Futures, Kanal, RecvMany, TokioMpsc,
     },
-    stage,
 };
 
 /// A way to move events.
@@ -24,9 +25,40 @@ pub struct Candidate {
 /// A job being done.
 type Running = Pin<Box<dyn Future<Output = Tally> + Send>>;
 
-/// All of them. Ours is the first.
-pub fn candidates<E: Event>() -> [Candidate; 13] {
-    [
+/// An event, and who is measured with it. (Not generic, so that this crate compiles them, once, and
+/// not each program.)
+pub trait Event: workloads::Event {
+    /// Ours is the first.
+    fn candidates() -> Vec<Candidate>;
+}
+
+impl Event for u64 {
+    fn candidates() -> Vec<Candidate> {
+        all::<Self>()
+    }
+}
+
+impl Event for Bytes1k {
+    fn candidates() -> Vec<Candidate> {
+        all::<Self>()
+    }
+}
+
+impl Event for Toil {
+    fn candidates() -> Vec<Candidate> {
+        few::<Self>()
+    }
+}
+
+impl Event for ToilAtEnd {
+    fn candidates() -> Vec<Candidate> {
+        few::<Self>()
+    }
+}
+
+/// Those that are measured with every event. Ours is the first.
+fn few<E: workloads::Event>() -> Vec<Candidate> {
+    vec![
         Candidate {
             name: "stage-core",
             run: |job| Box::pin(stage::run::<E>(job)),
@@ -42,6 +74,18 @@ pub fn candidates<E: Event>() -> [Candidate; 13] {
             run: |job| Box::pin(batches::run::<E>(job)),
             does: |_| true,
         },
+        Candidate {
+            name: "fused",
+            run: |job| Box::pin(fused::fused::<E>(job)),
+            does: |shape| matches!(shape, Shape::Direct | Shape::Chain(_)),
+        },
+    ]
+}
+
+/// All of them. Ours is the first.
+fn all<E: workloads::Event>() -> Vec<Candidate> {
+    let mut all = few::<E>();
+    all.extend([
         Candidate {
             name: "tokio-recv-many",
             run: one_receiver::<RecvMany, E>,
@@ -86,11 +130,6 @@ pub fn candidates<E: Event>() -> [Candidate; 13] {
             does: |shape| matches!(shape, Shape::Broadcast(_)),
         },
         Candidate {
-            name: "fused",
-            run: |job| Box::pin(fused::fused::<E>(job)),
-            does: |shape| matches!(shape, Shape::Direct | Shape::Chain(_)),
-        },
-        Candidate {
             name: "bare-loop",
             run: |job| Box::pin(fused::bare::<E>(job)),
             does: |shape| matches!(shape, Shape::Direct | Shape::Chain(_)),
@@ -105,11 +144,12 @@ pub fn candidates<E: Event>() -> [Candidate; 13] {
             run: |job| Box::pin(stage::with_tracker::<E>(job)),
             does: |shape| shape == Shape::Direct,
         },
-    ]
+    ]);
+    all
 }
 
 /// Consumers that share events have a channel each, and get them in turn.
-fn one_receiver<C: ManySenders, E: Event>(job: Job) -> Running {
+fn one_receiver<C: ManySenders, E: workloads::Event>(job: Job) -> Running {
     match job.shape {
         Shape::Gather(producers) => Box::pin(channels::gather::<C, E>(job, producers)),
         _ => Box::pin(channels::run::<C, E>(job)),
@@ -117,7 +157,7 @@ fn one_receiver<C: ManySenders, E: Event>(job: Job) -> Running {
 }
 
 /// Consumers that share events have one channel between them.
-fn many_receivers<C: ManySenders + ManyReceivers, E: Event>(job: Job) -> Running {
+fn many_receivers<C: ManySenders + ManyReceivers, E: workloads::Event>(job: Job) -> Running {
     match job.shape {
         Shape::Share(consumers) => Box::pin(channels::share::<C, E>(job, consumers)),
         _ => one_receiver::<C, E>(job),

@@ -1,11 +1,9 @@
 //! The workloads over any channel, one event at a time.
 
-use tokio::task::JoinSet;
+use std::ops::Range;
 
-use crate::{
-    Event, Job, Shape, Tally,
-    tally::{InOrder, LANES, Sink, Sum, lane_of},
-};
+use bench_workloads::{Event, InOrder, Job, LANES, Shape, Sink, Sum, Tally, lane_of, parts};
+use tokio::task::JoinSet;
 
 /// A bounded channel.
 pub(crate) trait Channel: 'static {
@@ -154,12 +152,6 @@ pub(crate) async fn share<C: ManyReceivers, E: Event>(job: Job, consumers: usize
     tasks.tally().await
 }
 
-/// What each of so many producers makes.
-pub(crate) fn parts(events: u64, producers: usize) -> impl Iterator<Item = std::ops::Range<u64>> {
-    let producers = producers as u64;
-    (0..producers).map(move |i| events * i / producers..events * (i + 1) / producers)
-}
-
 fn open_to<C: Channel, E: Event, S: Sink>(
     consumers: usize,
     window: usize,
@@ -173,7 +165,7 @@ fn open_to<C: Channel, E: Event, S: Sink>(
     (0..consumers).map(open).collect()
 }
 
-async fn produce<C: Channel, E: Event>(mut tx: C::Tx<E>, numbers: std::ops::Range<u64>) {
+async fn produce<C: Channel, E: Event>(mut tx: C::Tx<E>, numbers: Range<u64>) {
     for number in numbers {
         if !C::send(&mut tx, E::new(number)).await {
             break;

@@ -1,9 +1,6 @@
 //! The limits: the same work in one task, without any hand-over.
 
-use crate::{
-    Event, Job, Shape, Tally,
-    tally::{Sink, Sum},
-};
+use bench_workloads::{Event, Job, Shape, Sink, Sum, Tally};
 
 /// A loop that fills a vector and empties it.
 #[allow(clippy::unused_async)] // As the others are.

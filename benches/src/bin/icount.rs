@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use benches::{Job, WORKLOADS, candidates};
+use benches::{Event, Job, WORKLOADS};
 use clap::Parser;
 use tokio::runtime::Builder;
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         window: workload.window,
         events,
     };
-    let known = candidates::<u64>()
+    let known = u64::candidates()
         .into_iter()
         .find(|known| known.name == candidate && (known.does)(job.shape));
     let candidate = known.ok_or_else(|| format!("no candidate `{candidate}` for it"))?;

@@ -119,6 +119,7 @@ mod batch;
 mod batching;
 mod boxed;
 mod builder;
+mod change;
 mod consumer;
 mod crew;
 mod dead_letter;

@@ -489,7 +489,7 @@ async fn a_transform_is_told_the_time_first_and_only_while_something_is_wanted()
     };
     let mut pipeline = Pipeline::new();
     let numbers = pipeline.produce(from_iter(0..4));
-    let clock = pipeline.transform(clock, numbers.subscribe(Window::new(2)));
+    let clock = pipeline.transform(clock, numbers.subscribe(Window::new(1)));
     let slow = for_each_async(|_: u64| async {
         sleep(Duration::from_secs(10)).await;
         Ok::<_, Infallible>(())

@@ -115,9 +115,9 @@ async fn a_transform_takes_nothing_in_while_nothing_is_wanted_of_it() {
     pipeline.consume(Slow::by(Duration::MAX), doubled.subscribe(Window::new(4)));
     let stalled = tokio::time::timeout(Duration::from_secs(3600), pipeline.run());
     assert!(stalled.await.is_err());
-    // Ten may lie before the transform. It has put five out, of which four were asked for, and has
-    // asked for five more.
-    assert_eq!(made.events.load(Ordering::SeqCst), 15);
+    // Ten may lie before the transform. It has finished the first delivery of ten, of which four had
+    // a taker, and has begun no second.
+    assert_eq!(made.events.load(Ordering::SeqCst), 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,8 +225,9 @@ async fn many_producers_feed_one_consumer_in_turn() {
     pipeline.run().await.unwrap();
     let seen = sink.seen();
     assert_eq!(seen.len(), 150);
-    // Two from each, over and over.
-    assert_eq!(seen[..12], [0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3]);
+    // All that has come of one at once, and then of the next: four at first, then two.
+    assert_eq!(seen[..12], [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]);
+    assert_eq!(seen[12..18], [4, 5, 4, 5, 4, 5]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -355,14 +355,15 @@ async fn a_running_pipeline_is_described_as_data() {
     assert_eq!(subscription.info.asking, Asking::Automatic(window));
     assert_eq!(subscription.info.mode, Mode::Permanent);
     assert_eq!(subscription.in_flight() + subscription.demand, 8);
-    // The transform has taken in one portion of fifty, of which eight had a taker.
+    // The transform has finished the delivery that it had begun, in two portions of fifty. Eight
+    // events had a taker.
     let double = status.stage("double").unwrap();
     assert_eq!(
         (double.handled, double.buffered, double.wanted),
-        (50, 42, 0)
+        (100, 92, 0)
     );
     let numbers = status.stage("numbers").unwrap();
-    assert_eq!((numbers.handled, numbers.buffered), (150, 0));
+    assert_eq!((numbers.handled, numbers.buffered), (200, 0));
     running.abort();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use benches::{Bytes1k, Candidate, Event, Job, Shape, WORKLOADS, Workload, candidates};
+use benches::{Bytes1k, Candidate, Event, Job, Shape, WORKLOADS, Workload};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -59,7 +59,7 @@ pub(crate) fn entrants<'a, E: Event>(
     runtime: &'a Runtime,
     setting: &Setting,
 ) -> Vec<Entrant<'a>> {
-    let known = candidates::<E>().into_iter();
+    let known = E::candidates().into_iter();
     let wanted = known.filter(|it| {
         let chosen =
             setting.candidates.is_empty() || setting.candidates.iter().any(|name| name == it.name);

@@ -20,7 +20,8 @@ pub struct Tally {
 }
 
 /// Where events end.
-pub(crate) trait Sink: Copy + Default + Send + 'static {
+pub trait Sink: Copy + Default + Send + 'static {
+    /// Takes one in.
     fn take<E: Event>(&mut self, event: &E);
 
     /// Takes events in one by one, with itself in registers.
@@ -32,19 +33,20 @@ pub(crate) trait Sink: Copy + Default + Send + 'static {
         *self = sink;
     }
 
+    /// What it has taken in.
     fn tally(&self) -> Tally;
 }
 
 /// Adds numbers up.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Sum {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum {
     events: u64,
     sum: u64,
 }
 
 /// Adds numbers up that belong to one lane and are to come in order.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct InOrder {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InOrder {
     sum: Sum,
     /// One more than the last number.
     next: u64,
@@ -53,15 +55,17 @@ pub(crate) struct InOrder {
 }
 
 /// How many lanes there are is the same everywhere, so that a lane is known by its first event.
-pub(crate) const LANES: usize = 8;
+pub const LANES: usize = 8;
 
 /// Which lane an event belongs to: cheap, and the same for every candidate.
-pub(crate) fn lane_of(number: u64) -> usize {
+#[inline]
+pub fn lane_of(number: u64) -> usize {
     const { assert!(LANES == 1 << 3) };
     (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61) as usize
 }
 
 impl Sum {
+    #[inline]
     fn add(&mut self, number: u64) {
         self.events += 1;
         self.sum = self.sum.wrapping_add(number);
@@ -101,17 +105,19 @@ impl Sink for InOrder {
 
 /// A tally that several tasks add to, each once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SharedTally(Arc<[AtomicU64; 3]>);
+pub struct SharedTally(Arc<[AtomicU64; 3]>);
 
 impl SharedTally {
-    pub(crate) fn add(&self, tally: Tally) {
+    /// Adds what one task has taken in.
+    pub fn add(&self, tally: Tally) {
         let [events, sum, misplaced] = &*self.0;
         events.fetch_add(tally.events, Ordering::AcqRel);
         sum.fetch_add(tally.sum, Ordering::AcqRel);
         misplaced.fetch_add(tally.misplaced, Ordering::AcqRel);
     }
 
-    pub(crate) fn get(&self) -> Tally {
+    /// What all have taken in by now.
+    pub fn get(&self) -> Tally {
         let [events, sum, misplaced] = &*self.0;
         Tally {
             events: events.load(Ordering::Acquire),

@@ -6,13 +6,10 @@ use stage_core::{
     Acknowledge, Batch, Consumer, Demand, Flow, Outcome, Pipeline, Producer, Tracker, Window, map,
 };
 
-use crate::{
-    Event, Job, Shape, Tally,
-    channels::parts,
-    tally::{InOrder, LANES, SharedTally, Sink, Sum, lane_of},
-};
+use crate::{Event, InOrder, Job, LANES, Shape, SharedTally, Sink, Sum, Tally, lane_of, parts};
 
-pub(crate) async fn run<E: Event>(job: Job) -> Tally {
+/// Does a job of any shape.
+pub async fn run<E: Event>(job: Job) -> Tally {
     let Job {
         shape,
         window,
@@ -73,7 +70,7 @@ pub(crate) async fn run<E: Event>(job: Job) -> Tally {
 }
 
 /// One to one, with a receipt for each event.
-pub(crate) async fn with_receipts<E: Event>(job: Job) -> Tally {
+pub async fn with_receipts<E: Event>(job: Job) -> Tally {
     let acked = SharedTally::default();
     let tally = tracked::<E>(job, Receipts(Arc::new(Acked(acked.clone())))).await;
     assert_eq!(acked.get().events, tally.events, "each is acked");
@@ -81,7 +78,7 @@ pub(crate) async fn with_receipts<E: Event>(job: Job) -> Tally {
 }
 
 /// One to one, with a tracker that knows up to where everything is done.
-pub(crate) async fn with_tracker<E: Event>(job: Job) -> Tally {
+pub async fn with_tracker<E: Event>(job: Job) -> Tally {
     let tracker = Tracker::new();
     let tally = tracked::<E>(job, tracker.clone()).await;
     assert_eq!(tracker.done(), job.events.checked_sub(1), "each is acked");

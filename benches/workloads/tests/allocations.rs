@@ -3,7 +3,7 @@
 
 use std::alloc::System;
 
-use benches::{Job, Shape, WORKLOADS, candidates};
+use bench_workloads::{Job, Shape, WORKLOADS, stage};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use tokio::runtime::Builder;
 
@@ -78,10 +78,9 @@ fn print_set_up() {
 }
 
 fn allocations(job: Job) -> Stats {
-    let [stage_core, ..] = candidates::<u64>();
     let runtime = Builder::new_current_thread().build().expect("builds");
     let region = Region::new(ALLOCATOR);
-    let tally = runtime.block_on((stage_core.run)(job));
+    let tally = runtime.block_on(stage::run::<u64>(job));
     let stats = region.change();
     assert_eq!(tally, job.expected::<u64>());
     stats

@@ -28,14 +28,17 @@ impl Event for u64 {
     const NAME: &'static str = "u64";
     const MAPPED: Self = 1;
 
+    #[inline]
     fn new(number: u64) -> Self {
         black_box(number)
     }
 
+    #[inline]
     fn number(&self) -> u64 {
         *self
     }
 
+    #[inline]
     fn mapped(self) -> Self {
         self.wrapping_add(1)
     }
@@ -51,17 +54,20 @@ impl Event for Bytes1k {
     const NAME: &'static str = "bytes-1k";
     const MAPPED: u64 = 0;
 
+    #[inline]
     fn new(number: u64) -> Self {
         let mut payload = TEMPLATE.to_vec();
         payload[..8].copy_from_slice(&number.to_le_bytes());
         Self(Bytes::from(payload))
     }
 
+    #[inline]
     fn number(&self) -> u64 {
         let (number, _) = self.0.split_first_chunk().expect("there are 1024");
         u64::from_le_bytes(*number)
     }
 
+    #[inline]
     fn mapped(self) -> Self {
         self
     }

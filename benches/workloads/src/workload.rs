@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use crate::{Event, Tally, tally::LANES};
 
 /// Who sends events to whom.
@@ -53,13 +55,19 @@ impl Job {
     }
 
     /// How many links share the window when one channel stands for all of them.
-    pub(crate) fn shared_window(&self) -> usize {
+    pub fn shared_window(&self) -> usize {
         match self.shape {
             Shape::Share(links) | Shape::Gather(links) => self.window * links,
             Shape::Partition => self.window * LANES,
             Shape::Direct | Shape::Broadcast(_) | Shape::Chain(_) | Shape::SetUp => self.window,
         }
     }
+}
+
+/// What each of so many producers makes.
+pub fn parts(events: u64, producers: usize) -> impl Iterator<Item = Range<u64>> {
+    let producers = producers as u64;
+    (0..producers).map(move |i| events * i / producers..events * (i + 1) / producers)
 }
 
 /// A job of a name.
