@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use shuttle::{future::yield_now, thread};
-use stage_core::{Batch, Pipeline, Receipt, Tracker, Window};
+use stage_core::{Batch, Pipeline, Receipt, Tracker, Window, flat_map};
 
 use crate::{
     parts::{Book, Log, Numbers, Then, start},
@@ -51,6 +51,42 @@ fn a1_what_one_of_two_did_not_take_is_not_acked() {
             assert!(dies.taken().contains(&event) || !dead.contains(&event));
         }
         assert!(book.nacked().contains(&dead[dies.taken().len()]));
+    });
+}
+
+#[test]
+fn a1_what_both_have_taken_is_acked() {
+    random_and_pct(async || {
+        let (logs, book) = ([(); 2].map(|()| Log::default()), Book::default());
+        let mut pipeline = Pipeline::new();
+        let numbers = Numbers::up_to(4, Then::Ends).in_book(&book);
+        let numbers = pipeline.stage("numbers").broadcast().produce(numbers);
+        for (log, window) in logs.iter().zip(1..) {
+            pipeline.consume(log.sink(), numbers.subscribe(Window::new(window)));
+        }
+        start(pipeline).await.unwrap().unwrap();
+        book.check();
+        assert_eq!(book.acked(), Vec::from_iter(0..4));
+    });
+}
+
+#[test]
+fn a1_what_was_made_of_an_event_stands_for_it_wherever_it_goes() {
+    random_and_pct(async || {
+        let (logs, book) = ([(); 2].map(|()| Log::default()), Book::default());
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(Numbers::up_to(3, Then::Ends).in_book(&book));
+        let doubled = flat_map(|n: u64| [n, n]);
+        let doubled = pipeline.transform(doubled, numbers.subscribe(Window::new(2)));
+        for log in &logs {
+            pipeline.consume(log.sink(), doubled.subscribe(Window::new(1)));
+        }
+        start(pipeline).await.unwrap().unwrap();
+        book.check();
+        assert_eq!(book.acked(), [0, 1, 2]);
+        let mut taken = logs.each_ref().map(Log::taken).concat();
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 0, 1, 1, 2, 2]);
     });
 }
 

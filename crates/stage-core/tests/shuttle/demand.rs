@@ -70,10 +70,11 @@ fn d2_no_wake_up_is_lost() {
                 more.ask(&from_within, 1);
             }
         });
+        // The source ends when it is asked for the tenth.
+        let asker = asking(&handle, &asked, &[1, 1, 1, 1, 1]);
         pipeline.consume(sink, subscription);
         let run = start(pipeline);
-        // The source ends when it is asked for the tenth.
-        asking(&handle, &asked, &[1, 1, 1, 1, 1]).join().unwrap();
+        asker.join().unwrap();
         run.await.unwrap().unwrap();
         log.check();
         assert_eq!(log.arrived(), Vec::from_iter(0..9));
@@ -159,11 +160,40 @@ fn d2_what_is_no_longer_in_hand_lets_more_in() {
         let (book, kept) = (Book::default(), Arc::<AtomicUsize>::default());
         let mut pipeline = Pipeline::new();
         let numbers = pipeline.produce(Numbers::up_to(6, Then::Ends).in_book(&book));
-        pipeline.consume(Keeps(kept.clone()), numbers.subscribe(Window::new(2)));
+        let window = Window::new(1 + up_to(1));
+        pipeline.consume(Keeps(kept.clone()), numbers.subscribe(window));
         start(pipeline).await.unwrap().unwrap();
         assert_eq!(kept.load(SeqCst), 6);
         book.check();
         assert_eq!(book.acked().len(), 6);
+    });
+}
+
+#[test]
+fn d2_who_comes_late_is_served() {
+    random_and_pct(async || {
+        let (idle, late) = (Log::default(), Log::default());
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(Numbers::up_to(4, Then::Ends));
+        let (subscription, handle) = numbers.subscribe_manually();
+        pipeline.consume(idle.sink(), subscription);
+        let stages = pipeline.handle();
+        let run = start(pipeline);
+        let joining = thread::spawn({
+            let log = late.clone();
+            move || {
+                let subscription = numbers.subscribe(Window::new(2));
+                let stage = stages.stage("late");
+                stage.consume(log.sink(), subscription).unwrap();
+            }
+        });
+        run.await.unwrap().unwrap();
+        joining.join().unwrap();
+        drop(handle);
+        for log in [&idle, &late] {
+            log.check();
+        }
+        assert_eq!(late.taken(), Vec::from_iter(0..4));
     });
 }
 

@@ -76,46 +76,51 @@ fn t1_who_subscribes_again_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn t2_one_end_and_nothing_after_it() {
-    for then in [Then::Ends, Then::Fails] {
-        random_and_pct(async move || {
-            let (source, log, book) = (Log::default(), Log::default(), Book::default());
-            let mut pipeline = Pipeline::new();
-            let numbers = Numbers::up_to(3, then).in_book(&book).in_log(&source);
-            let numbers = pipeline.produce(numbers);
-            let (subscription, handle) = numbers.subscribe_manually();
-            pipeline.consume(log.sink(), subscription);
-            let run = start(pipeline);
-            let asking = thread::spawn({
-                let handle = handle.clone();
-                move || {
-                    for _ in 0..5 {
-                        // What becomes of the last ones depends on who is first.
-                        let _ = handle.ask(1);
-                    }
-                }
-            });
-            log.until(up_to(3)).await;
-            let cancelling = thread::spawn({
-                let handle = handle.clone();
-                move || handle.cancel()
-            });
-            let result = run.await.unwrap();
-            for other in [asking, cancelling] {
-                other.join().unwrap();
+    random_and_pct(async || one_end(Then::Ends).await);
+}
+
+#[test]
+fn t2_one_end_also_of_a_failure() {
+    random_and_pct(async || one_end(Then::Fails).await);
+}
+
+async fn one_end(then: Then) {
+    let (source, log, book) = (Log::default(), Log::default(), Book::default());
+    let mut pipeline = Pipeline::new();
+    let numbers = Numbers::up_to(3, then).in_book(&book).in_log(&source);
+    let numbers = pipeline.produce(numbers);
+    let (subscription, handle) = numbers.subscribe_manually();
+    pipeline.consume(log.sink(), subscription);
+    let run = start(pipeline);
+    let asking = thread::spawn({
+        let handle = handle.clone();
+        move || {
+            for _ in 0..5 {
+                // What becomes of the last ones depends on who is first.
+                let _ = handle.ask(1);
             }
-            log.check();
-            assert_eq!(log.ends().len(), 1);
-            // A producer that has failed is told no more.
-            assert_eq!(source.ends().len(), usize::from(result.is_ok()));
-            book.check();
-            assert_eq!(book.acked(), log.taken());
-            let failed = Down::Failed("on purpose".into());
-            match &log.ends()[0] {
-                End::Cancelled(Reason::Shutdown) => {}
-                End::Completed => assert!(result.is_ok() && log.taken().len() == 3),
-                End::Down(down) => assert!(result.is_err() && *down == failed),
-                end => panic!("{end}"),
-            }
-        });
+        }
+    });
+    log.until(up_to(3)).await;
+    let cancelling = thread::spawn({
+        let handle = handle.clone();
+        move || handle.cancel()
+    });
+    let result = run.await.unwrap();
+    for other in [asking, cancelling] {
+        other.join().unwrap();
+    }
+    log.check();
+    assert_eq!(log.ends().len(), 1);
+    // A producer that has failed is told no more.
+    assert_eq!(source.ends().len(), usize::from(result.is_ok()));
+    book.check();
+    assert_eq!(book.acked(), log.taken());
+    let failed = Down::Failed("on purpose".into());
+    match &log.ends()[0] {
+        End::Cancelled(Reason::Shutdown) => {}
+        End::Completed => assert!(result.is_ok() && log.taken().len() == 3),
+        End::Down(down) => assert!(result.is_err() && *down == failed),
+        end => panic!("{end}"),
     }
 }

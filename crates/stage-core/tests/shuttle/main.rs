@@ -2,7 +2,7 @@
 //! Empty unless built with `--cfg shuttle`:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg shuttle" cargo test -p stage-core --test shuttle --target-dir target/shuttle
+//! RUSTFLAGS="--cfg shuttle" cargo test -p stage-core --profile shuttle --test shuttle --target-dir target/shuttle
 //! ```
 //!
 //! A failure prints its schedule. `SHUTTLE_SCHEDULE=…`, with the test's name, does it once again.

@@ -106,6 +106,11 @@ impl Log {
         calls.count()
     }
 
+    /// Whether a call goes on.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.seen().busy
+    }
+
     pub(crate) fn ends(&self) -> Vec<End> {
         let signals = self.signals().into_iter();
         let ends = signals.filter_map(|signal| match signal {
@@ -187,11 +192,13 @@ impl Log {
     }
 }
 
+type OnEvents = Box<dyn FnMut(&[u64]) + Send>;
+
 /// Takes events in.
 pub(crate) struct Sink {
     log: Log,
     fails_on_call: Option<usize>,
-    on_events: Box<dyn FnMut(&[u64]) + Send>,
+    on_events: OnEvents,
 }
 
 impl Sink {
