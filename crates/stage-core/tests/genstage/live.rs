@@ -68,27 +68,31 @@ pub(crate) fn is_end(end: &End, kind: &str, reason: &str) -> bool {
 /// A stage that runs.
 pub(crate) struct Live {
     pub(crate) handle: PipelineHandle,
-    name: &'static str,
+    name: String,
     running: JoinHandle<Result<(), PipelineError>>,
 }
 
 impl Live {
-    pub(crate) fn run(name: &'static str, pipeline: Pipeline) -> Self {
+    pub(crate) fn run(name: &str, pipeline: Pipeline) -> Self {
         Self {
             handle: pipeline.handle(),
-            name,
+            name: name.to_owned(),
             running: tokio::spawn(pipeline.run()),
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn is_alive(&self) -> bool {
-        self.handle.status().stage(self.name).is_some()
+        self.handle.status().stage(&self.name).is_some()
     }
 
     /// Tells it to end so.
     pub(crate) fn stop(&self, reason: &str, switch: &watch::Sender<Option<String>>) {
         if reason.starts_with("shutdown") {
-            self.handle.remove(self.name).unwrap();
+            self.handle.remove(&self.name).unwrap();
         } else {
             switch.send_replace(Some(reason.to_owned()));
         }

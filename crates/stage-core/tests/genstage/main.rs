@@ -17,24 +17,33 @@ mod buffer;
 mod consumer_batches;
 mod consumer_supervisor;
 mod corrupt;
+mod corrupt_stages;
+mod deeds;
 mod demand_dispatcher;
+mod downstream;
 mod end_to_end;
+mod invariants;
+mod lanes;
 mod live;
 mod observed;
 mod partition_dispatcher;
+mod policy;
+mod producer_stage;
 mod stage;
+mod takers;
 mod tally;
 mod trace;
 
 use serde_json::Value;
 
 use corrupt::{Corruption, OF_BUFFERS, OF_DISPATCHERS};
+use corrupt_stages::OF_STAGES;
 use tally::Tally;
 use trace::Traces;
 
 type Replay = fn(&Value, &mut Tally) -> Result<(), String>;
 
-const FILES: [(&str, Replay, &[Corruption]); 7] = [
+const FILES: [(&str, Replay, &[Corruption]); 8] = [
     (
         "demand_dispatcher",
         demand_dispatcher::replay,
@@ -61,6 +70,7 @@ const FILES: [(&str, Replay, &[Corruption]); 7] = [
         consumer_batches::replay,
         consumer_batches::CORRUPTIONS,
     ),
+    ("producer_stage", producer_stage::replay, OF_STAGES),
     ("end_to_end", end_to_end::replay, end_to_end::CORRUPTIONS),
 ];
 
