@@ -158,6 +158,11 @@ fn remove(step: &mut Value, kind: &str) -> bool {
 
 fn split(step: &mut Value, kind: &str) -> bool {
     let log = step["log"].as_array_mut().unwrap();
+    // Where too much comes, or selectors drop events, batches may be others.
+    let is_loose = |entry: &Value| entry[0] == "excess" || entry[0] == "self_ask";
+    if log.iter().any(is_loose) {
+        return false;
+    }
     let is_long = |entry: &Value| entry[0] == kind && entry[2].as_array().unwrap().len() > 1;
     let Some(at) = log.iter().position(is_long) else {
         return false;

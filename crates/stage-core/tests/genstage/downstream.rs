@@ -1,6 +1,11 @@
 //! The ops of a stage's consumers, on a stage that runs: the same for a producer and for a
 //! producer_consumer.
 
+use std::{
+    pin::Pin,
+    task::{Context, Waker},
+};
+
 use serde_json::Value;
 use stage_core::{
     AskError, End, Outlet, PipelineHandle, Subscription, SubscriptionHandle,
@@ -18,7 +23,8 @@ use crate::{
 pub(crate) struct Downstream {
     pub(crate) stage: &'static str,
     pub(crate) handle: PipelineHandle,
-    pub(crate) outlet: Outlet<u64>,
+    /// Keeps the stage waiting for subscribers.
+    pub(crate) outlet: Option<Outlet<u64>>,
     pub(crate) takers: Takers,
     pub(crate) lanes: Option<Lanes>,
 }
@@ -64,7 +70,7 @@ impl Downstream {
             let lane = self.handle.lane(self.stage, lanes.number(name));
             return lane.unwrap().subscribe_manually();
         }
-        let (subscription, handle) = self.outlet.subscribe_manually();
+        let (subscription, handle) = self.outlet.as_ref().unwrap().subscribe_manually();
         match opts.get("selector").filter(|selector| !selector.is_null()) {
             Some(selector) => {
                 let selector = selector.clone();
@@ -99,6 +105,22 @@ impl Downstream {
             None => event,
         };
         self.takers.note(delivered, found);
+    }
+}
+
+/// Does something once a notice has passed, behind all that a stage has now.
+pub(crate) fn notify(handle: &PipelineHandle, stage: &str, passed: impl FnOnce() + Send + 'static) {
+    let (handle, stage) = (handle.clone(), stage.to_owned());
+    let mut passing: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+        handle.passed(&stage).await;
+        passed();
+    });
+    // It has its place from when it is polled first.
+    let polled = passing
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    if polled.is_pending() {
+        tokio::spawn(passing);
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use serde_json::Value;
@@ -62,15 +65,20 @@ pub(crate) struct GivingUp {
     partition: Partition<u64>,
     lanes: BTreeMap<SubscriptionId, usize>,
     given_up: Abandoned,
+    held: Held,
 }
 
+/// How many events wait in lanes.
+pub(crate) type Held = Arc<AtomicUsize>;
+
 impl GivingUp {
-    pub(crate) fn new(lanes: &Lanes, given_up: Abandoned) -> Self {
+    pub(crate) fn new(lanes: &Lanes, given_up: Abandoned, held: Held) -> Self {
         let of = lanes.clone();
         Self {
             partition: Partition::by_fn(lanes.partitions.len(), move |event| of.of(*event)),
             lanes: BTreeMap::new(),
             given_up,
+            held,
         }
     }
 }
@@ -92,6 +100,7 @@ impl Dispatcher<u64> for GivingUp {
         if let Some(lane) = self.lanes.remove(&id) {
             let events = self.partition.give_up(lane).len();
             self.given_up.lock().unwrap().push(GivenUp { lane, events });
+            self.held.store(self.partition.held(), Relaxed);
         }
     }
 
@@ -101,6 +110,7 @@ impl Dispatcher<u64> for GivingUp {
 
     fn dispatch(&mut self, backlog: &mut Backlog<u64>, handout: &mut Handout<u64>) {
         self.partition.dispatch(backlog, handout);
+        self.held.store(self.partition.held(), Relaxed);
     }
 
     fn held(&self) -> usize {

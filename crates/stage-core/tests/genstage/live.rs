@@ -31,7 +31,7 @@ pub(crate) async fn settle() {
 }
 
 /// How long a consumer takes for a batch: long enough for its producers to answer what it asked.
-const A_WHILE: Duration = Duration::from_millis(1);
+pub(crate) const A_WHILE: Duration = Duration::from_millis(1);
 
 pub(crate) fn mode(name: &Value) -> Mode {
     match name.as_str().unwrap() {

@@ -12,15 +12,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod bounded;
 mod broadcast_dispatcher;
 mod buffer;
 mod consumer_batches;
 mod consumer_supervisor;
 mod corrupt;
 mod corrupt_stages;
+mod couriers;
 mod deeds;
 mod demand_dispatcher;
 mod downstream;
+mod drift;
 mod end_to_end;
 mod invariants;
 mod lanes;
@@ -28,10 +31,13 @@ mod live;
 mod observed;
 mod partition_dispatcher;
 mod policy;
+mod producer_consumer_stage;
 mod producer_stage;
+mod raised;
 mod stage;
 mod takers;
 mod tally;
+mod terms;
 mod trace;
 
 use serde_json::Value;
@@ -43,7 +49,7 @@ use trace::Traces;
 
 type Replay = fn(&Value, &mut Tally) -> Result<(), String>;
 
-const FILES: [(&str, Replay, &[Corruption]); 8] = [
+const FILES: [(&str, Replay, &[Corruption]); 9] = [
     (
         "demand_dispatcher",
         demand_dispatcher::replay,
@@ -71,6 +77,11 @@ const FILES: [(&str, Replay, &[Corruption]); 8] = [
         consumer_batches::CORRUPTIONS,
     ),
     ("producer_stage", producer_stage::replay, OF_STAGES),
+    (
+        "producer_consumer_stage",
+        producer_consumer_stage::replay,
+        OF_STAGES,
+    ),
     ("end_to_end", end_to_end::replay, end_to_end::CORRUPTIONS),
 ];
 
@@ -90,6 +101,7 @@ fn genstage_is_replayed() {
         assert!(steps > 0, "no trace was found");
         assert_eq!(tally.steps, steps, "steps were left out");
         assert_eq!(tally.identical + tally.different + tally.set_aside(), steps);
+        assert!(tally.share() >= 0.99, "too much differs:\n{tally}");
         tallies.push(tally);
     }
     tally::print(&tallies);

@@ -3,11 +3,8 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
     mem,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
-    task::{Context, Waker},
 };
 
 use serde_json::Value;
@@ -17,7 +14,10 @@ use stage_core::{
 };
 use tokio::{sync::Notify, task::yield_now};
 
-use crate::lanes::{Abandoned, GivenUp, Lanes};
+use crate::{
+    downstream::notify,
+    lanes::{Abandoned, GivenUp, Lanes},
+};
 
 /// The notice by which a producer that is finite stops itself.
 const STOP: Mark = Mark(u64::MAX);
@@ -127,9 +127,8 @@ impl Shared {
 
     /// Lets a notice pass, behind all that the stage was given.
     pub(crate) fn notify(self: &Arc<Self>, handle: &PipelineHandle, mark: Mark) {
-        let (shared, handle) = (Arc::clone(self), handle.clone());
-        let mut passing: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-            handle.passed(STAGE).await;
+        let shared = Arc::clone(self);
+        notify(handle, STAGE, move || {
             let mut books = shared.books();
             if mark == STOP {
                 books.ending = Some(books.policy["stop"].as_str().unwrap().to_owned());
@@ -138,13 +137,6 @@ impl Shared {
                 books.noted.infos.push(format!("i{}", mark.0));
             }
         });
-        // It has its place from when it is polled first.
-        let polled = passing
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
-        if polled.is_pending() {
-            tokio::spawn(passing);
-        }
     }
 }
 

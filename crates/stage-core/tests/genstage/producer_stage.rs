@@ -13,7 +13,7 @@ use crate::{
     deeds::{Deeds, text, told},
     downstream::Downstream,
     invariants::Invariants,
-    lanes::{Abandoned, GivingUp, Lanes},
+    lanes::{Abandoned, GivingUp, Held, Lanes},
     live::{Live, play, settle},
     policy::{Policy, STAGE, Shared, Work},
     takers::Takers,
@@ -131,7 +131,7 @@ impl Stage {
         let stage = pipeline.stage(STAGE);
         let outlet = match (&lanes, options["dispatcher"]["type"].as_str().unwrap()) {
             (Some(lanes), _) => stage
-                .dispatch(GivingUp::new(lanes, given_up))
+                .dispatch(GivingUp::new(lanes, given_up, Held::default()))
                 .produce(policy),
             (None, "broadcast") => stage.broadcast().produce(policy),
             (None, _) => stage.produce(policy),
@@ -147,7 +147,7 @@ impl Stage {
             down: Downstream {
                 stage: STAGE,
                 handle,
-                outlet: kept,
+                outlet: Some(kept),
                 takers: Takers::default(),
                 lanes,
             },
@@ -342,7 +342,7 @@ impl Stage {
                     .takers
                     .subscribe(&name, &name, lane.subscribe_manually());
             }
-            let late = self.down.outlet.subscribe_manually();
+            let late = self.down.outlet.as_ref().unwrap().subscribe_manually();
             self.down.takers.subscribe("late", "late", late);
             settle().await;
             self.down.takers.ask_again();

@@ -138,6 +138,12 @@ impl Takers {
         }
     }
 
+    pub(crate) fn cancel_all(&self) {
+        for taking in &self.subscriptions {
+            taking.handle.cancel();
+        }
+    }
+
     /// Everybody asks once more.
     pub(crate) fn ask_again(&self) {
         for taking in &self.subscriptions {

@@ -18,6 +18,8 @@ pub(crate) struct Tally {
     /// Of these, those where the replay gave up events in the place of GenStage's dispatcher: ours
     /// keeps them.
     pub(crate) gave_up: usize,
+    /// Of these, those where the replay lends a hand, by what it does.
+    pub(crate) aided: BTreeMap<&'static str, usize>,
     /// Steps that differ by design. Each has at least one reason.
     pub(crate) different: usize,
     pub(crate) reasons: BTreeMap<Reason, usize>,
@@ -52,6 +54,11 @@ impl Tally {
         for reason in reasons {
             *self.reasons.entry(reason).or_default() += 1;
         }
+    }
+
+    /// Takes note of what the replay did in a step that is identical.
+    pub(crate) fn note_aid(&mut self, aid: &'static str) {
+        *self.aided.entry(aid).or_default() += 1;
     }
 
     pub(crate) fn count_disputed(&mut self, quirk: &str, same: bool) {
@@ -98,6 +105,9 @@ impl fmt::Display for Tally {
             if steps > 0 {
                 writeln!(f, "  {steps:>5} of the identical are {what}")?;
             }
+        }
+        for (aid, steps) in &self.aided {
+            writeln!(f, "  {steps:>5} of the identical: {aid}")?;
         }
         for (reason, steps) in &self.reasons {
             writeln!(f, "  {steps:>5} differ: {reason}")?;
