@@ -13,16 +13,19 @@ use stage_core::{
     PipelineHandle, Producer, Subscription, SubscriptionInfo, Transform, Window,
     protocol::{Down, Reason},
 };
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::sleep};
 
 /// Plays a scenario on a clock that stands still while anybody can do anything.
 pub(crate) fn play<T>(scenario: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime().block_on(scenario)
+}
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .unwrap();
-    runtime.block_on(scenario)
+        .unwrap()
 }
 
 /// Lets every stage do what it can, however slow it is.
