@@ -261,8 +261,10 @@ impl Stage {
         self.up.deliver(producer, events);
         if !excess.is_empty() {
             found.excess += excess.len() as u64;
-            settle().await;
-            self.up.deliver_uncounted(producer, excess, &self.intake);
+            for portion in self.up.cut(producer, open, excess) {
+                settle().await;
+                self.up.deliver_uncounted(producer, portion, &self.intake);
+            }
         }
     }
 

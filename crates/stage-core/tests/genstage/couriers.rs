@@ -33,6 +33,8 @@ struct Courier {
     orders: mpsc::Sender<Order>,
     handle: SubscriptionHandle,
     is_over: bool,
+    /// How many events are taken in together.
+    portion: usize,
     /// What was asked for and is not sent.
     open: Held,
     _outlet: Outlet<u64>,
@@ -133,12 +135,14 @@ impl Couriers {
             true => outlet.subscribe_manually(),
             false => outlet.subscribe(terms.window).with_handle(),
         };
-        intake.add(subscription.mode(terms.mode)).unwrap();
+        // A stage that has ended tells nobody.
+        let _ = intake.add(subscription.mode(terms.mode));
         let courier = Courier {
             live: Live::run(name, pipeline),
             orders,
             handle,
             is_over: false,
+            portion: terms.window.max() - terms.window.min(),
             open,
             _outlet: kept,
         };
@@ -194,6 +198,20 @@ impl Couriers {
         if asked.is_ok() {
             self.deliver(&aside, events);
         }
+    }
+
+    /// Cuts what is beyond the first events of a delivery as the whole of it would be cut.
+    pub(crate) fn cut(&self, name: &str, first: usize, mut rest: Vec<u64>) -> Vec<Vec<u64>> {
+        let portion = self.couriers[name].portion;
+        let mut portions = Vec::new();
+        let mut begun = first % portion;
+        while !rest.is_empty() {
+            let later = rest.split_off((portion - begun).min(rest.len()));
+            portions.push(rest);
+            rest = later;
+            begun = 0;
+        }
+        portions
     }
 
     /// What was asked for since the last call.

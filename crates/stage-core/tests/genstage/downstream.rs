@@ -66,9 +66,9 @@ impl Downstream {
     fn link(&self, opts: &Value) -> (Subscription<u64>, SubscriptionHandle) {
         if let Some(lanes) = &self.lanes
             && let Some(name) = opts.get("partition").filter(|name| !name.is_null())
+            && let Ok(lane) = self.handle.lane(self.stage, lanes.number(name))
         {
-            let lane = self.handle.lane(self.stage, lanes.number(name));
-            return lane.unwrap().subscribe_manually();
+            return lane.subscribe_manually();
         }
         let (subscription, handle) = self.outlet.as_ref().unwrap().subscribe_manually();
         match opts.get("selector").filter(|selector| !selector.is_null()) {

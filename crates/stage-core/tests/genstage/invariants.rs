@@ -20,7 +20,9 @@ pub(crate) struct Invariants {
 impl Invariants {
     pub(crate) fn of(options: &Value) -> Self {
         Self {
-            has_accumulated: options["demand"] == "accumulate",
+            // Also what was fed may be emitted later than what was made after it.
+            has_accumulated: options["demand"] == "accumulate"
+                || options["producer"]["policy"] == "queue",
             repeats: options["handler"]["repeat"].as_u64() > Some(1),
             ..Self::default()
         }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -52,27 +52,20 @@ impl Lanes {
     }
 }
 
-/// What was given up.
-pub(crate) struct GivenUp {
-    pub(crate) lane: usize,
-    pub(crate) events: usize,
-}
-
-pub(crate) type Abandoned = Arc<Mutex<Vec<GivenUp>>>;
-
 /// Gives up what a lane's subscriber leaves, as GenStage does, and says how much that is.
 pub(crate) struct GivingUp {
     partition: Partition<u64>,
     lanes: BTreeMap<SubscriptionId, usize>,
-    given_up: Abandoned,
+    given_up: Held,
+    /// How many events wait in lanes.
     held: Held,
 }
 
-/// How many events wait in lanes.
+/// A number of events that others look at.
 pub(crate) type Held = Arc<AtomicUsize>;
 
 impl GivingUp {
-    pub(crate) fn new(lanes: &Lanes, given_up: Abandoned, held: Held) -> Self {
+    pub(crate) fn new(lanes: &Lanes, given_up: Held, held: Held) -> Self {
         let of = lanes.clone();
         Self {
             partition: Partition::by_fn(lanes.partitions.len(), move |event| of.of(*event)),
@@ -99,7 +92,7 @@ impl Dispatcher<u64> for GivingUp {
         self.partition.cancel(id);
         if let Some(lane) = self.lanes.remove(&id) {
             let events = self.partition.give_up(lane).len();
-            self.given_up.lock().unwrap().push(GivenUp { lane, events });
+            self.given_up.fetch_add(events, Relaxed);
             self.held.store(self.partition.held(), Relaxed);
         }
     }

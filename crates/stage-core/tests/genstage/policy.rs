@@ -14,10 +14,7 @@ use stage_core::{
 };
 use tokio::{sync::Notify, task::yield_now};
 
-use crate::{
-    downstream::notify,
-    lanes::{Abandoned, GivenUp, Lanes},
-};
+use crate::{downstream::notify, lanes::Lanes};
 
 /// The notice by which a producer that is finite stops itself.
 const STOP: Mark = Mark(u64::MAX);
@@ -48,13 +45,9 @@ pub(crate) struct Books {
     /// Asked for of the policy, and not emitted.
     raised: usize,
     lanes: Option<Lanes>,
-    /// How much more is to be raised since a lane's queue was given up.
-    given_up: Abandoned,
     /// What there is to do, in order.
     pub(crate) todo: VecDeque<Work>,
     pub(crate) accumulates: bool,
-    /// What was asked for, came when nobody wanted it any more, and so waits for its lane.
-    owed: VecDeque<Owed>,
     /// Whether the stage waits for this producer to make something.
     pub(crate) is_waiting: bool,
     pub(crate) ending: Option<String>,
@@ -69,8 +62,6 @@ pub(crate) struct Noted {
     pub(crate) opened: Vec<String>,
     pub(crate) ended: Vec<(String, End)>,
     pub(crate) infos: Vec<String>,
-    /// More was raised than the level says, since a lane's queue was given up.
-    pub(crate) raised_again: bool,
 }
 
 pub(crate) enum Work {
@@ -79,11 +70,6 @@ pub(crate) enum Work {
     /// Demand that comes when all else is done: the stage's selectors have dropped events.
     MadeUp(usize),
     Stop,
-}
-
-enum Owed {
-    Event(u64),
-    Notice(Mark),
 }
 
 /// What to do next.
@@ -96,7 +82,7 @@ enum Next {
 }
 
 impl Shared {
-    pub(crate) fn new(options: &Value, lanes: Option<Lanes>, given_up: Abandoned) -> Self {
+    pub(crate) fn new(options: &Value, lanes: Option<Lanes>) -> Self {
         let size = options["buffer_size"].as_u64().map(|size| size as usize);
         let books = Books {
             policy: options["producer"].clone(),
@@ -107,10 +93,8 @@ impl Shared {
             is_bounded: size.is_some(),
             raised: 0,
             lanes,
-            given_up,
             todo: VecDeque::new(),
             accumulates: options["demand"] == "accumulate",
-            owed: VecDeque::new(),
             is_waiting: false,
             ending: None,
             noted: Noted::default(),
@@ -207,9 +191,6 @@ impl Policy {
 impl Books {
     /// The next thing to do for a stage that wants so many events; none, if it does not ask.
     fn next(&mut self, level: usize) -> Next {
-        if level > 0 && !self.owed.is_empty() {
-            return self.give_owed();
-        }
         if self.is_bounded
             && let Some(mark) = self.buffer.pass()
         {
@@ -223,8 +204,9 @@ impl Books {
         }
         let is_next = matches!(self.todo.front(), None | Some(Work::Events(_)));
         // Where GenStage would leave them, what is new goes behind them here.
-        if level > 0 && is_next && !self.buffer.front().is_empty() {
-            return self.give_buffered(level);
+        let wanted = level.saturating_sub(self.made_up());
+        if wanted > 0 && is_next && !self.buffer.front().is_empty() {
+            return self.give_buffered(wanted);
         }
         match self.todo.pop_front() {
             Some(Work::Events(events)) => self.dispatch(&events, level),
@@ -235,43 +217,8 @@ impl Books {
     }
 
     /// How much more is asked for than before.
-    fn more(&mut self, level: usize) -> usize {
-        let more = level.saturating_sub(self.raised + self.owed_events());
-        let mut given_up = 0;
-        for GivenUp { lane, events } in self.given_up.lock().unwrap().drain(..) {
-            given_up += events;
-            let lanes = self.lanes.as_ref().unwrap();
-            let before = self.owed.len();
-            self.owed.retain(|owed| match owed {
-                Owed::Event(event) => lanes.of(*event) != Some(lane),
-                Owed::Notice(_) => true,
-            });
-            given_up += before - self.owed.len();
-        }
-        self.noted.raised_again |= more < given_up;
-        more.max(given_up)
-    }
-
-    fn owed_events(&self) -> usize {
-        let events = self
-            .owed
-            .iter()
-            .filter(|owed| matches!(owed, Owed::Event(_)));
-        events.count()
-    }
-
-    fn give_owed(&mut self) -> Next {
-        if let Some(Owed::Notice(mark)) = self.owed.front() {
-            let mark = *mark;
-            self.owed.pop_front();
-            return Next::Notice(mark);
-        }
-        let mut events = Vec::new();
-        while let Some(Owed::Event(event)) = self.owed.front() {
-            events.push(*event);
-            self.owed.pop_front();
-        }
-        Next::Give(events)
+    fn more(&self, level: usize) -> usize {
+        level.saturating_sub(self.raised)
     }
 
     /// Takes so many events from the buffer, or asks the policy for the rest.
@@ -291,10 +238,7 @@ impl Books {
             return self.give_buffered(chunk);
         }
         let events = self.buffer.front().take(chunk).into_vec();
-        match self.lanes {
-            Some(_) => self.owe(&events),
-            None => self.dispatch(&events, 0),
-        }
+        self.dispatch(&events, 0)
     }
 
     fn give_buffered(&mut self, events: usize) -> Next {
@@ -357,12 +301,7 @@ impl Books {
 
     /// Gives events away as far as somebody wants them; the rest is kept.
     fn dispatch(&mut self, events: &[u64], level: usize) -> Next {
-        let room = match &self.lanes {
-            // What waits in the buffer came before.
-            Some(_) if level == 0 && !self.buffer.is_empty() => 0,
-            Some(_) => self.raised.max(level),
-            None => level.saturating_sub(self.made_up()),
-        };
+        let room = level.saturating_sub(self.made_up());
         let (mut taken, mut at_home) = (0, 0);
         while taken < events.len() && at_home < room {
             at_home += usize::from(!self.is_homeless(events[taken]));
@@ -375,7 +314,8 @@ impl Books {
         } else {
             events.len()
         };
-        self.raised = self.raised.saturating_sub(came).max(self.made_up());
+        let left = level.saturating_sub(at_home);
+        self.raised = self.raised.saturating_sub(came).max(left);
         if !rest.is_empty() {
             let excess = self.buffer.store(rest.to_vec().into());
             self.noted
@@ -386,11 +326,7 @@ impl Books {
             self.stop_later();
             return Next::Again;
         }
-        if level > 0 {
-            return Next::Give(now.to_vec());
-        }
-        self.raised += at_home;
-        self.owe(now)
+        Next::Give(now.to_vec())
     }
 
     fn made_up(&self) -> usize {
@@ -399,16 +335,6 @@ impl Books {
             _ => 0,
         });
         made_up.sum()
-    }
-
-    /// Keeps what was asked for until somebody wants it.
-    fn owe(&mut self, events: &[u64]) -> Next {
-        let at_home = events.iter().filter(|event| !self.is_homeless(**event));
-        let at_home: Vec<_> = at_home.map(|event| Owed::Event(*event)).collect();
-        self.raised = self.raised.saturating_sub(at_home.len());
-        self.owed.extend(at_home);
-        self.stop_later();
-        Next::Again
     }
 
     fn is_homeless(&self, event: u64) -> bool {
@@ -427,17 +353,14 @@ impl Books {
         };
         if self.buffer.len() + marks > 0 {
             self.buffer.mark(mark);
-        } else if !self.owed.is_empty() {
-            self.owed.push_back(Owed::Notice(mark));
-        } else {
-            return Some(mark);
+            return None;
         }
-        None
+        Some(mark)
     }
 
     /// What a finite producer that has just made its last event does, if nothing is before its end.
     fn stops_at_once(&mut self) -> Option<String> {
-        if self.lanes.is_some() {
+        if self.lanes.is_some() || !self.todo.is_empty() {
             self.stop_later();
             return None;
         }
@@ -460,10 +383,6 @@ impl Books {
     /// whether there may be more to do.
     pub(crate) fn do_unasked(&mut self) -> (Option<Mark>, bool) {
         match self.next(0) {
-            Next::Notice(mark) if !self.owed.is_empty() => {
-                self.owed.push_back(Owed::Notice(mark));
-                (None, true)
-            }
             Next::Notice(mark) => (Some(mark), true),
             Next::Again => (None, true),
             Next::Nothing => (None, !self.todo.is_empty()),
@@ -478,18 +397,6 @@ impl Books {
             self.raised += more;
             self.todo.push_back(Work::Demand(more));
         }
-    }
-
-    /// Forgets what GenStage has sent by now, to one that has gone.
-    pub(crate) fn forget(&mut self, event: u64) {
-        let is_it = |owed: &Owed| matches!(owed, Owed::Event(other) if *other == event);
-        self.owed.retain(|owed| !is_it(owed));
-    }
-
-    /// What was asked for and has not been given to the stage.
-    pub(crate) fn owes(&self, event: u64) -> bool {
-        let is_it = |owed: &Owed| matches!(owed, Owed::Event(other) if *other == event);
-        self.owed.iter().any(is_it)
     }
 
     /// How many events wait, as GenStage counts them.

@@ -21,7 +21,7 @@ use crate::{
     downstream::{Downstream, notify},
     drift::Drift,
     invariants::Invariants,
-    lanes::{Abandoned, GivingUp, Held, Lanes},
+    lanes::{GivingUp, Held, Lanes},
     live::{A_WHILE, Live, handled, play, settle},
     raised::Raised,
     takers::Takers,
@@ -31,11 +31,16 @@ use crate::{
 };
 
 const STAGE: &str = "hop";
+/// More than waits in any trace.
+const MUCH: u64 = 1_000_000;
 
 const EARLY: Reason = "a notice is told as soon as all before it has been dealt with; GenStage's stage looks for \
      it when it is asked for more";
 const MADE_UP: Reason = "what a selector drops is made up for before more comes; GenStage's stage does so when \
      all its work is done, and so sends smaller batches, or has to discard more";
+const ALONE: Reason = "who names no lane that is free is refused alone; GenStage's stage crashes";
+const DRAINED: Reason =
+    "what selectors drop is made up for though the stage ends; GenStage's has ended by then";
 const MERGED: Reason = "what waits in a lane and in the buffer is sent together; GenStage sends the buffer's \
      behind the lane's";
 const EXCESS: Reason = "what was not asked for waits where it is made; GenStage's stage takes it in, and \
@@ -95,6 +100,8 @@ struct Stage {
     waiting: Waiting,
     waited: Vec<u64>,
     handler: Value,
+    /// Whether events may be equal.
+    repeats: bool,
     drift: Drift,
     /// How often what was left of a producer that has gone was handed on.
     forgotten: usize,
@@ -206,7 +213,7 @@ impl Stage {
         let none = Vec::<Subscription<u64>>::new();
         let (dropped, waiting, held) = (Dropped::default(), Waiting::default(), Held::default());
         let is_broadcast = options["dispatcher"]["type"] == "broadcast";
-        let abandoned = Abandoned::default();
+        let abandoned = Held::default();
         let inner: Box<dyn Dispatcher<u64>> = match &lanes {
             Some(lanes) => {
                 let given_up = Arc::clone(&abandoned);
@@ -216,7 +223,7 @@ impl Stage {
             None => Box::new(ByDemand::default()),
         };
         let extra = Held::default();
-        let raised = Raised::new(inner, abandoned, Arc::clone(&extra));
+        let raised = Raised::new(inner, abandoned, Arc::clone(&extra)).counting_nowhere();
         let off = raised.off();
         let bounded = Bounded::of(
             options,
@@ -256,6 +263,7 @@ impl Stage {
             waiting,
             waited: Vec::new(),
             handler: options["handler"].clone(),
+            repeats: options["handler"]["repeat"].as_u64() > Some(1),
             drift: Drift::default(),
             forgotten: 0,
         }
@@ -263,9 +271,21 @@ impl Stage {
 
     async fn perform(&mut self, step: &Value, found: &mut Deeds) -> Result<(), String> {
         self.waited.clone_from(&self.waiting.lock().unwrap());
+        if let Some(old) = step.get("cancels") {
+            let reason = step["cancel_reason"].as_str().unwrap();
+            self.down.takers.cancel(old.as_str().unwrap(), reason);
+            self.work(found).await;
+        }
         if !self.down.perform(step, found)? {
             self.perform_upstream(step, found)?;
         }
+        self.work(found).await;
+        found.buffered = self.buffered();
+        Ok(())
+    }
+
+    /// Lets everybody do what there is to do.
+    async fn work(&mut self, found: &mut Deeds) {
         loop {
             settle().await;
             self.note(found);
@@ -273,12 +293,6 @@ impl Stage {
                 break;
             }
         }
-        if self.extra.load(Relaxed) > 0 {
-            self.want(0);
-            settle().await;
-        }
-        found.buffered = self.buffered();
-        Ok(())
     }
 
     /// How many events wait in the stage's buffer.
@@ -343,9 +357,10 @@ impl Stage {
     /// any.
     fn hand_on(&mut self, found: &mut Deeds) -> bool {
         let is_begun = matches!(self.arrived.front(), Some(Item::Excess(..)));
-        if is_begun && self.is_idle() && self.wanted() == 0 && self.extra.load(Relaxed) == 0 {
-            // More than the buffer has.
-            self.want(self.buffered().unwrap_or(0) + 1);
+        let is_forced = self.extra.load(Relaxed) > 0;
+        if self.is_idle() && is_begun != is_forced && (is_forced || self.wanted() == 0) {
+            // A delivery that is begun is finished, and then no more is wanted than is asked for.
+            self.want(if is_begun { MUCH } else { 0 });
             return true;
         }
         let is_next = self.is_idle() && self.wanted() > 0;
@@ -397,14 +412,17 @@ impl Stage {
                     self.forgotten += 1;
                     return self.hand_uncounted(from, events);
                 }
-                let excess = events.split_off(self.up.open(&from).min(events.len()));
+                let first = self.up.open(&from).min(events.len());
+                let excess = events.split_off(first);
                 if !events.is_empty() {
                     self.unhandled.insert(from.clone(), events.len());
                     self.up.deliver(&from, events);
                 }
                 if !excess.is_empty() {
                     found.excess += excess.len() as u64;
-                    self.arrived.push_front(Item::Excess(from, excess));
+                    for portion in self.up.cut(&from, first, excess).into_iter().rev() {
+                        self.arrived.push_front(Item::Excess(from.clone(), portion));
+                    }
                 }
             }
             Item::Excess(from, events) => self.hand_uncounted(from, events),
@@ -506,41 +524,54 @@ impl Stage {
         found: &Deeds,
     ) -> Result<Vec<Reason>, String> {
         let was_even = self.drift.is_even();
-        let noted = self.drift.note(found, recorded);
-        noted.map_err(|error| differ(&error, found, recorded))?;
-        if was_even && found == recorded {
-            return Ok(Vec::new());
-        }
-        let mut reasons = Vec::new();
-        if found.excess > 0 && whole(found) == whole(recorded) {
-            reasons.push(EXCESS);
-        }
+        let (mut found, mut reasons) = (found.clone(), Vec::new());
         let log = step["log"].as_array().unwrap();
         let made_up = log.iter().filter(|entry| entry[0] == "self_ask").count();
-        if made_up > 0 && self.adds_up(log, recorded) && self.drift.allow_for_discarded() {
-            reasons.push(MADE_UP);
+        if recorded.exit.is_some() && made_up > 0 && drained(&mut found, recorded) {
+            reasons.push(DRAINED);
         }
-        if self.drift.is_even() && flat(found) == flat(recorded) {
-            if self.is_merged(recorded, found) {
-                reasons.push(MERGED);
-            } else if batches(recorded) > batches(found) && made_up > 0 {
-                reasons.push(MADE_UP);
-            }
+        let noted = self.drift.note(&found, recorded);
+        noted.map_err(|error| differ(&error, &found, recorded))?;
+        let exit = found.exit.as_deref().unwrap_or_default();
+        if exit.starts_with("raised:") {
+            reasons.push(ALONE);
         }
-        let untold = self.drift.infos.ahead.len() as u64;
-        // GenStage's are in its buffer, or go down with it.
-        let kept = found.buffered.map(|events| events + untold);
-        if (kept == recorded.buffered || untold == 0 && !was_even)
-            && (self.is_unbounded || recorded.exit.is_some())
-            && self.drift.infos.behind.is_empty()
-            && told_alike(found, recorded) == *recorded
-        {
+        if self.is_early(recorded, &found, was_even) {
+            told_alike(&mut found, recorded);
             reasons.push(EARLY);
         }
-        if reasons.is_empty() {
-            return Err(differ("it is not the same", found, recorded));
+        if made_up > 0 && self.adds_up(log, recorded) && self.drift.allow_for_discarded() {
+            reasons.push(MADE_UP);
+            return Ok(reasons);
         }
-        Ok(reasons)
+        if found.sent != recorded.sent && flat(&found) == flat(recorded) {
+            if self.down.lanes.is_some() && self.is_merged(recorded, &found) {
+                reasons.push(MERGED);
+                found.sent.clone_from(&recorded.sent);
+            } else if batches(recorded) > batches(&found) && made_up > 0 {
+                reasons.push(MADE_UP);
+                found.sent.clone_from(&recorded.sent);
+            }
+        }
+        if found != *recorded && found.excess > 0 && whole(&found) == whole(recorded) {
+            reasons.push(EXCESS);
+            found = recorded.clone();
+        }
+        match found == *recorded {
+            true => Ok(reasons),
+            false => Err(differ("it is not the same", &found, recorded)),
+        }
+    }
+
+    /// Whether notices were told that GenStage has in its buffer, or that go down with it; or were
+    /// told before.
+    fn is_early(&self, recorded: &Deeds, found: &Deeds, was_even: bool) -> bool {
+        let untold = self.drift.infos.ahead.len() as u64;
+        let kept = found.buffered.map(|events| events + untold);
+        (found.infos != recorded.infos || kept != found.buffered)
+            && (kept == recorded.buffered || untold == 0 && !was_even)
+            && (self.is_unbounded || recorded.exit.is_some())
+            && self.drift.infos.behind.is_empty()
     }
 
     /// Whether all that was made in a step was sent to each, spared it, discarded or kept.
@@ -561,8 +592,8 @@ impl Stage {
         })
     }
 
-    /// Whether what GenStage sends in two batches is one here: what waited in a lane, or for a
-    /// selector, and what waited in the buffer behind it.
+    /// Whether what GenStage sends in two batches is one here: what waited in a lane, and what waited
+    /// in the buffer behind it.
     fn is_merged(&self, recorded: &Deeds, found: &Deeds) -> bool {
         let both = recorded
             .sent
@@ -575,7 +606,7 @@ impl Stage {
             let behind = recorded.iter().skip(1).filter(of_buffer).count();
             recorded.len() > found.len()
                 && recorded.len() <= found.len() + behind
-                && !recorded[0].iter().any(|event| self.waited.contains(event))
+                && (self.repeats || !recorded[0].iter().any(|event| self.waited.contains(event)))
         })
     }
 
@@ -584,9 +615,20 @@ impl Stage {
         let exit = recorded.exit.clone().unwrap();
         let live = self.live.take().unwrap();
         found.buffered = None;
+        if exit.starts_with("raised:") && live.is_alive() {
+            // It goes on, and who came is refused.
+            if let Some((who, why)) = found.refused.pop() {
+                found.opened.push(who);
+                found.exit = Some(why);
+            }
+            return;
+        }
         // A stage that ends tells its own code of all that end with it.
         let is_recorded = |ended: &(String, String)| recorded.ended.contains(ended);
-        let is_over = |(who, _): &(String, String)| self.over.contains(who);
+        let first = found.ended.first().cloned();
+        let is_over = |ended: &(String, String)| {
+            self.over.contains(&ended.0) && first.as_ref() == Some(ended)
+        };
         found
             .ended
             .retain(|ended| is_recorded(ended) || is_over(ended));
@@ -609,16 +651,32 @@ fn whole(deeds: &Deeds) -> Deeds {
         handled.entry(from).or_default().extend(events);
     }
     whole.events_in = handled.into_iter().collect();
+    whole.discarded = vec![whole.discarded.iter().sum()];
     whole
 }
 
-/// What was done, but for notices, which were told at another time.
-fn told_alike(found: &Deeds, recorded: &Deeds) -> Deeds {
-    Deeds {
-        infos: recorded.infos.clone(),
-        buffered: recorded.buffered,
-        ..found.clone()
+/// Takes notices that were told at another time for told.
+fn told_alike(found: &mut Deeds, recorded: &Deeds) {
+    found.infos.clone_from(&recorded.infos);
+    found.buffered = recorded.buffered;
+}
+
+/// Takes for unsent what a stage that ends still sends, and GenStage's loses. Whether there is any.
+fn drained(found: &mut Deeds, recorded: &Deeds) -> bool {
+    let events = |deeds: &Deeds, to: &str| deeds.sent.get(to).map(|batches| batches.concat());
+    let mut any = false;
+    for to in found.sent.keys().cloned().collect::<Vec<_>>() {
+        let (all, first) = (events(found, &to).unwrap(), events(recorded, &to));
+        let first = first.unwrap_or_default();
+        if all.len() > first.len() && all.starts_with(&first) {
+            any = true;
+            match recorded.sent.get(&to) {
+                Some(batches) => found.sent.insert(to, batches.clone()),
+                None => found.sent.remove(&to),
+            };
+        }
     }
+    any
 }
 
 fn batches(deeds: &Deeds) -> usize {

@@ -1,8 +1,8 @@
-//! Demand as a producer_consumer of GenStage's counts it: it stays when one leaves who asked for it,
-//! and what belongs nowhere is taken for sent.
+//! Demand as GenStage counts it: it stays when one leaves who asked for it. A producer_consumer of
+//! GenStage's takes what belongs nowhere for sent, too.
 
 use std::{
-    fmt, mem,
+    fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -11,7 +11,7 @@ use stage_core::{
     protocol::{Backlog, Dispatcher, Handout, Mark, Refused, SubscriptionId, Terms},
 };
 
-use crate::lanes::{Abandoned, Held};
+use crate::lanes::Held;
 
 /// Says of a dispatcher that it could use whatever was ever asked of it and has not come.
 pub(crate) struct Raised {
@@ -20,23 +20,41 @@ pub(crate) struct Raised {
     raised: usize,
     /// The same, as the stage counts it.
     open: usize,
-    given_up: Abandoned,
+    given_up: Held,
     /// How much more others want the stage to take in, so that it finishes what it has begun.
     extra: Held,
+    /// Whether that is what counts.
+    counts_nowhere: bool,
     /// How far this is from what the dispatcher itself says.
     off: Held,
+    /// How often more was raised for what was given up than the dispatcher itself asks for.
+    again: Held,
 }
 
 impl Raised {
-    pub(crate) fn new(inner: Box<dyn Dispatcher<u64>>, given_up: Abandoned, extra: Held) -> Self {
+    pub(crate) fn new(inner: Box<dyn Dispatcher<u64>>, given_up: Held, extra: Held) -> Self {
         Self {
             inner,
             raised: 0,
             open: 0,
             given_up,
             extra,
+            counts_nowhere: false,
             off: Held::default(),
+            again: Held::default(),
         }
+    }
+
+    /// Takes what belongs nowhere for sent.
+    pub(crate) fn counting_nowhere(mut self) -> Self {
+        self.counts_nowhere = true;
+        self
+    }
+
+    /// Where it is told how often more was raised for what was given up than the dispatcher itself
+    /// asks for.
+    pub(crate) fn again(&self) -> Held {
+        Arc::clone(&self.again)
     }
 
     /// Where it is told how far this is from what the dispatcher itself says.
@@ -67,12 +85,21 @@ impl Dispatcher<u64> for Raised {
 
     fn cancel(&mut self, id: SubscriptionId) {
         self.inner.cancel(id);
-        let given_up = mem::take(&mut *self.given_up.lock().unwrap());
-        self.raise(given_up.iter().map(|given_up| given_up.events).sum());
+        let given_up = self.given_up.swap(0, Relaxed);
+        let own = self.inner.demand().saturating_sub(self.raised);
+        if own < given_up {
+            self.again.fetch_add(1, Relaxed);
+        }
+        self.raise(given_up);
     }
 
     fn demand(&self) -> usize {
-        self.open + self.extra.load(Relaxed)
+        let count = if self.counts_nowhere {
+            self.open
+        } else {
+            self.raised
+        };
+        count + self.extra.load(Relaxed)
     }
 
     fn dispatch(&mut self, backlog: &mut Backlog<u64>, handout: &mut Handout<u64>) {
