@@ -9,14 +9,13 @@ use crate::{
     InHand, Outcome,
     in_hand::Hand,
     receipt::{Acknowledge, FanOut, Receipt, Receipts},
-    spares::Spares,
 };
 
 /// Events on their way between two stages, in order.
 ///
 /// To its user it is a `Vec`: slice it, iterate, [`push`](Self::push), [`drain`](Self::drain),
-/// extend. Two things travel with it unseen. Its storage goes back to the stage that filled it when
-/// it is dropped. And events that came from a source that wants to know what becomes of them keep
+/// extend. Its storage goes back to the stage that filled it once the call is over that it was handed
+/// to, if it is still there. And something travels with it unseen: events that came from a source that wants to know what becomes of them keep
 /// their receipts: a stage that succeeds acks the events it was given, however it took them out,
 /// and one that fails, panics or is dropped nacks them.
 ///
@@ -32,9 +31,8 @@ use crate::{
 pub struct Batch<E> {
     events: Vec<E>,
     receipts: Option<Box<Receipts>>,
-    home: Option<Arc<Spares<E>>>,
     /// Which portion it is that a stage was given, and of which subscription.
-    portion: Option<(Arc<Hand>, u64)>,
+    portion: Option<(Arc<Hand>, u32)>,
 }
 
 impl<E> Batch<E> {
@@ -43,34 +41,8 @@ impl<E> Batch<E> {
         Self {
             events: Vec::new(),
             receipts: None,
-            home: None,
             portion: None,
         }
-    }
-
-    /// An empty batch with storage from `home`, which goes back there.
-    pub(crate) fn from_spares(home: &Arc<Spares<E>>) -> Self {
-        Self {
-            events: home.take(),
-            receipts: None,
-            home: Some(Arc::clone(home)),
-            portion: None,
-        }
-    }
-
-    /// An empty batch with storage from `home`, if there is one.
-    pub(crate) fn at(home: Option<&Arc<Spares<E>>>) -> Self {
-        home.map_or_else(Self::new, Self::from_spares)
-    }
-
-    /// An empty batch whose storage comes from where this one's does.
-    pub(crate) fn sibling(&self) -> Self {
-        Self::at(self.home.as_ref())
-    }
-
-    /// Where its storage comes from.
-    pub(crate) fn home(&self) -> Option<Arc<Spares<E>>> {
-        self.home.clone()
     }
 
     /// Adds an event at the end.
@@ -92,10 +64,7 @@ impl<E> Batch<E> {
     /// copied.
     pub fn append_vec(&mut self, mut events: Vec<E>) {
         if self.events.is_empty() {
-            mem::swap(&mut self.events, &mut events);
-            if let Some(home) = &self.home {
-                home.give(events);
-            }
+            self.events = events;
         } else {
             self.events.append(&mut events);
         }
@@ -158,8 +127,18 @@ impl<E> Batch<E> {
     }
 
     /// It is this portion that a stage is given.
-    pub(crate) fn is_portion(&mut self, hand: &Arc<Hand>, number: u64) {
-        self.portion = Some((Arc::clone(hand), number));
+    pub(crate) fn is_portion(&mut self, hand: Arc<Hand>, number: u32) {
+        self.portion = Some((hand, number));
+    }
+
+    /// Of which subscription it was a portion. It is one no longer.
+    pub(crate) fn let_go(&mut self) -> Option<Arc<Hand>> {
+        self.portion.take().map(|(hand, _)| hand)
+    }
+
+    /// Its storage, for others.
+    pub(crate) fn into_storage(mut self) -> Vec<E> {
+        mem::take(&mut self.events)
     }
 
     /// It stands in for `other` where events are kept in hand.
@@ -238,7 +217,6 @@ impl<E> Batch<E> {
         Self {
             events: mem::take(&mut self.events),
             receipts: None,
-            home: self.home.take(),
             portion: self.portion.clone(),
         }
     }
@@ -274,7 +252,6 @@ impl<E> Batch<E> {
         BatchQueue {
             events: Left::Whole(mem::take(&mut self.events)),
             receipts: self.receipts.take(),
-            home: self.home.take(),
         }
     }
 
@@ -282,9 +259,9 @@ impl<E> Batch<E> {
     pub(crate) fn split_front(&mut self, count: usize) -> Self {
         let portion = self.portion.take();
         let mut queue = mem::take(self).into_queue();
-        let mut front = queue.take(count);
+        let mut front = queue.take(count, Vec::new());
         front.portion.clone_from(&portion);
-        *self = queue.take(usize::MAX);
+        *self = queue.take(usize::MAX, Vec::new());
         self.portion = portion;
         front
     }
@@ -368,7 +345,6 @@ impl<E> Batch<E> {
 pub(crate) struct BatchQueue<E> {
     events: Left<E>,
     receipts: Option<Box<Receipts>>,
-    home: Option<Arc<Spares<E>>>,
 }
 
 /// The events that are left of a batch.
@@ -393,21 +369,28 @@ impl<E> BatchQueue<E> {
         }
     }
 
-    /// Takes off up to `count` events, with their receipts.
-    pub(crate) fn take(&mut self, count: usize) -> Batch<E> {
+    /// Takes off up to `count` events, with their receipts. One of the parts goes to other storage:
+    /// `spare`, with nothing in it.
+    pub(crate) fn take(&mut self, count: usize, spare: Vec<E>) -> Batch<E> {
         let count = count.min(self.len());
-        let events = self.take_events(count);
+        let events = self.take_events(count, spare);
         let receipts = self.receipts.as_mut().map(|all| all.split_front(count));
         Batch {
             events,
             receipts: receipts.map(Box::new),
-            home: self.home.clone(),
             portion: None,
         }
     }
 
-    fn take_events(&mut self, count: usize) -> Vec<E> {
-        let mut spare = self.home.as_ref().map_or_else(Vec::new, |home| home.take());
+    /// The storage that nothing is left in.
+    pub(crate) fn into_storage(self) -> Vec<E> {
+        match self.events {
+            Left::Whole(events) => events,
+            Left::OneByOne(_) => Vec::new(),
+        }
+    }
+
+    fn take_events(&mut self, count: usize, mut spare: Vec<E>) -> Vec<E> {
         if let Left::Whole(events) = &mut self.events {
             if count * LARGE >= events.len() {
                 spare.extend(events.drain(count..));
@@ -419,14 +402,6 @@ impl<E> BatchQueue<E> {
             spare.extend(events.take(count));
         }
         spare
-    }
-}
-
-impl<E> Drop for BatchQueue<E> {
-    fn drop(&mut self) {
-        if let (Some(home), Left::Whole(events)) = (&self.home, &mut self.events) {
-            home.give(mem::take(events));
-        }
     }
 }
 
@@ -458,14 +433,6 @@ impl<E> Iterator for DrainWithReceipts<'_, E> {
 impl<E> fmt::Debug for DrainWithReceipts<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DrainWithReceipts({})", self.events.len())
-    }
-}
-
-impl<E> Drop for Batch<E> {
-    fn drop(&mut self) {
-        if let Some(home) = &self.home {
-            home.give(mem::take(&mut self.events));
-        }
     }
 }
 
@@ -506,7 +473,6 @@ impl<E> From<Vec<E>> for Batch<E> {
         Self {
             events,
             receipts: None,
-            home: None,
             portion: None,
         }
     }

@@ -3,7 +3,7 @@ use std::{
     collections::BTreeMap,
     fmt, mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use tokio::sync::Notify;
@@ -14,6 +14,7 @@ use crate::{
     failure::Failure,
     link::Control,
     meter::Meter,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// What one stage does, from its start to its end.

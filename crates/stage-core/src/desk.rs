@@ -1,14 +1,18 @@
 use std::{
     fmt, mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::oneshot;
 
-use crate::{doorbell::Doorbell, link::Control};
+use crate::{
+    doorbell::Doorbell,
+    link::Control,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// The slot of a [`Doorbell`] that stands for the desk itself.
 pub(crate) const DESK: usize = 0;
@@ -97,18 +101,16 @@ impl<L> Desk<L> {
         Some(state.next_slot - 1)
     }
 
-    /// Hands a link in for a slot that was reserved. If the stage has ended meanwhile, the link is
-    /// dropped, which tells its other end.
-    pub(crate) fn hand_in(&self, slot: usize, link: L) {
+    /// Hands a link in for a slot that was reserved. Gives it back if the stage has ended meanwhile.
+    pub(crate) fn hand_in(&self, slot: usize, link: L) -> Option<L> {
         let mut state = self.lock();
         if state.closed {
-            drop(state);
-            drop(link);
-            return;
+            return Some(link);
         }
         state.arrivals.push((slot, link));
         drop(state);
         self.bell.ring(DESK);
+        None
     }
 
     /// Lets those who look on see a link.
@@ -196,12 +198,19 @@ impl<L> Desk<L> {
 
     /// Refuses links from now on, and drops those that were not seen yet.
     pub(crate) fn close(&self) {
+        self.close_with(drop);
+    }
+
+    /// Refuses links from now on, and does `last` with those that were not seen yet.
+    pub(crate) fn close_with(&self, last: impl Fn(L)) {
         let mut state = self.lock();
         state.closed = true;
         let unseen = mem::take(&mut state.arrivals);
         let notices = mem::take(&mut state.notices);
         drop(state);
-        drop(unseen);
+        for (_, link) in unseen {
+            last(link);
+        }
         for notice in notices {
             // Nobody waits any more if this fails.
             let _ = notice.send(());

@@ -1,12 +1,14 @@
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed},
-        },
+    sync::OnceLock,
+    task::{Context, Waker},
+};
+
+use crate::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
-    task::{Context, Poll, Waker},
 };
 
 /// Wakes one task, and tells it which of its links have news.
@@ -18,8 +20,18 @@ pub(crate) struct Doorbell {
     word: AtomicU64,
     /// The other slots that have rung.
     crowd: Mutex<Crowd>,
-    /// Whom to wake.
-    sleeper: Mutex<Option<Waker>>,
+    /// Whom to wake: as a rule it is the same task all the time.
+    sleeper: OnceLock<Waker>,
+    /// It is another task by now.
+    has_moved: AtomicBool,
+    moved_to: Mutex<Option<Waker>>,
+}
+
+/// The side of a doorbell that listens.
+#[derive(Debug, Default)]
+pub(crate) struct Ear {
+    /// Whom the bell wakes.
+    waker: Option<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -47,66 +59,70 @@ impl Doorbell {
             CROWD
         };
         // The news is there before the task is told, and the task that sees the bit sees the news.
-        let before = self.word.fetch_or(bit, AcqRel);
-        if before & ASLEEP != 0 {
+        // It falls asleep with no bit set: who sets the first wakes it, and nobody else.
+        if self.word.fetch_or(bit, AcqRel) == ASLEEP {
             self.wake();
         }
     }
 
     fn wake(&self) {
-        // Only one of those who ring at once wakes the task.
-        let before = self.word.fetch_and(!ASLEEP, AcqRel);
-        if before & ASLEEP != 0
-            && let Some(sleeper) = &*lock(&self.sleeper)
-        {
+        if !self.has_moved.load(Acquire) {
+            if let Some(sleeper) = self.sleeper.get() {
+                sleeper.wake_by_ref();
+            }
+        } else if let Some(sleeper) = &*lock(&self.moved_to) {
             sleeper.wake_by_ref();
         }
     }
 
-    /// Moves the slots that have news to the end of `news`.
-    pub(crate) fn answer(&self, news: &mut Vec<usize>) {
-        if self.word.load(Relaxed) & !ASLEEP != 0 {
-            let rung = self.word.swap(0, AcqRel);
-            self.list(rung, news);
+    /// The slots that have news. They have none any more. Those of the crowd go to the end of `crowd`.
+    pub(crate) fn take(&self, crowd: &mut Vec<usize>) -> Rung {
+        if self.word.load(Relaxed) & !ASLEEP == 0 {
+            return Rung(0);
         }
-    }
-
-    /// Like [`answer`](Self::answer), but waits until there is some.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>, news: &mut Vec<usize>) -> Poll<()> {
-        loop {
-            self.answer(news);
-            if !news.is_empty() {
-                return Poll::Ready(());
-            }
-            self.remember(cx.waker());
-            // Whoever rings from here on finds it asleep.
-            match self.word.compare_exchange(0, ASLEEP, AcqRel, Acquire) {
-                // Asleep it may be already, if something else has woken the task.
-                Ok(_) | Err(ASLEEP) => return Poll::Pending,
-                // Something has rung meanwhile. It may be one of the crowd that was listed before
-                // its bit was set, and then there is no news after all.
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn remember(&self, waker: &Waker) {
-        let mut sleeper = lock(&self.sleeper);
-        match &mut *sleeper {
-            Some(sleeper) => sleeper.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-    }
-
-    fn list(&self, mut rung: u64, news: &mut Vec<usize>) {
+        let rung = self.word.swap(0, AcqRel);
         if rung & CROWD != 0 {
-            lock(&self.crowd).list(news);
+            lock(&self.crowd).list(crowd);
         }
-        rung &= !(ASLEEP | CROWD);
-        while rung != 0 {
-            news.push(rung.trailing_zeros() as usize);
-            rung &= rung - 1;
+        Rung(rung & !(ASLEEP | CROWD))
+    }
+
+    /// Has the task woken by the next ring, unless it has rung already.
+    #[must_use = "if it has rung, the task must not wait"]
+    pub(crate) fn sleep(&self, ear: &mut Ear, cx: &Context<'_>) -> bool {
+        if self.word.load(Relaxed) & !ASLEEP != 0 {
+            return false;
         }
+        self.remember(ear, cx.waker());
+        // Whoever rings from here on finds it asleep, which it may be already if something else has
+        // woken the task.
+        let word = self.word.compare_exchange(0, ASLEEP, AcqRel, Acquire);
+        matches!(word, Ok(_) | Err(ASLEEP))
+    }
+
+    fn remember(&self, ear: &mut Ear, waker: &Waker) {
+        if ear.waker.as_ref().is_some_and(|it| it.will_wake(waker)) {
+            return;
+        }
+        ear.waker = Some(waker.clone());
+        if self.sleeper.set(waker.clone()).is_err() {
+            *lock(&self.moved_to) = Some(waker.clone());
+            self.has_moved.store(true, Release);
+        }
+    }
+}
+
+/// Slots that have rung.
+pub(crate) struct Rung(u64);
+
+impl Iterator for Rung {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let slot = self.0.trailing_zeros() as usize;
+        // Without the lowest bit. If there is none, there is nothing to take away.
+        self.0 &= self.0.checked_sub(1)?;
+        Some(slot)
     }
 }
 
@@ -135,7 +151,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, task::Wake};
+    use std::{
+        sync::Arc,
+        task::{Poll, Wake},
+    };
 
     use super::*;
 
@@ -148,32 +167,75 @@ mod tests {
         }
     }
 
-    fn poll(bell: &Doorbell, waker: &Waker) -> Poll<Vec<usize>> {
-        let mut news = Vec::new();
-        bell.poll(&mut Context::from_waker(waker), &mut news)
-            .map(|()| news)
+    fn poll(bell: &Doorbell, ear: &mut Ear, cx: &Context<'_>) -> Poll<Vec<usize>> {
+        loop {
+            let mut crowd = Vec::new();
+            let mut news: Vec<_> = bell.take(&mut crowd).collect();
+            news.append(&mut crowd);
+            if !news.is_empty() {
+                return Poll::Ready(news);
+            }
+            if bell.sleep(ear, cx) {
+                return Poll::Pending;
+            }
+        }
     }
 
     #[test]
     fn each_slot_is_told_once_and_one_ring_wakes() {
         let (count, bell) = (Arc::<Count>::default(), Doorbell::default());
+        let ear = &mut Ear::default();
         let waker = Waker::from(Arc::clone(&count));
-        assert_eq!(poll(&bell, &waker), Poll::Pending);
+        assert_eq!(
+            poll(&bell, ear, &Context::from_waker(&waker)),
+            Poll::Pending
+        );
         // Asked again without having been woken, as tasks may be.
-        assert_eq!(poll(&bell, &waker), Poll::Pending);
+        assert_eq!(
+            poll(&bell, ear, &Context::from_waker(&waker)),
+            Poll::Pending
+        );
         for slot in [7, 0, 7, 61, 62, 63, 500, 62] {
             bell.ring(slot);
         }
         assert_eq!(count.0.load(Relaxed), 1);
-        let Poll::Ready(mut news) = poll(&bell, &waker) else {
+        let Poll::Ready(mut news) = poll(&bell, ear, &Context::from_waker(&waker)) else {
             panic!("it has rung");
         };
         news.sort_unstable();
         assert_eq!(news, [0, 7, 61, 62, 63, 500]);
-        assert_eq!(poll(&bell, &waker), Poll::Pending);
+        assert_eq!(
+            poll(&bell, ear, &Context::from_waker(&waker)),
+            Poll::Pending
+        );
         bell.ring(500);
         assert_eq!(count.0.load(Relaxed), 2);
-        assert_eq!(poll(&bell, &waker), Poll::Ready(vec![500]));
+        assert_eq!(
+            poll(&bell, ear, &Context::from_waker(&waker)),
+            Poll::Ready(vec![500])
+        );
+    }
+
+    #[test]
+    fn who_listened_last_is_woken() {
+        let (counts, bell) = (
+            [(); 3].map(|()| Arc::<Count>::default()),
+            Doorbell::default(),
+        );
+        let ear = &mut Ear::default();
+        for (turn, count) in counts.iter().chain(&counts).enumerate() {
+            let waker = Waker::from(Arc::clone(count));
+            assert_eq!(
+                poll(&bell, ear, &Context::from_waker(&waker)),
+                Poll::Pending
+            );
+            bell.ring(5);
+            assert_eq!(count.0.load(Relaxed), if turn < 3 { 1 } else { 2 });
+            assert_eq!(
+                poll(&bell, ear, &Context::from_waker(&waker)),
+                Poll::Ready(vec![5])
+            );
+        }
     }
 
     #[test]
@@ -194,9 +256,9 @@ mod tests {
                 .build()
                 .unwrap();
             runtime.block_on(async {
+                let mut ear = Ear::default();
                 while rings.load(Acquire) < 20_000 {
-                    let mut news = Vec::new();
-                    std::future::poll_fn(|cx| bell.poll(cx, &mut news)).await;
+                    let news = std::future::poll_fn(|cx| poll(&bell, &mut ear, cx)).await;
                     assert_eq!(news, [slot]);
                 }
             });

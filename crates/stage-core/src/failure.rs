@@ -61,14 +61,26 @@ impl From<Upstream> for Failure {
     }
 }
 
-/// Does work of the user's.
+/// Does work of the user's that may panic.
 pub(crate) async fn guarded<T, E: Into<BoxError>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
-    match catching(work).await {
-        Ok(result) => result.map_err(|error| Failure::Failed(error.into())),
-        Err(message) => Err(Failure::Panicked(message)),
-    }
+    caught(failing(work)).await
+}
+
+/// Does work that calls the user's. Panics are caught here, once for all that it calls.
+pub(crate) async fn caught<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let result = catching(work).await;
+    result.unwrap_or_else(|message| Err(Failure::Panicked(message)))
+}
+
+/// Does work of the user's that may fail, within [`caught`].
+pub(crate) async fn failing<T, E: Into<BoxError>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    work.await.map_err(|error| Failure::Failed(error.into()))
 }
 
 /// Makes a call of the user's that does not wait.

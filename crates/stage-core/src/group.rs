@@ -1,7 +1,7 @@
 use std::{
     error::Error,
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     link::{ReceiveEnd, SendEnd, connect},
     protocol::ByDemand,
     subscription::Wish,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Producers that come and go while their pipeline runs, behind one [`Outlet`](crate::Outlet).

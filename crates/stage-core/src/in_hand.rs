@@ -1,16 +1,16 @@
-use std::{
-    collections::VecDeque,
-    fmt,
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use crate::{
+    doorbell::Doorbell,
+    meter::Meter,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{
             AtomicU8, AtomicU64, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
+            Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         },
     },
 };
-
-use crate::{doorbell::Doorbell, meter::Meter};
 
 /// Events that are still in hand, though the call that brought them may be over: to their
 /// subscription's window they count as not dealt with until this is dropped. Made by
@@ -32,10 +32,9 @@ pub(crate) struct Hand {
     bell: Arc<Doorbell>,
     slot: usize,
     meter: Arc<Meter>,
-    /// Which portion is being dealt with.
+    /// The number of the portion that is being dealt with, and, in the lower half, how many of its
+    /// events nobody keeps.
     portion: AtomicU64,
-    /// How many of its events nobody keeps.
-    left: AtomicUsize,
     /// What these weigh, in order, if that matters.
     weights: Mutex<VecDeque<usize>>,
     /// What was kept and has been dealt with, and the inbox does not know of.
@@ -43,6 +42,9 @@ pub(crate) struct Hand {
     returned_weight: AtomicUsize,
     phase: AtomicU8,
 }
+
+/// The most events of one portion.
+pub(crate) const MAX_PORTION: usize = u32::MAX as usize;
 
 /// The inbox looks at what is returned.
 const HELD: u8 = 0;
@@ -95,7 +97,6 @@ impl Hand {
             slot,
             meter: Arc::clone(meter),
             portion: AtomicU64::new(0),
-            left: AtomicUsize::new(0),
             weights: Mutex::default(),
             returned: AtomicUsize::new(0),
             returned_weight: AtomicUsize::new(0),
@@ -103,21 +104,27 @@ impl Hand {
         })
     }
 
-    /// A portion of so many events is to be dealt with. Returns its number.
-    pub(crate) fn begin(&self, events: usize, weights: Option<VecDeque<usize>>) -> u64 {
+    /// A portion of so many events is to be dealt with, at most [`MAX_PORTION`]. Returns its number.
+    pub(crate) fn begin(&self, events: usize, weights: Option<VecDeque<usize>>) -> u32 {
         if let Some(weights) = weights {
             *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
         }
-        let number = self.portion.load(Relaxed) + 1;
-        self.portion.store(number, SeqCst);
-        self.left.store(events, SeqCst);
+        // Only the inbox begins portions.
+        let number = number_of(self.portion.load(Relaxed)).wrapping_add(1);
+        self.portion.store(pack(number, events as u64), Release);
         number
     }
 
-    /// The portion has been dealt with, but for what is kept.
-    pub(crate) fn end(&self, is_weighed: bool) -> Done {
+    /// The portion has been dealt with, but for what is kept. `alone`: nobody can keep more of it.
+    pub(crate) fn end(&self, alone: bool, is_weighed: bool) -> Done {
+        let portion = self.portion.load(Acquire);
+        let left = if alone {
+            left_of(portion)
+        } else {
+            left_of(self.portion.swap(pack(number_of(portion), 0), AcqRel))
+        };
         Done {
-            events: self.left.swap(0, SeqCst),
+            events: left as usize,
             weight: if is_weighed {
                 self.take_weights(usize::MAX).iter().sum()
             } else {
@@ -127,13 +134,15 @@ impl Hand {
     }
 
     /// Keeps so many events of this portion in hand, or as many as nobody keeps. None of another.
-    pub(crate) fn keep(self: &Arc<Self>, portion: u64, events: usize) -> InHand {
-        if self.portion.load(SeqCst) != portion {
+    pub(crate) fn keep(self: &Arc<Self>, number: u32, events: usize) -> InHand {
+        let take = |portion: u64| {
+            let left = left_of(portion).saturating_sub(events as u64);
+            (number_of(portion) == number).then(|| pack(number, left))
+        };
+        let Ok(before) = self.portion.fetch_update(AcqRel, Acquire, take) else {
             return InHand::default();
-        }
-        let take = |left: usize| Some(left.saturating_sub(events));
-        let left = self.left.fetch_update(SeqCst, SeqCst, take);
-        let kept = left.map_or(0, |left| left.min(events));
+        };
+        let kept = events.min(left_of(before) as usize);
         InHand {
             hand: Some(Arc::clone(self)),
             events: kept,
@@ -185,6 +194,18 @@ impl Hand {
     }
 }
 
+fn pack(number: u32, left: u64) -> u64 {
+    u64::from(number) << 32 | left
+}
+
+fn number_of(portion: u64) -> u32 {
+    (portion >> 32) as u32
+}
+
+fn left_of(portion: u64) -> u64 {
+    portion & u64::from(u32::MAX)
+}
+
 impl fmt::Debug for InHand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InHand({})", self.events)
@@ -194,7 +215,7 @@ impl fmt::Debug for InHand {
 impl fmt::Debug for Hand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hand")
-            .field("left", &self.left)
+            .field("left", &left_of(self.portion.load(Relaxed)))
             .field("returned", &self.returned)
             .finish_non_exhaustive()
     }

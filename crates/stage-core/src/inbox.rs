@@ -1,14 +1,19 @@
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
     mem,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{
+        Arc,
+        atomic::{Ordering::Acquire, fence},
+    },
+    task::Context,
 };
 
 use crate::{
     Batch,
+    change::Change,
     desk::{DESK, Desk, Notice},
-    in_hand::{Done, Hand},
+    doorbell::Ear,
+    in_hand::{Done, Hand, MAX_PORTION},
     link::{Arrival, ReceiveEnd},
     meter::Meter,
     protocol::{Backlog, Down, End, Fate, Ledger, Reason},
@@ -33,11 +38,12 @@ pub(crate) struct Inbox<E> {
     worst: End,
     /// Slots that may have events, in the order of their turns.
     turns: VecDeque<usize>,
-    opened: VecDeque<SubscriptionInfo>,
+    opened: VecDeque<Box<Change>>,
     notices: Vec<Behind>,
     meter: Arc<Meter>,
+    ear: Ear,
     // Kept for its storage.
-    news: Vec<usize>,
+    crowd: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -45,9 +51,13 @@ struct Incoming<E> {
     end: ReceiveEnd<E>,
     asker: Asker,
     hand: Arc<Hand>,
+    /// For the next portion.
+    spare_hand: Option<Arc<Hand>>,
     /// Events that have come, beyond the portion that was taken in.
     rest: Backlog<E>,
-    /// Whether the slot is among the turns.
+    /// Whether batches come that are taken in by parts.
+    has_parts: bool,
+    /// Whether the slot is among the turns. Otherwise the next news gives it one.
     has_turn: bool,
 }
 
@@ -69,11 +79,11 @@ struct Behind {
 /// What a stage finds in its inbox.
 #[derive(Debug)]
 pub(crate) enum Input<E> {
-    /// A subscription is there. Nothing of it came before.
-    Opened(SubscriptionInfo),
     Events(Portion<E>),
-    /// A subscription has gone. Nothing more of it comes.
-    Ended(SubscriptionInfo, End),
+    /// A subscription has come or gone.
+    Change(Box<Change>),
+    /// There will be nothing any more.
+    End,
 }
 
 /// Events to take in together.
@@ -122,11 +132,12 @@ impl<E> Inbox<E> {
             opened: VecDeque::new(),
             notices: Vec::new(),
             meter,
-            news: Vec::new(),
+            ear: Ear::default(),
+            crowd: Vec::new(),
         }
     }
 
-    /// After [`poll_next`](Self::poll_next) has given `None`: how everything upstream ended.
+    /// After [`Input::End`]: how everything upstream ended.
     ///
     /// # Errors
     ///
@@ -138,9 +149,9 @@ impl<E> Inbox<E> {
         }
     }
 
-    /// The next input; `None` once there will be none any more.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<E>>> {
-        self.poll(cx, |inbox| {
+    /// What there is now.
+    pub(crate) fn look(&mut self) -> Option<Input<E>> {
+        self.look_for(|inbox| {
             while let Some(slot) = inbox.turns.pop_front() {
                 let input = inbox.take_turn(slot);
                 if input.is_some() {
@@ -151,14 +162,14 @@ impl<E> Inbox<E> {
         })
     }
 
-    /// Like [`poll_next`](Self::poll_next), but gives no events, and nothing that lies behind some.
-    pub(crate) fn poll_without_events(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<E>>> {
-        self.poll(cx, Self::pass_over_events)
+    /// Like [`look`](Self::look), but sees no events, and nothing that lies behind some.
+    pub(crate) fn look_past_events(&mut self) -> Option<Input<E>> {
+        self.look_for(Self::pass_over_events)
     }
 
-    /// Like [`poll_without_events`](Self::poll_without_events), but finishes a delivery that is begun.
-    pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<E>>> {
-        self.poll(cx, |inbox| match inbox.begun() {
+    /// Like [`look_past_events`](Self::look_past_events), but finishes a delivery that is begun.
+    pub(crate) fn look_at_begun(&mut self) -> Option<Input<E>> {
+        self.look_for(|inbox| match inbox.begun() {
             Some(slot) => {
                 inbox.turns.pop_front();
                 inbox.take_turn(slot)
@@ -178,25 +189,25 @@ impl<E> Inbox<E> {
         None
     }
 
-    fn poll(
+    fn look_for(
         &mut self,
-        cx: &mut Context<'_>,
-        mut take_turns: impl FnMut(&mut Self) -> Option<Input<E>>,
-    ) -> Poll<Option<Input<E>>> {
-        self.desk.bell.answer(&mut self.news);
-        loop {
-            self.read_news();
-            if let Some(info) = self.opened.pop_front() {
-                return Poll::Ready(Some(Input::Opened(info)));
-            }
-            if let Some(input) = take_turns(self) {
-                return Poll::Ready(Some(input));
-            }
-            if self.is_done() {
-                return Poll::Ready(None);
-            }
-            ready!(self.desk.bell.poll(cx, &mut self.news));
+        take_turns: impl FnOnce(&mut Self) -> Option<Input<E>>,
+    ) -> Option<Input<E>> {
+        self.read_news();
+        if let Some(change) = self.opened.pop_front() {
+            return Some(Input::Change(change));
         }
+        let input = take_turns(self);
+        match input {
+            None if self.is_done() => Some(Input::End),
+            input => input,
+        }
+    }
+
+    /// After a look at nothing: has the task woken by news, unless there is some already.
+    #[must_use = "if there is news, the task must not wait"]
+    pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        self.desk.bell.sleep(&mut self.ear, cx)
     }
 
     fn is_done(&self) -> bool {
@@ -205,12 +216,12 @@ impl<E> Inbox<E> {
     }
 
     /// Takes note that a portion has been dealt with, but for what is kept in hand, and asks for more
-    /// if it is time to.
-    pub(crate) fn settle(&mut self, Debt { slot }: Debt) {
-        let Some(Some(incoming)) = self.links.get(slot) else {
+    /// if it is time to. Takes the batch that it came in, for its storage.
+    pub(crate) fn settle(&mut self, Debt { slot }: Debt, batch: Batch<E>) {
+        let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
         };
-        let done = incoming.hand.end(incoming.end.is_weighed());
+        let done = incoming.take_back(batch);
         self.meter.handled(done.events);
         self.settle_events(slot, done);
     }
@@ -274,16 +285,25 @@ impl<E> Inbox<E> {
     }
 
     fn read_news(&mut self) {
-        let mut news = mem::take(&mut self.news);
-        for slot in news.drain(..) {
-            if slot == DESK {
-                self.welcome();
-            } else {
-                self.take_back(slot);
-                self.give_turn(slot);
-            }
+        for slot in self.desk.bell.take(&mut self.crowd) {
+            self.hear(slot);
         }
-        self.news = news;
+        if !self.crowd.is_empty() {
+            let mut crowd = mem::take(&mut self.crowd);
+            for slot in crowd.drain(..) {
+                self.hear(slot);
+            }
+            self.crowd = crowd;
+        }
+    }
+
+    fn hear(&mut self, slot: usize) {
+        if slot == DESK {
+            self.welcome();
+        } else {
+            self.take_back(slot);
+            self.give_turn(slot);
+        }
     }
 
     fn welcome(&mut self) {
@@ -294,7 +314,8 @@ impl<E> Inbox<E> {
             if self.links.len() <= slot {
                 self.links.resize_with(slot + 1, || None);
             }
-            self.opened.push_back(self.info(&end));
+            let opened = Change::Opened(self.info(&end));
+            self.opened.push_back(Box::new(opened));
             // The link was made with its first ask in it.
             let asker = match end.wish().asking {
                 Asking::Automatic(window) => Asker::Ledger(Ledger::open(window).0),
@@ -304,7 +325,9 @@ impl<E> Inbox<E> {
                 end,
                 asker,
                 hand: Hand::new(&self.desk.bell, slot, &self.meter),
+                spare_hand: None,
                 rest: Backlog::new(),
+                has_parts: false,
                 has_turn: false,
             });
             self.open += 1;
@@ -360,12 +383,14 @@ impl<E> Inbox<E> {
         // What they weigh is known now: the consumer takes them away.
         let weights = incoming.end.hand_over(events);
         let number = incoming.hand.begin(events, weights);
-        batch.is_portion(&incoming.hand, number);
-        incoming.has_turn = true;
-        // A delivery that is begun is finished first.
-        match incoming.rest.is_empty() {
-            true => self.turns.push_back(slot),
-            false => self.turns.push_front(slot),
+        batch.is_portion(incoming.lend_hand(), number);
+        if !incoming.rest.is_empty() {
+            // A delivery that is begun is finished first.
+            incoming.has_turn = true;
+            self.turns.push_front(slot);
+        } else if incoming.end.has_more() {
+            incoming.has_turn = true;
+            self.turns.push_back(slot);
         }
         Some(Input::Events(Portion {
             batch,
@@ -398,7 +423,7 @@ impl<E> Inbox<E> {
         if self.closing.is_none() {
             self.judge(&info, &end);
         }
-        Some(Input::Ended(info, end))
+        Some(Input::Change(Box::new(Change::Ended(info, end))))
     }
 
     /// Decides what the end of a subscription means for the stage.
@@ -451,6 +476,7 @@ impl<E> Incoming<E> {
         if batch.len() <= self.portion(batch.len()) {
             return batch;
         }
+        self.has_parts = true;
         self.rest.push(batch);
         self.take_rest()
     }
@@ -462,10 +488,34 @@ impl<E> Incoming<E> {
 
     /// How many of so many events to take in together.
     fn portion(&self, available: usize) -> usize {
-        match &self.asker {
+        let portion = match &self.asker {
             Asker::Ledger(ledger) => ledger.portion(available),
             Asker::Hand => available,
+        };
+        portion.min(MAX_PORTION)
+    }
+
+    fn lend_hand(&mut self) -> Arc<Hand> {
+        let spare = self.spare_hand.take();
+        spare.unwrap_or_else(|| Arc::clone(&self.hand))
+    }
+
+    /// A portion has been dealt with, and this is its batch; unless somebody has taken it away and
+    /// left another.
+    fn take_back(&mut self, mut batch: Batch<E>) -> Done {
+        let lent = batch.let_go();
+        self.spare_hand = lent.filter(|lent| Arc::ptr_eq(lent, &self.hand));
+        // Whoever has one may keep events by it, and may be another thread.
+        let alone = self.spare_hand.is_some() && Arc::strong_count(&self.hand) == 2;
+        fence(Acquire);
+        let mut storage = batch.into_storage();
+        storage.clear();
+        if self.has_parts && self.rest.spares.is_empty() {
+            self.rest.spares.give(storage);
+        } else {
+            self.end.give_back(storage);
         }
+        self.hand.end(alone, self.end.is_weighed())
     }
 }
 

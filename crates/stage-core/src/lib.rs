@@ -105,6 +105,10 @@
 //! Everything else is a thin tokio shell that carries their decisions out; its three loops are in
 //! `stage.rs`.
 
+// What is written as tokio's from here on is shuttle's.
+#[cfg(shuttle)]
+extern crate shuttle_tokio as tokio;
+
 #[cfg(any(doc, doctest))]
 pub mod guide;
 pub mod protocol;
@@ -115,6 +119,7 @@ mod batch;
 mod batching;
 mod boxed;
 mod builder;
+mod change;
 mod consumer;
 mod crew;
 mod dead_letter;
@@ -164,6 +169,8 @@ mod spares;
 mod stage;
 mod status;
 mod subscription;
+mod sync;
+mod tasks;
 mod tracker;
 mod transform;
 mod trial;

@@ -1,11 +1,6 @@
-use std::{
-    collections::VecDeque,
-    fmt, mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::VecDeque, fmt, mem, sync::Arc};
+
+use rtrb::{PushError, RingBuffer};
 
 use crate::{
     Batch, Demand,
@@ -14,39 +9,58 @@ use crate::{
     held_back::HeldBack,
     in_hand::Done,
     protocol::{Down, End, ExcessEvents, Reason},
-    subscription::{SubscriptionInfo, Wish},
+    spares::{Spares, is_worth_keeping},
+    subscription::{Asking, SubscriptionInfo, Wish},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
 };
 
-/// What one subscription shares: batches on their way down, demand on its way up, and why it ended.
+/// What one subscription shares: batches on their way down, emptied storage and demand on their way
+/// up, and why it ended.
 ///
 /// It cannot fill up: the sending side sends no more events than were asked for, and so there are
-/// never more batches on their way than the window has events.
+/// never more batches on their way than the window has events. The ring has room for a few. If there
+/// are more, they go to the crowd, all of them, until the receiving side has taken both.
 pub(crate) struct Link<E> {
-    state: Mutex<State<E>>,
-    /// Whether `state.cancelled` is set, to be seen at a glance.
+    /// Asked for in all. The largest number is without bound.
+    asked: AtomicU64,
+    /// Sent in all, or held back. Only the sending end changes it.
+    sent: AtomicU64,
+    /// Received in all. Only the receiving end changes it.
+    received: AtomicU64,
+    /// Dealt with in all. Only the receiving end changes it.
+    settled: AtomicU64,
+    /// Whether there is a crowd. While there is, the ring gets nothing.
+    is_crowded: AtomicBool,
+    /// Whether `state.ended` is set, to be seen at a glance.
+    is_ended: AtomicBool,
+    /// Whether `state.cancelled` is.
     is_cancelled: AtomicBool,
+    state: Mutex<State<E>>,
     up: Bellpull,
     down: Bellpull,
     wish: Wish<E>,
 }
 
+/// What is not looked at while all goes well.
 struct State<E> {
-    batches: VecDeque<Batch<E>>,
+    /// Batches that the ring has no room for, and all that are weighed.
+    crowd: VecDeque<Batch<E>>,
     /// What is too heavy to be on its way, if events are weighed.
     held_back: Option<Box<HeldBack<E>>>,
-    /// Asked for, and not seen by the sending side yet.
-    unseen: usize,
-    /// Asked for, and not sent yet.
-    due: usize,
-    /// Events in `batches`.
-    on_the_way: usize,
-    /// Received, and not settled.
-    in_hand: usize,
     /// The sending side has ended, after what it has sent.
     ended: Option<End>,
     /// The receiving side has gone, or somebody has cancelled: nothing more is to arrive.
     cancelled: Option<End>,
 }
+
+/// How many batches the ring has room for. There are seldom more than four on their way.
+const RING: usize = 8;
 
 /// How one end of a link tells the other that there is news.
 struct Bellpull {
@@ -57,10 +71,23 @@ struct Bellpull {
 }
 
 /// The end of a link that sends events. Dropping it ends the flow, after what has been sent.
-pub(crate) struct SendEnd<E>(Arc<Link<E>>);
+pub(crate) struct SendEnd<E> {
+    link: Arc<Link<E>>,
+    ring: rtrb::Producer<Batch<E>>,
+    /// Emptied storage that has come back.
+    returned: rtrb::Consumer<Vec<E>>,
+    /// How much of what is asked for it has seen.
+    seen: u64,
+}
 
 /// The end of a link that receives events. Dropping it cancels, and drops what is on its way.
-pub(crate) struct ReceiveEnd<E>(Arc<Link<E>>);
+pub(crate) struct ReceiveEnd<E> {
+    link: Arc<Link<E>>,
+    ring: rtrb::Consumer<Batch<E>>,
+    returning: rtrb::Producer<Vec<E>>,
+    /// Those of the crowd that have not been received yet. They come before what is in the ring.
+    taken: VecDeque<Batch<E>>,
+}
 
 /// What the sending end finds.
 pub(crate) enum Request {
@@ -91,7 +118,12 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn is_in_flight(self) -> bool {
-        self.held_back + self.on_the_way + self.in_hand > 0
+        self.open() > 0
+    }
+
+    /// Sent, and not settled.
+    fn open(self) -> usize {
+        self.held_back + self.on_the_way + self.in_hand
     }
 }
 
@@ -125,18 +157,26 @@ pub(crate) fn connect<E: Send + 'static>(
     let first = wish.asking.first_ask();
     let scale = wish.scale.as_ref();
     let held_back = scale.map(|scale| Box::new(HeldBack::new(scale.limit)));
+    let places = match wish.asking {
+        Asking::Automatic(window) => window.max().min(RING),
+        Asking::Manual => RING,
+    };
+    let (ring, incoming) = RingBuffer::new(places);
+    let (returning, returned) = RingBuffer::new(places);
     let link = Arc::new(Link {
+        asked: AtomicU64::new(first as u64),
+        sent: AtomicU64::new(0),
+        received: AtomicU64::new(0),
+        settled: AtomicU64::new(0),
+        is_crowded: AtomicBool::new(false),
+        is_ended: AtomicBool::new(false),
+        is_cancelled: AtomicBool::new(false),
         state: Mutex::new(State {
-            batches: VecDeque::new(),
+            crowd: VecDeque::new(),
             held_back,
-            unseen: first,
-            due: first,
-            on_the_way: 0,
-            in_hand: 0,
             ended: None,
             cancelled: None,
         }),
-        is_cancelled: AtomicBool::new(false),
         up: Bellpull::new(&up.bell, up_slot.unwrap_or_default(), &up.stage),
         down: Bellpull::new(&down.bell, down_slot, &down.stage),
         wish,
@@ -144,21 +184,52 @@ pub(crate) fn connect<E: Send + 'static>(
     let control = Arc::downgrade(&link);
     link.wish.handle.bind(control.clone());
     down.enter(control);
-    let sender = SendEnd(Arc::clone(&link));
-    down.hand_in(down_slot, ReceiveEnd(link));
-    match up_slot {
+    let sender = SendEnd {
+        link: Arc::clone(&link),
+        ring,
+        returned,
+        seen: 0,
+    };
+    let receiver = ReceiveEnd {
+        link,
+        ring: incoming,
+        returning,
+        taken: VecDeque::new(),
+    };
+    // If that stage has ended meanwhile, dropping its end tells the other.
+    drop(down.hand_in(down_slot, receiver));
+    let unwanted = match up_slot {
         Some(slot) => up.hand_in(slot, sender),
-        None => sender.close(End::Cancelled(Reason::NoProducer)),
+        None => Some(sender),
+    };
+    if let Some(sender) = unwanted {
+        sender.close(End::Cancelled(Reason::NoProducer));
     }
 }
 
 impl<E> SendEnd<E> {
     /// Takes what the other side has asked for since the last call.
-    pub(crate) fn request(&self) -> Request {
-        let mut state = self.0.lock();
-        match &state.cancelled {
-            Some(end) => Request::Cancel(end.clone()),
-            None => Request::Ask(Demand::new(mem::take(&mut state.unseen))),
+    pub(crate) fn request(&mut self) -> Request {
+        if self.link.is_cancelled.load(Acquire)
+            && let Some(end) = &self.link.lock().cancelled
+        {
+            return Request::Cancel(end.clone());
+        }
+        let asked = self.link.asked.load(Acquire);
+        let unseen = asked - self.seen;
+        self.seen = asked;
+        let unseen = if asked == u64::MAX && unseen > 0 {
+            usize::MAX
+        } else {
+            usize::try_from(unseen).unwrap_or(usize::MAX)
+        };
+        Request::Ask(Demand::new(unseen))
+    }
+
+    /// Takes emptied storage that has come back.
+    pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
+        while let Ok(storage) = self.returned.pop() {
+            spares.give(storage);
         }
     }
 
@@ -167,88 +238,133 @@ impl<E> SendEnd<E> {
     /// # Errors
     ///
     /// If they are more than were asked for: the stage has broken the protocol. They are dropped.
-    pub(crate) fn send(&self, batch: Batch<E>) -> Result<(), ExcessEvents> {
-        let scale = self.0.wish.scale.as_ref();
-        // Not under the lock: it is somebody else's code.
-        let weights = scale.map(|scale| scale.weigh(&batch));
-        let mut state = self.0.lock();
-        if state.cancelled.is_some() {
-            drop(state);
-            drop(batch);
+    pub(crate) fn send(&mut self, batch: Batch<E>) -> Result<(), ExcessEvents> {
+        let link = &*self.link;
+        if link.is_cancelled.load(Acquire) {
             return Ok(());
         }
-        if batch.len() > state.due {
-            let asked = state.due;
-            drop(state);
+        let (asked, sent) = (link.asked.load(Acquire), link.sent.load(Relaxed));
+        let (due, events) = (asked - sent, batch.len() as u64);
+        if events > due {
             return Err(ExcessEvents {
-                asked,
+                asked: usize::try_from(due).unwrap_or(usize::MAX),
                 received: batch.len(),
             });
         }
-        // Demand without bound stays without bound.
-        if state.due != usize::MAX {
-            state.due -= batch.len();
+        link.sent.store(sent + events, Release);
+        if let Some(scale) = &link.wish.scale {
+            // Not under the lock: it is somebody else's code.
+            let weights = scale.weigh(&batch);
+            link.hold_back(batch, weights);
+        } else if link.is_crowded.load(Acquire) {
+            link.join_crowd(batch);
+        } else if let Err(PushError::Full(batch)) = self.ring.push(batch) {
+            link.join_crowd(batch);
         }
-        match (&mut state.held_back, weights) {
-            (Some(held_back), Some(weights)) => {
-                held_back.hold(batch, weights);
-                state.release();
-            }
-            _ => state.send(batch),
-        }
-        drop(state);
-        self.0.down.pull();
+        link.down.pull();
         Ok(())
     }
 
     /// Ends the flow, after what has been sent.
     pub(crate) fn close(self, end: End) {
-        self.0.lock().ended.get_or_insert(end);
+        self.link.lock().ended.get_or_insert(end);
     }
 
     pub(crate) fn wish(&self) -> &Wish<E> {
-        &self.0.wish
+        &self.link.wish
     }
 
     /// The stage at the other end.
     pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.0.down.stage
+        &self.link.down.stage
     }
 }
 
 impl<E> Drop for SendEnd<E> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.link.lock();
         state.ended.get_or_insert(End::Down(Down::Aborted));
+        // After all that was sent.
+        self.link.is_ended.store(true, Release);
         drop(state);
-        self.0.down.pull();
+        self.link.down.pull();
     }
 }
 
 impl<E> ReceiveEnd<E> {
     /// Takes the next batch.
-    pub(crate) fn receive(&self) -> Arrival<E> {
-        let mut state = self.0.lock();
-        if let Some(end) = &state.cancelled {
+    pub(crate) fn receive(&mut self) -> Arrival<E> {
+        if self.is_cancelled()
+            && let Some(end) = &self.link.lock().cancelled
+        {
             return Arrival::End(end.clone());
         }
-        match (state.batches.pop_front(), &state.ended) {
-            (Some(batch), _) => {
-                state.on_the_way -= batch.len();
-                state.in_hand += batch.len();
-                Arrival::Events(batch)
-            }
-            (None, Some(end)) if state.held_back() == 0 => Arrival::End(end.clone()),
-            (None, _) => Arrival::Nothing,
+        // Before looking for what was sent before it ended.
+        let has_ended = self.link.is_ended.load(Acquire);
+        if let Some(batch) = self.next() {
+            let received = self.link.received.load(Relaxed);
+            let events = batch.len() as u64;
+            self.link.received.store(received + events, Release);
+            return Arrival::Events(batch);
         }
+        match has_ended {
+            true => self.ended().map_or(Arrival::Nothing, Arrival::End),
+            false => Arrival::Nothing,
+        }
+    }
+
+    /// Whether there is more to receive of what the last news was of: a batch, or the end.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.taken.is_empty()
+            || !self.ring.is_empty()
+            || self.link.is_crowded.load(Acquire)
+            || self.link.is_ended.load(Acquire)
+    }
+
+    fn next(&mut self) -> Option<Batch<E>> {
+        if let Some(batch) = self.taken.pop_front() {
+            return Some(batch);
+        }
+        if let Ok(batch) = self.ring.pop() {
+            return Some(batch);
+        }
+        if self.link.is_crowded.load(Acquire) {
+            self.take_crowd();
+        }
+        self.taken.pop_front()
+    }
+
+    #[cold]
+    fn take_crowd(&mut self) {
+        let mut state = self.link.lock();
+        // Nothing joins the crowd now, and as long as there is one, nothing new is in the ring.
+        while let Ok(batch) = self.ring.pop() {
+            self.taken.push_back(batch);
+        }
+        self.taken.append(&mut state.crowd);
+        self.link.is_crowded.store(false, Release);
     }
 
     /// How it ended, if nothing more is to be received.
     pub(crate) fn ended(&self) -> Option<End> {
-        let state = self.0.lock();
-        let emptied = state.batches.is_empty() && state.held_back() == 0;
+        if !self.link.is_ended.load(Acquire) && !self.is_cancelled() {
+            return None;
+        }
+        let state = self.link.lock();
+        let emptied = self.taken.is_empty()
+            && self.ring.is_empty()
+            && state.crowd.is_empty()
+            && state.held_back() == 0;
         let ended = state.ended.as_ref().filter(|_| emptied);
         state.cancelled.as_ref().or(ended).cloned()
+    }
+
+    /// Gives emptied storage back to where it came from.
+    pub(crate) fn give_back(&mut self, storage: Vec<E>) {
+        if is_worth_keeping(&storage) {
+            // If there is enough of it on its way, it goes.
+            let _ = self.returning.push(storage);
+        }
     }
 
     /// What the next so many events weigh, that are to be dealt with, if that matters.
@@ -256,80 +372,69 @@ impl<E> ReceiveEnd<E> {
         if !self.is_weighed() {
             return None;
         }
-        let mut state = self.0.lock();
+        let mut state = self.link.lock();
         let held_back = state.held_back.as_mut();
         held_back.map(|held_back| held_back.hand_over(events))
     }
 
     pub(crate) fn is_weighed(&self) -> bool {
-        self.0.wish.scale.is_some()
+        self.link.wish.scale.is_some()
     }
 
     /// Takes note that events of this weight were dealt with, and asks for more.
     pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) {
-        let mut state = self.0.lock();
-        state.in_hand -= events;
-        if let Some(held_back) = &mut state.held_back {
-            held_back.settle(weight);
+        let settled = self.link.settled.load(Relaxed);
+        self.link.settled.store(settled + events as u64, Release);
+        if self.is_weighed() && self.link.lighten(weight) {
+            self.link.down.pull();
         }
-        let released = state.release();
         if let Some(demand) = ask {
-            state.ask(demand);
-        }
-        drop(state);
-        if released {
-            self.0.down.pull();
-        }
-        if ask.is_some() {
-            self.0.up.pull();
+            self.link.add(demand);
+            self.link.up.pull();
         }
     }
 
     /// How many events were sent to this end and are not settled.
     pub(crate) fn open(&self) -> usize {
-        let state = self.0.lock();
-        state.held_back() + state.on_the_way + state.in_hand
+        self.link.counts().open()
     }
 
     /// Whether nothing more is to be taken in, not even what has come.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled.load(Ordering::Acquire)
+        self.link.is_cancelled.load(Acquire)
     }
 
     /// Says why it goes, which dropping does not.
     pub(crate) fn cancel(&self, end: End) {
-        self.0.cancel_with(end);
+        self.link.cancel_with(end);
     }
 
     pub(crate) fn wish(&self) -> &Wish<E> {
-        &self.0.wish
+        &self.link.wish
     }
 
     /// The stage at the other end.
     pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.0.up.stage
+        &self.link.up.stage
     }
 }
 
 impl<E> Drop for ReceiveEnd<E> {
     fn drop(&mut self) {
-        self.0.cancel_with(End::Cancelled(Reason::Dropped));
+        self.link.cancel_with(End::Cancelled(Reason::Dropped));
+        // What is sent from now on is dropped by the sending end.
+        while self.ring.pop().is_ok() {}
     }
 }
 
 impl<E> State<E> {
-    fn send(&mut self, batch: Batch<E>) {
-        self.on_the_way += batch.len();
-        self.batches.push_back(batch);
-    }
-
     /// Sends what needs to be held back no longer; whether there is any.
     fn release(&mut self) -> bool {
         let held_back = self.held_back.as_mut();
         let Some(batch) = held_back.and_then(|held_back| held_back.release()) else {
             return false;
         };
-        self.send(batch);
+        self.crowd.push_back(batch);
         true
     }
 
@@ -339,24 +444,54 @@ impl<E> State<E> {
             .as_ref()
             .map_or(0, |held_back| held_back.len())
     }
-
-    /// Asking for more than can be counted is asking without bound.
-    fn ask(&mut self, demand: Demand) {
-        self.unseen = self.unseen.saturating_add(demand.get());
-        self.due = self.due.saturating_add(demand.get());
-    }
 }
 
 impl<E> Link<E> {
-    fn ask(&self, demand: Demand) -> bool {
+    /// Asking for more than can be counted is asking without bound.
+    fn add(&self, demand: Demand) {
+        let demand = demand.get() as u64;
+        let more = |asked: u64| Some(asked.saturating_add(demand));
+        let _ = self.asked.fetch_update(AcqRel, Relaxed, more);
+    }
+
+    #[cold]
+    fn join_crowd(&self, batch: Batch<E>) {
         let mut state = self.lock();
-        if state.cancelled.is_some() || state.ended.is_some() {
-            return false;
+        if state.cancelled.is_none() {
+            state.crowd.push_back(batch);
+            self.is_crowded.store(true, Release);
+            return;
         }
-        state.ask(demand);
+        // What is dropped may have receipts, and those call their source.
         drop(state);
-        self.up.pull();
-        true
+        drop(batch);
+    }
+
+    fn hold_back(&self, batch: Batch<E>, weights: Vec<usize>) {
+        let mut state = self.lock();
+        if let Some(held_back) = &mut state.held_back {
+            held_back.hold(batch, weights);
+            if state.release() {
+                self.is_crowded.store(true, Release);
+            }
+            return;
+        }
+        // It has been cancelled meanwhile.
+        drop(state);
+        drop(batch);
+    }
+
+    /// Events of this weight are on their way no longer. Whether others are now.
+    fn lighten(&self, weight: usize) -> bool {
+        let mut state = self.lock();
+        if let Some(held_back) = &mut state.held_back {
+            held_back.settle(weight);
+        }
+        let released = state.release();
+        if released {
+            self.is_crowded.store(true, Release);
+        }
+        released
     }
 
     fn cancel_with(&self, end: End) {
@@ -365,9 +500,8 @@ impl<E> Link<E> {
             return;
         }
         state.cancelled = Some(end);
-        self.is_cancelled.store(true, Ordering::Release);
-        state.on_the_way = 0;
-        let lost = (mem::take(&mut state.batches), state.held_back.take());
+        self.is_cancelled.store(true, Release);
+        let lost = (mem::take(&mut state.crowd), state.held_back.take());
         drop(state);
         // Outside the lock: what is dropped may have receipts, and those call their source.
         drop(lost);
@@ -378,11 +512,43 @@ impl<E> Link<E> {
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn counts(&self) -> Counts {
+        let state = self.lock();
+        // In this order, so that no difference is less than nothing.
+        let settled = self.settled.load(Acquire);
+        let received = self.received.load(Acquire);
+        let sent = self.sent.load(Acquire);
+        let asked = self.asked.load(Acquire);
+        let held_back = state.held_back();
+        let count = |events: u64| usize::try_from(events).unwrap_or(usize::MAX);
+        Counts {
+            due: match asked {
+                u64::MAX => usize::MAX,
+                _ => count(asked.saturating_sub(sent)),
+            },
+            held_back,
+            on_the_way: match state.cancelled {
+                Some(_) => 0,
+                None => count(sent.saturating_sub(received)).saturating_sub(held_back),
+            },
+            in_hand: count(received.saturating_sub(settled)),
+            weight: state
+                .held_back
+                .as_ref()
+                .map_or(0, |held_back| held_back.weight()),
+        }
+    }
 }
 
 impl<E: Send> Control for Link<E> {
     fn ask(&self, demand: Demand) -> bool {
-        Self::ask(self, demand)
+        if self.is_closed() {
+            return false;
+        }
+        self.add(demand);
+        self.up.pull();
+        true
     }
 
     fn cancel(&self, end: End) {
@@ -390,22 +556,11 @@ impl<E: Send> Control for Link<E> {
     }
 
     fn is_closed(&self) -> bool {
-        let state = self.lock();
-        state.cancelled.is_some() || state.ended.is_some()
+        self.is_cancelled.load(Acquire) || self.is_ended.load(Acquire)
     }
 
     fn counts(&self) -> Counts {
-        let state = self.lock();
-        Counts {
-            due: state.due,
-            held_back: state.held_back(),
-            on_the_way: state.on_the_way,
-            in_hand: state.in_hand,
-            weight: state
-                .held_back
-                .as_ref()
-                .map_or(0, |held_back| held_back.weight()),
-        }
+        Self::counts(self)
     }
 
     fn info(&self) -> SubscriptionInfo {
@@ -429,12 +584,12 @@ impl Bellpull {
 
 impl<E> fmt::Debug for SendEnd<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SendEnd(to {})", self.0.down.stage)
+        write!(f, "SendEnd(to {})", self.link.down.stage)
     }
 }
 
 impl<E> fmt::Debug for ReceiveEnd<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReceiveEnd(from {})", self.0.up.stage)
+        write!(f, "ReceiveEnd(from {})", self.link.up.stage)
     }
 }

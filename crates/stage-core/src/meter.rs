@@ -1,9 +1,15 @@
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
-use tokio::{task_local, time::Instant};
+use tokio::{
+    task::{Id, try_id},
+    time::Instant,
+};
 
 /// What a stage has done so far, for those who look on.
 #[derive(Debug)]
@@ -42,8 +48,25 @@ pub enum StageState {
     Finishing,
 }
 
-task_local! {
-    static CURRENT: Arc<Meter>;
+/// The meters of the stages that run, by the task that each runs in.
+static RUNNING: LazyLock<Mutex<HashMap<Id, Arc<Meter>>>> = LazyLock::new(Mutex::default);
+
+/// A stage runs in this task.
+struct Entry(Id);
+
+impl Entry {
+    fn of_this_task(meter: &Arc<Meter>) -> Option<Self> {
+        let id = try_id()?;
+        lock(&RUNNING).insert(id, Arc::clone(meter));
+        Some(Self(id))
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let meter = lock(&RUNNING).remove(&self.0);
+        drop(meter);
+    }
 }
 
 impl Meter {
@@ -67,9 +90,10 @@ impl Meter {
     /// Runs a stage's task, whose wrappers can find the meter.
     pub(crate) async fn watch<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
         self.enter(StageState::Running);
+        let _entry = Entry::of_this_task(&self);
         #[cfg(feature = "testkit")]
-        let task = Arc::clone(&self).counting(task);
-        CURRENT.scope(self, task).await
+        let task = self.counting(task);
+        task.await
     }
 
     #[cfg(feature = "testkit")]
@@ -89,7 +113,7 @@ impl Meter {
     }
 
     pub(crate) fn enter(&self, state: StageState) {
-        let mut current = self.lock();
+        let mut current = lock(&self.state);
         if current.0 != state {
             *current = (state, Instant::now());
         }
@@ -97,7 +121,7 @@ impl Meter {
 
     /// What the stage does, and since when.
     pub(crate) fn state(&self) -> (StageState, Instant) {
-        *self.lock()
+        *lock(&self.state)
     }
 
     /// Events were taken in, or made.
@@ -147,10 +171,6 @@ impl Meter {
             wanted: read(&self.wanted),
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, (StageState, Instant)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The counters of a meter at one instant.
@@ -167,15 +187,23 @@ pub(crate) struct MeterCounts {
 
 /// The meter of the stage that this is called in, if it is in one.
 pub(crate) fn current() -> Option<Arc<Meter>> {
-    CURRENT.try_with(Arc::clone).ok()
+    lock(&RUNNING).get(&try_id()?).cloned()
 }
 
 /// A wrapper has made what it wraps anew. Outside of a stage there is nobody to tell.
 pub(crate) fn note_restart() {
-    let _ = CURRENT.try_with(|meter| meter.restarts.fetch_add(1, Relaxed));
+    if let Some(meter) = current() {
+        meter.restarts.fetch_add(1, Relaxed);
+    }
 }
 
 /// A wrapper has dropped events, as it was told to. Outside of a stage there is nobody to tell.
 pub(crate) fn note_dropped(events: usize) {
-    let _ = CURRENT.try_with(|meter| meter.dropped(events));
+    if let Some(meter) = current() {
+        meter.dropped(events);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

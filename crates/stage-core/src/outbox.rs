@@ -4,21 +4,22 @@ use std::{
     mem,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tracing::warn;
 
 use crate::{
     Batch, Demand,
+    change::Change,
     desk::{DESK, Desk, Notice},
+    doorbell::Ear,
     link::{Request, SendEnd},
     meter::{Meter, StageState},
     protocol::{
         Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason, Refused,
         SubscriptionId,
     },
-    spares::Spares,
     subscription::SubscriptionInfo,
 };
 
@@ -36,22 +37,15 @@ pub(crate) struct Outbox<E: 'static> {
     broken: Option<ExcessEvents>,
     dispatcher: Box<dyn Dispatcher<E>>,
     buffer: Buffer<E>,
-    spares: Arc<Spares<E>>,
-    changes: VecDeque<Change>,
+    changes: VecDeque<Box<Change>>,
     /// Notices that have not passed yet.
     notices: VecDeque<(Mark, Notice)>,
     next_mark: u64,
     meter: Arc<Meter>,
+    ear: Ear,
     // Kept for their storage.
-    news: Vec<usize>,
+    crowd: Vec<usize>,
     handout: Handout<E>,
-}
-
-/// A subscriber has come or gone.
-#[derive(Debug)]
-pub(crate) enum Change {
-    Opened(SubscriptionInfo),
-    Ended(SubscriptionInfo, End),
 }
 
 /// What a stage has to do for its subscribers.
@@ -60,7 +54,7 @@ pub(crate) enum Wanted {
     /// More is asked for than there is.
     Events(Demand),
     /// Subscribers have come or gone.
-    Change(Change),
+    Change(Box<Change>),
     /// Nothing more: the stage is to stop, or everybody has left.
     Nothing(End),
 }
@@ -81,39 +75,44 @@ impl<E: Send + 'static> Outbox<E> {
             broken: None,
             dispatcher,
             buffer: Buffer::unbounded(),
-            spares: Spares::new(),
             changes: VecDeque::new(),
             notices: VecDeque::new(),
             next_mark: 0,
             meter,
-            news: Vec::new(),
+            ear: Ear::default(),
+            crowd: Vec::new(),
             handout: Handout::new(),
         }
     }
 
     /// An empty batch to put events into.
-    pub(crate) fn batch(&self) -> Batch<E> {
-        Batch::from_spares(&self.spares)
+    pub(crate) fn batch(&mut self) -> Batch<E> {
+        Batch::from(self.buffer.front().spares.take())
     }
 
-    /// Waits until there is something to do.
+    /// What there is to do now.
+    pub(crate) fn look(&mut self) -> Option<Wanted> {
+        self.read_news();
+        self.next()
+    }
+
+    /// After a look at nothing: has the task woken by news, unless there is some already.
+    #[must_use = "if there is news, the task must not wait"]
+    pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        self.desk.bell.sleep(&mut self.ear, cx)
+    }
+
+    /// After a look at nothing: waits until there is something to do.
     pub(crate) async fn wanted(&mut self) -> Wanted {
-        self.answer();
         poll_fn(|cx| {
-            loop {
-                if let Some(wanted) = self.next() {
+            while !self.sleep(cx) {
+                if let Some(wanted) = self.look() {
                     return Poll::Ready(wanted);
                 }
-                ready!(self.poll_news(cx));
             }
+            Poll::Pending
         })
         .await
-    }
-
-    /// What there is to do. The task is woken by whatever changes that.
-    pub(crate) fn poll_listening(&mut self, cx: &mut Context<'_>) -> Option<Wanted> {
-        while self.poll_news(cx).is_ready() {}
-        self.next()
     }
 
     fn next(&mut self) -> Option<Wanted> {
@@ -138,7 +137,8 @@ impl<E: Send + 'static> Outbox<E> {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
-            while self.poll_news(cx).is_ready() {
+            while !self.sleep(cx) {
+                self.read_news();
                 if let Some(end) = self.is_done() {
                     return Poll::Ready(Err(end));
                 }
@@ -153,12 +153,16 @@ impl<E: Send + 'static> Outbox<E> {
     /// Waits until every event has been taken, or everybody has left.
     pub(crate) async fn flush(&mut self) {
         self.meter.enter(StageState::Draining);
-        self.answer();
         poll_fn(|cx| {
-            while self.has_events() && !self.is_deserted() && self.broken.is_none() {
-                ready!(self.poll_news(cx));
+            loop {
+                self.read_news();
+                if !self.has_events() || self.is_deserted() || self.broken.is_some() {
+                    return Poll::Ready(());
+                }
+                if self.sleep(cx) {
+                    return Poll::Pending;
+                }
             }
-            Poll::Ready(())
         })
         .await;
     }
@@ -166,7 +170,7 @@ impl<E: Send + 'static> Outbox<E> {
     /// Hands events out, and keeps those that have no taker.
     pub(crate) fn push(&mut self, batch: Batch<E>) {
         if batch.is_empty() {
-            return;
+            return self.buffer.front().spares.give(batch.into_storage());
         }
         if !self.has_events()
             && let Some(to) = self.dispatcher.claim(batch.len())
@@ -189,7 +193,7 @@ impl<E: Send + 'static> Outbox<E> {
     /// # Errors
     ///
     /// If the dispatcher gave out more than was asked for.
-    pub(crate) fn close(mut self, end: &End) -> Result<Vec<Change>, ExcessEvents> {
+    pub(crate) fn close(mut self, end: &End) -> Result<Vec<Box<Change>>, ExcessEvents> {
         let broken = self.broken.take();
         let end = match broken {
             Some(excess) => &End::Down(Down::OverDelivered(excess)),
@@ -199,9 +203,16 @@ impl<E: Send + 'static> Outbox<E> {
         for link in mem::take(&mut self.links).into_iter().flatten() {
             let info = self.info(&link);
             link.close(end.clone());
-            changes.push_back(Change::Ended(info, end.clone()));
+            changes.push_back(Box::new(Change::Ended(info, end.clone())));
         }
+        // Who has come too late to be seen is told the same.
+        self.desk.close_with(|link| link.close(end.clone()));
         broken.map_or(Ok(changes.into()), Err)
+    }
+
+    /// Whether more is asked for than there is, and may be made.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.demand().is_some()
     }
 
     fn demand(&self) -> Option<Demand> {
@@ -216,32 +227,31 @@ impl<E: Send + 'static> Outbox<E> {
         wanted
     }
 
-    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.desk.bell.poll(cx, &mut self.news));
-        self.read_news();
-        Poll::Ready(())
-    }
-
-    fn answer(&mut self) {
-        self.desk.bell.answer(&mut self.news);
-        self.read_news();
-    }
-
     fn read_news(&mut self) {
-        if self.news.is_empty() {
-            return;
+        let rung = self.desk.bell.take(&mut self.crowd);
+        let mut any = false;
+        for slot in rung {
+            self.hear(slot);
+            any = true;
         }
-        let mut news = mem::take(&mut self.news);
-        for slot in news.drain(..) {
-            if slot == DESK {
-                self.welcome();
-            } else {
-                self.read_request(slot);
+        if !self.crowd.is_empty() {
+            let mut crowd = mem::take(&mut self.crowd);
+            for slot in crowd.drain(..) {
+                self.hear(slot);
             }
+            self.crowd = crowd;
+            any = true;
         }
-        self.news = news;
-        if self.has_events() || !self.notices.is_empty() {
+        if any && (self.has_events() || !self.notices.is_empty()) {
             self.deliver();
+        }
+    }
+
+    fn hear(&mut self, slot: usize) {
+        if slot == DESK {
+            self.welcome();
+        } else {
+            self.read_request(slot);
         }
     }
 
@@ -263,8 +273,18 @@ impl<E: Send + 'static> Outbox<E> {
 
     fn admit(&mut self, slot: usize, link: SendEnd<E>) {
         let id = SubscriptionId(slot as u64);
-        let terms = link.wish().terms.clone();
-        if let Err(refused) = self.dispatcher.subscribe(id, terms) {
+        let subscribe = |outbox: &mut Self| {
+            let terms = link.wish().terms.clone();
+            outbox.dispatcher.subscribe(id, terms)
+        };
+        let subscribed = subscribe(self).or_else(|_| {
+            // Whoever is in its place may have been cancelled first, which is news as well.
+            for slot in 0..self.links.len() {
+                self.read_request(slot);
+            }
+            subscribe(self)
+        });
+        if let Err(refused) = subscribed {
             warn!(by = %link.peer(), reason = %refused, "subscription refused");
             let reason = match refused {
                 Refused::AlreadySubscribed => Reason::AlreadySubscribed,
@@ -277,7 +297,8 @@ impl<E: Send + 'static> Outbox<E> {
         if self.links.len() <= slot {
             self.links.resize_with(slot + 1, || None);
         }
-        self.changes.push_back(Change::Opened(self.info(&link)));
+        let opened = Change::Opened(self.info(&link));
+        self.changes.push_back(Box::new(opened));
         self.links[slot] = Some(link);
         self.open += 1;
         self.read_request(slot);
@@ -299,16 +320,21 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn read_request(&mut self, slot: usize) {
-        let Some(Some(link)) = self.links.get(slot) else {
+        let Some(Some(link)) = self.links.get_mut(slot) else {
             return;
         };
         let id = SubscriptionId(slot as u64);
         match link.request() {
-            Request::Ask(Some(demand)) => self.dispatcher.ask(id, demand),
+            Request::Ask(Some(demand)) => {
+                link.reclaim(&mut self.buffer.front().spares);
+                self.dispatcher.ask(id, demand);
+            }
             Request::Ask(None) => {}
             Request::Cancel(end) => {
-                self.changes.push_back(Change::Ended(self.info(link), end));
-                self.links[slot] = None;
+                if let Some(link) = self.links[slot].take() {
+                    let ended = Change::Ended(self.info(&link), end);
+                    self.changes.push_back(Box::new(ended));
+                }
                 self.open -= 1;
                 self.dispatcher.cancel(id);
                 self.desk.release(slot);
@@ -343,7 +369,7 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn send(&mut self, to: SubscriptionId, events: Batch<E>) {
-        if let Some(Some(link)) = self.links.get(to.0 as usize)
+        if let Some(Some(link)) = self.links.get_mut(to.0 as usize)
             && let Err(excess) = link.send(events)
         {
             self.broken.get_or_insert(excess);

@@ -1,13 +1,7 @@
-use std::{
-    fmt,
-    marker::PhantomData,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-};
+use std::{fmt, marker::PhantomData, sync::Arc, thread};
 
 use tokio::{
     sync::Notify,
-    task::JoinSet,
     time::{Instant, sleep},
 };
 use tracing::{Instrument, warn};
@@ -16,6 +10,8 @@ use crate::{
     Batch, BoxError, Consumer, InHand, Receipt, Window,
     panic::without_panic,
     protocol::{Ask, ChildEnd, ChildId, Children, Pool, SubscriptionId},
+    sync::{Mutex, MutexGuard, PoisonError},
+    tasks::JoinSet,
 };
 
 /// A consumer that runs a task for each event. See [`pool`].

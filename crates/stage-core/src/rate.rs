@@ -1,9 +1,6 @@
 mod bucket;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use tokio::{
     select,
@@ -13,7 +10,11 @@ use tokio::{
 
 use self::bucket::Bucket;
 pub use self::bucket::Quota;
-use crate::{Batch, Demand, Flow, Producer, SubscriptionInfo, protocol::End};
+use crate::{
+    Batch, Demand, Flow, Producer, SubscriptionInfo,
+    protocol::End,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// A producer that makes no more events than a [`Quota`] allows. Made by [`rate_limited`].
 #[derive(Debug)]

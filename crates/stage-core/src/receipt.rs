@@ -1,11 +1,8 @@
-use std::{
-    collections::VecDeque,
-    fmt, mem,
-    ops::Range,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+use std::{collections::VecDeque, fmt, mem, ops::Range, sync::Arc};
+
+use crate::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 pub(crate) use fan_out::FanOut;

@@ -2,7 +2,6 @@ use std::{collections::HashMap, future::pending, pin::pin, sync::Arc, time::Dura
 
 use tokio::{
     select,
-    task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
 use tracing::{Instrument, debug, error_span, warn};
@@ -13,6 +12,7 @@ use crate::{
     failure::Failure,
     panic::panic_message,
     report::StageReport,
+    tasks::{Id, JoinError, JoinSet},
 };
 
 /// The stages of a pipeline that runs. Dropping it stops them where they stand.

@@ -1,45 +1,52 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::fmt;
 
-/// Emptied storage on its way back to the stage that filled it, so that a steady flow of batches
+/// Emptied storage that has come back to the stage that filled it, so that a steady flow of batches
 /// allocates nothing.
-pub(crate) struct Spares<E>(Mutex<Vec<Vec<E>>>);
+pub(crate) struct Spares<E>(Vec<Vec<E>>);
 
-/// The most storages to keep. More batches than that are rarely on their way at once.
-const MAX_KEPT: usize = 8;
+/// The most storages to keep.
+const MAX_KEPT: usize = 32;
 
 /// The largest storage worth keeping, in bytes. A stage may be one of thousands that are idle.
 const MAX_BYTES: usize = 32 * 1024;
 
 impl<E> Spares<E> {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Vec::new())))
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Storage with nothing in it.
-    pub(crate) fn take(&self) -> Vec<E> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.pop().unwrap_or_default()
+    pub(crate) fn take(&mut self) -> Vec<E> {
+        self.0.pop().unwrap_or_default()
     }
 
-    /// Takes storage back.
-    pub(crate) fn give(&self, mut storage: Vec<E>) {
-        storage.clear();
-        let bytes = storage.capacity().saturating_mul(size_of::<E>());
-        if storage.capacity() == 0 || bytes > MAX_BYTES {
-            return;
+    /// Takes storage back, with nothing in it.
+    pub(crate) fn give(&mut self, storage: Vec<E>) {
+        debug_assert!(storage.is_empty());
+        if is_worth_keeping(&storage) && self.0.len() < MAX_KEPT {
+            self.0.push(storage);
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MAX_KEPT {
-            kept.push(storage);
-        }
+    }
+}
+
+/// Whether storage is to come back.
+pub(crate) fn is_worth_keeping<E>(storage: &Vec<E>) -> bool {
+    let bytes = storage.capacity().saturating_mul(size_of::<E>());
+    bytes > 0 && bytes <= MAX_BYTES
+}
+
+impl<E> Default for Spares<E> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl<E> fmt::Debug for Spares<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Spares")
+        write!(f, "Spares({})", self.0.len())
     }
 }

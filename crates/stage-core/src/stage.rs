@@ -14,9 +14,10 @@ use tokio::{
 
 use crate::{
     Consumer, Flow, Producer, Transform,
-    failure::{Failure, guarded, guarded_call},
+    change::Change,
+    failure::{Failure, caught, failing, guarded, guarded_call},
     inbox::{Inbox, Input, Portion},
-    outbox::{Change, Outbox, Wanted},
+    outbox::{Outbox, Wanted},
     protocol::End,
 };
 
@@ -24,14 +25,16 @@ pub(crate) async fn produce<P: Producer>(
     mut producer: P,
     mut outbox: Outbox<P::Event>,
 ) -> Result<(), Failure> {
-    let made = make(&mut producer, &mut outbox).await;
+    let made = caught(make(&mut producer, &mut outbox)).await;
     outbox.flush().await;
     // Closed before it finishes: what it waits for may wait for the end of its events.
     let changes = outbox.close(&end_of(&made))?;
     made?;
-    for change in changes {
-        tell_producer(&mut producer, &change)?;
-    }
+    guarded_call(|| {
+        for change in changes {
+            tell_producer(&mut producer, &change);
+        }
+    })?;
     guarded(producer.finish()).await
 }
 
@@ -40,24 +43,31 @@ async fn make<P: Producer>(
     outbox: &mut Outbox<P::Event>,
 ) -> Result<End, Failure> {
     loop {
-        let demand = match outbox.wanted().await {
+        let wanted = match outbox.look() {
+            Some(wanted) => {
+                consume_budget().await;
+                wanted
+            }
+            None => outbox.wanted().await,
+        };
+        let demand = match wanted {
             Wanted::Events(demand) => demand,
             Wanted::Change(change) => {
-                tell_producer(producer, &change)?;
+                tell_producer(producer, &change);
                 continue;
             }
             Wanted::Nothing(end) => return Ok(end),
         };
         let mut batch = outbox.batch();
         let produced = outbox
-            .while_serving(guarded(producer.produce(demand, &mut batch)))
+            .while_serving(failing(producer.produce(demand, &mut batch)))
             .await;
         let empty = batch.is_empty();
         outbox.push_made(batch);
         match produced {
             // One that breaks its promise of an event must not keep the thread to itself.
             Ok(Ok(Flow::More)) if empty => yield_now().await,
-            Ok(Ok(Flow::More)) => consume_budget().await,
+            Ok(Ok(Flow::More)) => {}
             Ok(Ok(Flow::End)) => return Ok(End::Completed),
             Ok(Err(failure)) => return Err(failure),
             Err(end) => return Ok(end),
@@ -65,11 +75,11 @@ async fn make<P: Producer>(
     }
 }
 
-fn tell_producer<P: Producer>(producer: &mut P, change: &Change) -> Result<(), Failure> {
-    guarded_call(|| match change {
+fn tell_producer<P: Producer>(producer: &mut P, change: &Change) {
+    match change {
         Change::Opened(info) => producer.subscribed(info),
         Change::Ended(info, end) => producer.unsubscribed(info, end),
-    })
+    }
 }
 
 pub(crate) async fn transform<In, T>(
@@ -81,7 +91,7 @@ where
     In: Send + 'static,
     T: Transform<In>,
 {
-    let mut turned = turn(&mut stage, &mut inbox, &mut outbox).await;
+    let mut turned = caught(turn(&mut stage, &mut inbox, &mut outbox)).await;
     inbox.close(&end_of(&turned));
     drop(inbox);
     if turned.is_ok() {
@@ -94,16 +104,17 @@ where
     outbox.flush().await;
     let changes = outbox.close(&end_of(&turned))?;
     turned?;
-    for change in changes {
-        tell_transform(&mut stage, &change)?;
-    }
-    Ok(())
+    guarded_call(|| {
+        for change in changes {
+            tell_transform(&mut stage, &change);
+        }
+    })
 }
 
 /// What a transform has to do next.
 enum Step<In> {
-    Input(Option<Input<In>>),
-    Change(Change),
+    Input(Input<In>),
+    Change(Box<Change>),
     Due,
     Nothing(End),
 }
@@ -118,65 +129,108 @@ where
     T: Transform<In>,
 {
     loop {
-        let mut due = pin!(at(stage.due()));
-        let step = poll_fn(|cx| match outbox.poll_listening(cx) {
-            Some(Wanted::Change(change)) => Step::Change(change).into(),
-            Some(Wanted::Nothing(end)) => Step::Nothing(end).into(),
-            Some(Wanted::Events(_)) if due.as_mut().poll(cx).is_ready() => Step::Due.into(),
-            Some(Wanted::Events(_)) => inbox.poll_next(cx).map(Step::Input),
-            None if outbox.is_held() => inbox.poll_without_events(cx).map(Step::Input),
-            // Nobody asks for what it makes of a delivery that it has begun. It is bounded by the
-            // window that it came through.
-            None => inbox.poll_begun(cx).map(Step::Input),
-        });
-        let Portion { mut batch, debt } = match step.await {
-            Step::Input(Some(Input::Events(portion))) => portion,
-            Step::Input(Some(Input::Opened(info))) => {
-                tell_transform(stage, &Change::Opened(info))?;
-                continue;
+        let due = stage.due();
+        let is_due = due.is_some_and(|due| due <= Instant::now());
+        let step = match look(is_due, inbox, outbox) {
+            Some(step) => {
+                consume_budget().await;
+                step
             }
-            Step::Input(Some(Input::Ended(info, end))) => {
-                tell_transform(stage, &Change::Ended(info, end))?;
-                continue;
+            None => wait(due, inbox, outbox).await,
+        };
+        match step {
+            Step::Input(Input::Events(portion)) => {
+                if let Some(end) = take_through(stage, portion, inbox, outbox).await? {
+                    return Ok(end);
+                }
             }
-            Step::Change(change) => {
-                tell_transform(stage, &change)?;
-                continue;
+            Step::Input(Input::Change(change)) | Step::Change(change) => {
+                tell_transform(stage, &change);
             }
             Step::Due => {
                 let mut out = outbox.batch();
-                let elapsing = guarded(stage.elapsed(&mut out));
+                let elapsing = failing(stage.elapsed(&mut out));
                 match outbox.while_serving(elapsing).await {
                     Ok(result) => result?,
                     Err(end) => return Ok(end),
                 }
                 outbox.push(out);
-                consume_budget().await;
-                continue;
             }
-            Step::Input(None) => return Ok(inbox.outcome()?),
+            Step::Input(Input::End) => return Ok(inbox.outcome()?),
             Step::Nothing(end) => return Ok(end),
-        };
-        let mut out = outbox.batch();
-        let turning = guarded(stage.transform(&mut batch, &mut out));
-        match outbox.while_serving(turning).await {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => return Err(failure),
-            Err(end) => return Ok(end),
         }
-        out.stand_for(&mut batch);
-        drop(batch);
-        outbox.push(out);
-        inbox.settle(debt);
-        consume_budget().await;
     }
 }
 
-fn tell_transform<In, T: Transform<In>>(stage: &mut T, change: &Change) -> Result<(), Failure> {
-    guarded_call(|| match change {
+/// Takes a portion in, and hands out what is made of it. An end is why the stage does not go on.
+async fn take_through<In, T>(
+    stage: &mut T,
+    Portion { mut batch, debt }: Portion<In>,
+    inbox: &mut Inbox<In>,
+    outbox: &mut Outbox<T::Out>,
+) -> Result<Option<End>, Failure>
+where
+    In: Send + 'static,
+    T: Transform<In>,
+{
+    let mut out = outbox.batch();
+    let turning = failing(stage.transform(&mut batch, &mut out));
+    match outbox.while_serving(turning).await {
+        Ok(result) => result?,
+        Err(end) => return Ok(Some(end)),
+    }
+    out.stand_for(&mut batch);
+    outbox.push(out);
+    inbox.settle(debt, batch);
+    Ok(None)
+}
+
+fn look<In, Out: Send + 'static>(
+    is_due: bool,
+    inbox: &mut Inbox<In>,
+    outbox: &mut Outbox<Out>,
+) -> Option<Step<In>> {
+    match outbox.look() {
+        Some(Wanted::Change(change)) => Some(Step::Change(change)),
+        Some(Wanted::Nothing(end)) => Some(Step::Nothing(end)),
+        Some(Wanted::Events(_)) if is_due => Some(Step::Due),
+        Some(Wanted::Events(_)) => inbox.look().map(Step::Input),
+        None if outbox.is_held() => inbox.look_past_events().map(Step::Input),
+        // Nobody asks for what it makes of a delivery that it has begun. It is bounded by the window
+        // that it came through.
+        None => inbox.look_at_begun().map(Step::Input),
+    }
+}
+
+/// After a look at nothing: waits for something to do.
+async fn wait<In, Out: Send + 'static>(
+    due: Option<Instant>,
+    inbox: &mut Inbox<In>,
+    outbox: &mut Outbox<Out>,
+) -> Step<In> {
+    let (mut timer, mut is_due) = (pin!(at(due)), false);
+    poll_fn(|cx| {
+        loop {
+            // Both, since either may wake it.
+            let (no_news, nothing_comes) = (outbox.sleep(cx), inbox.sleep(cx));
+            is_due = is_due || timer.as_mut().poll(cx).is_ready();
+            // The time alone is no news while nothing is wanted.
+            if no_news && nothing_comes && !(is_due && outbox.is_wanted()) {
+                return Poll::Pending;
+            }
+            if let Some(step) = look(is_due, inbox, outbox) {
+                return Poll::Ready(step);
+            }
+        }
+    })
+    .await
+}
+
+fn tell_transform<In, T: Transform<In>>(stage: &mut T, change: &Change) {
+    match change {
         Change::Opened(info) => stage.subscribed(info),
         Change::Ended(info, end) => stage.unsubscribed(info, end),
-    })
+    }
 }
 
 pub(crate) async fn consume<E, C>(mut consumer: C, mut inbox: Inbox<E>) -> Result<(), Failure>
@@ -184,7 +238,7 @@ where
     E: Send + 'static,
     C: Consumer<E>,
 {
-    let taken = take_in(&mut consumer, &mut inbox).await;
+    let taken = caught(take_in(&mut consumer, &mut inbox)).await;
     inbox.close(&end_of(&taken));
     drop(inbox);
     taken?;
@@ -197,38 +251,43 @@ where
     C: Consumer<E>,
 {
     loop {
-        let Some(input) = next_or_idle(consumer, inbox).await? else {
-            return Ok(inbox.outcome()?);
-        };
-        let Portion { mut batch, debt } = match input {
-            Input::Events(portion) => portion,
-            Input::Opened(info) => {
-                guarded_call(|| consumer.subscribed(&info))?;
-                continue;
+        let input = match inbox.look() {
+            Some(input) => {
+                consume_budget().await;
+                input
             }
-            Input::Ended(info, end) => {
-                guarded_call(|| consumer.unsubscribed(&info, &end))?;
-                continue;
-            }
+            None => next_or_idle(consumer, inbox).await?,
         };
-        guarded(consumer.consume(&mut batch)).await?;
-        batch.ack();
-        drop(batch);
-        inbox.settle(debt);
-        consume_budget().await;
+        match input {
+            Input::Events(Portion { mut batch, debt }) => {
+                failing(consumer.consume(&mut batch)).await?;
+                batch.ack();
+                inbox.settle(debt, batch);
+            }
+            Input::Change(change) => match &*change {
+                Change::Opened(info) => consumer.subscribed(info),
+                Change::Ended(info, end) => consumer.unsubscribed(info, end),
+            },
+            Input::End => return Ok(inbox.outcome()?),
+        }
     }
 }
 
-/// The next input. The consumer may do what it does while it is idle.
+/// After a look at nothing: waits for the next input. The consumer may do what it does while it is
+/// idle.
 async fn next_or_idle<E, C: Consumer<E>>(
     consumer: &mut C,
     inbox: &mut Inbox<E>,
-) -> Result<Option<Input<E>>, Failure> {
+) -> Result<Input<E>, Failure> {
     loop {
-        let mut idle = pin!(guarded(consumer.while_idle()));
-        let input = poll_fn(|cx| match inbox.poll_next(cx) {
-            Poll::Ready(input) => Poll::Ready(Ok(Some(input))),
-            Poll::Pending => idle.as_mut().poll(cx).map_ok(|()| None),
+        let mut idle = pin!(failing(consumer.while_idle()));
+        let input = poll_fn(|cx| {
+            while !inbox.sleep(cx) {
+                if let Some(input) = inbox.look() {
+                    return Poll::Ready(Ok(Some(input)));
+                }
+            }
+            idle.as_mut().poll(cx).map_ok(|()| None)
         });
         if let Some(input) = input.await? {
             return Ok(input);

@@ -1,7 +1,7 @@
 use std::{
     error::Error,
     fmt, iter,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     link::{Control, ReceiveEnd, SendEnd, connect},
     protocol::{Demand, End, Mode, Reason, Selector, Terms},
     scale::Scale,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// A wish to be subscribed. It does nothing until it is given to a stage.

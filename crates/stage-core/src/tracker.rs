@@ -1,14 +1,11 @@
-use std::{
-    fmt,
-    ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, ops::Range, sync::Arc};
 
 use tokio::sync::Notify;
 
 use crate::{
     Acknowledge, Batch, Outcome,
     protocol::{Generation, Refusals, Tracking},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// What a source knows about the events it has handed out: how far everything is done, what is on

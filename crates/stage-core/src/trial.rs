@@ -1,16 +1,13 @@
 //! Calls that can be made again: with copies of events, whose originals are kept until it is known
 //! how the call went.
 
-use std::{
-    collections::BTreeMap,
-    mem,
-    ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, mem, ops::Range, sync::Arc};
 
 use crate::{
-    Acknowledge, Batch, BoxError, Consumer, Outcome, Transform, panic::without_panic,
+    Acknowledge, Batch, BoxError, Consumer, Outcome, Transform,
+    panic::without_panic,
     receipt::Receipts,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Gives copies of `events` to a consumer.

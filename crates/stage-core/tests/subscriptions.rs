@@ -544,3 +544,27 @@ async fn a_stage_that_fails_says_so_upstream() {
     assert_eq!(ends.len(), 1);
     assert_eq!(ends[0].to_string(), "down: failed: on purpose");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_is_free_as_soon_as_its_subscription_is_cancelled() {
+    let (first, successor) = (Slow::by(HOUR), Slow::default());
+    let mut pipeline = Pipeline::new();
+    let lanes = pipeline.stage("numbers").partition(1, |_: &u64| ());
+    let lane = lanes.produce(Counter::up_to(10)).remove(0);
+    let (subscription, cancelled) = lane.subscribe(Window::new(2)).with_handle();
+    pipeline.consume(first.clone(), subscription);
+    let handle = pipeline.handle();
+    let lane = handle.lane::<u64>("numbers", 0).unwrap();
+    let running = tokio::spawn(pipeline.run());
+    settle().await;
+    // The stage with the lanes finds both at once.
+    cancelled.cancel();
+    let subscription = lane.subscribe(Window::new(2));
+    let late = handle.stage("successor");
+    late.consume(successor.clone(), subscription).unwrap();
+    timeout(2 * HOUR, running).await.unwrap().unwrap().unwrap();
+    assert_eq!(first.seen(), [0]);
+    assert_eq!(successor.seen(), Vec::from_iter(2..10));
+    let changes = ["numbers is there", "numbers is completed"];
+    assert_eq!(successor.changes(), changes);
+}

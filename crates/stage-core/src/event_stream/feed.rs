@@ -3,13 +3,14 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use crate::{
     Batch, Consumer, PipelineError, Receipt, SubscriptionInfo,
     protocol::{Down, End},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The stage behind a stream: holds out a portion at a time, until the reader asks for what is after

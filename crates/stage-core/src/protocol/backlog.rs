@@ -1,6 +1,6 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
-use crate::{Batch, batch::BatchQueue};
+use crate::{Batch, batch::BatchQueue, spares::Spares};
 
 /// Events of a stage that have no taker yet, in order.
 ///
@@ -12,6 +12,8 @@ pub struct Backlog<E> {
     part: Option<BatchQueue<E>>,
     batches: VecDeque<Batch<E>>,
     len: usize,
+    /// Storage for parts.
+    pub(crate) spares: Spares<E>,
 }
 
 impl<E> Backlog<E> {
@@ -21,6 +23,7 @@ impl<E> Backlog<E> {
             part: None,
             batches: VecDeque::new(),
             len: 0,
+            spares: Spares::new(),
         }
     }
 
@@ -44,21 +47,30 @@ impl<E> Backlog<E> {
 
     /// Takes up to `count` events from the front, as one batch.
     pub fn take(&mut self, count: usize) -> Batch<E> {
+        let mut spares = mem::take(&mut self.spares);
+        let taken = self.take_with(count, &mut spares);
+        self.spares = spares;
+        taken
+    }
+
+    /// Like [`take`](Self::take), with storage for parts from elsewhere.
+    pub(crate) fn take_with(&mut self, count: usize, spares: &mut Spares<E>) -> Batch<E> {
         let count = count.min(self.len);
         if count == 0 {
             return Batch::new();
         }
         self.len -= count;
-        let mut taken = self.take_within_front(count);
+        let mut taken = self.take_within_front(count, spares);
         while taken.len() < count {
-            let mut next = self.take_within_front(count - taken.len());
+            let mut next = self.take_within_front(count - taken.len(), spares);
             taken.append(&mut next);
+            spares.give(next.into_storage());
         }
         taken
     }
 
     /// Takes up to `count` events, but only from the first batch.
-    fn take_within_front(&mut self, count: usize) -> Batch<E> {
+    fn take_within_front(&mut self, count: usize, spares: &mut Spares<E>) -> Batch<E> {
         if self.part.is_none() {
             match self.batches.pop_front() {
                 Some(whole) if whole.len() <= count => return whole,
@@ -68,9 +80,11 @@ impl<E> Backlog<E> {
         let Some(part) = &mut self.part else {
             return Batch::new();
         };
-        let taken = part.take(count);
-        if part.is_empty() {
-            self.part = None;
+        let taken = part.take(count, spares.take());
+        if part.is_empty()
+            && let Some(part) = self.part.take()
+        {
+            spares.give(part.into_storage());
         }
         taken
     }

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use super::{Backlog, Mark};
 use crate::Batch;
@@ -121,8 +121,9 @@ impl<E> Buffer<E> {
         match self.overflow {
             Overflow::Newest => {
                 let mut all = batch.into_queue();
-                self.push(all.take(room));
-                all.take(excess)
+                let spare = self.front.spares.take();
+                self.push(all.take(room, spare));
+                all.take(excess, Vec::new())
             }
             Overflow::Oldest => {
                 self.push(batch);
@@ -148,7 +149,9 @@ impl<E> Buffer<E> {
         }
         let (mark, events) = self.behind.pop_front()?;
         self.events_behind -= events.len();
+        let spares = mem::take(&mut self.front.spares);
         self.front = events;
+        self.front.spares = spares;
         Some(mark)
     }
 

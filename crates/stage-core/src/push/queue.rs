@@ -1,14 +1,19 @@
 use std::{
     collections::BTreeMap,
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use tracing::{info, warn};
 
 use super::SourceClosed;
-use crate::{Batch, Demand, Flow, meter::Meter, protocol::Buffer};
+use crate::{
+    Batch, Demand, Flow,
+    meter::Meter,
+    protocol::Buffer,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// What a push source and its handles share.
 pub(super) struct Queue<E>(Mutex<State<E>>);

@@ -1,7 +1,6 @@
-use std::{
-    ops::Range,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::ops::Range;
+
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Acknowledge, Outcome, Run};
 

@@ -100,9 +100,19 @@ impl<E: Clone + 'static> Dispatcher<E> for Broadcast<E> {
             subscriber.demand -= events.len();
             let is_last = subscribers.peek().is_none();
             let (sent, count) = match &subscriber.selector {
-                Some(selector) => (some(&events, selector, receipts.as_ref()), events.len()),
+                Some(selector) => {
+                    let kept = backlog.spares.take().into();
+                    (
+                        some(&events, kept, selector, receipts.as_ref()),
+                        events.len(),
+                    )
+                }
                 None if is_last => return handout.deliver(to, all(events, receipts)),
-                None => (all(copy(&events), receipts.clone()), events.len()),
+                None => {
+                    let mut copy = Batch::from(backlog.spares.take());
+                    copy.extend(events.iter().cloned());
+                    (all(copy, receipts.clone()), events.len())
+                }
             };
             handout.make_up(to, count - sent.len());
             handout.deliver(to, sent);
@@ -118,19 +128,13 @@ fn all<E, A: Acknowledge>(mut events: Batch<E>, receipts: Option<Arc<A>>) -> Bat
     events
 }
 
-fn copy<E: Clone>(events: &Batch<E>) -> Batch<E> {
-    let mut copy = events.sibling();
-    copy.extend(events.iter().cloned());
-    copy
-}
-
-/// Those events that `selector` keeps, for one subscriber, who is done with the others.
+/// Adds to `kept` those events that `selector` keeps, for one subscriber, who is done with the others.
 fn some<E: Clone, A: Acknowledge>(
     events: &Batch<E>,
+    mut kept: Batch<E>,
     selector: &Selector<E>,
     receipts: Option<&Arc<A>>,
 ) -> Batch<E> {
-    let mut kept = events.sibling();
     for (number, event) in (0..).zip(events) {
         let keeps = selector.keeps(event);
         if keeps {

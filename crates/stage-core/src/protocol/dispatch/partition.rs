@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt, hash::Hash, iter, mem, sync::Arc};
+use std::{collections::BTreeMap, fmt, hash::Hash, iter, mem};
 
 use super::{Dispatcher, Handout, Refused, Terms, lane_for, notices::Notices};
 use crate::{
@@ -119,16 +119,16 @@ impl<E> Partition<E> {
         // Events that go nowhere take no room.
         while self.held < self.room && !backlog.is_empty() {
             let mut batch = backlog.take(self.room - self.held);
-            let home = batch.home();
             if batch.is_tracked() {
                 for (event, receipt) in batch.drain_with_receipts() {
-                    self.place(event, Some(receipt), home.as_ref(), handout);
+                    self.place(event, Some(receipt), &mut backlog.spares, handout);
                 }
             } else {
                 for event in batch.drain() {
-                    self.place(event, None, home.as_ref(), handout);
+                    self.place(event, None, &mut backlog.spares, handout);
                 }
             }
+            backlog.spares.give(batch.into_storage());
         }
         for &lane in &self.changed {
             let lane = &mut self.lanes[lane];
@@ -140,7 +140,7 @@ impl<E> Partition<E> {
         &mut self,
         event: E,
         receipt: Option<Receipt>,
-        home: Option<&Arc<Spares<E>>>,
+        spares: &mut Spares<E>,
         handout: &mut Handout<E>,
     ) {
         let Some(number) = (self.lane_of)(&event) else {
@@ -153,7 +153,7 @@ impl<E> Partition<E> {
         };
         self.held += 1;
         if lane.fresh.is_empty() {
-            lane.fresh = Batch::at(home);
+            lane.fresh = Batch::from(spares.take());
             lane.note_change(number, &mut self.changed);
         }
         match receipt {
@@ -163,12 +163,12 @@ impl<E> Partition<E> {
     }
 
     /// Gives a lane's subscriber what waits for it, as far as its demand goes.
-    fn serve(&mut self, number: usize, handout: &mut Handout<E>) {
+    fn serve(&mut self, number: usize, spares: &mut Spares<E>, handout: &mut Handout<E>) {
         let lane = &mut self.lanes[number];
         lane.has_changed = false;
         loop {
             lane.is_sated |= lane.demand > 0;
-            let events = lane.waiting.front().take(lane.demand);
+            let events = lane.waiting.front().take_with(lane.demand, spares);
             lane.demand -= events.len();
             self.asked -= events.len();
             self.room -= events.len();
@@ -241,7 +241,7 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
         self.sort_in(backlog, handout);
         let mut changed = mem::take(&mut self.changed);
         for lane in changed.drain(..) {
-            self.serve(lane, handout);
+            self.serve(lane, &mut backlog.spares, handout);
         }
         // For its storage.
         self.changed = changed;
