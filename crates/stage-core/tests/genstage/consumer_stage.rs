@@ -122,7 +122,7 @@ fn compare(
 ) -> Result<(), String> {
     if found == recorded {
         tally.count(&[]);
-        aids.iter().for_each(|aid| tally.note_aid(aid));
+        tally.note_aids(aids);
         let is_refused = !recorded.refused.is_empty();
         tally.ignored += usize::from(is_refused);
     } else if found.excess > 0 && whole(found) == whole(recorded) && is_cut(step, recorded) {

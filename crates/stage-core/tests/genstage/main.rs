@@ -3,11 +3,15 @@
 //! The traces were recorded from GenStage 1.3.2. Set `STAGE_CORE_TRACES` to a directory to replay
 //! its plain `.jsonl` files of the same format instead of those that are kept here.
 //!
-//! Compared are who is sent what in which batches, what is left over, discarded or refused, which
-//! notices pass when, and what is raised upstream. A step that is done otherwise on purpose is
-//! counted under its reason, and what GenStage does there is checked too. From the step on where
-//! GenStage is known to be wrong, all is still compared but what is raised; and what must hold in any
-//! case is checked to the end, see `account.rs`.
+//! Compared are who is sent what in which batches, what is left over, buffered, discarded or refused,
+//! which notices pass when, what is raised upstream or asked of whom, and who is told of which
+//! subscriptions and ends. A step that is done otherwise on purpose is counted under its reason, and
+//! what GenStage does there is checked too. From the step on where GenStage is known to be wrong, what
+//! must hold in any case is checked to the end, see `account.rs` and `invariants.rs`.
+//!
+//! Dispatchers and the buffer are replayed on machines, stages on stages that run, and what a consumer
+//! and a pool decide on both. Where a step comes out as recorded only since the replay lends a hand,
+//! as with a dispatcher that counts as GenStage's do, that is counted beside.
 
 #![allow(clippy::unwrap_used)]
 

@@ -99,7 +99,7 @@ async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
             return fail("it has ended");
         }
         tally.count(&[]);
-        aid.into_iter().for_each(|aid| tally.note_aid(aid));
+        tally.note_aids(aid.as_slice());
     }
     Ok(())
 }

@@ -153,7 +153,7 @@ async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
         tally.count(&reasons);
         let aids = stage.aids(step, &found);
         if reasons.is_empty() {
-            aids.into_iter().for_each(|aid| tally.note_aid(aid));
+            tally.note_aids(&aids);
             tally.ignored += usize::from(!recorded.refused.is_empty());
         }
     }

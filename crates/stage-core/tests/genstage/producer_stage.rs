@@ -97,7 +97,7 @@ async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
         }
         tally.count(&reasons);
         if reasons.is_empty() && stage.off.load(Relaxed) > 0 && !found.sent.is_empty() {
-            tally.note_aid(REMEMBERED);
+            tally.note_aids(&[REMEMBERED]);
         }
         let unknown = |(_, why): &(String, String)| {
             why.ends_with("ed_subscription") || why.starts_with("unknown")
