@@ -1,5 +1,5 @@
 //! Where GenStage's dispatchers stall or change the order, and ours do not. The names are those of
-//! the traces.
+//! the traces; those of stages are in `stage_quirks.rs`.
 
 #![allow(clippy::unwrap_used)]
 

@@ -82,7 +82,7 @@ pub(crate) const OF_BUFFERS: &[Corruption] = &[
 ];
 
 /// The first undisputed step that has a place for it.
-fn any_step(scenario: &mut Value, corrupt: impl Fn(&mut Value) -> bool) -> bool {
+pub(crate) fn any_step(scenario: &mut Value, corrupt: impl Fn(&mut Value) -> bool) -> bool {
     let undisputed = disputed_from(scenario);
     let steps = scenario["steps"].as_array_mut().unwrap().iter_mut();
     steps.take(undisputed).any(corrupt)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use stage_core::{
     AskError, Batch, BoxError, Demand, End, Flow, Mode, Outlet, Pipeline, Producer, Subscription,
-    Window, WindowError, from_iter,
+    SubscriptionInfo, Window, WindowError, from_iter,
     protocol::{Buffer, Reason},
 };
 use tokio::sync::Notify;
@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use crate::{
     corrupt::Corruption,
     live::{
-        Exact, Hop, Live, Recorder, Switch, is_end, is_graceful, mode, play, produce, settle, told,
-        window,
+        Exact, Hop, Live, Recorder, Switch, is_end, is_graceful, mode, play, produce, runtime,
+        settle, told, window,
     },
     tally::Tally,
     trace::numbers,
@@ -37,7 +37,7 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
         "fanout" => play(fanout(spec, outcome)),
         "manual_cancel" => play(manual_cancel(spec, outcome)),
         "multi_producer" => play(multi_producer(spec, outcome)),
-        "resubscribe" => play(resubscribe(spec, outcome)),
+        "resubscribe" => resubscribe(spec, outcome),
         "consumer_crash" => play(consumer_crash(spec, outcome)),
         "stream" => play(stream(spec, outcome)),
         "on_cancel_stop" => play(on_cancel_stop(spec, outcome)),
@@ -495,70 +495,118 @@ async fn multi_producer(spec: &Value, outcome: &Value) -> Checks {
     checks
 }
 
-async fn resubscribe(spec: &Value, outcome: &Value) -> Checks {
-    let (exact, switch, log) = Exact::new(0, 0);
-    let mut handle = None;
-    let (producer, subscriptions, kept) = produce(exact, |outlet| {
-        let (subscription, first) = subscribe(outlet, &spec["first"]).with_handle();
-        handle = Some(first);
-        vec![subscription]
-    });
-    let wanted = || producer.handle.status().stage("producer").unwrap().wanted;
-    let recorder = Recorder::default();
-    let (consumer, intake) = recorder.run(subscriptions);
-    settle().await;
-    let first = wanted();
-    // One that takes its place, before it goes.
-    let reason = text(spec, "reason");
-    intake.add(subscribe(&kept, &spec["second"])).unwrap();
-    match (is_graceful(reason), handle.unwrap()) {
-        (true, handle) => handle.cancel(),
-        (false, handle) => handle.cancel_because(reason),
+/// Makes nothing, and logs what it is asked for beyond what it was, and told.
+struct Idle {
+    raised: usize,
+    nudge: Arc<Notify>,
+    log: Arc<Mutex<Vec<Logged>>>,
+}
+
+#[derive(Debug)]
+enum Logged {
+    Subscribed,
+    Demand(usize),
+    Cancelled(End),
+}
+
+impl Producer for Idle {
+    type Event = u64;
+    type Error = BoxError;
+
+    async fn produce(&mut self, demand: Demand, _: &mut Batch<u64>) -> Result<Flow, BoxError> {
+        let more = demand.get().saturating_sub(self.raised);
+        if more > 0 {
+            self.raised += more;
+            self.log.lock().unwrap().push(Logged::Demand(more));
+        }
+        self.nudge.notified().await;
+        Ok(Flow::More)
     }
-    settle().await;
-    let second = wanted();
-    switch.send_replace(Some("normal".to_owned()));
-    settle().await;
+
+    fn subscribed(&mut self, _: &SubscriptionInfo) {
+        self.log.lock().unwrap().push(Logged::Subscribed);
+    }
+
+    fn unsubscribed(&mut self, _: &SubscriptionInfo, end: &End) {
+        let end = Logged::Cancelled(end.clone());
+        self.log.lock().unwrap().push(end);
+    }
+}
+
+impl Logged {
+    fn is(&self, recorded: &Value) -> bool {
+        let what = recorded[0].as_str().unwrap();
+        match self {
+            Self::Subscribed => what == "subscribed",
+            Self::Demand(events) => what == "demand" && recorded[1] == *events,
+            Self::Cancelled(_) if what != "cancelled" => false,
+            Self::Cancelled(end) => {
+                let word = |at: usize| recorded[at].as_str().unwrap();
+                let (kind, reason) = (word(1), word(2));
+                // One that ends since its subscription did tells the others how that was.
+                let is_passed_on = kind == "down" && is_end(end, "cancel", reason);
+                is_end(end, kind, reason) || is_passed_on
+            }
+        }
+    }
+}
+
+/// Each side has a runtime of its own, so that it is known who comes first.
+fn resubscribe(spec: &Value, outcome: &Value) -> Checks {
+    let (above, below) = (runtime(), runtime());
+    let (nudge, log) = (Arc::<Notify>::default(), Arc::<Mutex<_>>::default());
+    let idle = Idle {
+        raised: 0,
+        nudge: Arc::clone(&nudge),
+        log: Arc::clone(&log),
+    };
+    let mut handle = None;
+    let (_producer, subscriptions, kept) = {
+        let _inside = above.enter();
+        produce(idle, |outlet| {
+            let (subscription, first) = subscribe(outlet, &spec["first"]).with_handle();
+            handle = Some(first);
+            vec![subscription]
+        })
+    };
+    let recorder = Recorder::default();
+    let (consumer, intake) = {
+        let _inside = below.enter();
+        recorder.run(subscriptions)
+    };
+    below.block_on(settle());
+    above.block_on(settle());
+    // The one goes, and the other takes its place, before the consumer sees that.
+    let (reason, handle) = (text(spec, "reason"), handle.unwrap());
+    match is_graceful(reason) {
+        true => handle.cancel(),
+        false => handle.cancel_because(reason),
+    }
+    nudge.notify_one();
+    above.block_on(settle());
+    intake.add(subscribe(&kept, &spec["second"])).unwrap();
+    nudge.notify_one();
+    above.block_on(settle());
+    below.block_on(settle());
+    nudge.notify_one();
+    above.block_on(settle());
     let recorded = outcome["producer_log"].as_array().unwrap();
-    let demands: Vec<u64> = recorded
-        .iter()
-        .filter(|entry| entry[0] == "demand")
-        .map(|entry| entry[1].as_u64().unwrap())
-        .collect();
-    let fatal = !outcome["consumer_exit"].is_null();
-    // A level does not count what nobody asks for any more; what is raised again is the same.
-    let raised = if fatal {
-        demands.iter().sum()
-    } else {
-        spec["second"]["max_demand"].as_u64().unwrap()
-    };
-    let levels = (first, second.max(first)) == (demands[0], raised.max(demands[0]))
-        || (fatal && first == demands[0] && second == 0);
-    let subscribed = recorded
-        .iter()
-        .filter(|entry| entry[0] == "subscribed")
-        .count();
-    let (log_ends, log_subscribed) = {
-        let log = log.lock().unwrap();
-        (log.ends.clone(), log.subscribed)
-    };
-    // It may be told of both at once, and then in any order.
-    let first_end = log_ends.iter().any(|end| is_end(end, "cancel", reason));
+    let log = log.lock().unwrap();
+    let same = |(logged, recorded): (&Logged, &Value)| logged.is(recorded);
+    let ends = recorder.ends();
     vec![
-        ("demands", levels),
-        ("subscribed", log_subscribed == subscribed),
-        ("producer was told", first_end),
+        (
+            "the producer's log",
+            log.len() == recorded.len() && log.iter().zip(recorded).all(same),
+        ),
         (
             "consumer was told",
-            recorder
-                .ends()
-                .first()
-                .is_some_and(|end| is_end(end, "cancel", reason)),
+            told(&ends[..1], &outcome["consumer_cancelled"]),
         ),
-        ("consumer", {
-            let ends = &recorder.ends()[..1];
-            consumer.has_ended(&outcome["consumer_exit"], ends).await
-        }),
+        (
+            "consumer",
+            below.block_on(consumer.has_ended(&outcome["consumer_exit"], &ends[..1])),
+        ),
     ]
 }
 
@@ -804,6 +852,10 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
     ("an event is missing", |s| {
         let events = s["outcome"]["consumer_events"].as_array_mut();
         events.is_some_and(|events| events.pop().is_some())
+    }),
+    ("a producer is told otherwise", |s| {
+        let log = s["outcome"].get_mut("producer_log");
+        log.is_some_and(|log| log.as_array_mut().unwrap().pop().is_some())
     }),
     ("one less was seen", |s| {
         let seen = s["outcome"]["seen"].as_array_mut();

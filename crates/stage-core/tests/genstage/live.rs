@@ -13,16 +13,19 @@ use stage_core::{
     PipelineHandle, Producer, Subscription, SubscriptionInfo, Transform, Window,
     protocol::{Down, Reason},
 };
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::sleep};
 
 /// Plays a scenario on a clock that stands still while anybody can do anything.
 pub(crate) fn play<T>(scenario: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime().block_on(scenario)
+}
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .unwrap();
-    runtime.block_on(scenario)
+        .unwrap()
 }
 
 /// Lets every stage do what it can, however slow it is.
@@ -31,7 +34,7 @@ pub(crate) async fn settle() {
 }
 
 /// How long a consumer takes for a batch: long enough for its producers to answer what it asked.
-const A_WHILE: Duration = Duration::from_millis(1);
+pub(crate) const A_WHILE: Duration = Duration::from_millis(1);
 
 pub(crate) fn mode(name: &Value) -> Mode {
     match name.as_str().unwrap() {
@@ -68,27 +71,31 @@ pub(crate) fn is_end(end: &End, kind: &str, reason: &str) -> bool {
 /// A stage that runs.
 pub(crate) struct Live {
     pub(crate) handle: PipelineHandle,
-    name: &'static str,
+    name: String,
     running: JoinHandle<Result<(), PipelineError>>,
 }
 
 impl Live {
-    pub(crate) fn run(name: &'static str, pipeline: Pipeline) -> Self {
+    pub(crate) fn run(name: &str, pipeline: Pipeline) -> Self {
         Self {
             handle: pipeline.handle(),
-            name,
+            name: name.to_owned(),
             running: tokio::spawn(pipeline.run()),
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn is_alive(&self) -> bool {
-        self.handle.status().stage(self.name).is_some()
+        self.handle.status().stage(&self.name).is_some()
     }
 
     /// Tells it to end so.
     pub(crate) fn stop(&self, reason: &str, switch: &watch::Sender<Option<String>>) {
         if reason.starts_with("shutdown") {
-            self.handle.remove(self.name).unwrap();
+            self.handle.remove(&self.name).unwrap();
         } else {
             switch.send_replace(Some(reason.to_owned()));
         }

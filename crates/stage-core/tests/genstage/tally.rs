@@ -18,6 +18,9 @@ pub(crate) struct Tally {
     /// Of these, those where the replay gave up events in the place of GenStage's dispatcher: ours
     /// keeps them.
     pub(crate) gave_up: usize,
+    /// Of these, those where the replay lends a hand, by what it does, and all of them.
+    aids: BTreeMap<&'static str, usize>,
+    aided: usize,
     /// Steps that differ by design. Each has at least one reason.
     pub(crate) different: usize,
     pub(crate) reasons: BTreeMap<Reason, usize>,
@@ -52,6 +55,14 @@ impl Tally {
         for reason in reasons {
             *self.reasons.entry(reason).or_default() += 1;
         }
+    }
+
+    /// Takes note of what the replay did in a step that is identical.
+    pub(crate) fn note_aids(&mut self, aids: &[&'static str]) {
+        for aid in aids {
+            *self.aids.entry(aid).or_default() += 1;
+        }
+        self.aided += usize::from(!aids.is_empty());
     }
 
     pub(crate) fn count_disputed(&mut self, quirk: &str, same: bool) {
@@ -98,6 +109,17 @@ impl fmt::Display for Tally {
             if steps > 0 {
                 writeln!(f, "  {steps:>5} of the identical are {what}")?;
             }
+        }
+        if self.aided > 0 {
+            let unaided = self.identical - self.aided;
+            let share = unaided as f64 / (self.steps - self.set_aside()) as f64 * 100.0;
+            writeln!(
+                f,
+                "  {unaided:>5} identical, and no hand lent: {share:.2} %"
+            )?;
+        }
+        for (aid, steps) in &self.aids {
+            writeln!(f, "  {steps:>5} of the identical with one: {aid}")?;
         }
         for (reason, steps) in &self.reasons {
             writeln!(f, "  {steps:>5} differ: {reason}")?;

@@ -16,7 +16,7 @@ use std::{
 use stage_core::{
     Acknowledge, Batch, Consumer, Demand, End, Flow, Outcome, Producer, SubscriptionInfo, Transform,
 };
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 
 /// Counts, and notes how many it was asked for and made.
 #[derive(Clone, Default)]
@@ -228,5 +228,32 @@ impl Producer for Tracked {
         } else {
             Flow::End
         })
+    }
+}
+
+/// Does what another does once there is a permit for it.
+pub(crate) struct Gated<T> {
+    inner: T,
+    gate: Arc<Semaphore>,
+}
+
+impl<T> Gated<T> {
+    pub(crate) fn new(inner: T, gate: Arc<Semaphore>) -> Self {
+        Self { inner, gate }
+    }
+}
+
+impl<T: Transform<u64>> Transform<u64> for Gated<T> {
+    type Out = T::Out;
+    type Error = T::Error;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<T::Out>,
+    ) -> Result<(), T::Error> {
+        // It is never closed.
+        self.gate.acquire().await.unwrap().forget();
+        self.inner.transform(batch, out).await
     }
 }
