@@ -174,7 +174,7 @@ proptest! {
                 .collect();
             prop_assert_eq!(sent, model.dispatch(&mut events));
             prop_assert_eq!(backlog.len(), events.len());
-            prop_assert_eq!(dispatcher.demand(), model.0.iter().map(|(_, demand)| demand).sum());
+            prop_assert_eq!(dispatcher.demand(), model.0.iter().map(|(_, demand)| demand).sum::<usize>());
         }
     }
 

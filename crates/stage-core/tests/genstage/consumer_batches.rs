@@ -8,7 +8,11 @@ use stage_core::{
     protocol::{Fate, Ledger, Reason},
 };
 
-use crate::{corrupt::Corruption, live::is_graceful, tally::Tally, trace::steps};
+use crate::{
+    corrupt::Corruption,
+    tally::Tally,
+    trace::{is_graceful, steps},
+};
 
 const UNKNOWN: &str = "unknown_subscription";
 

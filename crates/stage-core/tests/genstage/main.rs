@@ -34,7 +34,7 @@ use trace::Traces;
 
 type Replay = fn(&Value, &mut Tally) -> Result<(), String>;
 
-const FILES: [(&str, Replay, &[Corruption]); 7] = [
+const FILES: &[(&str, Replay, &[Corruption])] = &[
     (
         "demand_dispatcher",
         demand_dispatcher::replay,
@@ -68,7 +68,7 @@ const FILES: [(&str, Replay, &[Corruption]); 7] = [
 fn genstage_is_replayed() {
     let traces = Traces::find();
     let mut tallies = Vec::new();
-    for (name, replay, _) in FILES {
+    for &(name, replay, _) in FILES {
         let (mut tally, mut steps) = (Tally::of(name), 0);
         for scenario in traces.scenarios(name) {
             steps += trace::steps(&scenario)
@@ -88,7 +88,7 @@ fn genstage_is_replayed() {
 /// A replay that cannot fail shows nothing.
 #[test]
 fn a_corrupt_trace_is_noticed() {
-    for (name, replay, corruptions) in FILES {
+    for &(name, replay, corruptions) in FILES {
         let scenarios: Vec<_> = Traces::kept().scenarios(name).collect();
         let mut noticed = 0;
         println!("{name}:");
