@@ -141,6 +141,7 @@ impl Consumer {
         let mut rest = events;
         while !rest.is_empty() {
             let (portion, others) = rest.split_at(ledger.portion(rest.len()));
+            assert!(!portion.is_empty(), "nothing is ever taken in");
             let counted = portion.len().min(owed);
             if counted < portion.len() {
                 self.log.push(json!(["excess", portion.len() - counted]));

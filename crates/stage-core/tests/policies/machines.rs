@@ -85,8 +85,11 @@ proptest! {
         let mut cases = vec![(Case::new(), 0..events)];
         let (mut over, mut given_up, mut tries) = (Vec::new(), Vec::new(), 0);
         let mut tries_alone = BTreeMap::<usize, u32>::new();
+        let levels = events.next_power_of_two().ilog2() as usize + 1;
+        let most = 1 + retries as usize + bad.len() * (2 * levels + retries as usize);
         while let Some((mut case, range)) = cases.pop() {
             tries += 1;
+            prop_assert!(tries <= most, "{most} tries are enough");
             if range.len() == 1 {
                 *tries_alone.entry(range.start).or_default() += 1;
             }
@@ -121,9 +124,6 @@ proptest! {
         } else {
             prop_assert_eq!(given_up.len(), if bad.is_empty() { 0 } else { events });
         }
-        let levels = events.next_power_of_two().ilog2() as usize + 1;
-        let most = 1 + retries as usize + bad.len() * (2 * levels + retries as usize);
-        prop_assert!(tries <= most, "{tries} tries, {most} are enough");
     }
 
     /// Against a model that keeps each number's fate: reports in any order, of any generation,
@@ -330,7 +330,9 @@ fn nacking_nothing_changes_nothing_and_refusals_add_up() {
 /// is the same everywhere.
 #[test]
 fn jitter_is_that_of_the_published_generator() {
-    let mut backoff = Backoff::new(2_000 * MS, 2_000 * MS).jittered(1_234_567);
+    // Long, so that each bit counts.
+    let half = Duration::from_secs(1_000_000);
+    let mut backoff = Backoff::new(2 * half, 2 * half).jittered(1_234_567);
     for number in [
         6_457_827_717_110_365_317_u64,
         3_203_168_211_198_807_973,
@@ -338,8 +340,8 @@ fn jitter_is_that_of_the_published_generator() {
         4_593_380_528_125_082_431,
         16_408_922_859_458_223_821,
     ] {
-        let drawn = (u128::from(number) * 1_000_000_000) >> 64;
-        let wait = backoff.wait(0) - 1_000 * MS;
+        let drawn = (u128::from(number) * half.as_nanos()) >> 64;
+        let wait = backoff.wait(0) - half;
         assert!(
             wait.as_nanos().abs_diff(drawn) <= 1,
             "{wait:?} is not {drawn} ns"
