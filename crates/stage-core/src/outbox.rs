@@ -223,7 +223,7 @@ impl<E: Send + 'static> Outbox<E> {
     /// # Errors
     ///
     /// If the dispatcher gave out more than was asked for.
-    pub(crate) fn close(mut self, end: &End) -> Result<Vec<Box<Change>>, ExcessEvents> {
+    pub(crate) fn close(mut self, end: &End) -> Result<VecDeque<Box<Change>>, ExcessEvents> {
         let broken = self.broken.take();
         let end = match broken {
             Some(excess) => &End::Down(Down::OverDelivered(excess)),
@@ -237,7 +237,7 @@ impl<E: Send + 'static> Outbox<E> {
         }
         // Who has come too late to be seen is told the same.
         self.desk.close_with(|link| link.close(end.clone()));
-        broken.map_or(Ok(changes.into()), Err)
+        broken.map_or(Ok(changes), Err)
     }
 
     /// Whether more is asked for than there is, and may be made.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 use stage_core::{
-    Batch, Demand, Window,
+    Batch, Demand, Window, WindowError,
     protocol::{
         Backlog, ByDemand, ByteWindow, Delivery, Dispatcher, Handout, Ledger, Refused,
         SubscriptionId, Terms, Watermark,
@@ -86,6 +86,8 @@ enum Input {
     Ask(u64, usize),
     Cancel(u64),
     Produce(usize),
+    /// Like `Produce`, but whoever is to get them all may have them at once.
+    Claim(usize),
 }
 
 fn inputs() -> impl Strategy<Value = Vec<Input>> {
@@ -94,6 +96,7 @@ fn inputs() -> impl Strategy<Value = Vec<Input>> {
         5 => (0u64..5, 1usize..20).prop_map(|(who, n)| Input::Ask(who, n)),
         1 => (0u64..5).prop_map(Input::Cancel),
         5 => (1usize..40).prop_map(Input::Produce),
+        3 => (1usize..20).prop_map(Input::Claim),
     ];
     prop::collection::vec(input, 1..150)
 }
@@ -114,6 +117,12 @@ impl Model {
             .iter()
             .find(|(other, _)| *other == who)
             .map(|(_, demand)| *demand)
+    }
+
+    fn claim(&mut self, events: usize) -> Option<u64> {
+        let &(who, demand) = self.0.first()?;
+        self.put(who, demand.checked_sub(events)?);
+        Some(who)
     }
 
     fn dispatch(&mut self, events: &mut VecDeque<u64>) -> Vec<(u64, Vec<u64>)> {
@@ -159,7 +168,11 @@ proptest! {
                     dispatcher.cancel(SubscriptionId(who));
                     model.0.retain(|(other, _)| *other != who);
                 }
-                Input::Produce(n) => {
+                Input::Claim(n) if backlog.is_empty() => {
+                    let claimed = dispatcher.claim(n).map(|to| to.0);
+                    prop_assert_eq!(claimed, model.claim(n));
+                }
+                Input::Produce(n) | Input::Claim(n) => {
                     backlog.push((next..next + n as u64).collect());
                     events.extend(next..next + n as u64);
                     next += n as u64;
@@ -174,7 +187,7 @@ proptest! {
                 .collect();
             prop_assert_eq!(sent, model.dispatch(&mut events));
             prop_assert_eq!(backlog.len(), events.len());
-            prop_assert_eq!(dispatcher.demand(), model.0.iter().map(|(_, demand)| demand).sum());
+            prop_assert_eq!(dispatcher.demand(), model.0.iter().map(|(_, demand)| demand).sum::<usize>());
         }
     }
 
@@ -267,6 +280,15 @@ fn windows_that_let_nothing_through_are_refused() {
     for bad in [|| Window::new(0), || Window::new(5).with_min(5)] {
         assert!(std::panic::catch_unwind(bad).is_err());
     }
+    let refused = |max, min| Window::try_new(max, min).unwrap_err();
+    assert_eq!(refused(0, 0), WindowError::MaxIsZero);
+    assert_ne!(refused(0, 0).to_string(), "");
+    assert_eq!(
+        refused(5, 5),
+        WindowError::MinNotBelowMax { min: 5, max: 5 }
+    );
+    assert!(refused(5, 6).to_string().contains("6 is not below 5"));
+    assert_eq!(Window::try_new(5, 4), Ok(Window::new(5).with_min(4)));
     let counts: BTreeMap<usize, usize> = [1, 2, 3].map(|max| (max, Window::new(max).min())).into();
     assert_eq!(counts, [(1, 0), (2, 1), (3, 1)].into());
 }

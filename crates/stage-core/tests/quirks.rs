@@ -59,9 +59,13 @@ impl Stage {
     }
 
     fn produce(&mut self) {
-        while self.wanted() > 0 {
+        for _ in 0..100 {
+            if self.wanted() == 0 {
+                return;
+            }
             self.emit(self.wanted());
         }
+        panic!("it wants more however much there is");
     }
 
     fn hand_out(&mut self) {

@@ -81,6 +81,8 @@ proptest! {
             prop_assert_eq!(buffer.len(), list.iter().flatten().count());
             prop_assert_eq!(buffer.is_empty(), list.iter().flatten().next().is_none());
             prop_assert_eq!(buffer.marks(), list.len() - buffer.len());
+            prop_assert_eq!(buffer.room(), size - buffer.len());
+            prop_assert_eq!(buffer.keeps_last(), keeps_last);
             lost.sort_unstable();
             prop_assert_eq!(&book.nacked(), &lost);
         }

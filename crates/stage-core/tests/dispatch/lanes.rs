@@ -11,6 +11,8 @@ fn keys_fall_on_the_lanes_they_always_did() {
     assert_eq!(lane_for("orders/17", lanes), 99_890);
     assert_eq!(lane_for(&7u8, lanes), 741_762);
     assert_eq!(lane_for(&(3u32, "a"), lanes), 481_426);
+    assert_eq!(lane_for(&7u16, lanes), 935_593);
+    assert_eq!(lane_for(&7u128, lanes), 488_889);
     assert_eq!(lane_for(&17usize, lanes), lane_for(&17u64, lanes));
     assert_eq!(lane_for(&-1isize, lanes), lane_for(&-1i64, lanes));
     assert_eq!(lane_for("a", lanes), lane_for(&String::from("a"), lanes));

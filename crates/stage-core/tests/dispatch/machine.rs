@@ -224,7 +224,7 @@ impl<K: Kind> Machine<K> {
 
     /// Does what a stage does whenever something has changed.
     fn hand_out(&mut self) {
-        loop {
+        for _ in 0..10_000 {
             let mut handout = Handout::new();
             let before = self.buffer.len();
             self.dispatcher.dispatch(self.buffer.front(), &mut handout);
@@ -242,6 +242,7 @@ impl<K: Kind> Machine<K> {
                 return;
             }
         }
+        panic!("it never comes to rest");
     }
 
     fn receive(&mut self, taken: Vec<u64>, handout: &mut Handout<u64>) {

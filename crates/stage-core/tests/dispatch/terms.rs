@@ -10,7 +10,7 @@ use std::{
 use stage_core::{
     Acknowledge, Batch, Demand, Outcome,
     protocol::{
-        Backlog, Broadcast, Delivery, Dispatcher, Handout, Mark, Partition, Refused,
+        Backlog, Broadcast, Delivery, Dispatcher, Handout, Mark, Partition, Refused, Selector,
         SubscriptionId, Terms,
     },
 };
@@ -183,4 +183,47 @@ fn what_is_given_up_is_nacked_and_its_room_is_free() {
     assert!(dispatcher.give_up(0).is_empty() && dispatcher.give_up(9).is_empty());
     dispatcher.dispatch(&mut backlog, &mut handout);
     assert_eq!(handout.passed, [Mark(5)], "nothing is before it any more");
+}
+
+#[test]
+fn a_lane_that_is_given_up_holds_no_notice_either() {
+    let mut dispatcher = Partition::by_fn(2, |event| Some((event % 2) as usize));
+    assert_eq!(dispatcher.lanes(), 2);
+    dispatcher.subscribe(ONE, Terms::default().lane(0)).unwrap();
+    dispatcher.subscribe(TWO, Terms::default().lane(1)).unwrap();
+    let (mut backlog, mut handout) = (Backlog::new(), Handout::new());
+    // The first never asks.
+    dispatcher.ask(TWO, Demand::new(8).unwrap());
+    backlog.push((0..4).collect());
+    dispatcher.dispatch(&mut backlog, &mut handout);
+    assert_eq!(dispatcher.give_up(0)[..], [0, 2]);
+    dispatcher.mark(Mark(1), &mut handout);
+    assert_eq!(handout.passed, [Mark(1)], "it has room for more");
+    // Events, and notices between and behind them.
+    backlog.push((4..6).collect());
+    dispatcher.dispatch(&mut backlog, &mut handout);
+    dispatcher.mark(Mark(2), &mut handout);
+    backlog.push((6..8).collect());
+    dispatcher.dispatch(&mut backlog, &mut handout);
+    dispatcher.mark(Mark(3), &mut handout);
+    dispatcher.mark(Mark(4), &mut handout);
+    assert_eq!(handout.passed, [Mark(1)]);
+    assert_eq!(dispatcher.give_up(0)[..], [4, 6]);
+    dispatcher.dispatch(&mut backlog, &mut handout);
+    assert_eq!(handout.passed, [1, 2, 3, 4].map(Mark));
+}
+
+#[test]
+fn terms_can_be_given_twice() {
+    /// Cannot be cloned, and need not be.
+    struct Event(u64);
+    let terms = Terms::default()
+        .lane(3)
+        .subscriber(4)
+        .selector(Selector::new(|event: &Event| event.0 == 5));
+    for same in [terms.clone(), terms] {
+        assert_eq!((same.lane, same.subscriber), (Some(3), Some(4)));
+        let selector = same.selector.unwrap();
+        assert!(selector.keeps(&Event(5)) && !selector.keeps(&Event(6)));
+    }
 }

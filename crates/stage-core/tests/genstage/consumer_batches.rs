@@ -8,7 +8,11 @@ use stage_core::{
     protocol::{Fate, Ledger, Reason},
 };
 
-use crate::{corrupt::Corruption, live::is_graceful, tally::Tally, trace::steps};
+use crate::{
+    corrupt::Corruption,
+    tally::Tally,
+    trace::{is_graceful, steps},
+};
 
 const UNKNOWN: &str = "unknown_subscription";
 
@@ -137,6 +141,7 @@ impl Consumer {
         let mut rest = events;
         while !rest.is_empty() {
             let (portion, others) = rest.split_at(ledger.portion(rest.len()));
+            assert!(!portion.is_empty(), "nothing is ever taken in");
             let counted = portion.len().min(owed);
             if counted < portion.len() {
                 self.log.push(json!(["excess", portion.len() - counted]));

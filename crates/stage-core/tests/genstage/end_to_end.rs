@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 use crate::{
     corrupt::Corruption,
     live::{
-        Exact, Hop, Live, Recorder, Switch, is_end, is_graceful, mode, play, produce, runtime,
-        settle, told, window,
+        Exact, Hop, Live, Recorder, Switch, is_end, mode, play, produce, runtime, settle, told,
+        window,
     },
     tally::Tally,
-    trace::numbers,
+    trace::{is_graceful, numbers},
 };
 
 /// What a scenario comes to: each thing that is compared, and whether it is as recorded.

@@ -15,6 +15,8 @@ use stage_core::{
 };
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::sleep};
 
+pub(crate) use crate::trace::is_graceful;
+
 /// Plays a scenario on a clock that stands still while anybody can do anything.
 pub(crate) fn play<T>(scenario: impl Future<Output = T>) -> T {
     runtime().block_on(scenario)
@@ -48,11 +50,6 @@ pub(crate) fn mode(name: &Value) -> Mode {
 pub(crate) fn window(spec: &Value) -> Window {
     let get = |key: &str| spec[key].as_u64().unwrap() as usize;
     Window::try_new(get("max_demand"), get("min_demand")).unwrap()
-}
-
-/// Whether a reason means that nothing is wrong.
-pub(crate) fn is_graceful(reason: &str) -> bool {
-    reason == "normal" || reason.starts_with("shutdown")
 }
 
 /// Whether an end is the one recorded. A shutdown has no detail here, and whether a stage was told

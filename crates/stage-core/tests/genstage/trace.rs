@@ -70,3 +70,8 @@ pub(crate) fn number(name: &Value) -> u64 {
 pub(crate) fn numbers(list: &Value) -> Vec<u64> {
     serde_json::from_value(list.clone()).unwrap()
 }
+
+/// Whether a reason means that nothing is wrong.
+pub(crate) fn is_graceful(reason: &str) -> bool {
+    reason == "normal" || reason.starts_with("shutdown")
+}

@@ -55,6 +55,7 @@ proptest! {
             let recent = restarts.iter().filter(|&&then| now - then <= within).count();
             let wait = restart.after(now);
             prop_assert_eq!(wait.is_some(), recent < most);
+            prop_assert_eq!(restart.recent(), recent + usize::from(wait.is_some()));
             let Some(wait) = wait else { continue };
             let is_steady = now.saturating_sub(resumed) >= steady;
             let expected = match last_wait {
@@ -84,8 +85,11 @@ proptest! {
         let mut cases = vec![(Case::new(), 0..events)];
         let (mut over, mut given_up, mut tries) = (Vec::new(), Vec::new(), 0);
         let mut tries_alone = BTreeMap::<usize, u32>::new();
+        let levels = events.next_power_of_two().ilog2() as usize + 1;
+        let most = 1 + retries as usize + bad.len() * (2 * levels + retries as usize);
         while let Some((mut case, range)) = cases.pop() {
             tries += 1;
+            prop_assert!(tries <= most, "{most} tries are enough");
             if range.len() == 1 {
                 *tries_alone.entry(range.start).or_default() += 1;
             }
@@ -120,9 +124,6 @@ proptest! {
         } else {
             prop_assert_eq!(given_up.len(), if bad.is_empty() { 0 } else { events });
         }
-        let levels = events.next_power_of_two().ilog2() as usize + 1;
-        let most = 1 + retries as usize + bad.len() * (2 * levels + retries as usize);
-        prop_assert!(tries <= most, "{tries} tries, {most} are enough");
     }
 
     /// Against a model that keeps each number's fate: reports in any order, of any generation,
@@ -135,9 +136,10 @@ proptest! {
     ) {
         let mut tracking = Tracking::new();
         let mut generations = vec![Generation::FIRST];
+        let mut last_done = None;
         // The present generation's numbers, and the position of each.
         let mut fates: Vec<Option<Outcome>> = Vec::new();
-        let (mut base, mut refused) = (0, [0; 3]);
+        let (mut base, mut refused, mut moved) = (0, [0; 3], None);
         for (step, at, count, acks, back) in steps {
             match step {
                 0..4 => {
@@ -179,7 +181,9 @@ proptest! {
                             refused[2] += count;
                         }
                         Some(_) => {
-                            prop_assert!(result.is_ok());
+                            let open = tracking.in_flight();
+                            prop_assert_eq!(result.map(|done| done.at_rest), Ok(open == 0));
+                            moved = result.ok().map(|done| done.moved);
                             let places = at as usize..(at + count) as usize;
                             fates[places].fill(Some(outcome));
                         }
@@ -189,7 +193,13 @@ proptest! {
             let is_acked = |fate: &&Option<Outcome>| **fate == Some(Outcome::Acked);
             let prefix = fates.iter().take_while(is_acked).count() as u64;
             let done = (base + prefix).checked_sub(1);
+            if let Some(moved) = moved.take() {
+                prop_assert_eq!(moved, done != last_done);
+            }
+            last_done = done;
             prop_assert_eq!(tracking.done().copied(), done);
+            prop_assert_eq!(tracking.next(), fates.len() as u64);
+            prop_assert_eq!(tracking.generation().get(), generations.len() as u64 - 1);
             let open = fates.iter().filter(|fate| fate.is_none()).count() as u64;
             prop_assert_eq!(tracking.in_flight(), open);
             let nacks = fates.iter().filter(|fate| **fate == Some(Outcome::Nacked)).count() as u64;
@@ -314,4 +324,71 @@ fn nacking_nothing_changes_nothing_and_refusals_add_up() {
         (2, 4, 1)
     );
     assert_eq!(refused.total(), 7);
+}
+
+/// The generator's published numbers for this seed are, in parts of 2^64, what is drawn here: so it
+/// is the same everywhere.
+#[test]
+fn jitter_is_that_of_the_published_generator() {
+    // Long, so that each bit counts.
+    let half = Duration::from_secs(1_000_000);
+    let mut backoff = Backoff::new(2 * half, 2 * half).jittered(1_234_567);
+    for number in [
+        6_457_827_717_110_365_317_u64,
+        3_203_168_211_198_807_973,
+        9_817_491_932_198_370_423,
+        4_593_380_528_125_082_431,
+        16_408_922_859_458_223_821,
+    ] {
+        let drawn = (u128::from(number) * half.as_nanos()) >> 64;
+        let wait = backoff.wait(0) - half;
+        assert!(
+            wait.as_nanos().abs_diff(drawn) <= 1,
+            "{wait:?} is not {drawn} ns"
+        );
+    }
+}
+
+#[test]
+fn waits_are_set_the_same_way_wherever_there_are_any() {
+    let (first, longest) = (3_000 * MS, 7_000 * MS);
+    let exact: Vec<Duration> = (0..3)
+        .map(|n| Backoff::new(first, longest).wait(n))
+        .collect();
+    let mut backoff = Backoff::new(first, longest).jittered(5);
+    let drawn: Vec<Duration> = (0..3).map(|n| backoff.wait(n)).collect();
+
+    let restart = Restart::new(3, MS).waiting(first, longest);
+    let waits = |mut restart: Restart| [(); 3].map(|()| restart.after(Duration::ZERO).unwrap());
+    assert_eq!(waits(restart.clone())[..], exact);
+    assert_eq!(waits(restart.jittered(5))[..], drawn);
+
+    let triage = Triage::new(3, Backoff::DEFAULT).waiting(first, longest);
+    let waits = |mut triage: Triage| {
+        let mut case = Case::new();
+        [(); 3].map(|()| match triage.failed(&mut case, 1) {
+            Verdict::Retry { after } => after,
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(waits(triage.clone())[..], exact);
+    assert_eq!(waits(triage.jittered(5))[..], drawn);
+}
+
+#[test]
+fn an_error_is_final_if_any_of_those_asked_says_so() {
+    let (overflow, text) = ("300".parse::<u8>().unwrap_err(), std::fmt::Error);
+    let restart = Restart::new(1, MS);
+    assert!(!restart.is_final(&overflow));
+    let restart = restart.unless(|error| error.is::<std::num::ParseIntError>());
+    assert!(restart.is_final(&overflow) && !restart.is_final(&text));
+    let restart = restart.unless(|error| error.is::<std::fmt::Error>());
+    assert!(restart.is_final(&overflow) && restart.is_final(&text));
+}
+
+#[test]
+fn what_is_refused_and_by_whom_can_be_read() {
+    let texts = [Refusal::Stale, Refusal::Foreign, Refusal::Repeated].map(|r| r.to_string());
+    assert_eq!(BTreeSet::from(texts).len(), 3);
+    assert_eq!(Generation::FIRST.next().to_string(), "1");
 }
