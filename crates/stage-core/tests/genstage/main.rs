@@ -129,24 +129,42 @@ const FILES: [File; 11] = [
 #[test]
 fn genstage_is_replayed() {
     let traces = Traces::find();
-    let mut tallies = Vec::new();
+    let (mut tallies, mut failures) = (Vec::new(), Vec::new());
     for file in FILES {
-        let (mut tally, mut steps) = (Tally::of(file.title), 0);
-        for scenario in traces.scenarios(file.name) {
-            steps += trace::steps(&scenario)
+        let Some(scenarios) = traces.scenarios(file.name) else {
+            println!("{}: there is no such file in the directory", file.name);
+            continue;
+        };
+        let mut tally = Tally::of(file.title);
+        for scenario in scenarios {
+            let before = tally.steps;
+            let steps = trace::steps(&scenario)
                 .len()
                 .max(usize::from(scenario.get("kind").is_some()));
-            (file.replay)(&scenario, &mut tally).unwrap_or_else(|error| {
-                panic!("{}, seed {}: {error}", file.name, scenario["seed"])
-            });
+            if let Err(error) = (file.replay)(&scenario, &mut tally) {
+                failures.push(format!(
+                    "{}, seed {}: {error}",
+                    file.title, scenario["seed"]
+                ));
+                tally.give_up((before + steps).saturating_sub(tally.steps));
+            }
+            assert_eq!(tally.steps, before + steps, "steps were left out");
         }
-        assert!(steps > 0, "no trace was found");
-        assert_eq!(tally.steps, steps, "steps were left out");
-        assert_eq!(tally.identical + tally.different + tally.set_aside(), steps);
-        assert!(tally.share() >= file.least, "too much differs:\n{tally}");
+        assert!(tally.steps > 0, "no trace was found");
+        assert_eq!(
+            tally.identical + tally.different + tally.unexplained + tally.set_aside(),
+            tally.steps
+        );
+        // Other traces may have what is done otherwise on purpose a little more often.
+        let least = file.least - if traces.are_kept() { 0.0 } else { 0.01 };
+        if tally.share() < least {
+            failures.push(format!("{}: too much differs", file.title));
+        }
         tallies.push(tally);
     }
     tally::print(&tallies);
+    assert!(!tallies.is_empty(), "no trace was found");
+    assert!(failures.is_empty(), "{:#?}", failures);
 }
 
 /// A replay that cannot fail shows nothing.
@@ -160,7 +178,7 @@ fn a_corrupt_trace_is_noticed() {
         ..
     } in FILES
     {
-        let scenarios: Vec<_> = Traces::kept().scenarios(name).collect();
+        let scenarios: Vec<_> = Traces::kept().scenarios(name).unwrap().collect();
         let mut noticed = 0;
         println!("{title}:");
         for (what, corrupt) in corruptions {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 /// Why a step is done otherwise here, on purpose.
 pub(crate) type Reason = &'static str;
 
-/// Each step is in exactly one of `identical`, `different` and `disputed`.
+/// Each step is in exactly one of `identical`, `different`, `unexplained` and `disputed`.
 #[derive(Default)]
 pub(crate) struct Tally {
     name: &'static str,
@@ -24,6 +24,8 @@ pub(crate) struct Tally {
     /// Steps that differ by design. Each has at least one reason.
     pub(crate) different: usize,
     pub(crate) reasons: BTreeMap<Reason, usize>,
+    /// Steps that differ for no reason that is listed, and those after them in their scenarios.
+    pub(crate) unexplained: usize,
     /// Steps from where GenStage is known to be wrong, by what is wrong.
     pub(crate) disputed: BTreeMap<String, Disputed>,
 }
@@ -70,6 +72,12 @@ impl Tally {
         let disputed = self.disputed.entry(quirk.to_owned()).or_default();
         disputed.steps += 1;
         disputed.same += usize::from(same);
+    }
+
+    /// Counts what is left of a scenario whose next step differs for no reason that is listed.
+    pub(crate) fn give_up(&mut self, steps: usize) {
+        self.steps += steps;
+        self.unexplained += steps;
     }
 
     /// How many steps are from where GenStage is known to be wrong.
@@ -120,6 +128,9 @@ impl fmt::Display for Tally {
         }
         for (aid, steps) in &self.aids {
             writeln!(f, "  {steps:>5} of the identical with one: {aid}")?;
+        }
+        if self.unexplained > 0 {
+            writeln!(f, "  {:>5} DIFFER WITHOUT A REASON", self.unexplained)?;
         }
         for (reason, steps) in &self.reasons {
             writeln!(f, "  {steps:>5} differ: {reason}")?;
