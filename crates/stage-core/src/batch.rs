@@ -250,7 +250,8 @@ impl<E> Batch<E> {
     /// The same events, to be taken off from the front bit by bit.
     pub(crate) fn into_queue(mut self) -> BatchQueue<E> {
         BatchQueue {
-            events: Left::Whole(mem::take(&mut self.events)),
+            events: mem::take(&mut self.events),
+            is_reversed: false,
             receipts: self.receipts.take(),
         }
     }
@@ -339,19 +340,14 @@ impl<E> Batch<E> {
 
 /// A batch that is given out in parts, from the front.
 ///
-/// Large parts are cut off: what is left moves to other storage, at the price of a copy. Of one that
-/// is to be taken in many small parts, events move one by one, each once.
+/// Large parts are cut off: what is left moves to other storage, at the price of a copy. One that is
+/// to be taken in many small parts is turned round, and from then on each event is moved once.
 #[derive(Debug)]
 pub(crate) struct BatchQueue<E> {
-    events: Left<E>,
+    events: Vec<E>,
+    /// Whether the first event is the last of `events`.
+    is_reversed: bool,
     receipts: Option<Box<Receipts>>,
-}
-
-/// The events that are left of a batch.
-#[derive(Debug)]
-enum Left<E> {
-    Whole(Vec<E>),
-    OneByOne(vec::IntoIter<E>),
 }
 
 /// A part that is at least this fraction of a batch is cut off.
@@ -359,20 +355,25 @@ const LARGE: usize = 4;
 
 impl<E> BatchQueue<E> {
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.events.is_empty()
     }
 
-    fn len(&self) -> usize {
-        match &self.events {
-            Left::Whole(events) => events.len(),
-            Left::OneByOne(events) => events.len(),
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// How many events go to other storage if so many are taken.
+    pub(crate) fn moved_by(&self, count: usize) -> usize {
+        match self.is_to_cut(count) {
+            true => self.events.len() - count,
+            false => count,
         }
     }
 
     /// Takes off up to `count` events, with their receipts. One of the parts goes to other storage:
     /// `spare`, with nothing in it.
     pub(crate) fn take(&mut self, count: usize, spare: Vec<E>) -> Batch<E> {
-        let count = count.min(self.len());
+        let count = count.min(self.events.len());
         let events = self.take_events(count, spare);
         let receipts = self.receipts.as_mut().map(|all| all.split_front(count));
         Batch {
@@ -384,23 +385,24 @@ impl<E> BatchQueue<E> {
 
     /// The storage that nothing is left in.
     pub(crate) fn into_storage(self) -> Vec<E> {
-        match self.events {
-            Left::Whole(events) => events,
-            Left::OneByOne(_) => Vec::new(),
-        }
+        self.events
+    }
+
+    fn is_to_cut(&self, count: usize) -> bool {
+        !self.is_reversed && count.saturating_mul(LARGE) >= self.events.len()
     }
 
     fn take_events(&mut self, count: usize, mut spare: Vec<E>) -> Vec<E> {
-        if let Left::Whole(events) = &mut self.events {
-            if count * LARGE >= events.len() {
-                spare.extend(events.drain(count..));
-                return mem::replace(events, spare);
-            }
-            self.events = Left::OneByOne(mem::take(events).into_iter());
+        if self.is_to_cut(count) {
+            spare.extend(self.events.drain(count..));
+            return mem::replace(&mut self.events, spare);
         }
-        if let Left::OneByOne(events) = &mut self.events {
-            spare.extend(events.take(count));
+        if !self.is_reversed {
+            self.events.reverse();
+            self.is_reversed = true;
         }
+        let first = self.events.len() - count;
+        spare.extend(self.events.drain(first..).rev());
         spare
     }
 }

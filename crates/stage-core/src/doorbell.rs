@@ -50,9 +50,9 @@ const CROWD: u64 = 1 << 62;
 const BITS: usize = 62;
 
 impl Doorbell {
-    /// The link in this slot has news.
+    /// The link in this slot has news. Returns whether the task had to be woken.
     #[inline]
-    pub(crate) fn ring(&self, slot: usize) {
+    pub(crate) fn ring(&self, slot: usize) -> bool {
         let bit = if slot < BITS {
             1 << slot
         } else {
@@ -61,9 +61,11 @@ impl Doorbell {
         };
         // The news is there before the task is told, and the task that sees the bit sees the news.
         // It falls asleep with no bit set: who sets the first wakes it, and nobody else.
-        if self.word.fetch_or(bit, AcqRel) == ASLEEP {
+        let is_asleep = self.word.fetch_or(bit, AcqRel) == ASLEEP;
+        if is_asleep {
             self.wake();
         }
+        is_asleep
     }
 
     #[cold]

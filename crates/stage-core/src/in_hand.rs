@@ -193,7 +193,9 @@ impl Hand {
         }
         self.returned.fetch_add(events, SeqCst);
         match self.phase.load(SeqCst) {
-            HELD => self.bell.ring(self.slot),
+            HELD => {
+                self.bell.ring(self.slot);
+            }
             ENDED => {
                 self.take_back();
             }

@@ -41,6 +41,8 @@ pub(crate) struct Inbox<E> {
     opened: VecDeque<Box<Change>>,
     notices: Vec<Behind>,
     meter: Arc<Meter>,
+    /// Another stage was woken, and nobody has taken note of that yet.
+    has_woken: bool,
     ear: Ear,
     // Kept for its storage.
     crowd: Vec<usize>,
@@ -132,6 +134,7 @@ impl<E> Inbox<E> {
             opened: VecDeque::new(),
             notices: Vec::new(),
             meter,
+            has_woken: false,
             ear: Ear::default(),
             crowd: Vec::new(),
         }
@@ -152,6 +155,11 @@ impl<E> Inbox<E> {
     /// Whether a look is worth its while. Otherwise there is nothing but what the next news is of.
     pub(crate) fn may_have_more(&self) -> bool {
         !self.turns.is_empty() || !self.opened.is_empty() || self.open == 0
+    }
+
+    /// Whether another stage was woken since the last call.
+    pub(crate) fn has_woken(&mut self) -> bool {
+        mem::take(&mut self.has_woken)
     }
 
     /// What there is now.
@@ -255,7 +263,7 @@ impl<E> Inbox<E> {
             Asker::Ledger(ledger) => ledger.settle(done.events),
             Asker::Hand => None,
         };
-        incoming.end.settle(done, ask);
+        self.has_woken |= incoming.end.settle(done, ask);
         if !self.notices.is_empty() {
             self.advance_notices(slot, done.events);
         }

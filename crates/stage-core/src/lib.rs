@@ -149,6 +149,7 @@ mod meter;
 mod on_failure;
 mod outbox;
 mod outlet;
+mod pace;
 mod panic;
 mod pipeline;
 mod pool;

@@ -234,14 +234,15 @@ impl<E> SendEnd<E> {
     }
 
     /// Sends events, or holds back what is too heavy. If the other side has gone, they are dropped.
+    /// Returns whether it had to be woken.
     ///
     /// # Errors
     ///
     /// If they are more than were asked for: the stage has broken the protocol. They are dropped.
-    pub(crate) fn send(&mut self, batch: Batch<E>) -> Result<(), ExcessEvents> {
+    pub(crate) fn send(&mut self, batch: Batch<E>) -> Result<bool, ExcessEvents> {
         let link = &*self.link;
         if link.is_cancelled.load(Acquire) {
-            return Ok(());
+            return Ok(false);
         }
         let (asked, sent) = (link.asked.load(Acquire), link.sent.load(Relaxed));
         let (due, events) = (asked - sent, batch.len() as u64);
@@ -261,8 +262,7 @@ impl<E> SendEnd<E> {
         } else if let Err(PushError::Full(batch)) = self.ring.push(batch) {
             link.join_crowd(batch);
         }
-        link.down.pull();
-        Ok(())
+        Ok(link.down.pull())
     }
 
     /// Ends the flow, after what has been sent.
@@ -381,16 +381,20 @@ impl<E> ReceiveEnd<E> {
         self.link.wish.scale.is_some()
     }
 
-    /// Takes note that events of this weight were dealt with, and asks for more.
-    pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) {
+    /// Takes note that events of this weight were dealt with, and asks for more. Returns whether the
+    /// other side had to be woken.
+    pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) -> bool {
         let settled = self.link.settled.load(Relaxed);
         self.link.settled.store(settled + events as u64, Release);
         if self.is_weighed() && self.link.lighten(weight) {
             self.link.down.pull();
         }
-        if let Some(demand) = ask {
-            self.link.add(demand);
-            self.link.up.pull();
+        match ask {
+            Some(demand) => {
+                self.link.add(demand);
+                self.link.up.pull()
+            }
+            None => false,
         }
     }
 
@@ -577,8 +581,8 @@ impl Bellpull {
         }
     }
 
-    fn pull(&self) {
-        self.bell.ring(self.slot);
+    fn pull(&self) -> bool {
+        self.bell.ring(self.slot)
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Outbox<E: 'static> {
     left: usize,
     /// Something other than demand may be there to see.
     is_unusual: bool,
+    /// Another stage was woken, and nobody has taken note of that yet.
+    has_woken: bool,
     ear: Ear,
     // Kept for their storage.
     crowd: Vec<usize>,
@@ -85,15 +87,21 @@ impl<E: Send + 'static> Outbox<E> {
             meter,
             left: usize::MAX,
             is_unusual: true,
+            has_woken: false,
             ear: Ear::default(),
             crowd: Vec::new(),
             handout: Handout::new(),
         }
     }
 
-    /// An empty batch to put events into.
-    pub(crate) fn batch(&mut self) -> Batch<E> {
-        Batch::from(self.buffer.front().spares.take())
+    /// An empty batch to put about so many events into.
+    pub(crate) fn batch(&mut self, events: usize) -> Batch<E> {
+        Batch::from(self.buffer.front().spares.take(events))
+    }
+
+    /// Whether another stage was woken since the last call.
+    pub(crate) fn has_woken(&mut self) -> bool {
+        mem::take(&mut self.has_woken)
     }
 
     /// What there is to do now.
@@ -419,12 +427,16 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[inline]
     fn send(&mut self, to: SubscriptionId, events: Batch<E>) {
-        if let Some(Some(link)) = self.links.get_mut(to.0 as usize)
-            && let Err(excess) = link.send(events)
-        {
-            self.broken.get_or_insert(excess);
-            self.is_unusual = true;
-            self.left = usize::MAX;
+        let Some(Some(link)) = self.links.get_mut(to.0 as usize) else {
+            return;
+        };
+        match link.send(events) {
+            Ok(has_woken) => self.has_woken |= has_woken,
+            Err(excess) => {
+                self.broken.get_or_insert(excess);
+                self.is_unusual = true;
+                self.left = usize::MAX;
+            }
         }
     }
 

@@ -19,9 +19,21 @@ impl<E> Spares<E> {
         self.0.is_empty()
     }
 
-    /// Storage with nothing in it.
-    pub(crate) fn take(&mut self) -> Vec<E> {
-        self.0.pop().unwrap_or_default()
+    /// Storage with nothing in it, for so many events: if there is any, with room for them.
+    pub(crate) fn take(&mut self, events: usize) -> Vec<E> {
+        match self.0.last() {
+            Some(last) if last.capacity() < events => self.take_larger(events),
+            _ => self.0.pop().unwrap_or_default(),
+        }
+    }
+
+    #[cold]
+    fn take_larger(&mut self, events: usize) -> Vec<E> {
+        let larger = self.0.iter().rposition(|kept| kept.capacity() >= events);
+        match larger {
+            Some(larger) => self.0.swap_remove(larger),
+            None => self.0.pop().unwrap_or_default(),
+        }
     }
 
     /// Takes storage back, with nothing in it.

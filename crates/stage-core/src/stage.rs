@@ -18,6 +18,7 @@ use crate::{
     failure::{Failure, caught, failing, guarded, guarded_call},
     inbox::{Inbox, Input, Portion},
     outbox::{Outbox, Wanted},
+    pace::Pace,
     protocol::End,
 };
 
@@ -42,6 +43,7 @@ async fn make<P: Producer>(
     producer: &mut P,
     outbox: &mut Outbox<P::Event>,
 ) -> Result<End, Failure> {
+    let mut pace = Pace::new();
     loop {
         let ready = if outbox.may_have_more() {
             outbox.look()
@@ -50,6 +52,7 @@ async fn make<P: Producer>(
         };
         let wanted = match ready {
             Some(wanted) => {
+                pace.give_way(outbox.has_woken()).await;
                 consume_budget().await;
                 wanted
             }
@@ -63,10 +66,10 @@ async fn make<P: Producer>(
             }
             Wanted::Nothing(end) => return Ok(end),
         };
-        let mut batch = outbox.batch();
-        let produced = outbox
-            .while_serving(failing(producer.produce(demand, &mut batch)))
-            .await;
+        let demand = pace.moderate(demand);
+        let mut batch = outbox.batch(demand.get());
+        let producing = pace.measure(failing(producer.produce(demand, &mut batch)));
+        let produced = outbox.while_serving(producing).await;
         let empty = batch.is_empty();
         outbox.push_made(batch);
         match produced {
@@ -100,7 +103,7 @@ where
     inbox.close(&end_of(&turned));
     drop(inbox);
     if turned.is_ok() {
-        let mut out = outbox.batch();
+        let mut out = outbox.batch(1);
         if let Err(failure) = guarded(stage.finish(&mut out)).await {
             turned = Err(failure);
         }
@@ -133,11 +136,13 @@ where
     In: Send + 'static,
     T: Transform<In>,
 {
+    let mut pace = Pace::new();
     loop {
         let due = stage.due();
         let is_due = due.is_some_and(|due| due <= Instant::now());
         let step = match look(is_due, inbox, outbox) {
             Some(step) => {
+                pace.give_way(outbox.has_woken() | inbox.has_woken()).await;
                 consume_budget().await;
                 step
             }
@@ -145,7 +150,7 @@ where
         };
         match step {
             Step::Input(Input::Events(portion)) => {
-                if let Some(end) = take_through(stage, portion, inbox, outbox).await? {
+                if let Some(end) = take_through(stage, portion, inbox, outbox, &mut pace).await? {
                     return Ok(end);
                 }
             }
@@ -153,7 +158,7 @@ where
                 tell_transform(stage, &change);
             }
             Step::Due => {
-                let mut out = outbox.batch();
+                let mut out = outbox.batch(1);
                 let elapsing = failing(stage.elapsed(&mut out));
                 match outbox.while_serving(elapsing).await {
                     Ok(result) => result?,
@@ -173,13 +178,14 @@ async fn take_through<In, T>(
     Portion { mut batch, debt }: Portion<In>,
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<T::Out>,
+    pace: &mut Pace,
 ) -> Result<Option<End>, Failure>
 where
     In: Send + 'static,
     T: Transform<In>,
 {
-    let mut out = outbox.batch();
-    let turning = failing(stage.transform(&mut batch, &mut out));
+    let mut out = outbox.batch(batch.len());
+    let turning = pace.measure(failing(stage.transform(&mut batch, &mut out)));
     match outbox.while_serving(turning).await {
         Ok(result) => result?,
         Err(end) => return Ok(Some(end)),
@@ -255,6 +261,7 @@ where
     E: Send + 'static,
     C: Consumer<E>,
 {
+    let mut pace = Pace::new();
     loop {
         let ready = if inbox.may_have_more() {
             inbox.look()
@@ -263,6 +270,7 @@ where
         };
         let input = match ready {
             Some(input) => {
+                pace.give_way(inbox.has_woken()).await;
                 consume_budget().await;
                 input
             }
@@ -270,7 +278,7 @@ where
         };
         match input {
             Input::Events(Portion { mut batch, debt }) => {
-                failing(consumer.consume(&mut batch)).await?;
+                pace.measure(failing(consumer.consume(&mut batch))).await?;
                 batch.ack();
                 inbox.settle(debt, batch);
             }

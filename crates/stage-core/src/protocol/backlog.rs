@@ -80,7 +80,8 @@ impl<E> Backlog<E> {
         let Some(part) = &mut self.part else {
             return Batch::new();
         };
-        let taken = part.take(count, spares.take());
+        let count = count.min(part.len());
+        let taken = part.take(count, spares.take(part.moved_by(count)));
         if part.is_empty()
             && let Some(part) = self.part.take()
         {

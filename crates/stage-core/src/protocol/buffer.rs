@@ -121,7 +121,7 @@ impl<E> Buffer<E> {
         match self.overflow {
             Overflow::Newest => {
                 let mut all = batch.into_queue();
-                let spare = self.front.spares.take();
+                let spare = self.front.spares.take(room.max(excess));
                 self.push(all.take(room, spare));
                 all.take(excess, Vec::new())
             }

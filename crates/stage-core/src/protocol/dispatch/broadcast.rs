@@ -101,7 +101,7 @@ impl<E: Clone + 'static> Dispatcher<E> for Broadcast<E> {
             let is_last = subscribers.peek().is_none();
             let (sent, count) = match &subscriber.selector {
                 Some(selector) => {
-                    let kept = backlog.spares.take().into();
+                    let kept = backlog.spares.take(events.len()).into();
                     (
                         some(&events, kept, selector, receipts.as_ref()),
                         events.len(),
@@ -109,7 +109,7 @@ impl<E: Clone + 'static> Dispatcher<E> for Broadcast<E> {
                 }
                 None if is_last => return handout.deliver(to, all(events, receipts)),
                 None => {
-                    let mut copy = Batch::from(backlog.spares.take());
+                    let mut copy = Batch::from(backlog.spares.take(events.len()));
                     copy.extend(events.iter().cloned());
                     (all(copy, receipts.clone()), events.len())
                 }

@@ -305,7 +305,7 @@ impl<E> Lane<E> {
 
     /// Events are about to be added.
     fn refresh(&mut self, number: usize, spares: &mut Spares<E>, changed: &mut Vec<usize>) {
-        self.fresh = Batch::from(spares.take());
+        self.fresh = Batch::from(spares.take(self.demand));
         self.note_change(number, changed);
     }
 

@@ -1,0 +1,101 @@
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use crate::Demand;
+
+/// Finds out whether a stage works so long at a time that others should work meanwhile.
+///
+/// A task that is woken by a running one waits for it to give way, and no other thread of tokio's
+/// takes it over: two stages with real work to do would take turns. So one that works long makes its
+/// batches smaller, and gives way after it has woken another. It is real time that counts: what
+/// matters is how long a thread was in use, and on a runtime with one thread there is nothing to gain.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    calls: u32,
+    matters: bool,
+    is_slow: bool,
+    /// The most that was asked for at once: all windows together.
+    most: Demand,
+}
+
+/// To look at the clock costs as much as handing a batch over: one of so many calls is measured.
+const ONE_OF: u32 = 16;
+
+/// A call that takes longer is worth a change of tasks.
+const LONG: Duration = Duration::from_micros(20);
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+        Self {
+            calls: 0,
+            matters: !matches!(flavor, Ok(RuntimeFlavor::CurrentThread) | Err(_)),
+            is_slow: false,
+            most: Demand::MIN,
+        }
+    }
+
+    /// Does work, and takes note of whether it took long. Work that waits takes nobody's time.
+    pub(crate) async fn measure<T>(&mut self, work: impl Future<Output = T>) -> T {
+        self.calls = self.calls.wrapping_add(1);
+        if !self.matters || self.calls % ONE_OF != 1 {
+            return work.await;
+        }
+        let (mut work, mut polls) = (pin!(work), 0);
+        poll_fn(|cx| {
+            let start = now();
+            let done = work.as_mut().poll(cx);
+            polls += 1;
+            if done.is_ready() {
+                self.is_slow = polls == 1 && start.elapsed() > LONG;
+            }
+            done
+        })
+        .await
+    }
+
+    /// How much to make at once: not all that is asked for, if that takes long.
+    pub(crate) fn moderate(&mut self, demand: Demand) -> Demand {
+        self.most = self.most.max(demand);
+        match self.is_slow {
+            true => demand.min(self.most.quarter()),
+            false => demand,
+        }
+    }
+
+    /// Lets a task that was woken have this thread, and looks for another, if it is worth it.
+    pub(crate) async fn give_way(&self, has_woken: bool) {
+        if self.is_slow && has_woken {
+            hop().await;
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a paused clock says nothing of a thread in use"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Comes back by the queue that other threads take from. `yield_now` comes back by one that they do
+/// not.
+async fn hop() {
+    let mut hopped = false;
+    poll_fn(|cx| {
+        if hopped {
+            return Poll::Ready(());
+        }
+        hopped = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
