@@ -99,3 +99,46 @@ async fn hop() {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demand(events: usize) -> Demand {
+        Demand::new(events).unwrap()
+    }
+
+    #[test]
+    fn who_takes_long_makes_a_quarter_of_all_windows_at_a_time() {
+        let mut pace = Pace::new();
+        assert!(!pace.matters, "there is no runtime");
+        assert_eq!(pace.moderate(demand(1_000)), demand(1_000));
+        pace.is_slow = true;
+        for (asked, made) in [(500, 250), (250, 250), (100, 100), (4_000, 1_000), (1, 1)] {
+            assert_eq!(pace.moderate(demand(asked)), demand(made));
+        }
+    }
+
+    #[test]
+    fn only_where_another_thread_could_help() {
+        let build = |mut builder: tokio::runtime::Builder| builder.build().unwrap();
+        let one = build(tokio::runtime::Builder::new_current_thread());
+        assert!(!one.block_on(async { Pace::new().matters }));
+        let more = build(tokio::runtime::Builder::new_multi_thread());
+        assert!(more.block_on(async { Pace::new().matters }));
+    }
+
+    #[tokio::test]
+    async fn work_that_waits_takes_nobodys_time() {
+        let mut pace = Pace::new();
+        pace.matters = true;
+        pace.is_slow = true;
+        pace.measure(tokio::task::yield_now()).await;
+        assert!(!pace.is_slow);
+        pace.calls = 0;
+        let start = now();
+        pace.measure(async { while start.elapsed() <= 2 * LONG {} })
+            .await;
+        assert!(pace.is_slow);
+    }
+}
