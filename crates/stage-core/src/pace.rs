@@ -33,10 +33,12 @@ const LONG: Duration = Duration::from_micros(20);
 impl Pace {
     pub(crate) fn new() -> Self {
         let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+        let matters = !matches!(flavor, Ok(RuntimeFlavor::CurrentThread) | Err(_));
         Self {
             calls: 0,
-            matters: !matches!(flavor, Ok(RuntimeFlavor::CurrentThread) | Err(_)),
-            is_slow: false,
+            matters,
+            // Until it is known.
+            is_slow: matters,
             most: Demand::MIN,
         }
     }
