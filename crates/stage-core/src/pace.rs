@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::runtime::{Handle, RuntimeFlavor};
-
 use crate::Demand;
 
 /// Finds out whether a stage works so long at a time that others should work meanwhile.
@@ -32,8 +30,7 @@ const LONG: Duration = Duration::from_micros(20);
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
-        let matters = !matches!(flavor, Ok(RuntimeFlavor::CurrentThread) | Err(_));
+        let matters = another_may_help();
         Self {
             calls: 0,
             matters,
@@ -77,6 +74,20 @@ impl Pace {
             hop().await;
         }
     }
+}
+
+/// Whether the runtime has other threads.
+#[cfg(not(shuttle))]
+fn another_may_help() -> bool {
+    use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
+
+    Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() != CurrentThread)
+}
+
+/// Shuttle's does not say, and real time means nothing there.
+#[cfg(shuttle)]
+fn another_may_help() -> bool {
+    false
 }
 
 #[expect(

@@ -164,7 +164,7 @@ fn genstage_is_replayed() {
     }
     tally::print(&tallies);
     assert!(!tallies.is_empty(), "no trace was found");
-    assert!(failures.is_empty(), "{:#?}", failures);
+    assert!(failures.is_empty(), "{failures:#?}");
 }
 
 /// A replay that cannot fail shows nothing.
