@@ -354,3 +354,49 @@ proptest! {
         }
     }
 }
+
+fn by_demand(subscribers: u64) -> ByDemand {
+    let mut dispatcher = ByDemand::default();
+    for id in 0..subscribers {
+        Dispatcher::<u64>::subscribe(&mut dispatcher, SubscriptionId(id), Terms::default())
+            .unwrap();
+    }
+    dispatcher
+}
+
+fn ask(dispatcher: &mut ByDemand, id: u64, events: usize) {
+    let demand = Demand::new(events).unwrap();
+    Dispatcher::<u64>::ask(dispatcher, SubscriptionId(id), demand);
+}
+
+#[test]
+fn who_asks_often_is_remembered_as_one_who_asks_for_all_at_once() {
+    let mut dispatcher = by_demand(3);
+    ask(&mut dispatcher, 1, 500);
+    ask(&mut dispatcher, 2, 10);
+    for _ in 0..1_000 {
+        ask(&mut dispatcher, 0, 1);
+    }
+    let (mut backlog, mut handout) = (Backlog::new(), Handout::new());
+    backlog.push((0..1_600u64).collect());
+    dispatcher.dispatch(&mut backlog, &mut handout);
+    let given = handout.deliveries.iter();
+    let given: Vec<_> = given.map(|it| (it.to.0, it.events.len())).collect();
+    assert_eq!(given, [(0, 1_000), (1, 500), (2, 10)]);
+}
+
+#[test]
+fn the_demand_of_all_together_is_counted_no_further_than_can_be_counted() {
+    let mut dispatcher = by_demand(2);
+    ask(&mut dispatcher, 1, 5);
+    ask(&mut dispatcher, 0, usize::MAX - 10);
+    ask(&mut dispatcher, 1, 100);
+    assert_eq!(Dispatcher::<u64>::demand(&dispatcher), usize::MAX);
+    let claim = |dispatcher: &mut ByDemand, events| {
+        Dispatcher::<u64>::claim(dispatcher, events).map(|id| id.0)
+    };
+    assert_eq!(claim(&mut dispatcher, usize::MAX - 10), Some(0));
+    assert_eq!(claim(&mut dispatcher, 11), None);
+    assert_eq!(claim(&mut dispatcher, 10), Some(1));
+    assert_eq!(Dispatcher::<u64>::demand(&dispatcher), 0);
+}
