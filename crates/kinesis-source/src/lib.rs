@@ -83,6 +83,7 @@ mod aws;
 mod backoff;
 mod checkpoint;
 mod coordinator;
+pub mod kpl;
 mod listing;
 mod pinned_position;
 mod progress;
