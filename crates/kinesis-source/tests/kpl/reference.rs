@@ -1,6 +1,8 @@
 //! The format for prost: what it makes of a body, and an encoder. Keys are bytes, so that those that
 //! are no text get through.
 
+#![allow(dead_code)] // Each test uses its own part.
+
 use bytes::Bytes;
 use kinesis_source::kpl::MAGIC;
 use md5::{Digest, Md5};
