@@ -14,7 +14,7 @@ use crate::{
     place::Mark,
     progress::{Phase, Progress},
     read_limiter::ReadLimiter,
-    unpacker::{Findings, Unpacked, Unpacker},
+    unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
 
 /// Reads one shard, in order, as fast as it is asked to and Kinesis allows.
@@ -250,11 +250,7 @@ impl ShardSource {
 
     /// Puts what comes out of records that were read into a batch, up to `demand`. Whether anything
     /// did.
-    fn unpack(
-        &mut self,
-        demand: Demand,
-        batch: &mut Batch<ShardRecord>,
-    ) -> Result<bool, ShardError> {
+    fn unpack(&mut self, demand: Demand, batch: &mut Batch<ShardRecord>) -> Result<bool, Outside> {
         let Some(unpacker) = &mut self.unpacker else {
             return Ok(false);
         };
@@ -297,15 +293,11 @@ impl ShardSource {
         if let Some(mark) = passed {
             self.progress.pass(mark);
         }
-        match outside {
-            // What came before it is delivered. It is met again at the next call.
-            Some(outside) if !has_events => {
-                return Err(ShardError::OutsideRange {
-                    shard: shard.clone(),
-                    sequence_number: outside.sequence_number,
-                });
-            }
-            _ => {}
+        // What came before it is delivered first. It is met again at the next call.
+        if let Some(outside) = outside
+            && !has_events
+        {
+            return Err(outside);
         }
         if is_unpacked && mem::take(&mut self.unpacks_to_tip) {
             self.progress.came_to_tip();
@@ -475,8 +467,15 @@ impl Producer for ShardSource {
         let limit = demand.get().min(MAX_RECORDS);
         loop {
             self.refuse_nacked().await?;
-            if self.unpack(demand, batch)? {
-                return Ok(Flow::More);
+            match self.unpack(demand, batch) {
+                Ok(true) => return Ok(Flow::More),
+                Ok(false) => {}
+                Err(Outside { sequence_number }) => {
+                    return Err(ShardError::OutsideRange {
+                        shard: self.shard().clone(),
+                        sequence_number,
+                    });
+                }
             }
             if self.is_at_end() {
                 return self.end().await;

@@ -13,7 +13,8 @@ use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
     Aggregation, Checkpoint, CheckpointStore, Deaggregation, KinesisWriteApi,
     MemoryCheckpointStore, OutsideRange, ShardError, ShardId, ShardRecord, ShardStatus,
-    StreamIdentity, StreamSource, kpl::Damage,
+    StreamIdentity, StreamSource,
+    kpl::{Damage, MAGIC},
 };
 use md5::{Digest, Md5};
 use reference::{Aggregated, Record};
@@ -244,6 +245,21 @@ async fn a_damaged_record_is_delivered_as_it_is_and_counted() {
     let damaged = Aggregation::Damaged(Damage::WrongDigest);
     assert_eq!(sink.taken()[0].aggregation, damaged);
     assert_eq!(sink.taken()[0].sub_sequence_number, None);
+    assert_eq!((statuses[0].damaged, statuses[0].user_records), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bomb_of_10_mib_is_delivered_as_it_is_and_counted() {
+    let fake = fake(1);
+    let empty_record = [0x1A, 4, 0x08, 0, 0x1A, 0];
+    let body = [&[0x0A, 1, b'k'][..], &empty_record.repeat((10 << 20) / 6)].concat();
+    let digest = Md5::digest(&body);
+    fake.put("outer", [&MAGIC[..], &body, &digest[..]].concat())
+        .unwrap();
+    let (sink, statuses) = run(&fake, &Arc::default(), OutsideRange::Deliver).await;
+    sink.assert_complete(&fake);
+    let damaged = Aggregation::Damaged(Damage::TooManyRecords);
+    assert_eq!(sink.taken()[0].aggregation, damaged);
     assert_eq!((statuses[0].damaged, statuses[0].user_records), (1, 0));
 }
 

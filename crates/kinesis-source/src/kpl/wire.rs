@@ -127,8 +127,12 @@ impl<'a> Wire<'a> {
         while depth > 0 {
             let (number, kind) = self.tag()?;
             match kind {
-                VARINT => drop(self.varint()?),
-                BYTES => drop(self.length_delimited()?),
+                VARINT => {
+                    self.varint()?;
+                }
+                BYTES => {
+                    self.length_delimited()?;
+                }
                 GROUP if self.depth + depth < MAX_DEPTH => {
                     open[depth] = number;
                     depth += 1;
