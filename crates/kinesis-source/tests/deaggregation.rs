@@ -144,6 +144,31 @@ async fn what_stops_in_the_middle_of_an_aggregate_goes_on_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_has_been_read_to_its_end_is_not_finished_while_anything_is_packed() {
+    let (fake, store) = (fake(1), Arc::default());
+    fake.put("outer", aggregated(0..30)).unwrap();
+    let root = fake.shards().remove(0);
+    fake.split_shard(&root.id, root.hash_range.end / 2)
+        .await
+        .unwrap();
+    let sink = Sink::by(Duration::from_millis(90));
+    let mut pipeline = Pipeline::new();
+    let (records, _) = delivering(&fake, &store).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(7)));
+    let moment = sleep(Duration::from_millis(200));
+    pipeline.run_until(moment).await.unwrap();
+    assert!(sink.taken().len() < 30);
+    let checkpoint = stored(&fake, &store).await.remove(&root.id).unwrap();
+    assert!(is_within_a_record(&checkpoint), "{checkpoint:?}");
+    let rest = Sink::default();
+    run_until_caught_up(delivering(&fake, &store), &rest, Window::new(7))
+        .await
+        .unwrap();
+    let numbers = [sink.numbers_in_order(), rest.numbers_in_order()].concat();
+    assert_eq!(numbers, everything(30));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_killed_goes_on_right_after_its_checkpoint() {
     let mut within = 0;
     for millis in (1_000..9_000).step_by(370) {
