@@ -9,8 +9,8 @@
 //! one by one, as slices of the data.
 //!
 //! The walk is written by hand. The message has five fields, and a general decoder such as prost
-//! makes a vector of everything before the first can be looked at: of 10 MiB of empty records,
-//! some 200 MiB.
+//! makes a vector of everything before the first can be looked at: of 10 MiB of empty records, more
+//! than 100 MiB.
 //!
 //! # Where libraries differ
 //!

@@ -67,6 +67,7 @@
 //! | [`KinesisApi`] | the transport: four calls, errors by [`Remedy`]. Implement it to wrap or replace one |
 //! | [`ShardSource`] | a [`Producer`](stage_core::Producer) that reads one shard |
 //! | [`StreamSource`] | a stage that coordinates, and one `ShardSource` for each shard |
+//! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
 //! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
 //! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
 //!

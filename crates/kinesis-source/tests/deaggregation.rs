@@ -260,6 +260,53 @@ async fn records_are_left_as_they_are_unless_asked_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_it_a_record_that_is_done_in_part_comes_again_whole() {
+    let (fake, store) = (fake(1), Arc::default());
+    let (shard, number) = fake.put("outer", aggregated(0..3)).unwrap();
+    fake.put("plain", "3").unwrap();
+    let checkpoint = Checkpoint::After {
+        sequence_number: number,
+        sub_sequence_number: Some(1),
+    };
+    save(&fake, &store, &shard, checkpoint).await;
+    let (sink, _) = run(&fake, &store, OutsideRange::Deliver).await;
+    assert_eq!(sink.numbers_in_order(), [2, 3]);
+
+    let (sink, store) = (Sink::default(), Arc::default());
+    let checkpoint = Checkpoint::After {
+        sequence_number: fake.records()[0].1[0].sequence_number.clone(),
+        sub_sequence_number: Some(1),
+    };
+    save(&fake, &store, &shard, checkpoint).await;
+    let source =
+        StreamSource::new("orders", Arc::new(fake.clone())).checkpoints(Arc::clone(&store) as _);
+    run_until_caught_up(source, &sink, Window::new(50))
+        .await
+        .unwrap();
+    sink.assert_complete(&fake);
+}
+
+/// A checkpoint without a sub-sequence number is of the whole record, as it always was.
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_of_a_whole_record_leaves_it_out() {
+    let (fake, store) = (fake(1), Arc::default());
+    let (shard, number) = fake.put("outer", aggregated(0..3)).unwrap();
+    fake.put("outer", aggregated(3..6)).unwrap();
+    save(&fake, &store, &shard, Checkpoint::after(number)).await;
+    let (sink, _) = run(&fake, &store, OutsideRange::Deliver).await;
+    assert_eq!(sink.numbers_in_order(), [3, 4, 5]);
+}
+
+async fn save(fake: &Fake, store: &MemoryCheckpointStore, shard: &ShardId, checkpoint: Checkpoint) {
+    let stream = StreamIdentity {
+        name: fake.name().to_owned(),
+        created: None,
+    };
+    let checkpoints = BTreeMap::from([(shard.clone(), checkpoint)]);
+    store.save(&stream, &checkpoints).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_record_is_delivered_as_it_is_and_counted() {
     let fake = fake(1);
     let mut data = aggregated(0..3).to_vec();
