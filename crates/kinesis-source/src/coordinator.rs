@@ -146,6 +146,7 @@ impl Means {
     fn start(&self, opened: &mut OpenStream, start: Start) {
         let Start {
             shard,
+            hash_range,
             from,
             at_tip,
         } = start;
@@ -154,6 +155,7 @@ impl Means {
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
             let stream = opened.stream.clone();
+            let deaggregation = self.source.deaggregation;
             move || {
                 // Only the first one may ask for the tip.
                 let begin = begin.take().unwrap_or_else(|| {
@@ -161,7 +163,11 @@ impl Means {
                     Begin::Pinned
                 });
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
-                ShardSource::supervised(api, progress, begin, stream.clone())
+                let reader = ShardSource::supervised(api, progress, begin, stream.clone());
+                match deaggregation {
+                    Some(deaggregation) => reader.deaggregate(deaggregation, hash_range),
+                    None => reader,
+                }
             }
         };
         let restarts = self.source.restarts.clone().unless(ShardError::is_final);

@@ -55,7 +55,8 @@
 //!   of the service are outlasted, with back-off, from the last record; what does not pass fails the
 //!   pipeline with a [`StreamError`] or [`ShardError`] that says what to do.
 //! - **Memory is bounded.** A shard never reads more than is asked for: with a window of 1,000 there
-//!   are at most 1,000 of its records on their way, for as long as the sink takes.
+//!   are at most 1,000 of its records on their way, for as long as the sink takes. With
+//!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart.
 //! - **Good manners.** At most five reads and 2 MiB a second and shard, evenly spaced; once a second
 //!   where nothing comes.
 //!
@@ -66,6 +67,7 @@
 //! | [`KinesisApi`] | the transport: four calls, errors by [`Remedy`]. Implement it to wrap or replace one |
 //! | [`ShardSource`] | a [`Producer`](stage_core::Producer) that reads one shard |
 //! | [`StreamSource`] | a stage that coordinates, and one `ShardSource` for each shard |
+//! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
 //! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
 //! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
 //!
@@ -83,8 +85,11 @@ mod aws;
 mod backoff;
 mod checkpoint;
 mod coordinator;
+mod deaggregation;
+pub mod kpl;
 mod listing;
 mod pinned_position;
+mod place;
 mod progress;
 mod read_limiter;
 mod reader;
@@ -100,6 +105,7 @@ mod stream_error;
 mod stream_source;
 mod stream_status;
 mod timestamp;
+mod unpacker;
 
 #[cfg(any(test, feature = "mock"))]
 pub use api::MockKinesisApi;
@@ -115,12 +121,13 @@ pub use checkpoint::FileCheckpointStore;
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, StreamIdentity,
 };
+pub use deaggregation::{Deaggregation, OutsideRange};
 pub use pinned_position::PinnedPosition;
 pub use record::Record;
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use shard::{ChildShard, HashRange, Shard, ShardId};
 pub use shard_error::ShardError;
-pub use shard_record::ShardRecord;
+pub use shard_record::{Aggregation, ShardRecord};
 pub use shard_source::ShardSource;
 pub use start_position::StartPosition;
 pub use stream_error::StreamError;

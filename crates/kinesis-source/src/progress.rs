@@ -7,7 +7,11 @@ use std::{
 use stage_core::{Acknowledge, Outcome, protocol::Watermark};
 use tokio::sync::Notify;
 
-use crate::{Checkpoint, PinnedPosition, SequenceNumber, ShardId};
+use crate::{
+    Checkpoint, PinnedPosition, ShardId,
+    place::{Mark, Place},
+    unpacker::Findings,
+};
 
 /// How far one shard is: read, handed out, acknowledged. Its reader writes it; whoever watches the
 /// shard or stores its checkpoint reads it.
@@ -22,15 +26,17 @@ pub(crate) struct Progress {
 
 struct State {
     /// Where reading began, in this process.
-    start: PinnedPosition,
-    /// Where the next read goes on.
-    next: PinnedPosition,
+    start: Place,
+    /// Where reading goes on: after what was handed out last.
+    next: Place,
     /// Counts lives of the reader in which records were nacked. What an earlier one handed out
     /// does not count any more.
     generation: u64,
-    watermark: Watermark<SequenceNumber>,
-    /// Everything up to this record is acknowledged.
-    done: Option<SequenceNumber>,
+    watermark: Watermark<Mark>,
+    /// Everything up to this is acknowledged.
+    done: Option<Mark>,
+    /// Up to this there is nothing to hand out, since what was handed out last.
+    passed: Option<Mark>,
     in_flight: u64,
     nacked: u64,
     phase: Phase,
@@ -65,6 +71,7 @@ pub(crate) struct Figures {
     pub(crate) retries: u64,
     pub(crate) repeated: u64,
     pub(crate) restarts: u64,
+    pub(crate) findings: Findings,
     pub(crate) millis_behind_latest: Option<u64>,
 }
 
@@ -83,7 +90,8 @@ struct Generation {
 }
 
 impl Progress {
-    pub(crate) fn new(shard: ShardId, start: PinnedPosition, watcher: Arc<Notify>) -> Arc<Self> {
+    pub(crate) fn new(shard: ShardId, start: impl Into<Place>, watcher: Arc<Notify>) -> Arc<Self> {
+        let start = start.into();
         Arc::new(Self {
             shard,
             state: Mutex::new(State {
@@ -92,6 +100,7 @@ impl Progress {
                 generation: 0,
                 watermark: Watermark::new(),
                 done: None,
+                passed: None,
                 in_flight: 0,
                 nacked: 0,
                 phase: Phase::Reading,
@@ -110,15 +119,12 @@ impl Progress {
 
     /// Where the next read goes on.
     pub(crate) fn next(&self) -> PinnedPosition {
-        self.lock().next.clone()
+        self.lock().next.position.clone()
     }
 
-    /// The last record that was read, if any was in this process.
-    pub(crate) fn last_read(&self) -> Option<SequenceNumber> {
-        match &self.lock().next {
-            PinnedPosition::AfterSequenceNumber(number) => Some(number.clone()),
-            _ => None,
-        }
+    /// Where the next read goes on, and what of the record there is done.
+    pub(crate) fn next_place(&self) -> Place {
+        self.lock().next.clone()
     }
 
     /// Begins another life of the reader: after what was read last or, when records were nacked,
@@ -129,25 +135,33 @@ impl Progress {
         if state.nacked == 0 {
             return;
         }
-        let acked = state.done.clone().map(PinnedPosition::AfterSequenceNumber);
+        let acked = state.done.clone().map(Place::from);
         state.next = acked.unwrap_or_else(|| state.start.clone());
         state.generation += 1;
         state.watermark = Watermark::new();
+        state.passed = None;
         state.in_flight = 0;
         state.nacked = 0;
         state.tip = None;
     }
 
-    /// Takes note that these records are handed out, in order. Returns whom to tell what becomes of
-    /// them, and the first one's number.
-    pub(crate) fn hand_out<'a>(
+    /// Takes note that events are handed out, in order, and how far the shard is with each. Returns
+    /// whom to tell what becomes of them, and the first one's number.
+    pub(crate) fn hand_out(
         self: &Arc<Self>,
-        records: impl Iterator<Item = &'a SequenceNumber>,
+        marks: impl Iterator<Item = Mark>,
     ) -> (Arc<dyn Acknowledge>, u64) {
         let mut state = self.lock();
         let first = state.watermark.next();
-        for number in records {
-            state.watermark.issue(number.clone());
+        let mut last = None;
+        for mark in marks {
+            last = Some(mark.clone());
+            state.watermark.issue(mark);
+        }
+        if let Some(last) = last {
+            state.next = last.into();
+            // What is handed out now covers it.
+            state.passed = None;
         }
         state.in_flight += state.watermark.next() - first;
         let generation = Generation {
@@ -157,11 +171,21 @@ impl Progress {
         (Arc::new(generation), first)
     }
 
-    /// Takes note of an answer.
-    pub(crate) fn note(&self, note: impl FnOnce(&mut PinnedPosition, &mut Figures)) {
+    /// Takes note that up to `mark`, there is nothing to hand out after what was. It is done as soon
+    /// as that is. Only the last such mark is kept: there may be any number of them meanwhile.
+    pub(crate) fn pass(&self, mark: Mark) {
         let mut state = self.lock();
-        let State { next, figures, .. } = &mut *state;
-        note(next, figures);
+        state.next = mark.clone().into();
+        if state.watermark.is_complete() {
+            state.done = Some(mark);
+        } else {
+            state.passed = Some(mark);
+        }
+    }
+
+    /// Counts.
+    pub(crate) fn note(&self, note: impl FnOnce(&mut Figures)) {
+        note(&mut self.lock().figures);
     }
 
     /// Takes note of a read that found nothing, at the shard's tip.
@@ -246,7 +270,7 @@ impl Progress {
         if state.phase == Phase::Finished {
             return Some(Checkpoint::End);
         }
-        state.done.clone().map(Checkpoint::after)
+        state.done.clone().map(Checkpoint::from)
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -288,6 +312,9 @@ impl Acknowledge for Generation {
             Outcome::Acked => {
                 if let Ok(Some(done)) = state.watermark.settle(numbers) {
                     state.done = Some(done);
+                    if state.watermark.is_complete() && state.passed.is_some() {
+                        state.done = state.passed.take();
+                    }
                 }
             }
         }
@@ -324,11 +351,7 @@ mod tests {
     }
 
     fn hand_out(progress: &Arc<Progress>, numbers: Range<u128>) -> (Arc<dyn Acknowledge>, u64) {
-        let numbers: Vec<SequenceNumber> = numbers.map(SequenceNumber::from).collect();
-        progress.note(|next, _| {
-            *next = PinnedPosition::AfterSequenceNumber(numbers[numbers.len() - 1].clone());
-        });
-        progress.hand_out(numbers.iter())
+        progress.hand_out(numbers.map(|number| Mark::whole(number.into())))
     }
 
     #[test]
@@ -377,5 +400,33 @@ mod tests {
         );
         book.settle(first..first + 2, Outcome::Acked);
         assert_eq!(progress.checkpoint(), Some(Checkpoint::after(11.into())));
+    }
+
+    #[test]
+    fn what_is_passed_is_done_once_all_before_it_is() {
+        let progress = progress();
+        progress.pass(Mark::whole(9.into()));
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(9.into())));
+        let (book, first) = hand_out(&progress, 10..12);
+        progress.pass(Mark::whole(12.into()));
+        progress.pass(Mark::whole(13.into()));
+        assert_eq!(
+            progress.next(),
+            PinnedPosition::AfterSequenceNumber(13.into())
+        );
+        book.settle(first..first + 1, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(10.into())));
+        book.settle(first + 1..first + 2, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(13.into())));
+    }
+
+    #[test]
+    fn what_is_passed_does_not_take_back_what_is_handed_out_after_it() {
+        let progress = progress();
+        let (book, first) = hand_out(&progress, 10..11);
+        progress.pass(Mark::whole(11.into()));
+        let (_, second) = hand_out(&progress, 12..13);
+        book.settle(first..second + 1, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(12.into())));
     }
 }

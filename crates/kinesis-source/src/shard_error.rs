@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use crate::{ApiError, PinnedPosition, ShardId};
+use crate::{ApiError, PinnedPosition, SequenceNumber, ShardId};
 
 /// A shard could not be read, or what was read was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,20 @@ pub enum ShardError {
         /// How many.
         records: u64,
     },
+    /// An aggregated record has user records that do not belong on its shard, and was not to be
+    /// delivered. Reading again only meets it again:
+    /// [decide otherwise](crate::Deaggregation::outside_range).
+    #[error(
+        "record {sequence_number} of shard `{shard}` has user records whose hash keys are of other \
+         shards: deliver or drop them"
+    )]
+    #[non_exhaustive]
+    OutsideRange {
+        /// The shard.
+        shard: ShardId,
+        /// The record.
+        sequence_number: SequenceNumber,
+    },
 }
 
 impl ShardError {
@@ -71,6 +85,7 @@ impl ShardError {
                 Self::InvalidPosition { .. }
                     | Self::StreamDeleted { .. }
                     | Self::StreamRecreated { .. }
+                    | Self::OutsideRange { .. }
             )
         )
     }

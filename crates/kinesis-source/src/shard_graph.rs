@@ -3,7 +3,10 @@ use std::{
     mem,
 };
 
-use crate::{Checkpoint, PinnedPosition, Shard, ShardId, StartPosition, Timestamp};
+use crate::{
+    Checkpoint, HashRange, PinnedPosition, Shard, ShardId, StartPosition, Timestamp,
+    place::{Mark, Place},
+};
 
 /// Which shards of a stream there are, how far each is, and which may be read now.
 ///
@@ -46,8 +49,10 @@ pub(crate) enum FirstStart {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
     pub(crate) shard: ShardId,
+    /// The hash keys that fall on it.
+    pub(crate) hash_range: HashRange,
     /// Where. It stays good, whatever happens.
-    pub(crate) from: PinnedPosition,
+    pub(crate) from: Place,
     /// Whether to begin at the shard's tip, of which `from` is the moment.
     pub(crate) at_tip: bool,
 }
@@ -55,6 +60,7 @@ pub(crate) struct Start {
 #[derive(Debug)]
 struct Node {
     parents: Vec<ShardId>,
+    hash_range: HashRange,
     state: State,
 }
 
@@ -62,7 +68,7 @@ struct Node {
 enum State {
     /// To be read, once its parents are finished.
     Waiting {
-        from: PinnedPosition,
+        from: Place,
         at_tip: bool,
     },
     Reading,
@@ -129,8 +135,12 @@ impl ShardGraph {
                 self.waiting_changed = true;
             }
             let parents = shard.parents().cloned().collect();
-            self.shards
-                .insert(shard.id.clone(), Node { parents, state });
+            let node = Node {
+                parents,
+                hash_range: shard.hash_range,
+                state,
+            };
+            self.shards.insert(shard.id.clone(), node);
         }
         // What is decided for the first listing is not for later ones.
         if !listing.is_empty() && !matches!(self.first_start, FirstStart::At(_)) {
@@ -158,7 +168,7 @@ impl ShardGraph {
     pub(crate) fn take_unstored(&mut self) -> BTreeMap<ShardId, Checkpoint> {
         let unstored = mem::take(&mut self.unstored);
         let checkpoint = |id: ShardId| match &self.shards.get(&id)?.state {
-            State::Waiting { from, .. } => Some((id, Checkpoint::Start(from.clone()))),
+            State::Waiting { from, .. } => Some((id, Checkpoint::Start(from.position.clone()))),
             State::Finished => Some((id, Checkpoint::End)),
             State::Reading => None,
         };
@@ -208,9 +218,11 @@ impl ShardGraph {
             return None;
         };
         node.state = State::Reading;
+        let hash_range = node.hash_range;
         self.waiting_changed |= self.waiting.remove(&shard);
         Some(Start {
             shard,
+            hash_range,
             from,
             at_tip,
         })
@@ -230,6 +242,7 @@ impl ShardGraph {
             } if *wanted == shard.id => (position.clone(), false),
             FirstStart::After { .. } | FirstStart::Resumed => (PinnedPosition::TrimHorizon, false),
         };
+        let from = from.into();
         State::Waiting { from, at_tip }
     }
 
@@ -237,10 +250,14 @@ impl ShardGraph {
     fn stored(&self, shard: &ShardId) -> Option<State> {
         let from = match self.checkpoints.get(shard)? {
             Checkpoint::End => return Some(State::Finished),
-            Checkpoint::Start(position) => position.clone(),
+            Checkpoint::Start(position) => position.clone().into(),
             Checkpoint::After {
-                sequence_number, ..
-            } => PinnedPosition::AfterSequenceNumber(sequence_number.clone()),
+                sequence_number,
+                sub_sequence_number,
+            } => Place::from(Mark {
+                sequence_number: sequence_number.clone(),
+                sub_sequence_number: *sub_sequence_number,
+            }),
         };
         Some(State::Waiting {
             from,
@@ -377,12 +394,16 @@ mod tests {
         assert_eq!(starts.len(), 1);
         assert_eq!(starts[0].shard, "c".into());
         assert_eq!(
-            starts[0].from,
+            starts[0].from.position,
             PinnedPosition::AfterSequenceNumber(5.into())
         );
         graph.finish(&"c".into());
         for start in graph.take_ready() {
-            assert_eq!(start.from, PinnedPosition::TrimHorizon, "never at the tip");
+            assert_eq!(
+                start.from.position,
+                PinnedPosition::TrimHorizon,
+                "never at the tip"
+            );
             assert!(!start.at_tip);
         }
     }
@@ -407,7 +428,11 @@ mod tests {
             starts.iter().map(|s| s.shard.as_str()).collect::<Vec<_>>(),
             ["d", "e"]
         );
-        assert!(starts.iter().all(|start| start.at_tip && start.from == now));
+        assert!(
+            starts
+                .iter()
+                .all(|start| start.at_tip && start.from.position == now)
+        );
 
         // d is split: its children are read from their first record.
         graph.expect(&"f".into());
@@ -422,7 +447,7 @@ mod tests {
         assert_eq!(starts.len(), 2);
         for start in starts {
             assert_eq!(
-                (start.from, start.at_tip),
+                (start.from.position, start.at_tip),
                 (PinnedPosition::TrimHorizon, false)
             );
         }
@@ -435,14 +460,14 @@ mod tests {
         graph.discover(&lineage()[2..]);
         for id in ["a", "b"] {
             let mut starts = graph.take_ready().into_iter();
-            assert!(starts.all(|start| start.from == PinnedPosition::AtTimestamp(moment)));
+            assert!(starts.all(|start| start.from.position == PinnedPosition::AtTimestamp(moment)));
             graph.finish(&id.into());
         }
         // A child that was there already may hold records from before the moment, too.
         graph.discover(&lineage());
         graph.finish(&"c".into());
         let mut starts = graph.take_ready().into_iter();
-        assert!(starts.all(|start| start.from == PinnedPosition::AtTimestamp(moment)));
+        assert!(starts.all(|start| start.from.position == PinnedPosition::AtTimestamp(moment)));
     }
 
     #[test]
@@ -456,10 +481,10 @@ mod tests {
         let starts = graph.take_ready();
         assert_eq!(starts.len(), 2);
         assert_eq!(
-            starts[0].from,
+            starts[0].from.position,
             PinnedPosition::AfterSequenceNumber(7.into())
         );
-        assert_eq!(starts[1].from, PinnedPosition::TrimHorizon);
+        assert_eq!(starts[1].from.position, PinnedPosition::TrimHorizon);
         let stored = graph.take_unstored().into_values();
         assert_eq!(
             stored.filter(|stored| *stored == Checkpoint::End).count(),

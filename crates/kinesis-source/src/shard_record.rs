@@ -1,4 +1,6 @@
-use crate::{Record, ShardId};
+use std::fmt;
+
+use crate::{Record, ShardId, kpl::Damage};
 
 /// A record, and which shard it was read from: the event that Kinesis sources produce.
 ///
@@ -7,8 +9,47 @@ use crate::{Record, ShardId};
 pub struct ShardRecord {
     /// The shard.
     pub shard: ShardId,
-    /// The record.
+    /// The record. If it is a user record of an aggregated one, it has the sequence number and the
+    /// time of arrival of that.
     pub record: Record,
     /// In a record that the Kinesis Producer Library aggregated: which part of it this is.
     pub sub_sequence_number: Option<u64>,
+    /// What [de-aggregation](crate::Deaggregation) found it to be.
+    pub aggregation: Aggregation,
+}
+
+/// What de-aggregation found a record to be.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Aggregation {
+    /// A record as it was put; or nobody looked.
+    #[default]
+    None,
+    /// A user record of an aggregated record.
+    #[non_exhaustive]
+    UserRecord {
+        /// The hash key it was put under, in decimal digits, if it was given one.
+        explicit_hash_key: Option<Box<str>>,
+        /// Whether its hash key falls on the shard that it was read from.
+        is_in_range: bool,
+    },
+    /// A record as it was put, which begins as an aggregated one and is none.
+    Damaged(Damage),
+}
+
+impl fmt::Debug for Aggregation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::UserRecord {
+                explicit_hash_key,
+                is_in_range,
+            } => f
+                .debug_struct("UserRecord")
+                .field("has_explicit_hash_key", &explicit_hash_key.is_some())
+                .field("is_in_range", is_in_range)
+                .finish(),
+            Self::Damaged(damage) => f.debug_tuple("Damaged").field(damage).finish(),
+        }
+    }
 }

@@ -1,17 +1,20 @@
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::{
-    ApiError, Checkpoint, KinesisApi, PinnedPosition, Position, Record, RecordsPage, Remedy,
-    ShardError, ShardId, ShardIterator, ShardRecord, StreamIdentity, StreamStatus,
+    Aggregation, ApiError, Checkpoint, Deaggregation, HashRange, KinesisApi, PinnedPosition,
+    Position, Record, RecordsPage, Remedy, ShardError, ShardId, ShardIterator, ShardRecord,
+    StreamIdentity, StreamStatus,
     api_error::chain,
     backoff::Backoff,
     listing::within_deadline,
+    place::Mark,
     progress::{Phase, Progress},
     read_limiter::ReadLimiter,
+    unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
 
 /// Reads one shard, in order, as fast as it is asked to and Kinesis allows.
@@ -55,6 +58,10 @@ pub struct ShardSource {
     settles_before_end: bool,
     /// The stream it belongs to, where that is known.
     stream: Option<StreamIdentity>,
+    /// Takes apart what was read, if that is wanted.
+    unpacker: Option<Unpacker>,
+    /// Whether what it has yet to take apart brings the shard to its tip.
+    unpacks_to_tip: bool,
 }
 
 #[derive(Debug)]
@@ -136,6 +143,16 @@ impl ShardSource {
             idle: FIRST_IDLE,
             settles_before_end,
             stream: None,
+            unpacker: None,
+            unpacks_to_tip: false,
+        }
+    }
+
+    /// Takes records apart. `range` is of the hash keys that fall on the shard.
+    pub(crate) fn deaggregate(self, deaggregation: Deaggregation, range: HashRange) -> Self {
+        Self {
+            unpacker: Some(Unpacker::new(deaggregation, range)),
+            ..self
         }
     }
 
@@ -168,7 +185,7 @@ impl ShardSource {
             return Ok(iterator.clone());
         }
         self.cursor = Cursor::Unset;
-        let position = match std::mem::replace(&mut self.begin, Begin::Pinned) {
+        let position = match mem::replace(&mut self.begin, Begin::Pinned) {
             Begin::AtTip => Position::Latest,
             Begin::Pinned => Position::from(&self.progress.next()),
         };
@@ -187,13 +204,12 @@ impl ShardSource {
             let message = "records out of order: the answer is dropped and asked for again";
             return Err(ApiError::new("GetRecords", Remedy::Retry).with_message(message));
         }
-        if let Some(last) = self.progress.last_read() {
-            let repeated = records.partition_point(|record| record.sequence_number <= last);
-            if repeated > 0 {
-                records.drain(..repeated);
-                self.progress
-                    .note(|_, figures| figures.repeated += repeated as u64);
-            }
+        let next = self.progress.next_place();
+        let repeated = records.partition_point(|record| next.is_beyond(&record.sequence_number));
+        if repeated > 0 {
+            records.drain(..repeated);
+            self.progress
+                .note(|figures| figures.repeated += repeated as u64);
         }
         Ok(())
     }
@@ -204,10 +220,7 @@ impl ShardSource {
         self.reads.charge(bytes);
         self.progress
             .note_children(page.children.iter().map(|child| child.id.clone()));
-        self.progress.note(|next, figures| {
-            if let Some(last) = page.records.last() {
-                *next = PinnedPosition::AfterSequenceNumber(last.sequence_number.clone());
-            }
+        self.progress.note(|figures| {
             figures.reads += 1;
             figures.records += page.records.len() as u64;
             figures.bytes += bytes;
@@ -221,15 +234,81 @@ impl ShardSource {
 
     /// Puts records into a batch and has what becomes of them told to the progress.
     fn hand_out(&self, records: Vec<Record>, batch: &mut Batch<ShardRecord>) {
-        let numbers = records.iter().map(|record| &record.sequence_number);
-        let (book, first) = self.progress.hand_out(numbers);
+        let marks = records
+            .iter()
+            .map(|record| Mark::whole(record.sequence_number.clone()));
+        let (book, first) = self.progress.hand_out(marks);
         let shard = self.progress.shard();
         batch.extend(records.into_iter().map(|record| ShardRecord {
             shard: shard.clone(),
             record,
             sub_sequence_number: None,
+            aggregation: Aggregation::None,
         }));
         batch.track(book, first);
+    }
+
+    /// Puts what comes out of records that were read into a batch, up to `demand`. Whether anything
+    /// did.
+    fn unpack(&mut self, demand: Demand, batch: &mut Batch<ShardRecord>) -> Result<bool, Outside> {
+        let Some(unpacker) = &mut self.unpacker else {
+            return Ok(false);
+        };
+        let (shard, next) = (self.progress.shard(), self.progress.next_place());
+        let (mut findings, mut marks, mut passed) = (Findings::default(), Vec::new(), None);
+        let mut outside = None;
+        while marks.len() < demand.get() {
+            match unpacker.unpack(&next, &mut findings) {
+                Ok(Some(Unpacked::Event {
+                    record,
+                    sub_sequence_number,
+                    aggregation,
+                    mark,
+                })) => {
+                    batch.push(ShardRecord {
+                        shard: shard.clone(),
+                        record,
+                        sub_sequence_number,
+                        aggregation,
+                    });
+                    marks.push(mark);
+                    passed = None;
+                }
+                Ok(Some(Unpacked::Nothing(mark))) => passed = Some(mark),
+                Ok(None) => break,
+                Err(error) => {
+                    outside = Some(error);
+                    break;
+                }
+            }
+        }
+        let is_unpacked = unpacker.is_empty();
+        self.progress
+            .note(|figures| figures.findings.add(&findings));
+        let has_events = !marks.is_empty();
+        if has_events {
+            let (book, first) = self.progress.hand_out(marks.into_iter());
+            batch.track(book, first);
+        }
+        if let Some(mark) = passed {
+            self.progress.pass(mark);
+        }
+        // What came before it is delivered first. It is met again at the next call.
+        if let Some(outside) = outside
+            && !has_events
+        {
+            return Err(outside);
+        }
+        if is_unpacked && mem::take(&mut self.unpacks_to_tip) {
+            self.progress.came_to_tip();
+        }
+        Ok(has_events)
+    }
+
+    /// Whether all that the shard has was handed out.
+    fn is_at_end(&self) -> bool {
+        let is_unpacked = self.unpacker.as_ref().is_none_or(Unpacker::is_empty);
+        matches!(self.cursor, Cursor::End) && is_unpacked
     }
 
     /// Waits after an answer without records. Behind the tip there is no reason to.
@@ -277,7 +356,7 @@ impl ShardSource {
         }
         self.log(&error);
         match error.remedy() {
-            Remedy::Wait => self.progress.note(|_, figures| figures.throttled += 1),
+            Remedy::Wait => self.progress.note(|figures| figures.throttled += 1),
             Remedy::RenewIterator if self.backoff.failures() == 1 => {
                 self.cursor = Cursor::Unset;
                 return Ok(());
@@ -286,7 +365,7 @@ impl ShardSource {
                 self.cursor = Cursor::Unset;
             }
             Remedy::Retry | Remedy::AwaitActive | Remedy::RestartListing | Remedy::MendKey => {
-                self.progress.note(|_, figures| figures.retries += 1);
+                self.progress.note(|figures| figures.retries += 1);
             }
         }
         sleep(wait).await;
@@ -388,7 +467,17 @@ impl Producer for ShardSource {
         let limit = demand.get().min(MAX_RECORDS);
         loop {
             self.refuse_nacked().await?;
-            if matches!(self.cursor, Cursor::End) {
+            match self.unpack(demand, batch) {
+                Ok(true) => return Ok(Flow::More),
+                Ok(false) => {}
+                Err(Outside { sequence_number }) => {
+                    return Err(ShardError::OutsideRange {
+                        shard: self.shard().clone(),
+                        sequence_number,
+                    });
+                }
+            }
+            if self.is_at_end() {
                 return self.end().await;
             }
             match self.read(limit).await {
@@ -400,6 +489,11 @@ impl Producer for ShardSource {
                         // An answer that is full may have left something at the tip.
                         let is_all = page.records.len() < limit && page.next.is_some();
                         let came_to_tip = is_all && page.millis_behind_latest == Some(0);
+                        if let Some(unpacker) = &mut self.unpacker {
+                            unpacker.add(page.records);
+                            self.unpacks_to_tip = came_to_tip;
+                            continue;
+                        }
                         self.hand_out(page.records, batch);
                         if came_to_tip {
                             self.progress.came_to_tip();
@@ -417,7 +511,7 @@ impl Producer for ShardSource {
 
     async fn finish(&mut self) -> Result<(), ShardError> {
         self.progress.settled().await;
-        if matches!(self.cursor, Cursor::End) && self.progress.nacked() == 0 {
+        if self.is_at_end() && self.progress.nacked() == 0 {
             self.progress.enter(Phase::Finished);
         }
         Ok(())

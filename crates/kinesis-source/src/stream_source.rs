@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use stage_core::{Outlet, Pipeline, Restart};
 
 use crate::{
-    CheckpointStore, KinesisApi, MemoryCheckpointStore, ShardRecord, StartPosition, StreamHandle,
+    CheckpointStore, Deaggregation, KinesisApi, MemoryCheckpointStore, ShardRecord, StartPosition,
+    StreamHandle,
     coordinator::Coordinator,
     stream_status::{Board, Inquiries},
 };
@@ -59,6 +60,7 @@ pub struct StreamSource {
     pub(crate) checkpoint_every: Duration,
     pub(crate) discover_every: Duration,
     pub(crate) restarts: Restart,
+    pub(crate) deaggregation: Option<Deaggregation>,
 }
 
 /// How often checkpoints are stored.
@@ -82,6 +84,7 @@ impl StreamSource {
             checkpoint_every: CHECKPOINT_EVERY,
             discover_every: DISCOVER_EVERY,
             restarts: Restart::new(RESTARTS.0, RESTARTS.1),
+            deaggregation: None,
         }
     }
 
@@ -118,6 +121,23 @@ impl StreamSource {
     /// ([`ShardError::InvalidPosition`](crate::ShardError)): no fresh reader changes that.
     pub fn restarts(self, restarts: Restart) -> Self {
         Self { restarts, ..self }
+    }
+
+    /// Takes apart the records that the Kinesis Producer Library aggregated; they are left as they
+    /// are unless this is called.
+    ///
+    /// ```
+    /// # use kinesis_source::{Deaggregation, KinesisApi, OutsideRange, StreamSource};
+    /// # fn source(api: std::sync::Arc<dyn KinesisApi>) -> StreamSource {
+    /// StreamSource::new("orders", api)
+    ///     .deaggregate(Deaggregation::new().outside_range(OutsideRange::Deliver))
+    /// # }
+    /// ```
+    pub fn deaggregate(self, deaggregation: Deaggregation) -> Self {
+        Self {
+            deaggregation: Some(deaggregation),
+            ..self
+        }
     }
 
     /// Adds the source to a pipeline: where to subscribe to all its shards, and a handle that tells

@@ -68,6 +68,15 @@ pub struct ShardStatus {
     pub repeated: u64,
     /// How often its reader was made anew.
     pub restarts: u64,
+    /// User records that were handed out, of [aggregated](crate::Deaggregation) records.
+    pub user_records: u64,
+    /// How many of these belong on other shards, by their hash keys.
+    pub outside_range: u64,
+    /// User records that were dropped, with all that were put together with them, because one
+    /// belongs on another shard.
+    pub dropped: u64,
+    /// Records that were handed out as they are, because they begin as aggregated ones and are none.
+    pub damaged: u64,
 }
 
 /// What a shard is doing.
@@ -179,6 +188,10 @@ fn status(shard: &ShardId, snapshot: &Snapshot) -> ShardStatus {
         retries: figures.retries,
         repeated: figures.repeated,
         restarts: figures.restarts,
+        user_records: figures.findings.user_records,
+        outside_range: figures.findings.outside_range,
+        dropped: figures.findings.dropped,
+        damaged: figures.findings.damaged,
     }
 }
 
@@ -195,6 +208,10 @@ fn waiting(shard: &ShardId) -> ShardStatus {
         retries: 0,
         repeated: 0,
         restarts: 0,
+        user_records: 0,
+        outside_range: 0,
+        dropped: 0,
+        damaged: 0,
     }
 }
 

@@ -77,6 +77,7 @@ impl LineFormat {
             shard,
             record,
             sub_sequence_number,
+            ..
         } = event;
         let undecodable = |expected| Undecodable {
             shard: shard.clone(),
@@ -139,7 +140,7 @@ fn display<S: Serializer>(
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use kinesis_source::{Record, Timestamp};
+    use kinesis_source::{Aggregation, Record, Timestamp};
 
     use super::*;
 
@@ -153,6 +154,7 @@ mod tests {
                 approximate_arrival: Some(Timestamp::from_millis(1_767_225_600_123)),
             },
             sub_sequence_number: None,
+            aggregation: Aggregation::None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kinesis_source::Record;
+use kinesis_source::{Aggregation, Record};
 use stage_core::{Acknowledge, Outcome};
 
 use super::*;
@@ -63,6 +63,7 @@ fn batch(data: &[&'static str]) -> (Batch<ShardRecord>, Arc<Outcomes>) {
             approximate_arrival: None,
         },
         sub_sequence_number: None,
+        aggregation: Aggregation::None,
     };
     let mut batch: Batch<ShardRecord> = (0..).zip(data).map(record).collect();
     let outcomes = Arc::<Outcomes>::default();
