@@ -227,3 +227,30 @@ fn terms_can_be_given_twice() {
         assert!(selector.keeps(&Event(5)) && !selector.keeps(&Event(6)));
     }
 }
+
+#[test]
+fn what_belongs_nowhere_is_counted_whether_or_not_it_is_tracked() {
+    for is_tracked in [false, true] {
+        // Of six: two to the lane, one nowhere, three where no lane is.
+        let lane_of =
+            |event: &u64| [Some(0), None, Some(1), Some(2), Some(0), Some(7)][*event as usize];
+        let mut dispatcher = Partition::by_fn(1, lane_of);
+        dispatcher.subscribe(ONE, Terms::default().lane(0)).unwrap();
+        dispatcher.ask(ONE, Demand::new(6).unwrap());
+        let (mut backlog, mut handout) = (Backlog::new(), Handout::new());
+        let book = Arc::<Book>::default();
+        backlog.push(if is_tracked {
+            book.watch(0..6)
+        } else {
+            (0..6).collect()
+        });
+        dispatcher.dispatch(&mut backlog, &mut handout);
+        assert_eq!((handout.homeless, handout.misplaced), (1, 3));
+        assert_eq!((dispatcher.held(), dispatcher.demand()), (0, 4));
+        assert_eq!(handout.deliveries[0].events[..], [0, 4]);
+        assert_eq!(
+            book.nacked(),
+            if is_tracked { vec![2, 3, 5] } else { vec![] }
+        );
+    }
+}

@@ -154,3 +154,29 @@ impl<E> Dispatcher<E> for ByDemand {
         Some(to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However often demand changes, and no sooner than it pays.
+    #[test]
+    fn places_that_are_nobodys_are_cleared_out() {
+        let (mut by_demand, mut most) = (ByDemand::default(), 0);
+        for who in 0..3 {
+            let terms = Terms::<u64>::default();
+            assert_eq!(by_demand.subscribe(SubscriptionId(who), terms), Ok(()));
+        }
+        for n in 0..1_000 {
+            by_demand.change(SubscriptionId(n % 3), |before, _| before + 1);
+            most = most.max(by_demand.queue.len());
+            assert_eq!(by_demand.total as u64, n + 1);
+            // The others are not: the first has waited longest.
+            let neediest = by_demand
+                .neediest()
+                .map(|(place, id)| (place.demand as u64, id));
+            assert_eq!(neediest, Some((n / 3 + 1, SubscriptionId(0))));
+        }
+        assert_eq!(most, 2 * 3 + SOME);
+    }
+}
