@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use shuttle::thread;
-use stage_core::{End, Pipeline, Window, map, protocol::Reason};
+use stage_core::{Batch, Demand, End, Flow, Pipeline, Producer, Window, map, protocol::Reason};
 
 use crate::{
     parts::{Book, Log, Numbers, Then, start, up_to},
@@ -27,6 +27,36 @@ fn o1_in_order_and_one_call_at_a_time() {
         assert_eq!(low, Vec::from_iter(0..5));
         assert_eq!(high, Vec::from_iter(100..105));
     });
+}
+
+/// One event at a time through a wide window: more batches than the ring has places for.
+#[test]
+fn o1_in_order_when_the_ring_overflows() {
+    random_and_pct(async || {
+        let log = Log::default();
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(OneByOne(0..24));
+        pipeline.consume(log.sink(), numbers.subscribe(Window::new(24)));
+        start(pipeline).await.unwrap().unwrap();
+        log.check_calls();
+        assert_eq!(log.arrived(), Vec::from_iter(0..24));
+    });
+}
+
+/// Makes one event at a time, however much is asked for.
+struct OneByOne(std::ops::Range<u64>);
+
+impl Producer for OneByOne {
+    type Event = u64;
+    type Error = std::convert::Infallible;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Self::Error> {
+        batch.extend(self.0.next());
+        Ok(match self.0.is_empty() {
+            true => Flow::End,
+            false => Flow::More,
+        })
+    }
 }
 
 #[test]
