@@ -31,7 +31,7 @@ impl Acknowledge for Fates {
     fn settle(&self, numbers: std::ops::Range<u64>, outcome: Outcome) {
         let count = match outcome {
             Outcome::Acked => &self.acked,
-            _ => &self.nacked,
+            Outcome::Nacked => &self.nacked,
         };
         count.fetch_add(numbers.end - numbers.start, SeqCst);
     }
