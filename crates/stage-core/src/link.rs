@@ -41,10 +41,18 @@ pub(crate) struct Link<E> {
     is_ended: AtomicBool,
     /// Whether `state.cancelled` is.
     is_cancelled: AtomicBool,
+    /// Batches on their way. The receiving end takes them, and whoever cancels.
+    inbound: Mutex<Inbound<E>>,
     state: Mutex<State<E>>,
     up: Bellpull,
     down: Bellpull,
     wish: Wish<E>,
+}
+
+struct Inbound<E> {
+    ring: rtrb::Consumer<Batch<E>>,
+    /// Those of the crowd that have not been received yet. They come before what is in the ring.
+    taken: VecDeque<Batch<E>>,
 }
 
 /// What is not looked at while all goes well.
@@ -84,10 +92,7 @@ pub(crate) struct SendEnd<E> {
 /// The end of a link that receives events. Dropping it cancels, and drops what is on its way.
 pub(crate) struct ReceiveEnd<E> {
     link: Arc<Link<E>>,
-    ring: rtrb::Consumer<Batch<E>>,
     returning: rtrb::Producer<Vec<E>>,
-    /// Those of the crowd that have not been received yet. They come before what is in the ring.
-    taken: VecDeque<Batch<E>>,
 }
 
 /// What the sending end finds.
@@ -172,6 +177,10 @@ pub(crate) fn connect<E: Send + 'static>(
         is_crowded: AtomicBool::new(false),
         is_ended: AtomicBool::new(false),
         is_cancelled: AtomicBool::new(false),
+        inbound: Mutex::new(Inbound {
+            ring: incoming,
+            taken: VecDeque::new(),
+        }),
         state: Mutex::new(State {
             crowd: VecDeque::new(),
             held_back,
@@ -191,12 +200,7 @@ pub(crate) fn connect<E: Send + 'static>(
         returned,
         seen: 0,
     };
-    let receiver = ReceiveEnd {
-        link,
-        ring: incoming,
-        returning,
-        taken: VecDeque::new(),
-    };
+    let receiver = ReceiveEnd { link, returning };
     // If that stage has ended meanwhile, dropping its end tells the other.
     drop(down.hand_in(down_slot, receiver));
     let unwanted = match up_slot {
@@ -302,7 +306,8 @@ impl<E> ReceiveEnd<E> {
         }
         // Before looking for what was sent before it ended.
         let has_ended = self.link.is_ended.load(Acquire);
-        if let Some(batch) = self.next() {
+        let batch = self.link.inbound().next(&self.link);
+        if let Some(batch) = batch {
             let received = self.link.received.load(Relaxed);
             let events = batch.len() as u64;
             self.link.received.store(received + events, Release);
@@ -316,34 +321,9 @@ impl<E> ReceiveEnd<E> {
 
     /// Whether there is more to receive of what the last news was of: a batch, or the end.
     pub(crate) fn has_more(&self) -> bool {
-        !self.taken.is_empty()
-            || !self.ring.is_empty()
-            || self.link.is_crowded.load(Acquire)
+        self.link.is_crowded.load(Acquire)
             || self.link.is_ended.load(Acquire)
-    }
-
-    fn next(&mut self) -> Option<Batch<E>> {
-        if let Some(batch) = self.taken.pop_front() {
-            return Some(batch);
-        }
-        if let Ok(batch) = self.ring.pop() {
-            return Some(batch);
-        }
-        if self.link.is_crowded.load(Acquire) {
-            self.take_crowd();
-        }
-        self.taken.pop_front()
-    }
-
-    #[cold]
-    fn take_crowd(&mut self) {
-        let mut state = self.link.lock();
-        // Nothing joins the crowd now, and as long as there is one, nothing new is in the ring.
-        while let Ok(batch) = self.ring.pop() {
-            self.taken.push_back(batch);
-        }
-        self.taken.append(&mut state.crowd);
-        self.link.is_crowded.store(false, Release);
+            || !self.link.inbound().is_empty()
     }
 
     /// How it ended, if nothing more is to be received.
@@ -351,11 +331,9 @@ impl<E> ReceiveEnd<E> {
         if !self.link.is_ended.load(Acquire) && !self.is_cancelled() {
             return None;
         }
+        let nothing_inbound = self.link.inbound().is_empty();
         let state = self.link.lock();
-        let emptied = self.taken.is_empty()
-            && self.ring.is_empty()
-            && state.crowd.is_empty()
-            && state.held_back() == 0;
+        let emptied = nothing_inbound && state.crowd.is_empty() && state.held_back() == 0;
         let ended = state.ended.as_ref().filter(|_| emptied);
         state.cancelled.as_ref().or(ended).cloned()
     }
@@ -427,8 +405,45 @@ impl<E> ReceiveEnd<E> {
 impl<E> Drop for ReceiveEnd<E> {
     fn drop(&mut self) {
         self.link.cancel_with(End::Cancelled(Reason::Dropped));
-        // What is sent from now on is dropped by the sending end.
-        while self.ring.pop().is_ok() {}
+    }
+}
+
+impl<E> Inbound<E> {
+    fn next(&mut self, link: &Link<E>) -> Option<Batch<E>> {
+        if let Some(batch) = self.taken.pop_front() {
+            return Some(batch);
+        }
+        if let Ok(batch) = self.ring.pop() {
+            return Some(batch);
+        }
+        if link.is_crowded.load(Acquire) {
+            self.take_crowd(link);
+        }
+        self.taken.pop_front()
+    }
+
+    #[cold]
+    fn take_crowd(&mut self, link: &Link<E>) {
+        let mut state = link.lock();
+        // Nothing joins the crowd now, and as long as there is one, nothing new is in the ring.
+        while let Ok(batch) = self.ring.pop() {
+            self.taken.push_back(batch);
+        }
+        self.taken.append(&mut state.crowd);
+        link.is_crowded.store(false, Release);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.ring.is_empty()
+    }
+
+    /// Takes everything out.
+    fn empty(&mut self) -> VecDeque<Batch<E>> {
+        let mut all = mem::take(&mut self.taken);
+        while let Ok(batch) = self.ring.pop() {
+            all.push_back(batch);
+        }
+        all
     }
 }
 
@@ -508,10 +523,16 @@ impl<E> Link<E> {
         self.is_cancelled.store(true, Release);
         let lost = (mem::take(&mut state.crowd), state.held_back.take());
         drop(state);
+        // What the sending end was just about to send is dropped with it.
+        let inbound = self.inbound().empty();
         // Outside the lock: what is dropped may have receipts, and those call their source.
-        drop(lost);
+        drop((inbound, lost));
         self.up.pull();
         self.down.pull();
+    }
+
+    fn inbound(&self) -> MutexGuard<'_, Inbound<E>> {
+        self.inbound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<E>> {
@@ -639,7 +660,7 @@ mod tests {
         send(&mut sender, 0..20);
         assert!(receiver.link.is_crowded.load(Relaxed));
         // As when the ring was seen to be empty just before all that was sent.
-        receiver.take_crowd();
+        receiver.link.inbound().take_crowd(&receiver.link);
         assert_eq!(received(&mut receiver), Vec::from_iter(0..20));
         // And the ring is in use again.
         send(&mut sender, 20..22);

@@ -46,6 +46,9 @@ pub(crate) struct Outbox<E: 'static> {
     left: usize,
     /// Something other than demand may be there to see.
     is_unusual: bool,
+    /// The dispatcher is at work, or weights are taken: code of the user's. If it is still so later,
+    /// that has panicked, and who gets what is left nobody knows.
+    is_dividing: bool,
     /// Another stage was woken, and nobody has taken note of that yet.
     has_woken: bool,
     ear: Ear,
@@ -87,6 +90,7 @@ impl<E: Send + 'static> Outbox<E> {
             meter,
             left: usize::MAX,
             is_unusual: true,
+            is_dividing: false,
             has_woken: false,
             ear: Ear::default(),
             crowd: Vec::new(),
@@ -187,6 +191,9 @@ impl<E: Send + 'static> Outbox<E> {
     /// Waits until every event has been taken, or everybody has left.
     pub(crate) async fn flush(&mut self) {
         self.meter.enter(StageState::Draining);
+        if self.is_dividing {
+            return;
+        }
         poll_fn(|cx| {
             loop {
                 self.read_news();
@@ -207,12 +214,15 @@ impl<E: Send + 'static> Outbox<E> {
         if batch.is_empty() {
             return self.buffer.front().spares.give(batch.into_storage());
         }
+        self.is_dividing = true;
         if !self.has_events()
             && let Some(to) = self.dispatcher.claim(batch.len())
         {
             self.left = self.left.saturating_sub(batch.len());
             self.meter.waiting(0, self.dispatcher.demand());
-            return self.send(to, batch);
+            self.send(to, batch);
+            self.is_dividing = false;
+            return;
         }
         self.left = usize::MAX;
         // A stage makes what it is asked for, so its buffer has no limit.
@@ -404,6 +414,7 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[inline(never)]
     fn deliver(&mut self) {
+        self.is_dividing = true;
         loop {
             if self.has_events() || !self.notices.is_empty() {
                 self.dispatcher
@@ -422,6 +433,7 @@ impl<E: Send + 'static> Outbox<E> {
                 break;
             }
         }
+        self.is_dividing = false;
         self.tell_notices();
     }
 

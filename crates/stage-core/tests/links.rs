@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use stage_core::{Acknowledge, Batch, Consumer, Demand, Flow, Outcome, Pipeline, Producer, Window};
@@ -167,4 +168,49 @@ async fn more_links_than_a_bell_has_bits_for_are_all_served() {
     let mut seen = sink.seen.lock().unwrap().clone();
     seen.sort_unstable();
     assert!(seen.into_iter().eq((0..45_000).map(|n| n / 150)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatcher_that_panics_ends_the_pipeline_though_events_wait() {
+    let (source, fates) = driblets(1_000);
+    let mut pipeline = Pipeline::new();
+    let stage = pipeline.stage("numbers").partition_by(2, |n: &u64| {
+        assert_ne!(*n, 7, "it panics");
+        Some((*n % 2) as usize)
+    });
+    for lane in stage.produce(source) {
+        pipeline.consume(Dawdler::default(), lane.subscribe(Window::new(10)));
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(3600), pipeline.run());
+    let error = ended.await.expect("it ends").unwrap_err();
+    assert!(error.to_string().contains("numbers"), "{error}");
+    let (acked, nacked) = (fates.acked.load(SeqCst), fates.nacked.load(SeqCst));
+    assert_eq!(acked + nacked, fates.made.load(SeqCst));
+    assert!(nacked > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_to_a_stuck_consumer_is_nacked_when_it_is_cancelled() {
+    struct Stuck;
+
+    impl Consumer<u64> for Stuck {
+        type Error = Infallible;
+
+        async fn consume(&mut self, _: &mut Batch<u64>) -> Result<(), Infallible> {
+            std::future::pending().await
+        }
+    }
+
+    let (source, fates) = driblets(1_000);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let (subscription, asker) = numbers.subscribe(Window::new(30)).with_handle();
+    pipeline.consume(Stuck, subscription);
+    let running = tokio::spawn(pipeline.run());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(fates.nacked.load(SeqCst), 0);
+    asker.cancel();
+    // All but the one event that the consumer has in hand.
+    assert_eq!(fates.nacked.load(SeqCst), 29);
+    running.abort();
 }
