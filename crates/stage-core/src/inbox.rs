@@ -152,14 +152,18 @@ impl<E> Inbox<E> {
         }
     }
 
-    /// Whether a look is worth its while. Otherwise there is nothing but what the next news is of.
-    pub(crate) fn may_have_more(&self) -> bool {
-        !self.turns.is_empty() || !self.opened.is_empty() || self.open == 0
-    }
-
     /// Whether another stage was woken since the last call.
     pub(crate) fn has_woken(&mut self) -> bool {
         mem::take(&mut self.has_woken)
+    }
+
+    /// What there is now, if that is known to be more than what the next news is of.
+    #[inline]
+    pub(crate) fn ready(&mut self) -> Option<Input<E>> {
+        match !self.turns.is_empty() || !self.opened.is_empty() || self.open == 0 {
+            true => self.look(),
+            false => None,
+        }
     }
 
     /// What there is now.

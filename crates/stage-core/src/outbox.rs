@@ -42,7 +42,7 @@ pub(crate) struct Outbox<E: 'static> {
     notices: VecDeque<(Mark, Notice)>,
     next_mark: u64,
     meter: Arc<Meter>,
-    /// How much more is wanted, unless there is news; the largest number if only a look can tell.
+    /// How much more is wanted, as far as is known without a look.
     left: usize,
     /// Something other than demand may be there to see.
     is_unusual: bool,
@@ -88,7 +88,7 @@ impl<E: Send + 'static> Outbox<E> {
             notices: VecDeque::new(),
             next_mark: 0,
             meter,
-            left: usize::MAX,
+            left: 0,
             is_unusual: true,
             is_dividing: false,
             has_woken: false,
@@ -106,6 +106,15 @@ impl<E: Send + 'static> Outbox<E> {
     /// Whether another stage was woken since the last call.
     pub(crate) fn has_woken(&mut self) -> bool {
         mem::take(&mut self.has_woken)
+    }
+
+    /// What there is to do now, if that is known to be more than what the next news is of.
+    #[inline]
+    pub(crate) fn ready(&mut self) -> Option<Wanted> {
+        match self.left > 0 || self.is_unusual {
+            true => self.look(),
+            false => None,
+        }
     }
 
     /// What there is to do now.
@@ -149,18 +158,12 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[cold]
     fn next_unusual(&mut self) -> Option<Wanted> {
-        self.left = usize::MAX;
         if let Some(change) = self.changes.pop_front() {
             return Some(Wanted::Change(change));
         }
         let done = self.is_done();
         self.is_unusual = done.is_some() || self.open == 0;
         done.map(Wanted::Nothing)
-    }
-
-    /// Whether a look is worth its while. Otherwise there is nothing but what the next news is of.
-    pub(crate) fn may_have_more(&self) -> bool {
-        self.left > 0
     }
 
     /// Does `work` while answering requests. It is given up, and why is told, if the stage is to
@@ -447,7 +450,6 @@ impl<E: Send + 'static> Outbox<E> {
             Err(excess) => {
                 self.broken.get_or_insert(excess);
                 self.is_unusual = true;
-                self.left = usize::MAX;
             }
         }
     }

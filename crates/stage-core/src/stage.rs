@@ -45,12 +45,7 @@ async fn make<P: Producer>(
 ) -> Result<End, Failure> {
     let mut pace = Pace::new();
     loop {
-        let ready = if outbox.may_have_more() {
-            outbox.look()
-        } else {
-            None
-        };
-        let wanted = match ready {
+        let wanted = match outbox.ready() {
             Some(wanted) => {
                 pace.give_way(outbox.has_woken()).await;
                 consume_budget().await;
@@ -263,12 +258,7 @@ where
 {
     let mut pace = Pace::new();
     loop {
-        let ready = if inbox.may_have_more() {
-            inbox.look()
-        } else {
-            None
-        };
-        let input = match ready {
+        let input = match inbox.ready() {
             Some(input) => {
                 pace.give_way(inbox.has_woken()).await;
                 consume_budget().await;

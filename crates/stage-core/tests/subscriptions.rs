@@ -568,3 +568,65 @@ async fn a_lane_is_free_as_soon_as_its_subscription_is_cancelled() {
     let changes = ["numbers is there", "numbers is completed"];
     assert_eq!(successor.changes(), changes);
 }
+
+/// Makes what it is asked for once a second has passed, and remembers whom it was told of.
+struct Unhurried(Arc<Mutex<Vec<String>>>);
+
+impl Producer for Unhurried {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<u64>,
+    ) -> Result<Flow, Infallible> {
+        sleep(Duration::from_secs(1)).await;
+        batch.extend(0..demand.get() as u64);
+        Ok(Flow::More)
+    }
+
+    fn subscribed(&mut self, info: &SubscriptionInfo) {
+        self.0.lock().unwrap().push(format!("+{}", info.to));
+    }
+
+    fn unsubscribed(&mut self, info: &SubscriptionInfo, _: &End) {
+        self.0.lock().unwrap().push(format!("-{}", info.to));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_came_or_went_during_a_call_is_told_after_it_though_nobody_asks() {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline
+        .stage("numbers")
+        .produce(Unhurried(Arc::clone(&told)));
+    let (first, asker) = numbers.subscribe_manually();
+    let (second, leaver) = numbers.subscribe_manually();
+    pipeline.stage("first").consume(Slow::default(), first);
+    pipeline.stage("second").consume(Slow::default(), second);
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    settle().await;
+    // While it makes what it was asked for, one goes and one comes. Nobody asks again.
+    asker.ask(5).unwrap();
+    settle().await;
+    leaver.cancel();
+    let (third, idler) = handle
+        .outlet::<u64>("numbers")
+        .unwrap()
+        .subscribe_manually();
+    handle
+        .stage("third")
+        .consume(Slow::default(), third)
+        .unwrap();
+    sleep(HOUR).await;
+    let mut told = told.lock().unwrap().clone();
+    assert_eq!(told[..2], ["+first", "+second"]);
+    // Which of two that it hears of at once it is told first, nobody promises.
+    told[2..].sort();
+    assert_eq!(told[2..], ["+third", "-second"]);
+    drop((asker, idler));
+    running.await.unwrap().unwrap();
+}
