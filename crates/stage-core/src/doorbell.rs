@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     sync::OnceLock,
     task::{Context, Waker},
 };
@@ -32,6 +33,10 @@ pub(crate) struct Doorbell {
 pub(crate) struct Ear {
     /// Whom the bell wakes.
     waker: Option<Waker>,
+    /// A bit for each of the first slots that was heard of and is not dealt with.
+    heard: u64,
+    /// The other such slots.
+    heard_of_crowd: VecDeque<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -73,11 +78,6 @@ impl Doorbell {
         lock(&self.crowd).ring(slot);
     }
 
-    #[cold]
-    fn list(&self, crowd: &mut Vec<usize>) {
-        lock(&self.crowd).list(crowd);
-    }
-
     #[inline]
     fn wake(&self) {
         if !self.has_moved.load(Acquire) {
@@ -89,17 +89,23 @@ impl Doorbell {
         }
     }
 
-    /// The slots that have news. They have none any more. Those of the crowd go to the end of `crowd`.
+    /// Hears which slots have news, whether there are any. They have none any more;
+    /// [`Ear::next`] goes through them.
     #[inline]
-    pub(crate) fn take(&self, crowd: &mut Vec<usize>) -> Rung {
+    pub(crate) fn listen(&self, ear: &mut Ear) -> bool {
         if self.word.load(Relaxed) & !ASLEEP == 0 {
-            return Rung(0);
+            return false;
         }
         let rung = self.word.swap(0, AcqRel);
-        if rung & CROWD != 0 {
-            self.list(crowd);
-        }
-        Rung(rung & !(ASLEEP | CROWD))
+        ear.heard |= rung & !(ASLEEP | CROWD);
+        rung & CROWD == 0 || self.listen_to_crowd(ear)
+    }
+
+    #[cold]
+    fn listen_to_crowd(&self, ear: &mut Ear) -> bool {
+        lock(&self.crowd).list(&mut ear.heard_of_crowd);
+        // The crowd may have been heard before its bit was set.
+        ear.heard != 0 || !ear.heard_of_crowd.is_empty()
     }
 
     /// Has the task woken by the next ring, unless it has rung already.
@@ -129,20 +135,23 @@ impl Doorbell {
         if self.sleeper.set(waker.clone()).is_err() {
             *lock(&self.moved_to) = Some(waker.clone());
             self.has_moved.store(true, Release);
+            // It may be asleep for the task that it was. Falling asleep again tells whoever rings next
+            // of the other, which finding it asleep would not.
+            self.word.fetch_and(!ASLEEP, AcqRel);
         }
     }
 }
 
-/// Slots that have rung.
-pub(crate) struct Rung(u64);
-
-impl Iterator for Rung {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        let slot = self.0.trailing_zeros() as usize;
-        // Without the lowest bit. If there is none, there is nothing to take away.
-        self.0 &= self.0.checked_sub(1)?;
+impl Ear {
+    /// The next of the slots that were heard of.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<usize> {
+        // The bits without the lowest. If there is none, there is nothing to take away.
+        let Some(less) = self.heard.checked_sub(1) else {
+            return self.heard_of_crowd.pop_front();
+        };
+        let slot = self.heard.trailing_zeros() as usize;
+        self.heard &= less;
         Some(slot)
     }
 }
@@ -158,10 +167,10 @@ impl Crowd {
         }
     }
 
-    fn list(&mut self, news: &mut Vec<usize>) {
+    fn list(&mut self, news: &mut VecDeque<usize>) {
         for slot in self.rung.drain(..) {
             self.is_rung[slot] = false;
-            news.push(BITS + slot);
+            news.push_back(BITS + slot);
         }
     }
 }
@@ -190,11 +199,8 @@ mod tests {
 
     fn poll(bell: &Doorbell, ear: &mut Ear, cx: &Context<'_>) -> Poll<Vec<usize>> {
         loop {
-            let mut crowd = Vec::new();
-            let mut news: Vec<_> = bell.take(&mut crowd).collect();
-            news.append(&mut crowd);
-            if !news.is_empty() {
-                return Poll::Ready(news);
+            if bell.listen(ear) {
+                return Poll::Ready(std::iter::from_fn(|| ear.next()).collect());
             }
             if bell.sleep(ear, cx) {
                 return Poll::Pending;

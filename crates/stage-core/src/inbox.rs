@@ -44,8 +44,6 @@ pub(crate) struct Inbox<E> {
     /// Another stage was woken, and nobody has taken note of that yet.
     has_woken: bool,
     ear: Ear,
-    // Kept for its storage.
-    crowd: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -136,7 +134,6 @@ impl<E> Inbox<E> {
             meter,
             has_woken: false,
             ear: Ear::default(),
-            crowd: Vec::new(),
         }
     }
 
@@ -309,21 +306,11 @@ impl<E> Inbox<E> {
 
     #[inline]
     fn read_news(&mut self) {
-        for slot in self.desk.bell.take(&mut self.crowd) {
-            self.hear(slot);
+        if self.desk.bell.listen(&mut self.ear) {
+            while let Some(slot) = self.ear.next() {
+                self.hear(slot);
+            }
         }
-        if !self.crowd.is_empty() {
-            self.hear_crowd();
-        }
-    }
-
-    #[cold]
-    fn hear_crowd(&mut self) {
-        let mut crowd = mem::take(&mut self.crowd);
-        for slot in crowd.drain(..) {
-            self.hear(slot);
-        }
-        self.crowd = crowd;
     }
 
     #[inline]

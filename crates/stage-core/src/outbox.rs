@@ -52,8 +52,7 @@ pub(crate) struct Outbox<E: 'static> {
     /// Another stage was woken, and nobody has taken note of that yet.
     has_woken: bool,
     ear: Ear,
-    // Kept for their storage.
-    crowd: Vec<usize>,
+    // Kept for its storage.
     handout: Handout<E>,
 }
 
@@ -93,7 +92,6 @@ impl<E: Send + 'static> Outbox<E> {
             is_dividing: false,
             has_woken: false,
             ear: Ear::default(),
-            crowd: Vec::new(),
             handout: Handout::new(),
         }
     }
@@ -281,28 +279,15 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[inline]
     fn read_news(&mut self) {
-        let rung = self.desk.bell.take(&mut self.crowd);
-        let mut any = false;
-        for slot in rung {
+        if !self.desk.bell.listen(&mut self.ear) {
+            return;
+        }
+        while let Some(slot) = self.ear.next() {
             self.hear(slot);
-            any = true;
         }
-        if !self.crowd.is_empty() {
-            self.hear_crowd();
-            any = true;
-        }
-        if any && (self.has_events() || !self.notices.is_empty()) {
+        if self.has_events() || !self.notices.is_empty() {
             self.deliver();
         }
-    }
-
-    #[cold]
-    fn hear_crowd(&mut self) {
-        let mut crowd = mem::take(&mut self.crowd);
-        for slot in crowd.drain(..) {
-            self.hear(slot);
-        }
-        self.crowd = crowd;
     }
 
     #[inline]
