@@ -1,9 +1,7 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::{
     BoxError, PipelineError,
     inbox::Upstream,
-    panic::{catching, panic_message},
+    panic::catching,
     protocol::{Down, End, ExcessEvents},
 };
 
@@ -61,13 +59,6 @@ impl From<Upstream> for Failure {
     }
 }
 
-/// Does work of the user's that may panic.
-pub(crate) async fn guarded<T, E: Into<BoxError>>(
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, Failure> {
-    caught(failing(work)).await
-}
-
 /// Does work that calls the user's. Panics are caught here, once for all that it calls.
 pub(crate) async fn caught<T>(
     work: impl Future<Output = Result<T, Failure>>,
@@ -81,10 +72,4 @@ pub(crate) async fn failing<T, E: Into<BoxError>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
     work.await.map_err(|error| Failure::Failed(error.into()))
-}
-
-/// Makes a call of the user's that does not wait.
-pub(crate) fn guarded_call(call: impl FnOnce()) -> Result<(), Failure> {
-    catch_unwind(AssertUnwindSafe(call))
-        .map_err(|payload| Failure::Panicked(panic_message(&*payload).to_owned()))
 }

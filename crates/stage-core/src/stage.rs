@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     Consumer, Flow, Producer, Transform,
     change::Change,
-    failure::{Failure, caught, failing, guarded, guarded_call},
+    failure::{Failure, caught, failing},
     inbox::{Inbox, Input, Portion},
     outbox::{Outbox, Wanted},
     pace::Pace,
@@ -31,12 +31,13 @@ pub(crate) async fn produce<P: Producer>(
     // Closed before it finishes: what it waits for may wait for the end of its events.
     let changes = outbox.close(&end_of(&made))?;
     made?;
-    guarded_call(|| {
+    caught(async {
         for change in changes {
             tell_producer(&mut producer, &change);
         }
-    })?;
-    guarded(producer.finish()).await
+        failing(producer.finish()).await
+    })
+    .await
 }
 
 async fn make<P: Producer>(
@@ -99,7 +100,7 @@ where
     drop(inbox);
     if turned.is_ok() {
         let mut out = outbox.batch(1);
-        if let Err(failure) = guarded(stage.finish(&mut out)).await {
+        if let Err(failure) = caught(failing(stage.finish(&mut out))).await {
             turned = Err(failure);
         }
         outbox.push(out);
@@ -107,11 +108,13 @@ where
     outbox.flush().await;
     let changes = outbox.close(&end_of(&turned))?;
     turned?;
-    guarded_call(|| {
+    caught(async {
         for change in changes {
             tell_transform(&mut stage, &change);
         }
+        Ok(())
     })
+    .await
 }
 
 /// What a transform has to do next.
@@ -248,7 +251,7 @@ where
     inbox.close(&end_of(&taken));
     drop(inbox);
     taken?;
-    guarded(consumer.finish()).await
+    caught(failing(consumer.finish())).await
 }
 
 async fn take_in<E, C>(consumer: &mut C, inbox: &mut Inbox<E>) -> Result<End, Failure>
