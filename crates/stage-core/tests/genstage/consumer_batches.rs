@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stage_core::{
-    Demand, End, Mode, Window,
+    Demand, End, Mode,
     protocol::{Fate, Ledger, Reason},
 };
 
 use crate::{
     corrupt::Corruption,
     tally::Tally,
+    terms::Terms,
     trace::{is_graceful, steps},
 };
 
@@ -81,30 +82,21 @@ impl Consumer {
     }
 
     fn subscribe(&mut self, producer: &str, opts: &Value) -> Result<(), &'static str> {
-        let count = |key: &str, default: usize| match opts.get(key) {
-            Some(count) => count.as_u64().map(|count| count as usize),
-            None => Some(default),
-        };
-        // What is no number of events cannot be written down.
-        let max = count("max_demand", 1000).ok_or("max_demand")?;
-        let min = count("min_demand", max / 2).ok_or("min_demand")?;
-        let window = Window::try_new(max, min).map_err(|_| "a window like this")?;
-        let mode = match opts.get("cancel").and_then(Value::as_str) {
-            None | Some("permanent") => Mode::Permanent,
-            Some("transient") => Mode::Transient,
-            Some("temporary") => Mode::Temporary,
-            Some(_) => return Err("cancel"),
-        };
+        let terms = Terms::of(opts)?;
         self.log.push(json!(["request_subscribe", producer]));
         self.log.push(json!(["subscribed_to", producer]));
-        let by_hand = opts.get("mode").is_some_and(|mode| mode == "manual");
-        let ledger = (!by_hand).then(|| {
-            let (ledger, first) = Ledger::open(window);
+        let ledger = (!terms.by_hand).then(|| {
+            let (ledger, first) = Ledger::open(terms.window);
             self.note_ask(producer, Some(first));
             ledger
         });
-        self.subscriptions
-            .insert(producer.to_owned(), Subscription { ledger, mode });
+        self.subscriptions.insert(
+            producer.to_owned(),
+            Subscription {
+                ledger,
+                mode: terms.mode,
+            },
+        );
         Ok(())
     }
 
