@@ -1,15 +1,13 @@
-use std::{collections::VecDeque, fmt, mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
-use rtrb::{PushError, RingBuffer};
+use rtrb::RingBuffer;
 
 use crate::{
     Batch, Demand,
     desk::Desk,
     doorbell::Doorbell,
     held_back::HeldBack,
-    in_hand::Done,
-    protocol::{Down, End, ExcessEvents, Reason},
-    spares::{Spares, is_worth_keeping},
+    protocol::{End, Reason},
     subscription::{Asking, SubscriptionInfo, Wish},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -19,6 +17,14 @@ use crate::{
         },
     },
 };
+
+mod inbound;
+mod receive_end;
+mod send_end;
+
+use inbound::Inbound;
+pub(crate) use receive_end::{Arrival, ReceiveEnd};
+pub(crate) use send_end::{Request, SendEnd};
 
 /// What one subscription shares: batches on their way down, emptied storage and demand on their way
 /// up, and why it ended.
@@ -49,12 +55,6 @@ pub(crate) struct Link<E> {
     wish: Wish<E>,
 }
 
-struct Inbound<E> {
-    ring: rtrb::Consumer<Batch<E>>,
-    /// Those of the crowd that have not been received yet. They come before what is in the ring.
-    taken: VecDeque<Batch<E>>,
-}
-
 /// What is not looked at while all goes well.
 struct State<E> {
     /// Batches that the ring has no room for, and all that are weighed.
@@ -77,39 +77,6 @@ struct Bellpull {
     slot: usize,
     /// The stage that answers this bell.
     stage: Arc<str>,
-}
-
-/// The end of a link that sends events. Dropping it ends the flow, after what has been sent.
-pub(crate) struct SendEnd<E> {
-    link: Arc<Link<E>>,
-    ring: rtrb::Producer<Batch<E>>,
-    /// Emptied storage that has come back.
-    returned: rtrb::Consumer<Vec<E>>,
-    /// How much of what is asked for it has seen.
-    seen: u64,
-}
-
-/// The end of a link that receives events. Dropping it cancels, and drops what is on its way.
-pub(crate) struct ReceiveEnd<E> {
-    link: Arc<Link<E>>,
-    returning: rtrb::Producer<Vec<E>>,
-}
-
-/// What the sending end finds.
-pub(crate) enum Request {
-    /// So many events are asked for, on top of what was. Perhaps none.
-    Ask(Option<Demand>),
-    /// Nothing is wanted any more.
-    Cancel(End),
-}
-
-/// What the receiving end finds.
-pub(crate) enum Arrival<E> {
-    Events(Batch<E>),
-    /// Nothing yet.
-    Nothing,
-    /// Nothing any more.
-    End(End),
 }
 
 /// Counts of one link at one instant.
@@ -209,241 +176,6 @@ pub(crate) fn connect<E: Send + 'static>(
     };
     if let Some(sender) = unwanted {
         sender.close(End::Cancelled(Reason::NoProducer));
-    }
-}
-
-impl<E> SendEnd<E> {
-    /// Takes what the other side has asked for since the last call.
-    pub(crate) fn request(&mut self) -> Request {
-        if self.link.is_cancelled.load(Acquire)
-            && let Some(end) = &self.link.lock().cancelled
-        {
-            return Request::Cancel(end.clone());
-        }
-        let asked = self.link.asked.load(Acquire);
-        let unseen = asked - self.seen;
-        self.seen = asked;
-        let unseen = if asked == u64::MAX && unseen > 0 {
-            usize::MAX
-        } else {
-            usize::try_from(unseen).unwrap_or(usize::MAX)
-        };
-        Request::Ask(Demand::new(unseen))
-    }
-
-    /// Takes emptied storage that has come back.
-    pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
-        while let Ok(storage) = self.returned.pop() {
-            spares.give(storage);
-        }
-    }
-
-    /// Sends events, or holds back what is too heavy. If the other side has gone, they are dropped.
-    /// Returns whether it had to be woken.
-    ///
-    /// # Errors
-    ///
-    /// If they are more than were asked for: the stage has broken the protocol. They are dropped.
-    pub(crate) fn send(&mut self, batch: Batch<E>) -> Result<bool, ExcessEvents> {
-        let link = &*self.link;
-        if link.is_cancelled.load(Acquire) {
-            return Ok(false);
-        }
-        let (asked, sent) = (link.asked.load(Acquire), link.sent.load(Relaxed));
-        let (due, events) = (asked - sent, batch.len() as u64);
-        if events > due {
-            return Err(ExcessEvents {
-                asked: usize::try_from(due).unwrap_or(usize::MAX),
-                received: batch.len(),
-            });
-        }
-        link.sent.store(sent + events, Release);
-        if let Some(scale) = &link.wish.scale {
-            // Not under the lock: it is somebody else's code.
-            let weights = scale.weigh(&batch);
-            link.hold_back(batch, weights);
-        } else if link.is_crowded.load(Acquire) {
-            link.join_crowd(batch);
-        } else if let Err(PushError::Full(batch)) = self.ring.push(batch) {
-            link.join_crowd(batch);
-        }
-        Ok(link.down.pull())
-    }
-
-    /// Ends the flow, after what has been sent.
-    pub(crate) fn close(self, end: End) {
-        self.link.lock().ended.get_or_insert(end);
-    }
-
-    pub(crate) fn wish(&self) -> &Wish<E> {
-        &self.link.wish
-    }
-
-    /// The stage at the other end.
-    pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.link.down.stage
-    }
-}
-
-impl<E> Drop for SendEnd<E> {
-    fn drop(&mut self) {
-        let mut state = self.link.lock();
-        state.ended.get_or_insert(End::Down(Down::Aborted));
-        // After all that was sent.
-        self.link.is_ended.store(true, Release);
-        drop(state);
-        self.link.down.pull();
-    }
-}
-
-impl<E> ReceiveEnd<E> {
-    /// Takes the next batch.
-    pub(crate) fn receive(&mut self) -> Arrival<E> {
-        if self.is_cancelled()
-            && let Some(end) = &self.link.lock().cancelled
-        {
-            return Arrival::End(end.clone());
-        }
-        // Before looking for what was sent before it ended.
-        let has_ended = self.link.is_ended.load(Acquire);
-        let batch = self.link.inbound().next(&self.link);
-        if let Some(batch) = batch {
-            let received = self.link.received.load(Relaxed);
-            let events = batch.len() as u64;
-            self.link.received.store(received + events, Release);
-            return Arrival::Events(batch);
-        }
-        match has_ended {
-            true => self.ended().map_or(Arrival::Nothing, Arrival::End),
-            false => Arrival::Nothing,
-        }
-    }
-
-    /// Whether there is more to receive of what the last news was of: a batch, or the end.
-    pub(crate) fn has_more(&self) -> bool {
-        self.link.is_crowded.load(Acquire)
-            || self.link.is_ended.load(Acquire)
-            || !self.link.inbound().is_empty()
-    }
-
-    /// How it ended, if nothing more is to be received.
-    pub(crate) fn ended(&self) -> Option<End> {
-        if !self.link.is_ended.load(Acquire) && !self.is_cancelled() {
-            return None;
-        }
-        let nothing_inbound = self.link.inbound().is_empty();
-        let state = self.link.lock();
-        let emptied = nothing_inbound && state.crowd.is_empty() && state.held_back() == 0;
-        let ended = state.ended.as_ref().filter(|_| emptied);
-        state.cancelled.as_ref().or(ended).cloned()
-    }
-
-    /// Gives emptied storage back to where it came from.
-    pub(crate) fn give_back(&mut self, storage: Vec<E>) {
-        if is_worth_keeping(&storage) {
-            // If there is enough of it on its way, it goes.
-            let _ = self.returning.push(storage);
-        }
-    }
-
-    /// What the next so many events weigh, that are to be dealt with, if that matters.
-    pub(crate) fn hand_over(&self, events: usize) -> Option<VecDeque<usize>> {
-        if !self.is_weighed() {
-            return None;
-        }
-        let mut state = self.link.lock();
-        let held_back = state.held_back.as_mut();
-        held_back.map(|held_back| held_back.hand_over(events))
-    }
-
-    pub(crate) fn is_weighed(&self) -> bool {
-        self.link.wish.scale.is_some()
-    }
-
-    /// Takes note that events of this weight were dealt with, and asks for more. Returns whether the
-    /// other side had to be woken.
-    pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) -> bool {
-        let settled = self.link.settled.load(Relaxed);
-        self.link.settled.store(settled + events as u64, Release);
-        if self.is_weighed() && self.link.lighten(weight) {
-            self.link.down.pull();
-        }
-        match ask {
-            Some(demand) => {
-                self.link.add(demand);
-                self.link.up.pull()
-            }
-            None => false,
-        }
-    }
-
-    /// How many events were sent to this end and are not settled.
-    pub(crate) fn open(&self) -> usize {
-        self.link.counts().open()
-    }
-
-    /// Whether nothing more is to be taken in, not even what has come.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.link.is_cancelled.load(Acquire)
-    }
-
-    /// Says why it goes, which dropping does not.
-    pub(crate) fn cancel(&self, end: End) {
-        self.link.cancel_with(end);
-    }
-
-    pub(crate) fn wish(&self) -> &Wish<E> {
-        &self.link.wish
-    }
-
-    /// The stage at the other end.
-    pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.link.up.stage
-    }
-}
-
-impl<E> Drop for ReceiveEnd<E> {
-    fn drop(&mut self) {
-        self.link.cancel_with(End::Cancelled(Reason::Dropped));
-    }
-}
-
-impl<E> Inbound<E> {
-    fn next(&mut self, link: &Link<E>) -> Option<Batch<E>> {
-        if let Some(batch) = self.taken.pop_front() {
-            return Some(batch);
-        }
-        if let Ok(batch) = self.ring.pop() {
-            return Some(batch);
-        }
-        if link.is_crowded.load(Acquire) {
-            self.take_crowd(link);
-        }
-        self.taken.pop_front()
-    }
-
-    #[cold]
-    fn take_crowd(&mut self, link: &Link<E>) {
-        let mut state = link.lock();
-        // Nothing joins the crowd now, and as long as there is one, nothing new is in the ring.
-        while let Ok(batch) = self.ring.pop() {
-            self.taken.push_back(batch);
-        }
-        self.taken.append(&mut state.crowd);
-        link.is_crowded.store(false, Release);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.taken.is_empty() && self.ring.is_empty()
-    }
-
-    /// Takes everything out.
-    fn empty(&mut self) -> VecDeque<Batch<E>> {
-        let mut all = mem::take(&mut self.taken);
-        while let Ok(batch) = self.ring.pop() {
-            all.push_back(batch);
-        }
-        all
     }
 }
 
@@ -608,104 +340,5 @@ impl Bellpull {
     }
 }
 
-impl<E> fmt::Debug for SendEnd<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SendEnd(to {})", self.link.down.stage)
-    }
-}
-
-impl<E> fmt::Debug for ReceiveEnd<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReceiveEnd(from {})", self.link.up.stage)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Mode, Window, protocol::Terms};
-
-    fn linked(window: usize) -> (SendEnd<u64>, ReceiveEnd<u64>) {
-        let (up, down) = (Desk::new(&"up".into()), Desk::new(&"down".into()));
-        let wish = Wish {
-            asking: Asking::Automatic(Window::new(window)),
-            mode: Mode::default(),
-            terms: Terms::default(),
-            scale: None,
-            handle: Arc::default(),
-        };
-        connect(&up, &down, wish);
-        let (_, sender) = up.news().arrivals.pop().unwrap();
-        let (_, receiver) = down.news().arrivals.pop().unwrap();
-        (sender, receiver)
-    }
-
-    fn send(sender: &mut SendEnd<u64>, events: std::ops::Range<u64>) {
-        for event in events {
-            sender.send(vec![event].into()).unwrap();
-        }
-    }
-
-    fn received(receiver: &mut ReceiveEnd<u64>) -> Vec<u64> {
-        let mut events = Vec::new();
-        while let Arrival::Events(batch) = receiver.receive() {
-            events.extend(batch.into_vec());
-        }
-        events
-    }
-
-    #[test]
-    fn what_is_in_the_ring_comes_before_the_crowd() {
-        let (mut sender, mut receiver) = linked(100);
-        send(&mut sender, 0..20);
-        assert!(receiver.link.is_crowded.load(Relaxed));
-        // As when the ring was seen to be empty just before all that was sent.
-        receiver.link.inbound().take_crowd(&receiver.link);
-        assert_eq!(received(&mut receiver), Vec::from_iter(0..20));
-        // And the ring is in use again.
-        send(&mut sender, 20..22);
-        assert!(!receiver.link.is_crowded.load(Relaxed));
-        assert_eq!(received(&mut receiver), [20, 21]);
-    }
-
-    #[test]
-    fn while_there_is_a_crowd_the_ring_gets_nothing() {
-        let (mut sender, mut receiver) = linked(100);
-        send(&mut sender, 0..RING as u64 + 1);
-        let Arrival::Events(first) = receiver.receive() else {
-            panic!("there is one");
-        };
-        assert_eq!(first[..], [0]);
-        // There is a place in the ring, but one waits for it that came before.
-        send(&mut sender, RING as u64 + 1..20);
-        assert_eq!(received(&mut receiver), Vec::from_iter(1..20));
-    }
-
-    #[test]
-    fn the_end_comes_after_the_crowd_and_a_cancel_before_it() {
-        let (mut sender, mut receiver) = linked(100);
-        send(&mut sender, 0..20);
-        sender.close(End::Completed);
-        assert_eq!(receiver.ended(), None);
-        assert_eq!(received(&mut receiver).len(), 20);
-        assert_eq!(receiver.ended(), Some(End::Completed));
-
-        let (mut sender, mut receiver) = linked(100);
-        send(&mut sender, 0..20);
-        let cancelled = End::Cancelled(Reason::Shutdown);
-        receiver.cancel(cancelled.clone());
-        assert_eq!(received(&mut receiver), []);
-        assert_eq!(receiver.ended(), Some(cancelled));
-        assert_eq!(sender.send(vec![20].into()), Ok(false));
-    }
-
-    #[test]
-    fn more_than_was_asked_for_is_refused() {
-        let (mut sender, receiver) = linked(10);
-        send(&mut sender, 0..7);
-        let excess = sender.send(vec![7, 8, 9, 10].into()).unwrap_err();
-        assert_eq!((excess.asked, excess.received), (3, 4));
-        let counts = receiver.link.counts();
-        assert_eq!((counts.due, counts.on_the_way, counts.in_hand), (3, 7, 0));
-    }
-}
+mod tests;

@@ -1,0 +1,144 @@
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use super::Link;
+use crate::{
+    Batch, Demand,
+    in_hand::Done,
+    protocol::{End, Reason},
+    spares::is_worth_keeping,
+    subscription::Wish,
+    sync::atomic::Ordering::{Acquire, Relaxed, Release},
+};
+
+/// The end of a link that receives events. Dropping it cancels, and drops what is on its way.
+pub(crate) struct ReceiveEnd<E> {
+    pub(super) link: Arc<Link<E>>,
+    pub(super) returning: rtrb::Producer<Vec<E>>,
+}
+
+/// What the receiving end finds.
+pub(crate) enum Arrival<E> {
+    Events(Batch<E>),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing any more.
+    End(End),
+}
+
+impl<E> ReceiveEnd<E> {
+    /// Takes the next batch.
+    pub(crate) fn receive(&mut self) -> Arrival<E> {
+        if self.is_cancelled()
+            && let Some(end) = &self.link.lock().cancelled
+        {
+            return Arrival::End(end.clone());
+        }
+        // Before looking for what was sent before it ended.
+        let has_ended = self.link.is_ended.load(Acquire);
+        let batch = self.link.inbound().next(&self.link);
+        if let Some(batch) = batch {
+            let received = self.link.received.load(Relaxed);
+            let events = batch.len() as u64;
+            self.link.received.store(received + events, Release);
+            return Arrival::Events(batch);
+        }
+        match has_ended {
+            true => self.ended().map_or(Arrival::Nothing, Arrival::End),
+            false => Arrival::Nothing,
+        }
+    }
+
+    /// Whether there is more to receive of what the last news was of: a batch, or the end.
+    pub(crate) fn has_more(&self) -> bool {
+        self.link.is_crowded.load(Acquire)
+            || self.link.is_ended.load(Acquire)
+            || !self.link.inbound().is_empty()
+    }
+
+    /// How it ended, if nothing more is to be received.
+    pub(crate) fn ended(&self) -> Option<End> {
+        if !self.link.is_ended.load(Acquire) && !self.is_cancelled() {
+            return None;
+        }
+        let nothing_inbound = self.link.inbound().is_empty();
+        let state = self.link.lock();
+        let emptied = nothing_inbound && state.crowd.is_empty() && state.held_back() == 0;
+        let ended = state.ended.as_ref().filter(|_| emptied);
+        state.cancelled.as_ref().or(ended).cloned()
+    }
+
+    /// Gives emptied storage back to where it came from.
+    pub(crate) fn give_back(&mut self, storage: Vec<E>) {
+        if is_worth_keeping(&storage) {
+            // If there is enough of it on its way, it goes.
+            let _ = self.returning.push(storage);
+        }
+    }
+
+    /// What the next so many events weigh, that are to be dealt with, if that matters.
+    pub(crate) fn hand_over(&self, events: usize) -> Option<VecDeque<usize>> {
+        if !self.is_weighed() {
+            return None;
+        }
+        let mut state = self.link.lock();
+        let held_back = state.held_back.as_mut();
+        held_back.map(|held_back| held_back.hand_over(events))
+    }
+
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.link.wish.scale.is_some()
+    }
+
+    /// Takes note that events of this weight were dealt with, and asks for more. Returns whether the
+    /// other side had to be woken.
+    pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) -> bool {
+        let settled = self.link.settled.load(Relaxed);
+        self.link.settled.store(settled + events as u64, Release);
+        if self.is_weighed() && self.link.lighten(weight) {
+            self.link.down.pull();
+        }
+        match ask {
+            Some(demand) => {
+                self.link.add(demand);
+                self.link.up.pull()
+            }
+            None => false,
+        }
+    }
+
+    /// How many events were sent to this end and are not settled.
+    pub(crate) fn open(&self) -> usize {
+        self.link.counts().open()
+    }
+
+    /// Whether nothing more is to be taken in, not even what has come.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.link.is_cancelled.load(Acquire)
+    }
+
+    /// Says why it goes, which dropping does not.
+    pub(crate) fn cancel(&self, end: End) {
+        self.link.cancel_with(end);
+    }
+
+    pub(crate) fn wish(&self) -> &Wish<E> {
+        &self.link.wish
+    }
+
+    /// The stage at the other end.
+    pub(crate) fn peer(&self) -> &Arc<str> {
+        &self.link.up.stage
+    }
+}
+
+impl<E> Drop for ReceiveEnd<E> {
+    fn drop(&mut self) {
+        self.link.cancel_with(End::Cancelled(Reason::Dropped));
+    }
+}
+
+impl<E> fmt::Debug for ReceiveEnd<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReceiveEnd(from {})", self.link.up.stage)
+    }
+}

@@ -1,0 +1,120 @@
+use std::{fmt, sync::Arc};
+
+use rtrb::PushError;
+
+use super::Link;
+use crate::{
+    Batch, Demand,
+    protocol::{Down, End, ExcessEvents},
+    spares::Spares,
+    subscription::Wish,
+    sync::atomic::Ordering::{Acquire, Relaxed, Release},
+};
+
+/// The end of a link that sends events. Dropping it ends the flow, after what has been sent.
+pub(crate) struct SendEnd<E> {
+    pub(super) link: Arc<Link<E>>,
+    pub(super) ring: rtrb::Producer<Batch<E>>,
+    /// Emptied storage that has come back.
+    pub(super) returned: rtrb::Consumer<Vec<E>>,
+    /// How much of what is asked for it has seen.
+    pub(super) seen: u64,
+}
+
+/// What the sending end finds.
+pub(crate) enum Request {
+    /// So many events are asked for, on top of what was. Perhaps none.
+    Ask(Option<Demand>),
+    /// Nothing is wanted any more.
+    Cancel(End),
+}
+
+impl<E> SendEnd<E> {
+    /// Takes what the other side has asked for since the last call.
+    pub(crate) fn request(&mut self) -> Request {
+        if self.link.is_cancelled.load(Acquire)
+            && let Some(end) = &self.link.lock().cancelled
+        {
+            return Request::Cancel(end.clone());
+        }
+        let asked = self.link.asked.load(Acquire);
+        let unseen = asked - self.seen;
+        self.seen = asked;
+        let unseen = if asked == u64::MAX && unseen > 0 {
+            usize::MAX
+        } else {
+            usize::try_from(unseen).unwrap_or(usize::MAX)
+        };
+        Request::Ask(Demand::new(unseen))
+    }
+
+    /// Takes emptied storage that has come back.
+    pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
+        while let Ok(storage) = self.returned.pop() {
+            spares.give(storage);
+        }
+    }
+
+    /// Sends events, or holds back what is too heavy. If the other side has gone, they are dropped.
+    /// Returns whether it had to be woken.
+    ///
+    /// # Errors
+    ///
+    /// If they are more than were asked for: the stage has broken the protocol. They are dropped.
+    pub(crate) fn send(&mut self, batch: Batch<E>) -> Result<bool, ExcessEvents> {
+        let link = &*self.link;
+        if link.is_cancelled.load(Acquire) {
+            return Ok(false);
+        }
+        let (asked, sent) = (link.asked.load(Acquire), link.sent.load(Relaxed));
+        let (due, events) = (asked - sent, batch.len() as u64);
+        if events > due {
+            return Err(ExcessEvents {
+                asked: usize::try_from(due).unwrap_or(usize::MAX),
+                received: batch.len(),
+            });
+        }
+        link.sent.store(sent + events, Release);
+        if let Some(scale) = &link.wish.scale {
+            // Not under the lock: it is somebody else's code.
+            let weights = scale.weigh(&batch);
+            link.hold_back(batch, weights);
+        } else if link.is_crowded.load(Acquire) {
+            link.join_crowd(batch);
+        } else if let Err(PushError::Full(batch)) = self.ring.push(batch) {
+            link.join_crowd(batch);
+        }
+        Ok(link.down.pull())
+    }
+
+    /// Ends the flow, after what has been sent.
+    pub(crate) fn close(self, end: End) {
+        self.link.lock().ended.get_or_insert(end);
+    }
+
+    pub(crate) fn wish(&self) -> &Wish<E> {
+        &self.link.wish
+    }
+
+    /// The stage at the other end.
+    pub(crate) fn peer(&self) -> &Arc<str> {
+        &self.link.down.stage
+    }
+}
+
+impl<E> Drop for SendEnd<E> {
+    fn drop(&mut self) {
+        let mut state = self.link.lock();
+        state.ended.get_or_insert(End::Down(Down::Aborted));
+        // After all that was sent.
+        self.link.is_ended.store(true, Release);
+        drop(state);
+        self.link.down.pull();
+    }
+}
+
+impl<E> fmt::Debug for SendEnd<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SendEnd(to {})", self.link.down.stage)
+    }
+}
