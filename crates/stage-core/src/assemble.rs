@@ -35,7 +35,7 @@ pub(crate) fn producer<P: Producer>(
     dispatcher: Box<dyn Dispatcher<P::Event>>,
 ) -> Assembled<Desk<SendEnd<P::Event>>> {
     let meter = Meter::new(name);
-    let desk = Desk::new(name);
+    let desk = Desk::new(&meter);
     let outbox = Outbox::new(Arc::clone(&desk), dispatcher, Arc::clone(&meter));
     Assembled {
         task: Box::pin(stage::produce(producer, outbox)),
@@ -59,8 +59,8 @@ where
     T: Transform<In>,
 {
     let meter = Meter::new(name);
-    let back = intake(name, subscriptions);
-    let desk = Desk::new(name);
+    let back = intake(&meter, subscriptions);
+    let desk = Desk::new(&meter);
     let inbox = Inbox::new(Arc::clone(&back), Arc::clone(&meter));
     let outbox = Outbox::new(Arc::clone(&desk), dispatcher, Arc::clone(&meter));
     Assembled {
@@ -84,7 +84,7 @@ where
     C: Consumer<E>,
 {
     let meter = Meter::new(name);
-    let desk = intake(name, subscriptions);
+    let desk = intake(&meter, subscriptions);
     let inbox = Inbox::new(Arc::clone(&desk), Arc::clone(&meter));
     Assembled {
         task: Box::pin(stage::consume(consumer, inbox)),
@@ -98,10 +98,10 @@ where
 }
 
 fn intake<E: Send + 'static>(
-    name: &Arc<str>,
+    meter: &Arc<Meter>,
     subscriptions: impl IntoIterator<Item = Subscription<E>>,
 ) -> Arc<Desk<ReceiveEnd<E>>> {
-    let desk = Desk::new(name);
+    let desk = Desk::new(meter);
     for subscription in subscriptions {
         subscription.open(&desk);
     }

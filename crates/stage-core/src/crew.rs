@@ -147,6 +147,8 @@ impl Crew {
         let groups = mem::take(&mut state.groups);
         drop(state);
         for member in members {
+            // What it has been given before is to be drained.
+            member.hold(false);
             match &member.back {
                 Some(back) => back.stop(),
                 None => member.stop(),
@@ -156,6 +158,13 @@ impl Crew {
             group.close();
         }
         self.news.notify_one();
+    }
+
+    /// Holds a stage back, or lets it go on. One of a pipeline that stops is not held back any more.
+    pub(crate) fn hold(&self, member: &Member, held: bool) {
+        // Locked, so that a stop comes before or after it.
+        let state = self.lock();
+        member.hold(held && !state.stopping);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -203,6 +212,12 @@ impl Member {
             (Some(back), _) => back.leave(),
             (None, Some(front)) => front.stop(),
             (None, None) => {}
+        }
+    }
+
+    fn hold(&self, held: bool) {
+        if let Some(front) = &self.front {
+            front.hold(held);
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::{
     doorbell::Doorbell,
     link::Control,
+    meter::Meter,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,8 +21,8 @@ pub(crate) const DESK: usize = 0;
 /// Where one side of a stage takes new links in, also while it runs.
 pub(crate) struct Desk<L> {
     pub(crate) bell: Arc<Doorbell>,
-    /// The name of the stage.
-    pub(crate) stage: Arc<str>,
+    /// The meter of the stage.
+    pub(crate) meter: Arc<Meter>,
     /// Tells this desk from all others.
     pub(crate) id: u64,
     state: Mutex<State<L>>,
@@ -65,14 +66,14 @@ pub(crate) struct News<L> {
 
 impl<L> Desk<L> {
     /// A desk with its first news already announced: that there may be nobody.
-    pub(crate) fn new(stage: &Arc<str>) -> Arc<Self> {
+    pub(crate) fn new(meter: &Arc<Meter>) -> Arc<Self> {
         let bell = Arc::<Doorbell>::default();
         bell.ring(DESK);
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             bell,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            stage: Arc::clone(stage),
+            meter: Arc::clone(meter),
             state: Mutex::new(State {
                 arrivals: Vec::new(),
                 links: Vec::new(),
@@ -86,6 +87,11 @@ impl<L> Desk<L> {
                 stopping: false,
             }),
         })
+    }
+
+    /// The name of the stage.
+    pub(crate) fn stage(&self) -> &Arc<str> {
+        &self.meter.stage
     }
 
     /// Keeps a slot for a new link; `None` if the stage has ended.

@@ -10,7 +10,7 @@ use crate::{
     desk::Desk,
     link::{ReceiveEnd, SendEnd, connect},
     protocol::ByDemand,
-    subscription::Wish,
+    subscription::{Leave, Wish},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -131,6 +131,7 @@ impl<E: Send + 'static> Members<E> {
         }
         state.desks.retain(|desk| desk.strong_count() > 0);
         state.desks.push(Arc::downgrade(desk));
+        state.forget_who_left();
         for (subscriber, wish) in &state.subscribers {
             connect(desk, subscriber, wish.clone());
         }
@@ -138,9 +139,12 @@ impl<E: Send + 'static> Members<E> {
     }
 
     /// Links a new subscriber with every member.
-    pub(crate) fn subscribe(&self, desk: &Arc<Desk<ReceiveEnd<E>>>, wish: Wish<E>) {
+    pub(crate) fn subscribe(self: &Arc<Self>, desk: &Arc<Desk<ReceiveEnd<E>>>, wish: Wish<E>) {
+        let group: Weak<Self> = Arc::downgrade(self);
+        wish.handle.join(group);
         let mut state = self.lock();
-        if state.closed {
+        state.forget_who_left();
+        if state.closed || wish.handle.is_cancelled() {
             return;
         }
         desk.expect();
@@ -165,6 +169,24 @@ impl<E> Members<E> {
 
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E> State<E> {
+    /// Forgets the subscribers that have ended, and those whose subscriptions were cancelled: these
+    /// are told that the group brings them nobody more.
+    fn forget_who_left(&mut self) {
+        let has_left =
+            |(desk, wish): &mut Subscriber<E>| desk.is_closed() || wish.handle.is_cancelled();
+        for (desk, _) in self.subscribers.extract_if(.., has_left) {
+            desk.expect_no_more();
+        }
+    }
+}
+
+impl<E: Send> Leave for Members<E> {
+    fn forget_who_left(&self) {
+        self.lock().forget_who_left();
     }
 }
 

@@ -146,7 +146,8 @@ impl PipelineHandle {
     }
 
     /// Holds a stage back: it makes no events, or takes none in, until [`resume`](Self::resume).
-    /// What it is working on it finishes. Demand is remembered meanwhile.
+    /// What it is working on it finishes. Demand is remembered meanwhile. A pipeline that is told to
+    /// stop lets it go on, and holds nobody back any more.
     ///
     /// # Errors
     ///
@@ -165,10 +166,14 @@ impl PipelineHandle {
     }
 
     fn hold(&self, name: &str, held: bool) -> Result<(), LookupError> {
+        let crew = self.0.upgrade();
         let member = self.member(name)?;
-        let front = member.front.as_ref();
-        let front = front.ok_or_else(|| LookupError::OtherEvents { name: name.into() })?;
-        front.hold(held);
+        if member.front.is_none() {
+            return Err(LookupError::OtherEvents { name: name.into() });
+        }
+        if let Some(crew) = crew {
+            crew.hold(&member, held);
+        }
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, mem, sync::Arc, thread};
 
 use crate::{
     doorbell::Doorbell,
@@ -39,6 +39,8 @@ pub(crate) struct Hand {
     weights: Mutex<VecDeque<usize>>,
     /// What was kept and has been dealt with, and the inbox does not know of.
     returned: AtomicUsize,
+    /// The same, of what was not dealt with well.
+    failed: AtomicUsize,
     returned_weight: AtomicUsize,
     phase: AtomicU8,
 }
@@ -78,15 +80,26 @@ impl InHand {
             weights: self.weights.drain(..weighed).collect(),
         }
     }
+
+    /// Says that the events could not be dealt with well. They are in hand no more, and counted as
+    /// [nacked](crate::StageReport::nacked), which is also what becomes of them if a panic drops this.
+    pub fn fail(mut self) {
+        self.give_back(false);
+    }
+
+    fn give_back(&mut self, well: bool) {
+        if let Some(hand) = &self.hand
+            && self.events > 0
+        {
+            let weight = self.weights.iter().sum();
+            hand.give_back(mem::take(&mut self.events), weight, well);
+        }
+    }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        if let Some(hand) = &self.hand
-            && self.events > 0
-        {
-            hand.give_back(self.events, self.weights.iter().sum());
-        }
+        self.give_back(!thread::panicking());
     }
 }
 
@@ -99,6 +112,7 @@ impl Hand {
             portion: AtomicU64::new(0),
             weights: Mutex::default(),
             returned: AtomicUsize::new(0),
+            failed: AtomicUsize::new(0),
             returned_weight: AtomicUsize::new(0),
             phase: AtomicU8::new(HELD),
         })
@@ -161,7 +175,7 @@ impl Hand {
     /// Whether [`take_back`](Self::take_back) would return anything.
     #[inline]
     pub(crate) fn has_returned(&self) -> bool {
-        self.returned.load(Relaxed) > 0
+        self.returned.load(Relaxed) + self.failed.load(Relaxed) > 0
     }
 
     /// What was kept and has been dealt with since the last call.
@@ -169,10 +183,14 @@ impl Hand {
         if !self.has_returned() {
             return Done::default();
         }
-        let events = self.returned.swap(0, SeqCst);
+        let (well, failed) = (self.returned.swap(0, SeqCst), self.failed.swap(0, SeqCst));
         let weight = self.returned_weight.swap(0, SeqCst);
-        self.meter.handled_beside(events);
-        Done { events, weight }
+        self.meter.handled_beside(well);
+        self.meter.lost(failed);
+        Done {
+            events: well + failed,
+            weight,
+        }
     }
 
     /// The subscription has ended: what is kept is nobody's business any more, but is counted.
@@ -186,12 +204,13 @@ impl Hand {
         self.phase.store(LOST, SeqCst);
     }
 
-    fn give_back(&self, events: usize, weight: usize) {
+    fn give_back(&self, events: usize, weight: usize, well: bool) {
         // The weight first: it is taken after the number.
         if weight > 0 {
             self.returned_weight.fetch_add(weight, SeqCst);
         }
-        self.returned.fetch_add(events, SeqCst);
+        let counter = if well { &self.returned } else { &self.failed };
+        counter.fetch_add(events, SeqCst);
         match self.phase.load(SeqCst) {
             HELD => {
                 self.bell.ring(self.slot);

@@ -440,6 +440,8 @@ impl<E> Inbox<E> {
     fn bury(&mut self, slot: usize, end: End) -> Option<Input<E>> {
         let incoming = self.links.get_mut(slot)?.take()?;
         incoming.hand.end_all();
+        // What had come before it was cancelled.
+        self.meter.lost(incoming.rest.len());
         self.open -= 1;
         self.desk.release(slot);
         self.advance_notices(slot, usize::MAX);
@@ -471,7 +473,7 @@ impl<E> Inbox<E> {
     }
 
     fn info(&self, end: &ReceiveEnd<E>) -> SubscriptionInfo {
-        end.wish().info(end.peer(), &self.desk.stage)
+        end.wish().info(end.peer(), self.desk.stage())
     }
 
     /// Ends all subscriptions, and says why.
@@ -479,12 +481,6 @@ impl<E> Inbox<E> {
         for incoming in self.links.iter().flatten() {
             incoming.end.cancel(end.clone());
         }
-    }
-
-    /// How many events have come, or are on their way, and are not settled.
-    fn open_events(&self) -> usize {
-        let links = self.links.iter().flatten();
-        links.map(|incoming| incoming.end.open()).sum()
     }
 }
 
@@ -552,8 +548,9 @@ impl<E> Drop for Inbox<E> {
     fn drop(&mut self) {
         for incoming in self.links.iter().flatten() {
             incoming.hand.lose_all();
+            // With what has been given back and was not seen: perhaps by the call that failed.
+            self.meter.lost(incoming.end.in_hand());
         }
-        self.meter.lost(self.open_events());
         self.close(&End::Down(Down::Aborted));
         self.desk.close();
     }

@@ -24,7 +24,7 @@ impl<E: Send + 'static> Intake<E> {
     /// If the stage has ended. The subscription is dropped.
     pub fn add(&self, subscription: Subscription<E>) -> Result<(), StageEnded> {
         if self.0.is_closed() {
-            let stage = self.0.stage.to_string();
+            let stage = self.0.stage().to_string();
             return Err(StageEnded { stage });
         }
         subscription.open(&self.0);
@@ -40,7 +40,7 @@ impl<E> Clone for Intake<E> {
 
 impl<E> fmt::Debug for Intake<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Intake").field(&self.0.stage).finish()
+        f.debug_tuple("Intake").field(self.0.stage()).finish()
     }
 }
 

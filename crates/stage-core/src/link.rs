@@ -7,6 +7,7 @@ use crate::{
     desk::Desk,
     doorbell::Doorbell,
     held_back::HeldBack,
+    meter::Meter,
     protocol::{End, Reason},
     subscription::{Asking, SubscriptionInfo, Wish},
     sync::{
@@ -75,8 +76,8 @@ const RING: usize = if cfg!(shuttle) { 2 } else { 8 };
 struct Bellpull {
     bell: Arc<Doorbell>,
     slot: usize,
-    /// The stage that answers this bell.
-    stage: Arc<str>,
+    /// The meter of the stage that answers this bell.
+    meter: Arc<Meter>,
 }
 
 /// Counts of one link at one instant.
@@ -154,8 +155,8 @@ pub(crate) fn connect<E: Send + 'static>(
             ended: None,
             cancelled: None,
         }),
-        up: Bellpull::new(&up.bell, up_slot.unwrap_or_default(), &up.stage),
-        down: Bellpull::new(&down.bell, down_slot, &down.stage),
+        up: Bellpull::new(&up.bell, up_slot.unwrap_or_default(), &up.meter),
+        down: Bellpull::new(&down.bell, down_slot, &down.meter),
         wish,
     });
     let control = Arc::downgrade(&link);
@@ -216,6 +217,13 @@ impl<E> Link<E> {
         }
         // What is dropped may have receipts, and those call their source.
         drop(state);
+        self.drop_unsent(batch);
+    }
+
+    /// It was cancelled before this was sent.
+    #[cold]
+    fn drop_unsent(&self, batch: Batch<E>) {
+        self.up.meter.lost(batch.len());
         drop(batch);
     }
 
@@ -230,7 +238,7 @@ impl<E> Link<E> {
         }
         // It has been cancelled meanwhile.
         drop(state);
-        drop(batch);
+        self.drop_unsent(batch);
     }
 
     /// Events of this weight are on their way no longer. Whether others are now.
@@ -253,14 +261,27 @@ impl<E> Link<E> {
         }
         state.cancelled = Some(end);
         self.is_cancelled.store(true, Release);
+        let held_back = state.held_back();
         let lost = (mem::take(&mut state.crowd), state.held_back.take());
         drop(state);
-        // What the sending end was just about to send is dropped with it.
-        let inbound = self.inbound().empty();
+        let events = held_back + lost.0.iter().map(|batch| batch.len()).sum::<usize>();
+        self.down.meter.lost(events);
         // Outside the lock: what is dropped may have receipts, and those call their source.
-        drop((inbound, lost));
+        drop(lost);
+        // Whoever is just about to send something sees from here on that it was cancelled, or what it
+        // sends is seen here.
+        self.down.bell.touch();
+        self.drop_inbound();
         self.up.pull();
         self.down.pull();
+    }
+
+    /// It was cancelled while this was on its way.
+    #[cold]
+    fn drop_inbound(&self) {
+        let inbound = self.inbound().empty();
+        let events = inbound.iter().map(|batch| batch.len()).sum();
+        self.down.meter.lost(events);
     }
 
     fn inbound(&self) -> MutexGuard<'_, Inbound<E>> {
@@ -322,16 +343,16 @@ impl<E: Send> Control for Link<E> {
     }
 
     fn info(&self) -> SubscriptionInfo {
-        self.wish.info(&self.up.stage, &self.down.stage)
+        self.wish.info(&self.up.meter.stage, &self.down.meter.stage)
     }
 }
 
 impl Bellpull {
-    fn new(bell: &Arc<Doorbell>, slot: usize, stage: &Arc<str>) -> Self {
+    fn new(bell: &Arc<Doorbell>, slot: usize, meter: &Arc<Meter>) -> Self {
         Self {
             bell: Arc::clone(bell),
             slot,
-            stage: Arc::clone(stage),
+            meter: Arc::clone(meter),
         }
     }
 

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -10,6 +10,8 @@ use tokio::{
     task::{Id, try_id},
     time::Instant,
 };
+
+use crate::crew::Crew;
 
 /// What a stage has done so far, for those who look on.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Meter {
     /// What is lost from now on is lost because nobody waits for it any more.
     abandoning: AtomicBool,
     state: Mutex<(StageState, Instant)>,
+    /// Whom to tell that the stage has failed.
+    crew: OnceLock<Weak<Crew>>,
     /// How often its task was polled.
     #[cfg(feature = "testkit")]
     polls: AtomicU64,
@@ -85,9 +89,24 @@ impl Meter {
             wanted: AtomicU64::new(0),
             abandoning: AtomicBool::new(false),
             state: Mutex::new((StageState::Waiting, Instant::now())),
+            crew: OnceLock::new(),
             #[cfg(feature = "testkit")]
             polls: AtomicU64::new(0),
         })
+    }
+
+    /// The stage is one of this pipeline's.
+    pub(crate) fn belongs_to(&self, crew: &Arc<Crew>) {
+        // It is run once.
+        let _ = self.crew.set(Arc::downgrade(crew));
+    }
+
+    /// The stage has failed, whatever it has still to hand out: the pipeline is to stop.
+    #[cold]
+    pub(crate) fn raise_alarm(&self) {
+        if let Some(crew) = self.crew.get().and_then(Weak::upgrade) {
+            crew.stop();
+        }
     }
 
     /// Runs a stage's task, whose wrappers can find the meter.

@@ -209,6 +209,11 @@ impl<E: Send + 'static> Outbox<E> {
         .await;
     }
 
+    /// The stage has failed.
+    pub(crate) fn raise_alarm(&self) {
+        self.meter.raise_alarm();
+    }
+
     /// Hands events out, and keeps those that have no taker.
     #[inline]
     pub(crate) fn push(&mut self, batch: Batch<E>) {
@@ -397,7 +402,7 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     fn info(&self, link: &SendEnd<E>) -> SubscriptionInfo {
-        link.wish().info(&self.desk.stage, link.peer())
+        link.wish().info(self.desk.stage(), link.peer())
     }
 
     #[inline(never)]

@@ -227,7 +227,7 @@ impl<W> Shared<W> {
 
 impl<W> Slot<W> {
     /// Does the work for one event, until it is finished. Then it is in hand no more.
-    async fn work<E, F, X>(self, event: E, receipt: Receipt, _in_hand: InHand)
+    async fn work<E, F, X>(self, event: E, receipt: Receipt, in_hand: InHand)
     where
         E: Clone,
         W: Fn(E) -> F,
@@ -250,10 +250,12 @@ impl<W> Slot<W> {
                 Some(ChildEnd::Restart { after }) => sleep(after).await,
                 Some(ChildEnd::Escalate(ask)) => {
                     receipt.nack();
+                    in_hand.fail();
                     return self.free(ask, Some(error));
                 }
                 Some(ChildEnd::Finished(ask)) => {
                     receipt.nack();
+                    in_hand.fail();
                     return self.free(ask, None);
                 }
                 None => unreachable!("a child runs until it says that it does not"),

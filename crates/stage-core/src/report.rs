@@ -18,6 +18,9 @@ pub struct DrainReport {
 }
 
 /// What became of one stage's events.
+///
+/// What one call was given counts as a whole, once the call is over: if it is cut off, all of it was
+/// abandoned, whichever receipts it had settled by then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StageReport {
@@ -25,7 +28,8 @@ pub struct StageReport {
     pub stage: Arc<str>,
     /// How many events it took in well, or made, in all its life.
     pub acked: u64,
-    /// How many events were nacked since it failed, or a subscription of it was cancelled.
+    /// How many events were nacked: since it failed, because a subscription of it was cancelled, or
+    /// one by one where a [pool](crate::pool()) does so.
     pub nacked: u64,
     /// How many events it had, or were on their way to it, when the time for draining was up. They
     /// were nacked, too.

@@ -74,6 +74,7 @@ impl Running {
         for (member, task) in self.crew.take_waiting() {
             let name = &member.meter.stage;
             let span = error_span!("stage", %name);
+            member.meter.belongs_to(&self.crew);
             let watched = Arc::clone(&member.meter).watch(task);
             debug!(stage = %name, "stage started");
             // Entering a span that nobody sees costs as much as handing a batch over.

@@ -27,7 +27,7 @@ pub(crate) async fn produce<P: Producer>(
     mut outbox: Outbox<P::Event>,
 ) -> Result<(), Failure> {
     let made = caught(make(&mut producer, &mut outbox)).await;
-    outbox.flush().await;
+    let made = hand_out_the_rest(&mut outbox, made).await;
     // Closed before it finishes: what it waits for may wait for the end of its events.
     let changes = outbox.close(&end_of(&made))?;
     made?;
@@ -38,6 +38,22 @@ pub(crate) async fn produce<P: Producer>(
         failing(producer.finish()).await
     })
     .await
+}
+
+/// Waits until what the stage has made is taken. If it has failed, others are not to wait for that.
+async fn hand_out_the_rest<E: Send + 'static>(
+    outbox: &mut Outbox<E>,
+    result: Result<End, Failure>,
+) -> Result<End, Failure> {
+    if result.is_err() {
+        outbox.raise_alarm();
+    }
+    let flushed = caught(async {
+        outbox.flush().await;
+        Ok(())
+    });
+    let flushed = flushed.await;
+    result.and_then(|end| flushed.map(|()| end))
 }
 
 async fn make<P: Producer>(
@@ -105,7 +121,7 @@ where
         }
         outbox.push(out);
     }
-    outbox.flush().await;
+    let turned = hand_out_the_rest(&mut outbox, turned).await;
     let changes = outbox.close(&end_of(&turned))?;
     turned?;
     caught(async {

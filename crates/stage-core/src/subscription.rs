@@ -210,8 +210,16 @@ struct Held {
     /// Asked for before there was a link.
     early: Option<Demand>,
     ever_bound: bool,
+    /// The group that it is to.
+    group: Option<Weak<dyn Leave>>,
     cancelled: Option<End>,
     let_go: bool,
+}
+
+/// Something that links a subscriber with new stages until it leaves.
+pub(crate) trait Leave: Send + Sync {
+    /// Forgets those who have left.
+    fn forget_who_left(&self);
 }
 
 /// Nothing was asked for.
@@ -302,6 +310,15 @@ impl Controls {
         }
     }
 
+    /// The subscription is to a group.
+    pub(crate) fn join(&self, group: Weak<dyn Leave>) {
+        self.lock().group = Some(group);
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.lock().cancelled.is_some()
+    }
+
     fn cancel(&self, end: &End) {
         let mut held = self.lock();
         if held.cancelled.is_some() {
@@ -309,9 +326,13 @@ impl Controls {
         }
         held.cancelled = Some(end.clone());
         let links = held.upgrade();
+        let group = held.group.take();
         drop(held);
         for link in links {
             link.cancel(end.clone());
+        }
+        if let Some(group) = group.and_then(|group| group.upgrade()) {
+            group.forget_who_left();
         }
     }
 

@@ -111,12 +111,17 @@ impl<E> ReceiveEnd<E> {
         self.link.counts().open()
     }
 
+    /// How many events were received by this end and are not settled.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.link.counts().in_hand
+    }
+
     /// Whether nothing more is to be taken in, not even what has come.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.link.is_cancelled.load(Acquire)
     }
 
-    /// Says why it goes, which dropping does not.
+    /// Says why it goes, which dropping does not. What is on its way is dropped, and counted as lost.
     pub(crate) fn cancel(&self, end: End) {
         self.link.cancel_with(end);
     }
@@ -127,7 +132,7 @@ impl<E> ReceiveEnd<E> {
 
     /// The stage at the other end.
     pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.link.up.stage
+        &self.link.up.meter.stage
     }
 }
 
@@ -139,6 +144,6 @@ impl<E> Drop for ReceiveEnd<E> {
 
 impl<E> fmt::Debug for ReceiveEnd<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReceiveEnd(from {})", self.link.up.stage)
+        write!(f, "ReceiveEnd(from {})", self.peer())
     }
 }

@@ -64,6 +64,7 @@ impl<E> SendEnd<E> {
     pub(crate) fn send(&mut self, batch: Batch<E>) -> Result<bool, ExcessEvents> {
         let link = &*self.link;
         if link.is_cancelled.load(Acquire) {
+            link.drop_unsent(batch);
             return Ok(false);
         }
         let (asked, sent) = (link.asked.load(Acquire), link.sent.load(Relaxed));
@@ -84,7 +85,12 @@ impl<E> SendEnd<E> {
         } else if let Err(PushError::Full(batch)) = self.ring.push(batch) {
             link.join_crowd(batch);
         }
-        Ok(link.down.pull())
+        let has_woken = link.down.pull();
+        if link.is_cancelled.load(Acquire) {
+            // Whoever cancelled it may not have seen this.
+            link.drop_inbound();
+        }
+        Ok(has_woken)
     }
 
     /// Ends the flow, after what has been sent.
@@ -98,7 +104,7 @@ impl<E> SendEnd<E> {
 
     /// The stage at the other end.
     pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.link.down.stage
+        &self.link.down.meter.stage
     }
 }
 
@@ -115,6 +121,6 @@ impl<E> Drop for SendEnd<E> {
 
 impl<E> fmt::Debug for SendEnd<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SendEnd(to {})", self.link.down.stage)
+        write!(f, "SendEnd(to {})", self.peer())
     }
 }

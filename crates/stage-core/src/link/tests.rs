@@ -2,7 +2,10 @@ use super::*;
 use crate::{Mode, Window, protocol::Terms};
 
 fn linked(window: usize) -> (SendEnd<u64>, ReceiveEnd<u64>) {
-    let (up, down) = (Desk::new(&"up".into()), Desk::new(&"down".into()));
+    let (up, down) = (
+        Desk::new(&Meter::new(&"up".into())),
+        Desk::new(&Meter::new(&"down".into())),
+    );
     let wish = Wish {
         asking: Asking::Automatic(Window::new(window)),
         mode: Mode::default(),

@@ -141,23 +141,26 @@ impl<E> Partition<E> {
         spares: &mut Spares<E>,
         handout: &mut Handout<E>,
     ) {
-        let mut held = self.held;
+        // All of them, so that none goes uncounted if that panics.
+        self.held += batch.len();
+        let mut unplaced = 0;
         for event in batch.drain() {
             let Some(number) = (self.lane_of)(&event) else {
                 handout.homeless += 1;
+                unplaced += 1;
                 continue;
             };
             let Some(lane) = self.lanes.get_mut(number) else {
                 handout.misplaced += 1;
+                unplaced += 1;
                 continue;
             };
-            held += 1;
             if lane.fresh.is_empty() {
                 lane.refresh(number, spares, &mut self.changed);
             }
             lane.fresh.push(event);
         }
-        self.held = held;
+        self.held -= unplaced;
     }
 
     /// Puts an event into its lane.

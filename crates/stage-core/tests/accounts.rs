@@ -1,0 +1,401 @@
+//! What reports and status say became of events, when something fails, is cancelled or cut off; and
+//! that the time for draining bounds it all.
+
+#![allow(clippy::unwrap_used)]
+
+mod stages;
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use stage_core::{
+    Batch, Children, Consumer, Demand, DrainReport, End, Flow, Pipeline, PipelineError, Producer,
+    StageReport, SubscriptionInfo, Window, pool,
+    protocol::{Backlog, Dispatcher, Handout, Refused, SubscriptionId, Terms},
+};
+use tokio::{sync::Semaphore, time::Instant, time::sleep};
+
+use stages::{Counter, Double, Gated, Slow, Tracked};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Makes 15 events, whatever is asked for, and fails.
+struct Hasty;
+
+impl Producer for Hasty {
+    type Event = u64;
+    type Error = io::Error;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> io::Result<Flow> {
+        batch.extend(0..15);
+        Err(io::Error::other("on purpose"))
+    }
+}
+
+/// Makes two at a time.
+struct ByTwo(Tracked);
+
+impl Producer for ByTwo {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<u64>,
+    ) -> Result<Flow, Infallible> {
+        self.0
+            .produce(demand.min(Demand::new(2).unwrap()), batch)
+            .await
+    }
+}
+
+struct FailsAfter(Duration);
+
+impl Consumer<u64> for FailsAfter {
+    type Error = io::Error;
+
+    async fn consume(&mut self, _: &mut Batch<u64>) -> io::Result<()> {
+        sleep(self.0).await;
+        Err(io::Error::other("on purpose"))
+    }
+}
+
+/// Never comes back.
+struct Stuck;
+
+impl Consumer<u64> for Stuck {
+    type Error = io::Error;
+
+    async fn consume(&mut self, _: &mut Batch<u64>) -> io::Result<()> {
+        pending().await
+    }
+}
+
+fn of<'a>(report: &'a DrainReport, stage: &str) -> &'a StageReport {
+    let mut stages = report.stages.iter();
+    stages.find(|report| &*report.stage == stage).unwrap()
+}
+
+fn counts(report: &DrainReport, stage: &str) -> (u64, u64, u64) {
+    let StageReport {
+        acked,
+        nacked,
+        abandoned,
+        ..
+    } = *of(report, stage);
+    (acked, nacked, abandoned)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_draining_bounds_a_stage_that_has_failed_with_events_left() {
+    let start = Instant::now();
+    let mut pipeline = Pipeline::new().drain_within(SECOND);
+    let numbers = pipeline.stage("numbers").produce(Hasty);
+    pipeline
+        .stage("stuck")
+        .consume(Stuck, numbers.subscribe(Window::new(10)));
+    let report = pipeline.run_reporting(sleep(HOUR)).await;
+    assert_eq!(start.elapsed(), SECOND);
+    assert!(report.timed_out);
+    assert_eq!(counts(&report, "numbers"), (15, 0, 5));
+    assert_eq!(counts(&report, "stuck"), (0, 0, 10));
+}
+
+/// The same of a stage in the middle.
+#[tokio::test(start_paused = true)]
+async fn and_a_transform_that_has() {
+    struct Thrice;
+
+    impl stage_core::Transform<u64> for Thrice {
+        type Out = u64;
+        type Error = io::Error;
+
+        async fn transform(
+            &mut self,
+            batch: &mut Batch<u64>,
+            out: &mut Batch<u64>,
+        ) -> io::Result<()> {
+            if batch.contains(&4) {
+                return Err(io::Error::other("on purpose"));
+            }
+            out.extend(batch.drain().flat_map(|n| [n; 3]));
+            Ok(())
+        }
+    }
+
+    let start = Instant::now();
+    let mut pipeline = Pipeline::new().drain_within(SECOND);
+    let numbers = pipeline.produce(Counter::up_to(u64::MAX));
+    let window = Window::new(6).with_min(4);
+    let thrice = pipeline
+        .stage("thrice")
+        .transform(Thrice, numbers.subscribe(window));
+    pipeline.consume(Stuck, thrice.subscribe(Window::new(9)));
+    let report = pipeline.run_reporting(pending()).await;
+    assert_eq!(start.elapsed(), SECOND);
+    assert!(report.timed_out);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_to_a_consumer_that_fails_is_nacked() {
+    let (numbers, book) = Tracked::up_to(u64::MAX);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(ByTwo(numbers));
+    pipeline
+        .stage("fails")
+        .consume(FailsAfter(SECOND), numbers.subscribe(Window::new(10)));
+    let report = pipeline.run_reporting(pending()).await;
+    assert!(matches!(report.result, Err(PipelineError::Failed { .. })));
+    assert_eq!(counts(&report, "fails"), (0, 10, 0));
+    assert_eq!(book.nacked().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_when_its_subscription_was_cancelled_is_nacked() {
+    let (numbers, book) = Tracked::up_to(u64::MAX);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.stage("numbers").produce(ByTwo(numbers));
+    let (subscription, cancel) = numbers.subscribe(Window::new(10).with_min(5)).with_handle();
+    pipeline.stage("slow").consume(Slow::by(HOUR), subscription);
+    let (kept, _stays) = numbers.subscribe_manually();
+    pipeline.stage("stays").consume(Slow::default(), kept);
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run_reporting(pending()));
+    sleep(SECOND).await;
+    let slow = handle.status().stage("slow").unwrap().clone();
+    assert_eq!(slow.subscriptions[0].in_flight(), 10);
+    cancel.cancel();
+    assert_eq!(
+        (book.acked().len(), book.nacked().len()),
+        (0, 8),
+        "two are in hand"
+    );
+    sleep(2 * HOUR).await;
+    assert_eq!((book.acked().len(), book.nacked().len()), (2, 8));
+    handle.stop();
+    drop(_stays);
+    let report = running.await.unwrap();
+    // It has ended before the pipeline was told to stop: what it lost is in no report.
+    assert!(report.stages.iter().all(|stage| &*stage.stage != "slow"));
+    assert_eq!(counts(&report, "numbers").1, 0);
+}
+
+/// The same, while the stage that was cancelled goes on by another subscription.
+#[tokio::test(start_paused = true)]
+async fn and_is_counted_with_the_stage_that_it_was_on_its_way_to() {
+    let mut pipeline = Pipeline::new();
+    let (cut, stays) = (
+        pipeline.produce(Counter::up_to(u64::MAX)),
+        pipeline.produce(Counter::up_to(u64::MAX)),
+    );
+    let window = Window::new(10).with_min(5);
+    let (first, cancel) = cut.subscribe(window).with_handle();
+    let slow = Slow::by(SECOND);
+    pipeline
+        .stage("slow")
+        .consume(slow.clone(), [first, stays.subscribe(window)]);
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run_reporting(pending()));
+    sleep(SECOND / 2).await;
+    cancel.cancel();
+    sleep(SECOND).await;
+    assert_eq!(handle.status().stage("slow").unwrap().nacked, 5);
+    handle.stop();
+    let report = running.await.unwrap();
+    assert_eq!(counts(&report, "slow").1, 5);
+    assert_eq!(counts(&report, "slow").0, slow.seen().len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_pool_nacks_is_not_taken_in_well() {
+    let (numbers, book) = Tracked::up_to(20);
+    let mut pipeline = Pipeline::new().drain_within(HOUR);
+    let numbers = pipeline.produce(numbers);
+    let work = |n: u64| async move {
+        sleep(SECOND).await;
+        match n % 4 {
+            0 => Err(io::Error::other("on purpose")),
+            1 => panic!("on purpose"),
+            _ => Ok(()),
+        }
+    };
+    pipeline.stage("pool").consume(
+        pool(3, Children::Temporary, work),
+        numbers.subscribe(Window::new(6)),
+    );
+    // Stopping, so that the stage is in the report; all twenty have been asked for by then.
+    let report = pipeline.run_reporting(sleep(6 * SECOND)).await;
+    report.result.as_ref().unwrap();
+    assert_eq!((book.acked().len(), book.nacked().len()), (10, 10));
+    assert_eq!(counts(&report, "pool"), (10, 10, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_forgets_who_has_left() {
+    let mut pipeline = Pipeline::new();
+    let (group, numbers) = pipeline.group();
+    let stays = Slow::default();
+    pipeline.consume(stays.clone(), numbers.subscribe(Window::new(4)));
+    let (cancelled, cancel) = numbers.subscribe(Window::new(4)).with_handle();
+    pipeline
+        .stage("cancelled")
+        .consume(Slow::default(), cancelled);
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    sleep(SECOND).await;
+    for n in 0..5 {
+        let name = format!("guest {n}");
+        handle
+            .stage(&name)
+            .consume(Slow::default(), numbers.subscribe(Window::new(4)))
+            .unwrap();
+        sleep(SECOND).await;
+        handle.remove(&name).unwrap();
+        sleep(SECOND).await;
+    }
+    cancel.cancel();
+    sleep(SECOND).await;
+    assert!(
+        handle.status().stage("cancelled").is_none(),
+        "it waits for members that it would not be linked with"
+    );
+    group.add("numbers/0", Counter::up_to(7)).unwrap();
+    sleep(SECOND).await;
+    assert!(format!("{group:?}").contains("subscribers: 1"), "{group:?}");
+    assert_eq!(stays.seen().len(), 7);
+    drop(group);
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_that_stops_holds_nobody_back() {
+    let sink = Slow::default();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::up_to(u64::MAX));
+    let gate = Arc::new(Semaphore::new(3));
+    let doubled = pipeline.stage("double").transform(
+        Gated::new(Double, Arc::clone(&gate)),
+        numbers.subscribe(Window::new(4)),
+    );
+    pipeline.consume(sink.clone(), doubled.subscribe(Window::new(4)));
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    sleep(SECOND).await;
+    handle.pause("double").unwrap();
+    gate.add_permits(1000);
+    sleep(SECOND).await;
+    let held = sink.seen().len();
+    handle.stop();
+    // Too late to hold it back again.
+    handle.pause("double").unwrap();
+    running.await.unwrap().unwrap();
+    assert!(sink.seen().len() > held, "what it had taken in is drained");
+}
+
+/// Gives one event, and panics when it is to give more.
+#[derive(Debug, Default)]
+struct Brittle {
+    to: Option<SubscriptionId>,
+    asked: usize,
+    has_given: bool,
+}
+
+impl Dispatcher<u64> for Brittle {
+    fn subscribe(&mut self, id: SubscriptionId, _: Terms<u64>) -> Result<(), Refused> {
+        self.to = Some(id);
+        Ok(())
+    }
+
+    fn ask(&mut self, _: SubscriptionId, demand: Demand) {
+        self.asked += demand.get();
+    }
+
+    fn cancel(&mut self, _: SubscriptionId) {}
+
+    fn demand(&self) -> usize {
+        self.asked
+    }
+
+    fn dispatch(&mut self, backlog: &mut Backlog<u64>, handout: &mut Handout<u64>) {
+        if self.asked == 0 {
+            return;
+        }
+        assert!(!self.has_given, "on purpose");
+        self.has_given = true;
+        self.asked -= 1;
+        handout.deliver(self.to.unwrap(), backlog.take(1));
+    }
+}
+
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Option<End>>>);
+
+impl Consumer<u64> for Told {
+    type Error = io::Error;
+
+    async fn consume(&mut self, _: &mut Batch<u64>) -> io::Result<()> {
+        sleep(SECOND).await;
+        Ok(())
+    }
+
+    fn unsubscribed(&mut self, _: &SubscriptionInfo, end: &End) {
+        *self.0.lock().unwrap() = Some(end.clone());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatcher_that_panics_while_its_stage_drains_has_panicked() {
+    let told = Told::default();
+    let mut pipeline = Pipeline::new();
+    // It makes all that it makes at once, and is draining when it is asked again.
+    let numbers = pipeline
+        .stage("two")
+        .dispatch(Brittle::default())
+        .produce(Two);
+    pipeline.consume(told.clone(), numbers.subscribe(Window::new(1)));
+    let error = pipeline.run().await.unwrap_err();
+    assert!(
+        matches!(&error, PipelineError::Panicked { stage, message, .. } if stage == "two" && message == "on purpose"),
+        "{error}"
+    );
+    let end = told.0.lock().unwrap().clone().unwrap();
+    assert_eq!(end.to_string(), "down: panicked: on purpose");
+}
+
+/// Makes two events, though it is asked for one.
+struct Two;
+
+impl Producer for Two {
+    type Event = u64;
+    type Error = io::Error;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> io::Result<Flow> {
+        batch.extend(0..2);
+        Ok(Flow::End)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_partition_panics_on_is_counted() {
+    let mut pipeline = Pipeline::new().drain_within(HOUR);
+    let lanes = pipeline
+        .stage("numbers")
+        .partition_by(2, |n: &u64| {
+            assert!(*n != 7, "on purpose");
+            Some((*n % 2) as usize)
+        })
+        .produce(Counter::up_to(u64::MAX));
+    for lane in lanes {
+        pipeline.consume(Slow::default(), lane.subscribe(Window::new(5)));
+    }
+    let report = pipeline.run_reporting(pending()).await;
+    assert!(matches!(report.result, Err(PipelineError::Panicked { .. })));
+    assert_eq!(counts(&report, "numbers"), (10, 10, 0));
+}
