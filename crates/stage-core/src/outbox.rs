@@ -157,6 +157,8 @@ impl<E: Send + 'static> Outbox<E> {
     #[cold]
     fn next_unusual(&mut self) -> Option<Wanted> {
         if let Some(change) = self.changes.pop_front() {
+            // For those who look on when they are told.
+            self.note_wanted();
             return Some(Wanted::Change(change));
         }
         let done = self.is_done();

@@ -109,6 +109,37 @@ fn c3_what_is_in_flight_at_a_cancel_comes_back() {
 }
 
 #[test]
+fn c3_what_is_in_flight_at_a_cancel_is_counted_once() {
+    random_and_pct(async || {
+        let (source, log) = (Log::default(), Log::default());
+        let mut pipeline = Pipeline::new();
+        let numbers = Numbers::up_to(100, Then::Waits).in_log(&source);
+        let numbers = pipeline.stage("numbers").produce(numbers);
+        let (subscription, handle) = numbers.subscribe(Window::new(4)).with_handle();
+        // So that both stages stay.
+        let (idle, kept) = numbers.subscribe_manually();
+        pipeline
+            .stage("sink")
+            .consume(log.sink(), [subscription, idle]);
+        let stages = pipeline.handle();
+        let run = start(pipeline);
+        log.until(up_to(5)).await;
+        let cancelling = thread::spawn(move || handle.cancel());
+        while log.ends().is_empty() || source.ends().is_empty() {
+            yield_now().await;
+        }
+        cancelling.join().unwrap();
+        let status = stages.status();
+        let [numbers, sink] = ["numbers", "sink"].map(|name| status.stage(name).unwrap());
+        let counted = sink.handled + sink.nacked + numbers.nacked + numbers.buffered;
+        assert_eq!(numbers.handled, counted, "{status:?}");
+        assert_eq!(sink.handled, log.taken().len() as u64);
+        kept.cancel();
+        run.await.unwrap().unwrap();
+    });
+}
+
+#[test]
 fn c3_what_is_in_flight_at_an_abort_comes_back() {
     random_and_pct(async || {
         let (logs, book) = ([(); 2].map(|()| Log::default()), Book::default());
