@@ -38,7 +38,7 @@ pub(crate) fn producer<P: Producer>(
     let desk = Desk::new(&meter);
     let outbox = Outbox::new(Arc::clone(&desk), dispatcher, Arc::clone(&meter));
     Assembled {
-        task: Box::pin(stage::produce(producer, outbox)),
+        task: Box::pin(Arc::clone(&meter).watch(stage::produce(producer, outbox))),
         member: Member {
             front: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),
             back: None,
@@ -64,7 +64,7 @@ where
     let inbox = Inbox::new(Arc::clone(&back), Arc::clone(&meter));
     let outbox = Outbox::new(Arc::clone(&desk), dispatcher, Arc::clone(&meter));
     Assembled {
-        task: Box::pin(stage::transform(transform, inbox, outbox)),
+        task: Box::pin(Arc::clone(&meter).watch(stage::transform(transform, inbox, outbox))),
         member: Member {
             front: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),
             back: Some(back as Arc<dyn AnyDesk>),
@@ -87,7 +87,7 @@ where
     let desk = intake(&meter, subscriptions);
     let inbox = Inbox::new(Arc::clone(&desk), Arc::clone(&meter));
     Assembled {
-        task: Box::pin(stage::consume(consumer, inbox)),
+        task: Box::pin(Arc::clone(&meter).watch(stage::consume(consumer, inbox))),
         member: Member {
             front: None,
             back: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),

@@ -137,7 +137,7 @@ impl<E> Batch<E> {
     }
 
     /// Its storage, for others.
-    pub(crate) fn into_storage(mut self) -> Vec<E> {
+    pub(crate) fn take_storage(&mut self) -> Vec<E> {
         mem::take(&mut self.events)
     }
 

@@ -107,6 +107,30 @@ impl Doorbell {
         rung & CROWD == 0 || self.listen_to_crowd(ear)
     }
 
+    /// Hears whether this slot has news, or nobody has. If others have, they still do.
+    #[inline]
+    pub(crate) fn hear_only(&self, slot: usize) -> bool {
+        let rung = self.word.load(Relaxed) & !ASLEEP;
+        if rung == 0 {
+            return true;
+        }
+        if rung != 1 << slot {
+            return false;
+        }
+        let rung = self.word.swap(0, AcqRel) & !ASLEEP;
+        if rung != 1 << slot {
+            // Another has rung meanwhile.
+            self.word.fetch_or(rung, AcqRel);
+            return false;
+        }
+        true
+    }
+
+    /// Whether the slot has a bit of its own.
+    pub(crate) fn tells_apart(&self, slot: usize) -> bool {
+        slot < BITS
+    }
+
     #[cold]
     fn listen_to_crowd(&self, ear: &mut Ear) -> bool {
         lock(&self.crowd).list(&mut ear.heard_of_crowd);
@@ -247,6 +271,31 @@ mod tests {
             poll(&bell, ear, &Context::from_waker(&waker)),
             Poll::Ready(vec![500])
         );
+    }
+
+    #[test]
+    fn one_slot_is_heard_alone_or_nothing_is() {
+        let (count, bell) = (Arc::<Count>::default(), Doorbell::default());
+        let ear = &mut Ear::default();
+        let waker = Waker::from(Arc::clone(&count));
+        assert!(bell.hear_only(5), "nobody has rung");
+        assert!(bell.sleep(ear, &Context::from_waker(&waker)));
+        assert!(bell.hear_only(5), "nor in its sleep");
+        bell.ring(5);
+        assert!(bell.hear_only(5));
+        assert!(bell.sleep(ear, &Context::from_waker(&waker)), "it is heard");
+        for other in [0, 61, 62] {
+            bell.ring(5);
+            bell.ring(other);
+            assert!(!bell.hear_only(5));
+            assert!(!bell.hear_only(other));
+            let Poll::Ready(mut news) = poll(&bell, ear, &Context::from_waker(&waker)) else {
+                panic!("both have rung");
+            };
+            news.sort_unstable();
+            assert_eq!(news.len(), 2, "{news:?}");
+        }
+        assert!(bell.tells_apart(61) && !bell.tells_apart(62));
     }
 
     #[test]

@@ -60,11 +60,10 @@ impl From<Upstream> for Failure {
 }
 
 /// Does work that calls the user's. Panics are caught here, once for all that it calls.
-pub(crate) async fn caught<T>(
+pub(crate) fn caught<T>(
     work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let result = catching(work).await;
-    result.unwrap_or_else(|message| Err(Failure::Panicked(message)))
+) -> impl Future<Output = Result<T, Failure>> {
+    catching(work, |message| Err(Failure::Panicked(message)))
 }
 
 /// Does work of the user's that may fail, within [`caught`].

@@ -15,15 +15,21 @@ use crate::{
     doorbell::Ear,
     in_hand::{Done, Hand, MAX_PORTION},
     link::{Arrival, ReceiveEnd},
-    meter::Meter,
+    meter::{Meter, OnDuty},
     protocol::{Backlog, Down, End, Fate, Ledger, Reason},
     subscription::{Asking, SubscriptionInfo},
 };
+
+mod sole;
+
+use sole::Wish;
 
 /// The asking side of a stage: all its subscriptions, served in turn.
 #[derive(Debug)]
 pub(crate) struct Inbox<E> {
     desk: Arc<Desk<ReceiveEnd<E>>>,
+    /// What the stage has been given and has not settled.
+    pub(crate) portion: Batch<E>,
     /// By slot.
     links: Vec<Option<Incoming<E>>>,
     open: usize,
@@ -38,6 +44,8 @@ pub(crate) struct Inbox<E> {
     worst: End,
     /// Slots that may have events, in the order of their turns.
     turns: VecDeque<usize>,
+    /// The only one, if there is nothing out of the ordinary. It needs no turns.
+    sole: Option<usize>,
     opened: VecDeque<Box<Change>>,
     notices: Vec<Behind>,
     meter: Arc<Meter>,
@@ -78,19 +86,13 @@ struct Behind {
 
 /// What a stage finds in its inbox.
 #[derive(Debug)]
-pub(crate) enum Input<E> {
-    Events(Portion<E>),
+pub(crate) enum Input {
+    /// Events to take in together: the inbox's [`portion`](Inbox::portion).
+    Events(Debt),
     /// A subscription has come or gone.
     Change(Box<Change>),
     /// There will be nothing any more.
     End,
-}
-
-/// Events to take in together.
-#[derive(Debug)]
-pub(crate) struct Portion<E> {
-    pub(crate) batch: Batch<E>,
-    pub(crate) debt: Debt,
 }
 
 /// A portion that is to be settled once it has been dealt with.
@@ -121,6 +123,7 @@ impl<E> Inbox<E> {
     pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>, meter: Arc<Meter>) -> Self {
         Self {
             desk,
+            portion: Batch::new(),
             links: Vec::new(),
             open: 0,
             expecting: true,
@@ -129,12 +132,18 @@ impl<E> Inbox<E> {
             closing: None,
             worst: End::Completed,
             turns: VecDeque::new(),
+            sole: None,
             opened: VecDeque::new(),
             notices: Vec::new(),
             meter,
             has_woken: false,
             ear: Ear::default(),
         }
+    }
+
+    /// The stage begins, in this task.
+    pub(crate) fn begin(&self) -> Option<OnDuty> {
+        self.meter.begin()
     }
 
     /// After [`Input::End`]: how everything upstream ended.
@@ -156,8 +165,12 @@ impl<E> Inbox<E> {
 
     /// What there is now, if that is known to be more than what the next news is of.
     #[inline]
-    pub(crate) fn ready(&mut self) -> Option<Input<E>> {
-        match !self.turns.is_empty() || !self.opened.is_empty() || self.open == 0 {
+    pub(crate) fn ready(&mut self) -> Option<Input> {
+        if self.sole_has_nothing() {
+            return None;
+        }
+        let has_some = self.sole.is_some() || !self.turns.is_empty() || !self.opened.is_empty();
+        match has_some || self.open == 0 {
             true => self.look(),
             false => None,
         }
@@ -165,8 +178,8 @@ impl<E> Inbox<E> {
 
     /// What there is now.
     #[inline]
-    pub(crate) fn look(&mut self) -> Option<Input<E>> {
-        self.look_for(|inbox| {
+    pub(crate) fn look(&mut self) -> Option<Input> {
+        self.look_for(Wish::Events, |inbox| {
             while let Some(slot) = inbox.turns.pop_front() {
                 let input = inbox.take_turn(slot);
                 if input.is_some() {
@@ -178,13 +191,13 @@ impl<E> Inbox<E> {
     }
 
     /// Like [`look`](Self::look), but sees no events, and nothing that lies behind some.
-    pub(crate) fn look_past_events(&mut self) -> Option<Input<E>> {
-        self.look_for(Self::pass_over_events)
+    pub(crate) fn look_past_events(&mut self) -> Option<Input> {
+        self.look_for(Wish::Nothing, Self::pass_over_events)
     }
 
     /// Like [`look_past_events`](Self::look_past_events), but finishes a delivery that is begun.
-    pub(crate) fn look_at_begun(&mut self) -> Option<Input<E>> {
-        self.look_for(|inbox| match inbox.begun() {
+    pub(crate) fn look_at_begun(&mut self) -> Option<Input> {
+        self.look_for(Wish::Begun, |inbox| match inbox.begun() {
             Some(slot) => {
                 inbox.turns.pop_front();
                 inbox.take_turn(slot)
@@ -193,7 +206,7 @@ impl<E> Inbox<E> {
         })
     }
 
-    fn pass_over_events(&mut self) -> Option<Input<E>> {
+    fn pass_over_events(&mut self) -> Option<Input> {
         for _ in 0..self.turns.len() {
             let slot = self.turns.pop_front()?;
             let input = self.take_turn_without_events(slot);
@@ -207,13 +220,20 @@ impl<E> Inbox<E> {
     #[inline]
     fn look_for(
         &mut self,
-        take_turns: impl FnOnce(&mut Self) -> Option<Input<E>>,
-    ) -> Option<Input<E>> {
+        wish: Wish,
+        take_turns: impl FnOnce(&mut Self) -> Option<Input>,
+    ) -> Option<Input> {
+        if let Some(input) = self.look_at_sole(wish) {
+            return input;
+        }
         self.read_news();
         if let Some(change) = self.opened.pop_front() {
             return Some(Input::Change(change));
         }
         let input = take_turns(self);
+        if self.open == 1 {
+            self.find_sole();
+        }
         match input {
             None if self.is_done() => Some(Input::End),
             input => input,
@@ -231,41 +251,27 @@ impl<E> Inbox<E> {
         self.open == 0 && (self.closing.is_some() || !waits)
     }
 
-    /// Takes note that a portion has been dealt with, but for what is kept in hand, and asks for more
-    /// if it is time to. Takes the batch that it came in, for its storage.
+    /// Takes note that the portion has been dealt with, but for what is kept in hand, and asks for
+    /// more if it is time to.
     #[inline]
-    pub(crate) fn settle(&mut self, Debt { slot }: Debt, batch: Batch<E>) {
+    pub(crate) fn settle(&mut self, Debt { slot }: Debt) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
         };
-        let done = incoming.take_back(batch);
+        let done = incoming.take_back(&mut self.portion);
         self.meter.handled(done.events);
-        self.settle_events(slot, done);
+        self.has_woken |= incoming.settle(done);
+        if !self.notices.is_empty() {
+            self.advance_notices(slot, done.events);
+        }
     }
 
     /// Takes note of what was kept in hand and has been dealt with.
     #[cold]
     fn take_back(&mut self, slot: usize) {
-        if let Some(Some(incoming)) = self.links.get(slot) {
+        if let Some(Some(incoming)) = self.links.get_mut(slot) {
             let done = incoming.hand.take_back();
-            self.settle_events(slot, done);
-        }
-    }
-
-    #[inline]
-    fn settle_events(&mut self, slot: usize, done: Done) {
-        let Some(Some(incoming)) = self.links.get_mut(slot) else {
-            return;
-        };
-        if done.events == 0 {
-            return;
-        }
-        let ask = match &mut incoming.asker {
-            Asker::Ledger(ledger) => ledger.settle(done.events),
-            Asker::Hand => None,
-        };
-        self.has_woken |= incoming.end.settle(done, ask);
-        if !self.notices.is_empty() {
+            self.has_woken |= incoming.settle(done);
             self.advance_notices(slot, done.events);
         }
     }
@@ -390,10 +396,10 @@ impl<E> Inbox<E> {
     }
 
     #[inline]
-    fn take_turn(&mut self, slot: usize) -> Option<Input<E>> {
+    fn take_turn(&mut self, slot: usize) -> Option<Input> {
         let incoming = self.links.get_mut(slot)?.as_mut()?;
         incoming.has_turn = false;
-        let mut batch = if incoming.rest.is_empty() || incoming.end.is_cancelled() {
+        let batch = if incoming.rest.is_empty() || incoming.end.is_cancelled() {
             match incoming.end.receive() {
                 Arrival::Events(batch) => incoming.take_in(batch),
                 Arrival::Nothing => return None,
@@ -402,11 +408,7 @@ impl<E> Inbox<E> {
         } else {
             incoming.take_rest()
         };
-        let events = batch.len();
-        // What they weigh is known now: the consumer takes them away.
-        let weights = incoming.end.hand_over(events);
-        let number = incoming.hand.begin(events, weights);
-        batch.is_portion(incoming.lend_hand(), number);
+        incoming.hand_over(&mut self.portion, batch);
         if !incoming.rest.is_empty() {
             // A delivery that is begun is finished first.
             incoming.has_turn = true;
@@ -415,14 +417,11 @@ impl<E> Inbox<E> {
             incoming.has_turn = true;
             self.turns.push_back(slot);
         }
-        Some(Input::Events(Portion {
-            batch,
-            debt: Debt { slot },
-        }))
+        Some(Input::Events(Debt { slot }))
     }
 
     /// Takes the end of a link, but keeps the turn of one that may have events.
-    fn take_turn_without_events(&mut self, slot: usize) -> Option<Input<E>> {
+    fn take_turn_without_events(&mut self, slot: usize) -> Option<Input> {
         let incoming = self.links.get_mut(slot)?.as_mut()?;
         incoming.has_turn = false;
         let emptied = incoming.rest.is_empty() || incoming.end.is_cancelled();
@@ -437,7 +436,7 @@ impl<E> Inbox<E> {
 
     /// Forgets a link that has ended.
     #[cold]
-    fn bury(&mut self, slot: usize, end: End) -> Option<Input<E>> {
+    fn bury(&mut self, slot: usize, end: End) -> Option<Input> {
         let incoming = self.links.get_mut(slot)?.take()?;
         incoming.hand.end_all();
         // What had come before it was cancelled.
@@ -486,7 +485,7 @@ impl<E> Inbox<E> {
 
 impl<E> Incoming<E> {
     /// Takes note of a batch that has come, and takes off what to take in together.
-    #[inline]
+    #[inline(always)]
     fn take_in(&mut self, batch: Batch<E>) -> Batch<E> {
         if let Asker::Ledger(ledger) = &mut self.asker
             && let Err(excess) = ledger.receive(batch.len())
@@ -502,7 +501,39 @@ impl<E> Incoming<E> {
         self.take_rest()
     }
 
-    #[cold]
+    /// What has come next, if anything has.
+    #[inline(always)]
+    fn take_next(&mut self) -> Option<Batch<E>> {
+        match self.end.receive() {
+            Arrival::Events(batch) => Some(self.take_in(batch)),
+            Arrival::Nothing | Arrival::End(_) => None,
+        }
+    }
+
+    /// A portion that is to be dealt with.
+    #[inline(always)]
+    fn hand_over(&mut self, portion: &mut Batch<E>, batch: Batch<E>) {
+        *portion = batch;
+        let events = portion.len();
+        // What they weigh is known now: the consumer takes them away.
+        let weights = self.end.hand_over(events);
+        let number = self.hand.begin(events, weights);
+        portion.is_portion(self.lend_hand(), number);
+    }
+
+    /// So many events have been dealt with. Returns whether the other side had to be woken.
+    #[inline(always)]
+    fn settle(&mut self, done: Done) -> bool {
+        if done.events == 0 {
+            return false;
+        }
+        let ask = match &mut self.asker {
+            Asker::Ledger(ledger) => ledger.settle(done.events),
+            Asker::Hand => None,
+        };
+        self.end.settle(done, ask)
+    }
+
     fn take_rest(&mut self) -> Batch<E> {
         let events = self.portion(self.rest.len());
         self.rest.take(events)
@@ -527,13 +558,13 @@ impl<E> Incoming<E> {
     /// A portion has been dealt with, and this is its batch; unless somebody has taken it away and
     /// left another.
     #[inline]
-    fn take_back(&mut self, mut batch: Batch<E>) -> Done {
+    fn take_back(&mut self, batch: &mut Batch<E>) -> Done {
         let lent = batch.let_go();
         self.spare_hand = lent.filter(|lent| Arc::ptr_eq(lent, &self.hand));
         // Whoever has one may keep events by it, and may be another thread.
         let alone = self.spare_hand.is_some() && Arc::strong_count(&self.hand) == 2;
         fence(Acquire);
-        let mut storage = batch.into_storage();
+        let mut storage = batch.take_storage();
         storage.clear();
         if self.has_parts && self.rest.spares.is_empty() {
             self.rest.spares.give(storage);

@@ -58,9 +58,9 @@ pub enum StageState {
 static RUNNING: LazyLock<Mutex<HashMap<Id, Arc<Meter>>>> = LazyLock::new(Mutex::default);
 
 /// A stage runs in this task.
-struct Entry(Id);
+pub(crate) struct OnDuty(Id);
 
-impl Entry {
+impl OnDuty {
     fn of_this_task(meter: &Arc<Meter>) -> Option<Self> {
         let id = try_id()?;
         lock(&RUNNING).insert(id, Arc::clone(meter));
@@ -68,7 +68,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for OnDuty {
     fn drop(&mut self) {
         let meter = lock(&RUNNING).remove(&self.0);
         drop(meter);
@@ -109,23 +109,28 @@ impl Meter {
         }
     }
 
-    /// Runs a stage's task, whose wrappers can find the meter.
-    pub(crate) async fn watch<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
+    /// The stage begins, in this task. Wrappers can find the meter until what is returned is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<OnDuty> {
         self.enter(StageState::Running);
-        let _entry = Entry::of_this_task(&self);
-        #[cfg(feature = "testkit")]
-        let task = self.counting(task);
-        task.await
+        OnDuty::of_this_task(self)
     }
 
+    /// A stage's task, which is counted each time that it is polled if somebody wants to know.
+    #[cfg(not(feature = "testkit"))]
+    pub(crate) fn watch<F: Future>(self: Arc<Self>, task: F) -> F {
+        drop(self);
+        task
+    }
+
+    /// A stage's task, which is counted each time that it is polled.
     #[cfg(feature = "testkit")]
-    async fn counting<T>(self: Arc<Self>, task: impl Future<Output = T>) -> T {
+    pub(crate) async fn watch<F: Future>(self: Arc<Self>, task: F) -> F::Output {
         let mut task = std::pin::pin!(task);
-        std::future::poll_fn(|cx| {
+        let counted = std::future::poll_fn(|cx| {
             self.polls.fetch_add(1, Relaxed);
             task.as_mut().poll(cx)
-        })
-        .await
+        });
+        counted.await
     }
 
     /// How often the stage's task was polled.

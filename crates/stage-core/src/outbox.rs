@@ -15,13 +15,18 @@ use crate::{
     desk::{DESK, Desk, Notice},
     doorbell::Ear,
     link::{Request, SendEnd},
-    meter::{Meter, StageState},
+    meter::{Meter, OnDuty, StageState},
+    pace::Worked,
     protocol::{
         Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason, Refused,
         SubscriptionId,
     },
     subscription::SubscriptionInfo,
 };
+
+mod sole;
+
+use sole::Sole;
 
 /// The sending side of a stage: its subscribers, and what has no taker yet.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub(crate) struct Outbox<E: 'static> {
     meter: Arc<Meter>,
     /// How much more is wanted, as far as is known without a look.
     left: usize,
+    /// Who gets everything, if it is known that somebody does.
+    sole: Option<Sole>,
     /// Something other than demand may be there to see.
     is_unusual: bool,
     /// The dispatcher is at work, or weights are taken: code of the user's. If it is still so later,
@@ -88,6 +95,7 @@ impl<E: Send + 'static> Outbox<E> {
             next_mark: 0,
             meter,
             left: 0,
+            sole: None,
             is_unusual: true,
             is_dividing: false,
             has_woken: false,
@@ -98,7 +106,8 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// An empty batch to put about so many events into.
     pub(crate) fn batch(&mut self, events: usize) -> Batch<E> {
-        Batch::from(self.buffer.front().spares.take(events))
+        let storage = self.storage_of_sole(events);
+        Batch::from(storage.unwrap_or_else(|| self.buffer.front().spares.take(events)))
     }
 
     /// Whether another stage was woken since the last call.
@@ -118,6 +127,9 @@ impl<E: Send + 'static> Outbox<E> {
     /// What there is to do now.
     #[inline]
     pub(crate) fn look(&mut self) -> Option<Wanted> {
+        if let Some(wanted) = self.look_at_sole() {
+            return wanted;
+        }
         self.read_news();
         self.next()
     }
@@ -151,6 +163,9 @@ impl<E: Send + 'static> Outbox<E> {
         }
         let demand = self.demand();
         self.left = demand.map_or(0, Demand::get);
+        if self.open == 1 {
+            self.find_sole();
+        }
         demand.map(Wanted::Events)
     }
 
@@ -168,27 +183,36 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Does `work` while answering requests. It is given up, and why is told, if the stage is to
     /// stop or everybody has left before it was done.
-    pub(crate) async fn while_serving<T>(
+    pub(crate) async fn serve_during<T>(
         &mut self,
         work: impl Future<Output = T>,
-    ) -> Result<T, End> {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
+    ) -> Worked<Result<T, End>> {
+        let (mut work, mut waited) = (pin!(work), false);
+        let done = poll_fn(|cx| {
             // First, since most work is done at once, and then nobody need be listened to.
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(Ok(done));
-            }
-            while !self.sleep(cx) {
-                self.read_news();
-                if let Some(end) = self.is_done() {
-                    return Poll::Ready(Err(end));
+            match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Ok(done)),
+                Poll::Pending => {
+                    waited = true;
+                    self.serve(cx).map(Err)
                 }
-                // For those who look on: the work was begun for what was wanted then.
-                self.note_wanted();
             }
-            Poll::Pending
-        })
-        .await
+        });
+        let done = done.await;
+        Worked { done, waited }
+    }
+
+    /// Answers requests; whether and why the stage is to do nothing more.
+    fn serve(&mut self, cx: &Context<'_>) -> Poll<End> {
+        while !self.sleep(cx) {
+            self.read_news();
+            if let Some(end) = self.is_done() {
+                return Poll::Ready(end);
+            }
+            // For those who look on: the work was begun for what was wanted then.
+            self.note_wanted();
+        }
+        Poll::Pending
     }
 
     /// Waits until every event has been taken, or everybody has left.
@@ -211,6 +235,11 @@ impl<E: Send + 'static> Outbox<E> {
         .await;
     }
 
+    /// The stage begins, in this task.
+    pub(crate) fn begin(&self) -> Option<OnDuty> {
+        self.meter.begin()
+    }
+
     /// The stage has failed.
     pub(crate) fn raise_alarm(&self) {
         self.meter.raise_alarm();
@@ -218,9 +247,12 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Hands events out, and keeps those that have no taker.
     #[inline]
-    pub(crate) fn push(&mut self, batch: Batch<E>) {
+    pub(crate) fn push(&mut self, mut batch: Batch<E>) {
         if batch.is_empty() {
-            return self.buffer.front().spares.give(batch.into_storage());
+            return self.buffer.front().spares.give(batch.take_storage());
+        }
+        if let Some(to) = self.claim_for_sole(batch.len()) {
+            return self.send(to, batch);
         }
         self.is_dividing = true;
         if !self.has_events()
@@ -279,7 +311,8 @@ impl<E: Send + 'static> Outbox<E> {
     /// How many more events are asked for than there are; for those who look on, too.
     #[inline]
     fn note_wanted(&self) -> usize {
-        let wanted = self.dispatcher.demand().saturating_sub(self.buffer.len());
+        let by_all = || self.dispatcher.demand().saturating_sub(self.buffer.len());
+        let wanted = self.wanted_by_sole().unwrap_or_else(by_all);
         self.meter.waiting(self.undelivered(), wanted);
         wanted
     }
@@ -289,6 +322,7 @@ impl<E: Send + 'static> Outbox<E> {
         if !self.desk.bell.listen(&mut self.ear) {
             return;
         }
+        self.leave_sole();
         while let Some(slot) = self.ear.next() {
             self.hear(slot);
         }

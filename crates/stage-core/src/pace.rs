@@ -22,6 +22,30 @@ pub(crate) struct Pace {
     most: Demand,
 }
 
+/// When work began that is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch(Instant);
+
+/// Work that is done.
+#[derive(Debug)]
+pub(crate) struct Worked<T> {
+    pub(crate) done: T,
+    /// Whether it was not done at once.
+    pub(crate) waited: bool,
+}
+
+/// Does work, and says whether it waits.
+pub(crate) async fn whether_it_waits<T>(work: impl Future<Output = T>) -> Worked<T> {
+    let (mut work, mut waited) = (pin!(work), false);
+    let done = poll_fn(|cx| {
+        let done = work.as_mut().poll(cx);
+        waited |= done.is_pending();
+        done
+    });
+    let done = done.await;
+    Worked { done, waited }
+}
+
 /// To look at the clock costs as much as handing a batch over: one of so many calls is measured.
 const ONE_OF: u32 = 16;
 
@@ -40,23 +64,22 @@ impl Pace {
         }
     }
 
-    /// Does work, and takes note of whether it took long. Work that waits takes nobody's time.
-    pub(crate) async fn measure<T>(&mut self, work: impl Future<Output = T>) -> T {
-        self.calls = self.calls.wrapping_add(1);
-        if !self.matters || self.calls % ONE_OF != 1 {
-            return work.await;
+    /// Work begins. It is measured if there is something to be stopped at its end.
+    #[inline]
+    pub(crate) fn start(&mut self) -> Option<Stopwatch> {
+        if !self.matters {
+            return None;
         }
-        let (mut work, mut polls) = (pin!(work), 0);
-        poll_fn(|cx| {
-            let start = now();
-            let done = work.as_mut().poll(cx);
-            polls += 1;
-            if done.is_ready() {
-                self.is_slow = polls == 1 && start.elapsed() > LONG;
-            }
-            done
-        })
-        .await
+        self.calls = self.calls.wrapping_add(1);
+        (self.calls % ONE_OF == 1).then(|| Stopwatch(now()))
+    }
+
+    /// Takes note of whether the work took long. Work that waits takes nobody's time.
+    #[inline]
+    pub(crate) fn note(&mut self, stopwatch: Option<Stopwatch>, waited: bool) {
+        if let Some(Stopwatch(start)) = stopwatch {
+            self.is_slow = !waited && start.elapsed() > LONG;
+        }
     }
 
     /// How much to make at once: not all that is asked for, if that takes long.
@@ -146,12 +169,16 @@ mod tests {
         let mut pace = Pace::new();
         pace.matters = true;
         pace.is_slow = true;
-        pace.measure(tokio::task::yield_now()).await;
+        let stopwatch = pace.start();
+        let worked = whether_it_waits(tokio::task::yield_now()).await;
+        assert!(worked.waited);
+        pace.note(stopwatch, worked.waited);
         assert!(!pace.is_slow);
         pace.calls = 0;
+        let stopwatch = pace.start();
         let start = now();
-        pace.measure(async { while start.elapsed() <= 2 * LONG {} })
-            .await;
+        let worked = whether_it_waits(async { while start.elapsed() <= 2 * LONG {} }).await;
+        pace.note(stopwatch, worked.waited);
         assert!(pace.is_slow);
     }
 }

@@ -15,17 +15,18 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("(no message)")
 }
 
-/// Does `work`, and returns what the panic said if it panics.
+/// Does `work`, or `otherwise` with what the panic said if it panics.
 ///
 /// Whoever calls it decides what to do with the state that the panic may have left half done.
-pub(crate) async fn catching<T>(work: impl Future<Output = T>) -> Result<T, String> {
+pub(crate) async fn catching<T>(
+    work: impl Future<Output = T>,
+    otherwise: impl Fn(String) -> T,
+) -> T {
     let mut work = pin!(work);
-    poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(payload) => Poll::Ready(Err(panic_message(&*payload).to_owned())),
-        },
-    )
+    poll_fn(|cx| {
+        let poll = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        poll.unwrap_or_else(|payload| Poll::Ready(otherwise(panic_message(&*payload).to_owned())))
+    })
     .await
 }
 
@@ -33,8 +34,6 @@ pub(crate) async fn catching<T>(work: impl Future<Output = T>) -> Result<T, Stri
 pub(crate) async fn without_panic<T, E: Into<BoxError>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, BoxError> {
-    match catching(work).await {
-        Ok(result) => result.map_err(Into::into),
-        Err(message) => Err(format!("panicked: {message}").into()),
-    }
+    let work = async { work.await.map_err(Into::into) };
+    catching(work, |message| Err(format!("panicked: {message}").into())).await
 }

@@ -75,12 +75,11 @@ impl Running {
             let name = &member.meter.stage;
             let span = error_span!("stage", %name);
             member.meter.belongs_to(&self.crew);
-            let watched = Arc::clone(&member.meter).watch(task);
             debug!(stage = %name, "stage started");
             // Entering a span that nobody sees costs as much as handing a batch over.
             let id = match span.is_disabled() {
-                true => self.tasks.spawn(watched).id(),
-                false => self.tasks.spawn(watched.instrument(span)).id(),
+                true => self.tasks.spawn(task).id(),
+                false => self.tasks.spawn(task.instrument(span)).id(),
             };
             self.members.insert(id, member);
         }

@@ -16,9 +16,9 @@ use crate::{
     Consumer, Flow, Producer, Transform,
     change::Change,
     failure::{Failure, caught, failing},
-    inbox::{Inbox, Input, Portion},
+    inbox::{Debt, Inbox, Input},
     outbox::{Outbox, Wanted},
-    pace::Pace,
+    pace::{Pace, whether_it_waits},
     protocol::End,
 };
 
@@ -26,6 +26,7 @@ pub(crate) async fn produce<P: Producer>(
     mut producer: P,
     mut outbox: Outbox<P::Event>,
 ) -> Result<(), Failure> {
+    let _running = outbox.begin();
     let made = caught(make(&mut producer, &mut outbox)).await;
     let made = hand_out_the_rest(&mut outbox, made).await;
     // Closed before it finishes: what it waits for may wait for the end of its events.
@@ -80,16 +81,19 @@ async fn make<P: Producer>(
         };
         let demand = pace.moderate(demand);
         let mut batch = outbox.batch(demand.get());
-        let producing = pace.measure(failing(producer.produce(demand, &mut batch)));
-        let produced = outbox.while_serving(producing).await;
+        let stopwatch = pace.start();
+        let produced = outbox
+            .serve_during(producer.produce(demand, &mut batch))
+            .await;
+        pace.note(stopwatch, produced.waited);
         let empty = batch.is_empty();
         outbox.push_made(batch);
-        match produced {
+        match produced.done {
             // One that breaks its promise of an event must not keep the thread to itself.
             Ok(Ok(Flow::More)) if empty => yield_now().await,
             Ok(Ok(Flow::More)) => {}
             Ok(Ok(Flow::End)) => return Ok(End::Completed),
-            Ok(Err(failure)) => return Err(failure),
+            Ok(Err(error)) => return Err(Failure::Failed(error.into())),
             Err(end) => return Ok(end),
         }
     }
@@ -111,6 +115,7 @@ where
     In: Send + 'static,
     T: Transform<In>,
 {
+    let _running = outbox.begin();
     let mut turned = caught(turn(&mut stage, &mut inbox, &mut outbox)).await;
     inbox.close(&end_of(&turned));
     drop(inbox);
@@ -134,8 +139,8 @@ where
 }
 
 /// What a transform has to do next.
-enum Step<In> {
-    Input(Input<In>),
+enum Step {
+    Input(Input),
     Change(Box<Change>),
     Due,
     Nothing(End),
@@ -163,8 +168,8 @@ where
             None => wait(due, inbox, outbox).await,
         };
         match step {
-            Step::Input(Input::Events(portion)) => {
-                if let Some(end) = take_through(stage, portion, inbox, outbox, &mut pace).await? {
+            Step::Input(Input::Events(debt)) => {
+                if let Some(end) = take_through(stage, debt, inbox, outbox, &mut pace).await? {
                     return Ok(end);
                 }
             }
@@ -173,9 +178,8 @@ where
             }
             Step::Due => {
                 let mut out = outbox.batch(1);
-                let elapsing = failing(stage.elapsed(&mut out));
-                match outbox.while_serving(elapsing).await {
-                    Ok(result) => result?,
+                match outbox.serve_during(stage.elapsed(&mut out)).await.done {
+                    Ok(result) => result.map_err(|error| Failure::Failed(error.into()))?,
                     Err(end) => return Ok(end),
                 }
                 outbox.push(out);
@@ -189,7 +193,7 @@ where
 /// Takes a portion in, and hands out what is made of it. An end is why the stage does not go on.
 async fn take_through<In, T>(
     stage: &mut T,
-    Portion { mut batch, debt }: Portion<In>,
+    debt: Debt,
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<T::Out>,
     pace: &mut Pace,
@@ -198,15 +202,18 @@ where
     In: Send + 'static,
     T: Transform<In>,
 {
+    let batch = &mut inbox.portion;
     let mut out = outbox.batch(batch.len());
-    let turning = pace.measure(failing(stage.transform(&mut batch, &mut out)));
-    match outbox.while_serving(turning).await {
-        Ok(result) => result?,
+    let stopwatch = pace.start();
+    let turned = outbox.serve_during(stage.transform(batch, &mut out)).await;
+    pace.note(stopwatch, turned.waited);
+    match turned.done {
+        Ok(result) => result.map_err(|error| Failure::Failed(error.into()))?,
         Err(end) => return Ok(Some(end)),
     }
-    out.stand_for(&mut batch);
+    out.stand_for(&mut inbox.portion);
     outbox.push(out);
-    inbox.settle(debt, batch);
+    inbox.settle(debt);
     Ok(None)
 }
 
@@ -214,7 +221,7 @@ fn look<In, Out: Send + 'static>(
     is_due: bool,
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<Out>,
-) -> Option<Step<In>> {
+) -> Option<Step> {
     match outbox.look() {
         Some(Wanted::Change(change)) => Some(Step::Change(change)),
         Some(Wanted::Nothing(end)) => Some(Step::Nothing(end)),
@@ -232,7 +239,7 @@ async fn wait<In, Out: Send + 'static>(
     due: Option<Instant>,
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<Out>,
-) -> Step<In> {
+) -> Step {
     let (mut timer, mut is_due) = (pin!(at(due)), false);
     poll_fn(|cx| {
         loop {
@@ -263,6 +270,7 @@ where
     E: Send + 'static,
     C: Consumer<E>,
 {
+    let _running = inbox.begin();
     let taken = caught(take_in(&mut consumer, &mut inbox)).await;
     inbox.close(&end_of(&taken));
     drop(inbox);
@@ -286,10 +294,13 @@ where
             None => next_or_idle(consumer, inbox).await?,
         };
         match input {
-            Input::Events(Portion { mut batch, debt }) => {
-                pace.measure(failing(consumer.consume(&mut batch))).await?;
-                batch.ack();
-                inbox.settle(debt, batch);
+            Input::Events(debt) => {
+                let stopwatch = pace.start();
+                let taken = whether_it_waits(consumer.consume(&mut inbox.portion)).await;
+                pace.note(stopwatch, taken.waited);
+                taken.done.map_err(|error| Failure::Failed(error.into()))?;
+                inbox.portion.ack();
+                inbox.settle(debt);
             }
             Input::Change(change) => match &*change {
                 Change::Opened(info) => consumer.subscribed(info),
@@ -305,22 +316,23 @@ where
 async fn next_or_idle<E, C: Consumer<E>>(
     consumer: &mut C,
     inbox: &mut Inbox<E>,
-) -> Result<Input<E>, Failure> {
+) -> Result<Input, Failure> {
     loop {
-        let mut idle = pin!(failing(consumer.while_idle()));
-        let input = poll_fn(|cx| {
+        let mut idle = pin!(consumer.while_idle());
+        let idled = poll_fn(|cx| {
             while !inbox.sleep(cx) {
                 if let Some(input) = inbox.look() {
-                    return Poll::Ready(Ok(Some(input)));
+                    return Poll::Ready(Err(input));
                 }
             }
-            idle.as_mut().poll(cx).map_ok(|()| None)
+            idle.as_mut().poll(cx).map(Ok)
         });
-        if let Some(input) = input.await? {
-            return Ok(input);
+        match idled.await {
+            Err(input) => return Ok(input),
+            Ok(Err(error)) => return Err(Failure::Failed(error.into())),
+            // One that is idle in no time must not keep the thread to itself.
+            Ok(Ok(())) => yield_now().await,
         }
-        // One that is idle in no time must not keep the thread to itself.
-        yield_now().await;
     }
 }
 

@@ -27,32 +27,43 @@ pub(crate) enum Arrival<E> {
 
 impl<E> ReceiveEnd<E> {
     /// Takes the next batch.
+    #[inline(always)]
     pub(crate) fn receive(&mut self) -> Arrival<E> {
-        if self.is_cancelled()
-            && let Some(end) = &self.link.lock().cancelled
-        {
-            return Arrival::End(end.clone());
+        if self.is_cancelled() {
+            return self.end();
         }
         // Before looking for what was sent before it ended.
-        let has_ended = self.link.is_ended.load(Acquire);
-        let batch = self.link.inbound().next(&self.link);
-        if let Some(batch) = batch {
-            let received = self.link.received.load(Relaxed);
+        let has_ended = self.has_ended();
+        let received = self.link.received.load(Relaxed);
+        if self.link.sent.load(Acquire) != received
+            && let Some(batch) = self.link.inbound().next(&self.link)
+        {
             let events = batch.len() as u64;
             self.link.received.store(received + events, Release);
             return Arrival::Events(batch);
         }
         match has_ended {
-            true => self.ended().map_or(Arrival::Nothing, Arrival::End),
+            true => self.end(),
             false => Arrival::Nothing,
         }
     }
 
+    #[cold]
+    fn end(&self) -> Arrival<E> {
+        self.ended().map_or(Arrival::Nothing, Arrival::End)
+    }
+
     /// Whether there is more to receive of what the last news was of: a batch, or the end.
+    #[inline]
     pub(crate) fn has_more(&self) -> bool {
-        self.link.is_crowded.load(Acquire)
-            || self.link.is_ended.load(Acquire)
-            || !self.link.inbound().is_empty()
+        // What is held back is sent, too, and not to be received yet: a look more.
+        self.link.sent.load(Acquire) != self.link.received.load(Relaxed) || self.has_ended()
+    }
+
+    /// Whether nothing more is sent, or soon. There may be more to receive.
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.link.is_ended.load(Acquire)
     }
 
     /// How it ended, if nothing more is to be received.

@@ -48,6 +48,27 @@ impl<E> SendEnd<E> {
         Request::Ask(Demand::new(unseen))
     }
 
+    /// How many events are asked for and not sent. `None` if it has been cancelled, or they cannot be
+    /// counted.
+    #[inline]
+    pub(crate) fn due(&self) -> Option<usize> {
+        let asked = self.link.asked.load(Acquire);
+        if asked == u64::MAX || self.link.is_cancelled.load(Acquire) {
+            return None;
+        }
+        usize::try_from(asked - self.link.sent.load(Relaxed)).ok()
+    }
+
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.link.wish.scale.is_some()
+    }
+
+    /// Takes one of the storages that have come back.
+    #[inline]
+    pub(crate) fn take_returned(&mut self) -> Option<Vec<E>> {
+        self.returned.pop().ok()
+    }
+
     /// Takes emptied storage that has come back.
     pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
         while let Ok(storage) = self.returned.pop() {
@@ -70,10 +91,12 @@ impl<E> SendEnd<E> {
         let (asked, sent) = (link.asked.load(Acquire), link.sent.load(Relaxed));
         let (due, events) = (asked - sent, batch.len() as u64);
         if events > due {
-            return Err(ExcessEvents {
+            let excess = ExcessEvents {
                 asked: usize::try_from(due).unwrap_or(usize::MAX),
                 received: batch.len(),
-            });
+            };
+            link.drop_unsent(batch);
+            return Err(excess);
         }
         link.sent.store(sent + events, Release);
         if let Some(scale) = &link.wish.scale {

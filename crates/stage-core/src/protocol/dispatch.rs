@@ -78,6 +78,16 @@ pub trait Dispatcher<E>: fmt::Debug + Send + 'static {
         None
     }
 
+    /// Whom all events go to, in order and as far as its demand goes, as long as nobody else
+    /// subscribes. Then the stage may send it events past the dispatcher. Before anything else happens
+    /// it makes up for them: by [`ask`](Self::ask) for what was asked for meanwhile, and by
+    /// [`claim`](Self::claim) for what was sent, which must not refuse that.
+    ///
+    /// A shortcut, as [`claim`](Self::claim) is. There need not be one.
+    fn sole(&self) -> Option<SubscriptionId> {
+        None
+    }
+
     /// How many events it has taken from the backlog and not handed out yet.
     fn held(&self) -> usize {
         0

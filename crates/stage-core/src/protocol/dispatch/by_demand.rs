@@ -153,11 +153,36 @@ impl<E> Dispatcher<E> for ByDemand {
         self.change(to, |before, _| before - events);
         Some(to)
     }
+
+    fn sole(&self) -> Option<SubscriptionId> {
+        self.alone.map(|(alone, _)| alone)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As long as there is nobody else, and then what went past it can be made up for.
+    #[test]
+    fn who_is_alone_gets_everything() {
+        let mut by_demand = ByDemand::default();
+        let dispatcher: &mut dyn Dispatcher<u64> = &mut by_demand;
+        let [first, second] = [SubscriptionId(3), SubscriptionId(1)];
+        assert_eq!(dispatcher.sole(), None);
+        assert_eq!(dispatcher.subscribe(first, Terms::default()), Ok(()));
+        assert_eq!(dispatcher.sole(), Some(first));
+        dispatcher.ask(first, Demand::new(30).unwrap());
+        assert_eq!(dispatcher.claim(29), Some(first));
+        assert_eq!(dispatcher.claim(2), None, "it has asked for one more");
+        assert_eq!(dispatcher.demand(), 1);
+        assert_eq!(dispatcher.subscribe(second, Terms::default()), Ok(()));
+        assert_eq!(dispatcher.sole(), None);
+        dispatcher.cancel(first);
+        assert_eq!(dispatcher.sole(), Some(second));
+        dispatcher.cancel(second);
+        assert_eq!(dispatcher.sole(), None);
+    }
 
     /// However often demand changes, and no sooner than it pays.
     #[test]

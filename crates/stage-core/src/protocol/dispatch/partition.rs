@@ -126,7 +126,7 @@ impl<E> Partition<E> {
             } else {
                 self.place_all(&mut batch, &mut backlog.spares, handout);
             }
-            backlog.spares.give(batch.into_storage());
+            backlog.spares.give(batch.take_storage());
         }
         for &lane in &self.changed {
             let lane = &mut self.lanes[lane];

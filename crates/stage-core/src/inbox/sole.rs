@@ -1,0 +1,80 @@
+//! While there is one subscription and nothing out of the ordinary, there is nothing to take turns
+//! with.
+
+use super::{Debt, Inbox, Input};
+
+/// What a stage is looking for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Events,
+    /// Only what has come of a delivery that is begun.
+    Begun,
+    /// Only what is no event.
+    Nothing,
+}
+
+impl<E> Inbox<E> {
+    /// What has come from the only subscription; `None` if there is none, or other news.
+    #[inline]
+    pub(super) fn look_at_sole(&mut self, wish: Wish) -> Option<Option<Input>> {
+        let slot = self.sole?;
+        if let Some(Some(incoming)) = self.links.get_mut(slot)
+            && self.desk.bell.hear_only(slot)
+            && !incoming.hand.has_returned()
+            && !incoming.end.is_cancelled()
+        {
+            let is_begun = !incoming.rest.is_empty();
+            let has_ended = incoming.end.has_ended();
+            let portion = match wish {
+                Wish::Events | Wish::Begun if is_begun => Some(incoming.take_rest()),
+                Wish::Events => incoming.take_next(),
+                Wish::Begun | Wish::Nothing => None,
+            };
+            if let Some(batch) = portion {
+                incoming.hand_over(&mut self.portion, batch);
+                return Some(Some(Input::Events(Debt { slot })));
+            }
+            if !has_ended {
+                return Some(None);
+            }
+        }
+        self.leave_sole(slot);
+        None
+    }
+
+    /// Whether there is only one subscription, and nothing of it to look at beyond what the next news
+    /// is of.
+    #[inline]
+    pub(super) fn sole_has_nothing(&self) -> bool {
+        let incoming = self.sole.and_then(|slot| self.links.get(slot));
+        matches!(incoming, Some(Some(incoming)) if incoming.rest.is_empty() && !incoming.end.has_more())
+    }
+
+    /// Sees whether there is nothing but one subscription from here on. Only after a look at
+    /// everything.
+    #[cold]
+    pub(super) fn find_sole(&mut self) {
+        let is_plain = self.opened.is_empty() && self.notices.is_empty() && self.closing.is_none();
+        let slot = self.links.iter().position(Option::is_some);
+        if let Some(slot) = slot.filter(|slot| is_plain && self.desk.bell.tells_apart(*slot))
+            && let Some(Some(incoming)) = self.links.get_mut(slot)
+        {
+            // It is looked at each time from here on.
+            incoming.has_turn = false;
+            self.turns.clear();
+            self.sole = Some(slot);
+        }
+    }
+
+    /// It takes turns again, and has the first: it may have more than what the last news was of.
+    #[cold]
+    fn leave_sole(&mut self, slot: usize) {
+        self.sole = None;
+        if let Some(Some(incoming)) = self.links.get(slot)
+            && incoming.hand.has_returned()
+        {
+            self.take_back(slot);
+        }
+        self.give_turn(slot);
+    }
+}

@@ -1,0 +1,110 @@
+//! While all events go to one subscriber, the dispatcher need not be asked about each batch.
+
+use super::{Outbox, Wanted};
+use crate::{Demand, protocol::SubscriptionId};
+
+/// The only subscriber, to which events go past the dispatcher.
+///
+/// What it has asked for and been given meanwhile the dispatcher is told once there is anything else:
+/// another subscriber, a cancel, a notice, events that nobody has asked for.
+#[derive(Debug)]
+pub(super) struct Sole {
+    slot: usize,
+    /// How many events the dispatcher does not know of.
+    given: usize,
+}
+
+/// What the dispatcher is told at once must be countable, wherever this runs.
+const MAX_GIVEN: usize = 1 << 30;
+
+impl<E: Send + 'static> Outbox<E> {
+    /// What the sole subscriber asks for; `None` if there is none, or other news.
+    #[inline]
+    pub(super) fn look_at_sole(&mut self) -> Option<Option<Wanted>> {
+        let sole = self.sole.as_ref()?;
+        let due = match self.links.get(sole.slot) {
+            Some(Some(link)) if sole.given <= MAX_GIVEN => {
+                let heard = self.desk.bell.hear_only(sole.slot);
+                heard.then(|| link.due()).flatten()
+            }
+            _ => None,
+        };
+        let Some(due) = due else {
+            self.leave_sole();
+            return None;
+        };
+        self.left = due;
+        self.meter.waiting(0, due);
+        Some(Demand::new(due).map(Wanted::Events))
+    }
+
+    /// The sole subscriber, if there is one and so many events are to go to it: that is noted.
+    #[inline]
+    pub(super) fn claim_for_sole(&mut self, events: usize) -> Option<SubscriptionId> {
+        let sole = self.sole.as_mut()?;
+        let link = self.links.get(sole.slot).and_then(Option::as_ref);
+        if link.and_then(|link| link.due()) >= Some(events) {
+            sole.given += events;
+            self.left = self.left.saturating_sub(events);
+            self.meter.waiting(0, self.left);
+            return Some(SubscriptionId(sole.slot as u64));
+        }
+        self.leave_sole();
+        None
+    }
+
+    /// Emptied storage for so many events, if the sole subscriber has given some back.
+    #[inline]
+    pub(super) fn storage_of_sole(&mut self, events: usize) -> Option<Vec<E>> {
+        let slot = self.sole.as_ref()?.slot;
+        let storage = self.links.get_mut(slot)?.as_mut()?.take_returned()?;
+        if storage.capacity() >= events {
+            return Some(storage);
+        }
+        self.buffer.front().spares.give(storage);
+        None
+    }
+
+    /// How much more the sole subscriber asks for, if there is one.
+    #[inline]
+    pub(super) fn wanted_by_sole(&self) -> Option<usize> {
+        let slot = self.sole.as_ref()?.slot;
+        let link = self.links.get(slot)?.as_ref()?;
+        Some(link.due().unwrap_or_default())
+    }
+
+    /// Sees whether all events go to one subscriber from here on. Only after a look at everything
+    /// else.
+    #[cold]
+    pub(super) fn find_sole(&mut self) {
+        let Some(SubscriptionId(id)) = self.dispatcher.sole() else {
+            return;
+        };
+        let slot = id as usize;
+        let is_plain = !self.is_unusual
+            && !self.held
+            && self.notices.is_empty()
+            && self.buffer.is_empty()
+            && self.buffer.marks() == 0
+            && self.dispatcher.held() == 0
+            && self.desk.bell.tells_apart(slot);
+        let link = self.links.get(slot).and_then(Option::as_ref);
+        if is_plain && link.is_some_and(|link| !link.is_weighed() && link.due().is_some()) {
+            self.sole = Some(Sole { slot, given: 0 });
+        }
+    }
+
+    /// Tells the dispatcher what went past it.
+    #[cold]
+    pub(super) fn leave_sole(&mut self) {
+        let Some(Sole { slot, given }) = self.sole.take() else {
+            return;
+        };
+        self.read_request(slot);
+        let is_open = matches!(self.links.get(slot), Some(Some(_)));
+        if is_open && given > 0 {
+            let to = self.dispatcher.claim(given);
+            debug_assert_eq!(to, Some(SubscriptionId(slot as u64)), "all go to it");
+        }
+    }
+}
