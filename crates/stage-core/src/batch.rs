@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     InHand, Outcome,
+    events::Events,
     in_hand::Hand,
     receipt::{Acknowledge, FanOut, Receipt, Receipts},
 };
@@ -29,7 +30,7 @@ use crate::{
 /// assert!(batch.is_empty());
 /// ```
 pub struct Batch<E> {
-    events: Vec<E>,
+    events: Events<E>,
     receipts: Option<Box<Receipts>>,
     /// Which portion it is that a stage was given, and of which subscription.
     portion: Option<(Arc<Hand>, u32)>,
@@ -39,7 +40,7 @@ impl<E> Batch<E> {
     /// A batch with nothing in it.
     pub const fn new() -> Self {
         Self {
-            events: Vec::new(),
+            events: Events::new(),
             receipts: None,
             portion: None,
         }
@@ -47,7 +48,7 @@ impl<E> Batch<E> {
 
     /// Adds an event at the end.
     pub fn push(&mut self, event: E) {
-        self.events.push(event);
+        self.events.own().push(event);
     }
 
     /// Adds an event that stands for the one that `receipt` belongs to: it is settled as this event
@@ -57,23 +58,23 @@ impl<E> Batch<E> {
             return self.push(event);
         }
         self.receipts_until(self.events.len()).push(receipt);
-        self.events.push(event);
+        self.events.own().push(event);
     }
 
     /// Adds all events of `events`. An empty batch takes its storage over, so that nothing is
     /// copied.
     pub fn append_vec(&mut self, mut events: Vec<E>) {
         if self.events.is_empty() {
-            self.events = events;
+            self.events = events.into();
         } else {
-            self.events.append(&mut events);
+            self.events.own().append(&mut events);
         }
     }
 
     /// Takes all events out, in order. What becomes of them is still settled by the batch, with the
     /// call that it was handed to.
     pub fn drain(&mut self) -> vec::Drain<'_, E> {
-        self.events.drain(..)
+        self.events.own().drain(..)
     }
 
     /// Takes all events out, in order, each with its receipt: to settle them one by one, or to keep
@@ -81,7 +82,7 @@ impl<E> Batch<E> {
     pub fn drain_with_receipts(&mut self) -> DrainWithReceipts<'_, E> {
         DrainWithReceipts {
             receipts: self.receipts.take(),
-            events: self.events.drain(..),
+            events: self.events.own().drain(..),
         }
     }
 
@@ -138,7 +139,7 @@ impl<E> Batch<E> {
 
     /// Its storage, for others.
     pub(crate) fn take_storage(&mut self) -> Vec<E> {
-        mem::take(&mut self.events)
+        self.events.take_storage()
     }
 
     /// It stands in for `other` where events are kept in hand.
@@ -162,7 +163,9 @@ impl<E> Batch<E> {
     /// ```
     pub fn map_into<Out>(&mut self, out: &mut Batch<Out>, make: impl FnMut(E) -> Out) {
         let before = out.len();
-        out.events.extend(self.events.drain(..).map(make));
+        out.events
+            .own()
+            .extend(self.events.own().drain(..).map(make));
         self.hand_receipts_to(out, before);
     }
 
@@ -183,13 +186,16 @@ impl<E> Batch<E> {
         I: IntoIterator<Item = Out>,
     {
         let Some(mut receipts) = self.receipts.take() else {
-            return out.events.extend(self.events.drain(..).flat_map(make));
+            return out
+                .events
+                .own()
+                .extend(self.events.own().drain(..).flat_map(make));
         };
         let mut left_out = Receipts::default();
-        for event in self.events.drain(..) {
+        for event in self.events.own().drain(..) {
             let receipt = receipts.pop();
             let before = out.len();
-            out.events.extend(make(event));
+            out.events.own().extend(make(event));
             match out.len() - before {
                 0 => left_out.push(receipt),
                 made => out.receipts_until(before).push_shared(made, receipt),
@@ -207,15 +213,15 @@ impl<E> Batch<E> {
     }
 
     /// The events as a vector. If they have receipts, those are dropped, which nacks.
-    pub fn into_vec(mut self) -> Vec<E> {
-        mem::take(&mut self.events)
+    pub fn into_vec(self) -> Vec<E> {
+        self.events.into_vec()
     }
 
     /// Takes all events out, to be owned for as long as a call lasts. What becomes of them is still
     /// settled by this batch.
     pub(crate) fn take_events(&mut self) -> Self {
         Self {
-            events: mem::take(&mut self.events),
+            events: mem::replace(&mut self.events, Events::new()),
             receipts: None,
             portion: self.portion.clone(),
         }
@@ -250,7 +256,7 @@ impl<E> Batch<E> {
     /// The same events, to be taken off from the front bit by bit.
     pub(crate) fn into_queue(mut self) -> BatchQueue<E> {
         BatchQueue {
-            events: mem::take(&mut self.events),
+            events: mem::replace(&mut self.events, Events::new()),
             is_reversed: false,
             receipts: self.receipts.take(),
         }
@@ -286,7 +292,7 @@ impl<E> Batch<E> {
         let mut place = 0;
         let mut places = kept.iter().map(|(first, r)| *first..first + r.len());
         let mut range = places.next().unwrap_or_default();
-        self.events.retain(|_| {
+        self.events.own().retain(|_| {
             if place >= range.end {
                 range = places.next().unwrap_or(usize::MAX..usize::MAX);
             }
@@ -308,7 +314,20 @@ impl<E> Batch<E> {
                 receipts.append(*others);
             }
         }
-        self.events.append(&mut other.events);
+        self.events.own().append(other.events.own());
+    }
+
+    /// The same events, without their receipts, for somebody else: cloned, in storage that is asked for
+    /// then, or shared.
+    pub(crate) fn share(&mut self, storage: impl FnOnce(usize) -> Vec<E>) -> Self
+    where
+        E: Clone + Send + Sync + 'static,
+    {
+        Self {
+            events: self.events.share(storage),
+            receipts: None,
+            portion: None,
+        }
     }
 
     /// Whether anybody wants to know what becomes of these events.
@@ -344,7 +363,7 @@ impl<E> Batch<E> {
 /// to be taken in many small parts is turned round, and from then on each event is moved once.
 #[derive(Debug)]
 pub(crate) struct BatchQueue<E> {
-    events: Vec<E>,
+    events: Events<E>,
     /// Whether the first event is the last of `events`.
     is_reversed: bool,
     receipts: Option<Box<Receipts>>,
@@ -365,6 +384,7 @@ impl<E> BatchQueue<E> {
     /// How many events go to other storage if so many are taken.
     pub(crate) fn moved_by(&self, count: usize) -> usize {
         match self.is_to_cut(count) {
+            _ if self.events.is_shared() => 0,
             true => self.events.len() - count,
             false => count,
         }
@@ -374,7 +394,10 @@ impl<E> BatchQueue<E> {
     /// `spare`, with nothing in it.
     pub(crate) fn take(&mut self, count: usize, spare: Vec<E>) -> Batch<E> {
         let count = count.min(self.events.len());
-        let events = self.take_events(count, spare);
+        let events = match self.events.split_shared(count) {
+            Some(front) => front,
+            None => self.take_events(count, spare).into(),
+        };
         let receipts = self.receipts.as_mut().map(|all| all.split_front(count));
         Batch {
             events,
@@ -384,8 +407,8 @@ impl<E> BatchQueue<E> {
     }
 
     /// The storage that nothing is left in.
-    pub(crate) fn into_storage(self) -> Vec<E> {
-        self.events
+    pub(crate) fn into_storage(mut self) -> Vec<E> {
+        self.events.take_storage()
     }
 
     fn is_to_cut(&self, count: usize) -> bool {
@@ -393,16 +416,18 @@ impl<E> BatchQueue<E> {
     }
 
     fn take_events(&mut self, count: usize, mut spare: Vec<E>) -> Vec<E> {
-        if self.is_to_cut(count) {
-            spare.extend(self.events.drain(count..));
-            return mem::replace(&mut self.events, spare);
+        let is_to_cut = self.is_to_cut(count);
+        let events = self.events.own();
+        if is_to_cut {
+            spare.extend(events.drain(count..));
+            return mem::replace(events, spare);
         }
         if !self.is_reversed {
-            self.events.reverse();
+            events.reverse();
             self.is_reversed = true;
         }
-        let first = self.events.len() - count;
-        spare.extend(self.events.drain(first..).rev());
+        let first = events.len() - count;
+        spare.extend(events.drain(first..).rev());
         spare
     }
 }
@@ -448,19 +473,19 @@ impl<E> Deref for Batch<E> {
     type Target = [E];
 
     fn deref(&self) -> &[E] {
-        &self.events
+        self.events.as_slice()
     }
 }
 
 impl<E> DerefMut for Batch<E> {
     fn deref_mut(&mut self) -> &mut [E] {
-        &mut self.events
+        self.events.own()
     }
 }
 
 impl<E> Extend<E> for Batch<E> {
     fn extend<I: IntoIterator<Item = E>>(&mut self, events: I) {
-        self.events.extend(events);
+        self.events.own().extend(events);
     }
 }
 
@@ -473,7 +498,7 @@ impl<E> FromIterator<E> for Batch<E> {
 impl<E> From<Vec<E>> for Batch<E> {
     fn from(events: Vec<E>) -> Self {
         Self {
-            events,
+            events: events.into(),
             receipts: None,
             portion: None,
         }
@@ -485,12 +510,12 @@ impl<'a, E> IntoIterator for &'a Batch<E> {
     type IntoIter = std::slice::Iter<'a, E>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.events.iter()
+        self.events.as_slice().iter()
     }
 }
 
 impl<E: fmt::Debug> fmt::Debug for Batch<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.events).finish()
+        f.debug_list().entries(self.events.as_slice()).finish()
     }
 }

@@ -52,7 +52,7 @@ impl<E> Dispatching<E> for ToOne {
     }
 }
 
-impl<E: Clone + Send + 'static> Dispatching<E> for ToAll {
+impl<E: Clone + Send + Sync + 'static> Dispatching<E> for ToAll {
     fn into_dispatcher(self) -> Box<dyn Dispatcher<E>> {
         Box::new(Broadcast::default())
     }

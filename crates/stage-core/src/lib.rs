@@ -127,6 +127,7 @@ mod desk;
 mod doorbell;
 mod error;
 mod event_stream;
+mod events;
 mod failure;
 mod filter;
 mod flat_map;

@@ -88,7 +88,9 @@ fn a_sum_beyond_all_numbers_is_capped() {
 }
 
 /// Sends four events to two, and returns what was sent.
-fn send_to_two<E: Clone + fmt::Debug + 'static>(events: Batch<E>) -> Vec<Delivery<E>> {
+fn send_to_two<E: Clone + fmt::Debug + Send + Sync + 'static>(
+    events: Batch<E>,
+) -> Vec<Delivery<E>> {
     let mut dispatcher = Broadcast::new();
     for id in [ONE, TWO] {
         dispatcher.subscribe(id, Terms::default()).unwrap();

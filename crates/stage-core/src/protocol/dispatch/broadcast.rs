@@ -54,7 +54,7 @@ impl<E> Broadcast<E> {
     }
 }
 
-impl<E: Clone + 'static> Dispatcher<E> for Broadcast<E> {
+impl<E: Clone + Send + Sync + 'static> Dispatcher<E> for Broadcast<E> {
     fn subscribe(&mut self, id: SubscriptionId, terms: Terms<E>) -> Result<(), Refused> {
         if self.knows(id, terms.subscriber) {
             return Err(Refused::AlreadySubscribed);
@@ -109,9 +109,8 @@ impl<E: Clone + 'static> Dispatcher<E> for Broadcast<E> {
                 }
                 None if is_last => return handout.deliver(to, all(events, receipts)),
                 None => {
-                    let mut copy = Batch::from(backlog.spares.take(events.len()));
-                    copy.extend(events.iter().cloned());
-                    (all(copy, receipts.clone()), events.len())
+                    let same = events.share(|len| backlog.spares.take(len));
+                    (all(same, receipts.clone()), events.len())
                 }
             };
             handout.make_up(to, count - sent.len());

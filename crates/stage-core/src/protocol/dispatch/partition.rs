@@ -51,8 +51,10 @@ struct Lane<E> {
     is_sated: bool,
     /// The marks in it are numbers of notices.
     waiting: Buffer<E>,
-    /// Events that are being added.
-    fresh: Batch<E>,
+    /// Events that are being added, if nobody tracks them.
+    fresh: Vec<E>,
+    /// And if somebody does.
+    fresh_tracked: Batch<E>,
     has_changed: bool,
 }
 
@@ -127,10 +129,9 @@ impl<E> Partition<E> {
                 self.place_all(&mut batch, &mut backlog.spares, handout);
             }
             backlog.spares.give(batch.take_storage());
-        }
-        for &lane in &self.changed {
-            let lane = &mut self.lanes[lane];
-            lane.waiting.store(mem::take(&mut lane.fresh));
+            for &lane in &self.changed {
+                self.lanes[lane].store_fresh();
+            }
         }
     }
 
@@ -156,7 +157,8 @@ impl<E> Partition<E> {
                 continue;
             };
             if lane.fresh.is_empty() {
-                lane.refresh(number, spares, &mut self.changed);
+                lane.fresh = spares.take(lane.demand);
+                lane.note_change(number, &mut self.changed);
             }
             lane.fresh.push(event);
         }
@@ -180,10 +182,11 @@ impl<E> Partition<E> {
             return receipt.nack();
         };
         self.held += 1;
-        if lane.fresh.is_empty() {
-            lane.refresh(number, spares, &mut self.changed);
+        if lane.fresh_tracked.is_empty() {
+            lane.fresh_tracked = spares.take(lane.demand).into();
+            lane.note_change(number, &mut self.changed);
         }
-        lane.fresh.push_with_receipt(event, receipt);
+        lane.fresh_tracked.push_with_receipt(event, receipt);
     }
 
     /// Gives a lane's subscriber what waits for it, as far as its demand goes.
@@ -295,7 +298,8 @@ impl<E> Lane<E> {
             demand: 0,
             is_sated: false,
             waiting: Buffer::unbounded(),
-            fresh: Batch::new(),
+            fresh: Vec::new(),
+            fresh_tracked: Batch::new(),
             has_changed: false,
         }
     }
@@ -306,10 +310,14 @@ impl<E> Lane<E> {
         self.is_sated || !self.waiting.is_empty()
     }
 
-    /// Events are about to be added.
-    fn refresh(&mut self, number: usize, spares: &mut Spares<E>, changed: &mut Vec<usize>) {
-        self.fresh = Batch::from(spares.take(self.demand));
-        self.note_change(number, changed);
+    /// Puts what is being added behind what waits.
+    fn store_fresh(&mut self) {
+        if !self.fresh.is_empty() {
+            self.waiting.store(mem::take(&mut self.fresh).into());
+        }
+        if !self.fresh_tracked.is_empty() {
+            self.waiting.store(mem::take(&mut self.fresh_tracked));
+        }
     }
 
     fn note_change(&mut self, number: usize, changed: &mut Vec<usize>) {
