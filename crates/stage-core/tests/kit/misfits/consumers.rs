@@ -10,7 +10,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{BRIEF, Misfit, Work, block, done, each_is_caught};
+use super::{Misfit, Work, block, done, each_is_caught};
 
 /// Does something with each batch, or whenever there is none.
 struct Does<F, G>(F, G);
@@ -221,7 +221,7 @@ impl ConsumerSpec for OfConsumer {
 
 #[test]
 fn consumers_that_should_not_be_break_a_rule() {
-    each_is_caught(&CONSUMERS, |make| {
-        check_consumer(&OfConsumer(make, BRIEF), 1)
+    each_is_caught(&CONSUMERS, |make, thread_time| {
+        check_consumer(&OfConsumer(make, thread_time), 1)
     });
 }

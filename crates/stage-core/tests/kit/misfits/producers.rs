@@ -11,7 +11,7 @@ use stage_core::{
 };
 use tokio::{sync::mpsc, task::yield_now};
 
-use super::{BRIEF, Misfit, Work, block, done, each_is_caught};
+use super::{Misfit, Work, block, done, each_is_caught};
 
 /// Makes fifty numbers, and does something of its own before each call.
 struct Fifty<F>(u64, F);
@@ -267,7 +267,7 @@ impl ProducerSpec for OfProducer {
 
 #[test]
 fn producers_that_should_not_be_break_a_rule() {
-    each_is_caught(&PRODUCERS, |make| {
-        check_producer(&OfProducer(make, BRIEF), 1)
+    each_is_caught(&PRODUCERS, |make, thread_time| {
+        check_producer(&OfProducer(make, thread_time), 1)
     });
 }

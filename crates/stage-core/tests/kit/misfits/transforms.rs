@@ -6,7 +6,7 @@ use stage_core::{
 };
 use tokio::{task::yield_now, time::Instant};
 
-use super::{BRIEF, Misfit, Work, block, consumers::Take, done, each_is_caught};
+use super::{Misfit, Work, block, consumers::Take, done, each_is_caught};
 
 /// Does something with each batch, passes it on, and is due at some time.
 struct Passes<F, G>(F, G, u64);
@@ -183,7 +183,7 @@ impl TransformSpec for OfTransform {
 
 #[test]
 fn transforms_that_should_not_be_break_a_rule() {
-    each_is_caught(&TRANSFORMS, |make| {
-        check_transform(&OfTransform(make, BRIEF), 1)
+    each_is_caught(&TRANSFORMS, |make, thread_time| {
+        check_transform(&OfTransform(make, thread_time), 1)
     });
 }
