@@ -31,8 +31,9 @@ where
 
 struct FromIter<I>(I);
 
-/// So many events are made before it is looked whether it is another task's turn.
-const STRETCH: usize = 64;
+/// So many events are made before it is looked whether it is another task's turn: which it is after at
+/// most 128 looks.
+const STRETCH: usize = 256;
 
 impl<I> Producer for FromIter<I>
 where
