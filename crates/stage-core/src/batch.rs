@@ -137,13 +137,20 @@ impl<E> Batch<E> {
         self.portion.take().map(|(hand, _)| hand)
     }
 
+    /// Whether some of the portion are kept in hand, which was of so many events.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn is_kept(&self, events: usize) -> bool {
+        let portion = self.portion.as_ref();
+        portion.is_some_and(|(hand, number)| hand.is_kept(*number, events))
+    }
+
     /// Its storage, for others.
     pub(crate) fn take_storage(&mut self) -> Vec<E> {
         self.events.take_storage()
     }
 
     /// It stands in for `other` where events are kept in hand.
-    pub(crate) fn is_portion_of(&mut self, other: &Self) {
+    pub(crate) fn is_portion_of<Other>(&mut self, other: &Batch<Other>) {
         self.portion.clone_from(&other.portion);
     }
 

@@ -6,6 +6,11 @@ use crate::{Batch, Transform};
 ///
 /// An event is acked once all that was made of it is: at once if that is nothing.
 ///
+/// What is made of a portion of events is made in one call, wanted or not, and waits: so what
+/// `make` returns must end, and should be short. For much of each, write a
+/// [`Transform`](crate::Transform) that puts out a part at a time when it is
+/// [due](crate::Transform::due).
+///
 /// ```
 /// use stage_core::{Transform, flat_map};
 ///

@@ -11,7 +11,8 @@ use crate::{Batch, BoxError, Demand, Flow, Producer};
 
 /// Makes the events of a stream.
 ///
-/// It waits for one event, and takes those that are there then, up to what is wanted.
+/// It waits for one event, and takes those that are there then, up to what is wanted, and 256 at
+/// once. The stream may go on for ever.
 ///
 /// ```
 /// use futures_util::stream;
@@ -104,6 +105,9 @@ where
     }
 }
 
+/// The most items that are taken at once. Most streams do not look whether it is another task's turn.
+const MOST: Demand = Demand::new(256).expect("it is not zero");
+
 /// Takes up to `demand` items, of which only the first is waited for.
 fn poll_some<S: Stream, Error>(
     mut stream: Pin<&mut S>,
@@ -111,7 +115,7 @@ fn poll_some<S: Stream, Error>(
     demand: Demand,
     mut take: impl FnMut(S::Item) -> Result<(), Error>,
 ) -> Poll<Result<Flow, Error>> {
-    for taken in 0..demand.get() {
+    for taken in 0..demand.min(MOST).get() {
         match stream.as_mut().poll_next(cx) {
             Poll::Ready(Some(item)) => take(item)?,
             Poll::Ready(None) => return Poll::Ready(Ok(Flow::End)),

@@ -18,7 +18,7 @@ use crate::{Batch, BoxError, Consumer, Demand, Flow, Producer, Transform};
 /// /// Counts for ever.
 /// fn counter() -> impl Producer<Event = u64> {
 ///     producer_fn(0, |next: u64, demand: Demand| async move {
-///         let end = next + demand.get() as u64;
+///         let end = next + demand.get().min(1000) as u64; // a window may have no bound
 ///         Ok::<_, Infallible>(Some((next..end, end)))
 ///     })
 /// }

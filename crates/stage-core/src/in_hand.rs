@@ -162,6 +162,13 @@ impl Hand {
         }
     }
 
+    /// Whether somebody keeps events of this portion, which was of so many.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn is_kept(&self, number: u32, events: usize) -> bool {
+        let portion = self.portion.load(Acquire);
+        number_of(portion) == number && left_of(portion) < events as u64
+    }
+
     #[cold]
     fn set_weights(&self, weights: VecDeque<usize>) {
         *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;

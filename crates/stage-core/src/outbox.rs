@@ -224,6 +224,8 @@ impl<E: Send + 'static> Outbox<E> {
         poll_fn(|cx| {
             loop {
                 self.read_news();
+                // For those who look on.
+                self.note_wanted();
                 if !self.has_events() || self.is_deserted() || self.broken.is_some() {
                     return Poll::Ready(());
                 }

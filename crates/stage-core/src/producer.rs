@@ -48,7 +48,9 @@ pub trait Producer: Send + 'static {
     /// comes empty.
     ///
     /// Adding more than `demand` is allowed where events cannot be had singly. What nobody has
-    /// asked for waits, and counts against what is asked for next.
+    /// asked for waits, and counts against what is asked for next. Adding fewer is allowed, too: it is
+    /// called again. A window may be [without bound](usize::MAX), so one that never runs out of events
+    /// bounds what it makes in one call.
     ///
     /// # Cancel safety
     ///
@@ -78,6 +80,11 @@ pub trait Producer: Send + 'static {
         async { Ok(()) }
     }
 }
+
+/// The most events that a ready-made producer makes in one call, whatever is asked for: a window may
+/// have no bound, and what is made of it in one call would have none either, in memory and in time.
+/// Large enough that the price of a call is none of an event's.
+pub(crate) const MOST_AT_ONCE: Demand = Demand::new(1024).expect("it is not zero");
 
 /// Whether a producer has more to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

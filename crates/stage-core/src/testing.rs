@@ -14,6 +14,10 @@ mod bench;
 #[cfg(feature = "testkit")]
 mod book;
 #[cfg(feature = "testkit")]
+mod expected;
+#[cfg(feature = "testkit")]
+mod gauged;
+#[cfg(feature = "testkit")]
 mod numbered;
 #[cfg(feature = "testkit")]
 mod parts;
@@ -32,6 +36,8 @@ mod spoiled;
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub mod suite;
+#[cfg(feature = "testkit")]
+mod watch;
 
 #[cfg(feature = "testkit")]
 pub use {

@@ -367,6 +367,38 @@ async fn a_running_pipeline_is_described_as_data() {
     running.abort();
 }
 
+/// Makes ten at once, whatever is asked for, and ends.
+struct Ten;
+
+impl Producer for Ten {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+        batch.extend(0..10);
+        Ok(Flow::End)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_at_a_source_that_has_ended_is_seen() {
+    let mut pipeline = Pipeline::new();
+    let ten = pipeline.stage("ten").produce(Ten);
+    let (subscription, ask) = ten.subscribe_manually();
+    drop(ten);
+    pipeline.consume(Slow::by(SECOND), subscription);
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    for (asked, waiting) in [(4, 6), (5, 1)] {
+        ask.ask(asked).unwrap();
+        sleep(SECOND).await;
+        let status = handle.status();
+        let ten = status.stage("ten").unwrap();
+        assert_eq!((ten.state, ten.buffered), (StageState::Draining, waiting));
+    }
+    running.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn draining_has_a_deadline_and_a_report() {
     let (source, book) = Tracked::up_to(u64::MAX);

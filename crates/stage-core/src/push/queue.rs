@@ -11,6 +11,7 @@ use super::SourceClosed;
 use crate::{
     Batch, Demand, Flow,
     meter::Meter,
+    producer::MOST_AT_ONCE,
     protocol::Buffer,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -106,7 +107,7 @@ impl<E> Queue<E> {
         batch: &mut Batch<E>,
     ) -> Poll<Flow> {
         let mut state = self.lock();
-        let mut taken = state.buffer.front().take(demand.get());
+        let mut taken = state.buffer.front().take(demand.min(MOST_AT_ONCE).get());
         let is_last = state.closed && state.buffer.is_empty();
         if taken.is_empty() && !is_last {
             state.asked = demand.get();

@@ -164,6 +164,7 @@ where
     ) -> Result<(), BoxError> {
         let (mut events, mut made) = (Batch::new(), Batch::new());
         batch.map_into(&mut events, &self.event);
+        events.is_portion_of(batch);
         let turned = self.transform.transform(&mut events, &mut made).await;
         turned.map_err(Into::into)?;
         made.stand_for(&mut events);

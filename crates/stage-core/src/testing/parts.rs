@@ -33,6 +33,16 @@ pub trait Parts: Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
+    /// How long, by the real clock, a call of a user's stage may keep its thread.
+    fn thread_time(&self) -> Duration {
+        THREAD_TIME
+    }
+
+    /// If they cannot be checked by the rules: one that they break before, and how.
+    fn unfit(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
     /// A transform.
     fn relay(&self) -> BoxTransform<u64, u64> {
         BoxTransform::new(Relay)
@@ -112,6 +122,9 @@ pub trait Parts: Send + Sync + 'static {
         Box::new(Tracking::new())
     }
 }
+
+/// How long a call may keep its thread, if nothing else is said.
+pub(super) const THREAD_TIME: Duration = Duration::from_millis(20);
 
 /// `producer`, up to `until` events of it, with those entered in `book` and reported to `reports`.
 pub fn entered(

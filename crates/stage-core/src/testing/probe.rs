@@ -19,6 +19,8 @@ type OnEvents = Arc<dyn Fn(&[u64]) + Send + Sync>;
 struct Seen {
     arrived: Vec<u64>,
     taken: Vec<u64>,
+    /// The consumer has kept events in hand beyond a call: what was taken in may not be done with.
+    keeps: bool,
     log: Vec<Signal>,
     asked: Option<u64>,
     busy: bool,
@@ -81,6 +83,16 @@ impl Probe {
     /// How many events have come, taken in or not.
     pub fn arrived(&self) -> usize {
         self.seen().arrived.len()
+    }
+
+    /// Whether all that was taken in and all that was acked are the same, when nothing goes on any more.
+    /// Of what a consumer has kept in hand, some may have been nacked.
+    pub(crate) fn has_done(&self, acked: usize) -> bool {
+        let seen = self.seen();
+        match seen.keeps {
+            true => acked <= seen.taken.len(),
+            false => acked == seen.taken.len(),
+        }
     }
 
     /// Whether this event has come.
@@ -213,9 +225,14 @@ impl<E: Send + 'static, C: Consumer<E>> Consumer<u64> for Watched<E, C> {
         }
         let mut events = Batch::new();
         batch.map_into(&mut events, &self.event);
+        events.is_portion_of(batch);
         let taken = self.consumer.consume(&mut events).await;
         taken.map_err(Into::into)?;
-        self.probe.seen().taken.extend(numbers);
+        let kept = batch.is_kept(numbers.len());
+        let mut seen = self.probe.seen();
+        seen.keeps |= kept;
+        seen.taken.extend(numbers);
+        drop(seen);
         events.ack();
         Ok(())
     }

@@ -1,9 +1,10 @@
-use std::{fmt, pin::Pin, sync::Arc, sync::mpsc, thread, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, thread};
 
 use super::{
     Broken, Outcome, Parts,
     bench::{Bench, Checked},
     rules,
+    watch::{Cut, watched},
 };
 
 /// One rule of the kit.
@@ -300,7 +301,7 @@ pub static RULES: [Rule; 46] = [
         id: "C5",
         name: "c5_nothing_stays_after_cancel",
         statement: "After a cancel no reference, no task and no timer remains",
-        who: &[Producer, Consumer, Core],
+        who: &[Producer, Consumer, Transform, Core],
         class: Required,
         is_racy: false,
         check: |bench| Box::pin(rules::c5(bench)),
@@ -363,7 +364,7 @@ pub static RULES: [Rule; 46] = [
         id: "R4",
         name: "r4_other_tasks_run",
         statement: "Any number of ready events lets other tasks run",
-        who: &[Producer, Transform, Core],
+        who: &[Producer, Consumer, Transform, Core],
         class: Required,
         is_racy: false,
         check: |bench| Box::pin(rules::r4(bench)),
@@ -469,9 +470,6 @@ pub static RULES: [Rule; 46] = [
     },
 ];
 
-/// As long as a check may take by a real clock: one that goes on is stuck.
-const STUCK: Duration = Duration::from_secs(100);
-
 /// A small one, so that what takes more and more is seen.
 const STACK: usize = 256 * 1024;
 
@@ -481,34 +479,26 @@ impl Rule {
         RULES.iter().find(|rule| rule.id == id)
     }
 
-    /// Checks it on `parts`, on a thread and a runtime of its own whose clock is paused.
+    /// Checks it on `parts`, on a thread and a runtime of its own whose clock is paused. Comes back in
+    /// any case: see [what it can see](crate::testing#what-it-sees).
     pub fn check(&'static self, parts: &Arc<dyn Parts>, seed: u64) -> Outcome {
+        let result = self.try_on(parts, seed);
+        Outcome {
+            rule: self,
+            result: result.unwrap_or_else(|cut| Err(cut.into())),
+        }
+    }
+
+    /// The same, but tells apart what was cut short.
+    pub(super) fn try_on(&'static self, parts: &Arc<dyn Parts>, seed: u64) -> Result<Checked, Cut> {
+        if let Some((id, how)) = parts.unfit() {
+            return Ok(Err(match id == self.id {
+                true => Broken::Failed(how),
+                false => Broken::Skipped(format!("it breaks {id} before: {how}")),
+            }));
+        }
         let work = (self.check)(Bench::new(parts, seed));
-        let (done, result) = mpsc::channel();
-        let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .start_paused(true)
-                .build();
-            let result = match runtime {
-                Ok(runtime) => runtime.block_on(work),
-                Err(error) => Err(Broken::Skipped(format!("no runtime: {error}"))),
-            };
-            // If it took too long, nobody waits any more.
-            let _ = done.send(result);
-        });
-        let result = match thread {
-            Ok(_) => result.recv_timeout(STUCK),
-            Err(error) => Ok(Err(Broken::Skipped(format!("no thread: {error}")))),
-        };
-        let result = result.unwrap_or_else(|error| {
-            let how = match error {
-                mpsc::RecvTimeoutError::Timeout => "it never came to rest",
-                mpsc::RecvTimeoutError::Disconnected => "something panicked that must not",
-            };
-            Err(Broken::Failed(how.into()))
-        });
-        Outcome { rule: self, result }
+        watched(thread::Builder::new().stack_size(STACK), || work)
     }
 }
 

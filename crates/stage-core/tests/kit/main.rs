@@ -3,6 +3,7 @@
 #![cfg(feature = "testkit")]
 #![allow(clippy::unwrap_used)]
 
+mod misfits;
 mod ours;
 mod specs;
 mod zoo;

@@ -116,6 +116,10 @@ fn d2_what_is_pushed_arrives() {
         let pushed = pipeline.produce(source);
         pipeline.consume(log.sink(), pushed.subscribe(Window::new(2)));
         let run = start(pipeline);
+        // At times, the source waits for the first of them.
+        while push.wanted() == 0 && up_to(50) > 0 {
+            yield_now().await;
+        }
         let pushing = [0_u64, 10].map(|first| {
             let push = push.clone();
             thread::spawn(move || {
@@ -126,6 +130,12 @@ fn d2_what_is_pushed_arrives() {
         });
         for pushing in pushing {
             pushing.join().unwrap();
+        }
+        // What comes before the end comes by the wake-ups of pushes, and the end by one of its own,
+        // perhaps when the source has long been waiting.
+        log.until(up_to(6)).await;
+        for _ in 0..up_to(20) {
+            yield_now().await;
         }
         push.close();
         run.await.unwrap().unwrap();

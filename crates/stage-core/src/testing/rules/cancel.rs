@@ -15,7 +15,9 @@ use crate::{
     protocol::{Down, Reason},
     testing::{
         Book, Broken, Controls, Probe,
-        bench::{Bench, Checked, Line, elsewhere, ensure, hour, must, settle, settled},
+        bench::{
+            Bench, Checked, Line, acked_is_taken, elsewhere, ensure, hour, must, settle, settled,
+        },
         probe::{Signal, Trouble},
     },
 };
@@ -82,7 +84,7 @@ pub(crate) async fn c2(bench: Bench) -> Checked {
             probe.allow(15);
             ensure!(line.controls.ask(15).is_ok(), "an ask was refused");
         }
-        line.must_arrive(1).await?;
+        line.must_arrive(line.outputs.min(1)).await?;
         settle().await;
         let arrived = probe.arrived();
         ensure!(
@@ -134,11 +136,11 @@ pub(crate) async fn c3(bench: Bench) -> Checked {
             }
             settle().await;
             settled(&line.book)?;
-            let acked = line.book.acked().len() as u64;
-            let taken = probe.taken().len() as u64;
+            let (acked, taken) = (line.book.acked().len(), probe.taken().len());
             if line.outputs == events {
+                acked_is_taken(&line.book, &[&probe])?;
                 ensure!(
-                    acked == taken,
+                    probe.has_done(acked),
                     "in flight: {acked} were acked and {taken} taken in"
                 );
             }
@@ -226,6 +228,7 @@ pub(crate) async fn c5(bench: Bench) -> Checked {
     let out = pipeline
         .stage("source")
         .produce(bench.source(&book, events));
+    let out = bench.relayed(&mut pipeline, "relay", &out);
     let (subscription, handle) = out.subscribe_manually();
     let controls = bench.controls(handle);
     let holding = Holding {
@@ -399,6 +402,8 @@ async fn race(bench: &Bench, round: u64) -> Checked {
 }
 
 pub(crate) async fn c8(bench: Bench) -> Checked {
+    // With one alone, it has ended by itself before it is cancelled.
+    bench.at_least(2)?;
     for cause in [
         "completion",
         "cancel",

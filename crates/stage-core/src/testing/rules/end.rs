@@ -145,7 +145,7 @@ pub(crate) async fn t4(bench: Bench) -> Checked {
 
 pub(crate) async fn t5(bench: Bench) -> Checked {
     let (book, events) = (Book::new(), bench.events());
-    let source = bench.failing(&book, events.min(5), Trouble::Fails);
+    let source = bench.failing(&book, (events / 2).min(5), Trouble::Fails);
     let mut pipeline = Pipeline::new();
     let out = pipeline
         .stage("source")
@@ -177,7 +177,7 @@ pub(crate) async fn t5(bench: Bench) -> Checked {
 }
 
 pub(crate) async fn t6(bench: Bench) -> Checked {
-    let events = bench.events();
+    let events = bench.at_least(1)?.max(bench.events());
     for at in [0, 3.min(events - 1), events - 1] {
         for stage in ["source", "relay", "sink"] {
             let sibling = bench.by_window(events, Window::new(2), &Probe::new());

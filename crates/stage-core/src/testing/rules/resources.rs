@@ -17,6 +17,7 @@ use crate::{
     testing::{
         Book, Broken, Dividing, Probe,
         bench::{Bench, Checked, acked_is_taken, elsewhere, ensure, hour, settle, settled},
+        watch::{ENOUGH_CALLS, Watch, keep_their_thread},
     },
 };
 
@@ -115,6 +116,7 @@ impl Producer for Silent {
 }
 
 pub(crate) async fn r2(bench: Bench) -> Checked {
+    waits_for_events(&bench).await?;
     // Without demand.
     let (book, probe, events) = (Book::new(), Probe::new(), bench.events());
     let source = bench.source(&book, events);
@@ -127,6 +129,30 @@ pub(crate) async fn r2(bench: Bench) -> Checked {
     let silent = BoxProducer::new(Silent);
     let line = bench.line(book, silent, 0, Some(Window::new(4)), &probe, true);
     idle(&line.run.handle, "without events").await
+}
+
+/// A producer that has nothing waits until it has. One that says that there is more, and gives
+/// nothing, is called again at once.
+async fn waits_for_events(bench: &Bench) -> Checked {
+    let events = bench.events();
+    for most in [1, 2, 100] {
+        let mut source = bench.source(&Book::new(), events);
+        loop {
+            let mut batch = Batch::new();
+            let wanted = 1 + bench.below(most) as usize;
+            let demand = Demand::new(wanted).unwrap_or(Demand::MIN);
+            let call = source.produce(demand, &mut batch);
+            let made = tokio::time::timeout(bench.parts.patience(), call).await;
+            // What does not come, or fails, is another rule's business.
+            let Ok(Ok(Flow::More)) = made else { break };
+            ensure!(
+                !batch.is_empty(),
+                "polled without events: asked for {wanted}, it gives none and says `More`, so that it \
+                 is called again at once; it is to wait for an event"
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn idle(handle: &crate::PipelineHandle, how: &str) -> Checked {
@@ -183,9 +209,34 @@ pub(crate) async fn r3(bench: Bench) -> Checked {
     settled(&book)
 }
 
+/// So many events at once are a trial for others.
+const MANY: u64 = 100_000;
+
+/// Whether calls keep their thread.
+async fn gives_its_thread_back(bench: &Bench) -> Checked {
+    let Some(watch) = Watch::here() else {
+        return Ok(());
+    };
+    watch.measure();
+    for _ in 0..ENOUGH_CALLS {
+        let mut line = bench.by_window(bench.events(), Window::new(1), &Probe::new());
+        // Whether it comes to its end is another rule's business.
+        let _ = line.run.over().await;
+        if watch.measured().len() >= ENOUGH_CALLS {
+            break;
+        }
+    }
+    let kept = keep_their_thread(&watch.measured(), bench.parts.thread_time());
+    kept.map_or(Ok(()), |how| Err(Broken::Failed(how)))
+}
+
 pub(crate) async fn r4(bench: Bench) -> Checked {
-    let events = bench.at_least(100_000)?;
-    let (book, probe) = (Book::new(), Probe::new());
+    gives_its_thread_back(&bench).await?;
+    if bench.parts.most() < MANY {
+        // Those few say nothing more.
+        return Ok(());
+    }
+    let (events, book, probe) = (MANY, Book::new(), Probe::new());
     let over = Arc::new(AtomicBool::new(false));
     let canary = {
         let (book, over) = (Arc::clone(&book), Arc::clone(&over));
@@ -216,7 +267,7 @@ pub(crate) async fn r5(bench: Bench) -> Checked {
     produce_is_cancel_safe(&bench).await?;
     let mut polls = 0;
     loop {
-        let is_done = dropped_after(&bench, polls)?;
+        let is_done = dropped_after(&bench, polls).await?;
         if is_done {
             return Ok(());
         }
@@ -227,7 +278,7 @@ pub(crate) async fn r5(bench: Bench) -> Checked {
 
 /// Polls the stages of a pipeline so often, by turns that chance gives them, and drops them all.
 /// Whether they had ended by then.
-fn dropped_after(bench: &Bench, polls: usize) -> Checked<bool> {
+async fn dropped_after(bench: &Bench, polls: usize) -> Checked<bool> {
     let (book, probe, events) = (Book::new(), Probe::new(), bench.events().min(12));
     let mut source = bench.spoiled(&book, events);
     source.yields = 1;
@@ -265,13 +316,15 @@ fn dropped_after(bench: &Bench, polls: usize) -> Checked<bool> {
     let is_done = tasks.is_empty() || idle >= 1_000;
     drop(tasks);
     drop(pipeline);
+    // Tasks of the stages' own are ended when it is their turn.
+    settle().await;
     settled(&book)?;
     let outputs = bench.parts.outputs(events);
     if outputs == events {
         acked_is_taken(&book, &[&probe])?;
         let (acked, taken) = (book.acked().len(), probe.taken().len());
         ensure!(
-            acked == taken,
+            probe.has_done(acked),
             "lost: {taken} were taken in and {acked} acked"
         );
     }
