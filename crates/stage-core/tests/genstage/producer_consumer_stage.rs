@@ -31,8 +31,6 @@ use crate::{
 };
 
 const STAGE: &str = "hop";
-/// More than waits in any trace.
-const MUCH: u64 = 1_000_000;
 
 const EARLY: Reason = "a notice is told as soon as all before it has been dealt with; GenStage's stage looks for \
      it when it is asked for more";
@@ -45,9 +43,7 @@ const DRAINED: Reason =
     "what selectors drop is made up for though the stage ends; GenStage's has ended by then";
 const MERGED: Reason = "what waits in a lane and in the buffer is sent together; GenStage sends the buffer's \
      behind the lane's";
-const EXCESS: Reason = "what was not asked for waits where it is made; GenStage's stage takes it in, and \
-     complains";
-
+const ASKED: &str = "the replay asks by hand for what nobody asked for";
 const FORGOTTEN: &str = "what is left of a producer that has gone is given to another subscription, by hand: its \
      own would take it in by portions, as ever";
 const DROPPED: &str =
@@ -80,8 +76,6 @@ struct Stage {
     down: Downstream,
     dropped: Dropped,
     held: Held,
-    /// How much the stage is to take in that nobody asks for.
-    extra: Held,
     /// How far its demand is from what its dispatcher says.
     off: Held,
     /// Where events are from.
@@ -111,12 +105,12 @@ struct Stage {
     has_parted: bool,
     /// How often what was left of a producer that has gone was handed on.
     forgotten: usize,
+    /// How often what was handed on was asked for by hand.
+    asked: usize,
 }
 
 enum Item {
     Events(String, Vec<u64>),
-    /// The rest of a delivery that is begun, and was not asked for.
-    Excess(String, Vec<u64>),
     End(String, String),
     Info(String),
 }
@@ -254,8 +248,7 @@ impl Stage {
             None if is_broadcast => Box::new(Broadcast::new()),
             None => Box::new(ByDemand::default()),
         };
-        let extra = Held::default();
-        let raised = Raised::new(inner, abandoned, Arc::clone(&extra)).counting_nowhere();
+        let raised = Raised::new(inner, abandoned).counting_nowhere();
         let off = raised.off();
         let bounded = Bounded::of(
             options,
@@ -282,7 +275,6 @@ impl Stage {
             },
             dropped,
             held,
-            extra,
             off,
             origins: BTreeMap::new(),
             outlived: BTreeSet::new(),
@@ -300,6 +292,7 @@ impl Stage {
             drift: Drift::default(),
             has_parted: false,
             forgotten: 0,
+            asked: 0,
         }
     }
 
@@ -390,13 +383,6 @@ impl Stage {
     /// Hands on what has arrived, one after another, as the stage asks for more. Whether there was
     /// any.
     fn hand_on(&mut self, found: &mut Deeds) -> bool {
-        let is_begun = matches!(self.arrived.front(), Some(Item::Excess(..)));
-        let is_forced = self.extra.load(Relaxed) > 0;
-        if self.is_idle() && is_begun != is_forced && (is_forced || self.wanted() == 0) {
-            // A delivery that is begun is finished, and then no more is wanted than is asked for.
-            self.want(if is_begun { MUCH } else { 0 });
-            return true;
-        }
         let is_next = self.is_idle() && self.wanted() > 0 || self.goes_on_its_way();
         let item = is_next.then(|| self.arrived.pop_front()).flatten();
         let any = item.is_some();
@@ -438,41 +424,20 @@ impl Stage {
         status.stage(STAGE).map_or(0, |stage| stage.wanted)
     }
 
-    /// Hands on what the subscription does not count.
-    fn hand_uncounted(&mut self, from: String, events: Vec<u64>) {
-        let count = events.len();
-        self.up.deliver_uncounted(&from, events, &self.intake);
-        *self.unhandled.entry(from).or_default() += count;
-    }
-
-    /// Lets the stage want so much more.
-    fn want(&self, events: u64) {
-        self.extra.store(events as usize, Relaxed);
-        // So that it looks: it is not held, and may have ended.
-        let _ = self.down.handle.resume(STAGE);
-    }
-
     fn hand(&mut self, item: Item, found: &mut Deeds) {
         match item {
-            Item::Events(from, mut events) => {
-                if !self.up.knows(&from) {
-                    self.forgotten += 1;
-                    return self.hand_uncounted(from, events);
-                }
-                let first = self.up.open(&from).min(events.len());
-                let excess = events.split_off(first);
-                if !events.is_empty() {
-                    *self.unhandled.entry(from.clone()).or_default() += events.len();
-                    self.up.deliver(&from, events);
-                }
-                if !excess.is_empty() {
-                    found.excess += excess.len() as u64;
-                    for portion in self.up.cut(&from, first, excess).into_iter().rev() {
-                        self.arrived.push_front(Item::Excess(from.clone(), portion));
-                    }
-                }
+            Item::Events(from, events) if self.up.knows(&from) => {
+                *self.unhandled.entry(from.clone()).or_default() += events.len();
+                let excess = self.up.deliver_all(&from, events);
+                self.asked += usize::from(excess > 0);
+                found.excess += excess;
             }
-            Item::Excess(from, events) => self.hand_uncounted(from, events),
+            Item::Events(from, events) => {
+                self.forgotten += 1;
+                let count = events.len();
+                self.up.deliver_uncounted(&from, events, &self.intake);
+                *self.unhandled.entry(from).or_default() += count;
+            }
             Item::End(from, reason) => {
                 self.up.end(&from, &reason);
                 self.over.insert(from.clone());
@@ -549,6 +514,9 @@ impl Stage {
         if mem::take(&mut self.forgotten) > 0 {
             aids.push(FORGOTTEN);
         }
+        if mem::take(&mut self.asked) > 0 {
+            aids.push(ASKED);
+        }
         if !found.discarded.is_empty() {
             aids.push(DROPPED);
         }
@@ -611,10 +579,6 @@ impl Stage {
                 reasons.push(MADE_UP);
                 found.sent.clone_from(&recorded.sent);
             }
-        }
-        if found != *recorded && found.excess > 0 && whole(&found) == whole(recorded) {
-            reasons.push(EXCESS);
-            found = recorded.clone();
         }
         match found == *recorded {
             true => Ok(reasons),
@@ -701,18 +665,6 @@ impl Stage {
             found.exit = Some(exit);
         }
     }
-}
-
-/// What was done, whatever was handled or sent together.
-fn whole(deeds: &Deeds) -> Deeds {
-    let mut whole = flat(deeds);
-    let mut handled = BTreeMap::<String, Vec<u64>>::new();
-    for (from, events) in mem::take(&mut whole.events_in) {
-        handled.entry(from).or_default().extend(events);
-    }
-    whole.events_in = handled.into_iter().collect();
-    whole.discarded = vec![whole.discarded.iter().sum()];
-    whole
 }
 
 /// Takes notices that were told at another time for told.

@@ -166,7 +166,7 @@ impl Stage {
             (Some(lanes), _) => {
                 let given_up = Held::default();
                 let inner = GivingUp::new(lanes, Arc::clone(&given_up), Held::default());
-                let raised = Raised::new(Box::new(inner), given_up, Held::default());
+                let raised = Raised::new(Box::new(inner), given_up);
                 (off, again) = (raised.off(), raised.again());
                 stage.dispatch(raised).produce(policy)
             }

@@ -21,8 +21,6 @@ pub(crate) struct Raised {
     /// The same, as the stage counts it.
     open: usize,
     given_up: Held,
-    /// How much more others want the stage to take in, so that it finishes what it has begun.
-    extra: Held,
     /// Whether that is what counts.
     counts_nowhere: bool,
     /// How far this is from what the dispatcher itself says.
@@ -32,13 +30,12 @@ pub(crate) struct Raised {
 }
 
 impl Raised {
-    pub(crate) fn new(inner: Box<dyn Dispatcher<u64>>, given_up: Held, extra: Held) -> Self {
+    pub(crate) fn new(inner: Box<dyn Dispatcher<u64>>, given_up: Held) -> Self {
         Self {
             inner,
             raised: 0,
             open: 0,
             given_up,
-            extra,
             counts_nowhere: false,
             off: Held::default(),
             again: Held::default(),
@@ -94,12 +91,11 @@ impl Dispatcher<u64> for Raised {
     }
 
     fn demand(&self) -> usize {
-        let count = if self.counts_nowhere {
+        if self.counts_nowhere {
             self.open
         } else {
             self.raised
-        };
-        count + self.extra.load(Relaxed)
+        }
     }
 
     fn dispatch(&mut self, backlog: &mut Backlog<u64>, handout: &mut Handout<u64>) {
