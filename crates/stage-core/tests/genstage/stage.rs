@@ -118,7 +118,8 @@ impl<K: Kind> Stage<'_, K> {
                 self.dispatcher.mark(mark, &mut handout);
             }
             "dispatch" => backlog.push(numbers(&step["events"]).into()),
-            _ => self.ask_or_cancel(op, step),
+            "ask" | "cancel" => self.ask_or_cancel(op, step),
+            other => panic!("what is `{other}`?"),
         }
         let given_up = match op {
             "cancel" => self.give_up(consumer.unwrap()),

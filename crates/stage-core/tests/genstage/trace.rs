@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -19,7 +19,18 @@ pub(crate) enum Traces {
 
 impl Traces {
     pub(crate) fn find() -> Self {
-        env::var_os("STAGE_CORE_TRACES").map_or_else(Self::kept, |dir| Self::Given(dir.into()))
+        env::var_os("STAGE_CORE_TRACES").map_or_else(Self::kept, |dir| Self::given(Path::new(&dir)))
+    }
+
+    /// A directory, also one that is named from the workspace: tests run in their crate.
+    pub(crate) fn given(dir: &Path) -> Self {
+        let from_workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .join(dir);
+        Self::Given(match dir.is_dir() {
+            true => dir.to_owned(),
+            false => from_workspace,
+        })
     }
 
     pub(crate) fn kept() -> Self {
@@ -28,6 +39,21 @@ impl Traces {
 
     pub(crate) fn are_kept(&self) -> bool {
         matches!(self, Self::Kept(_))
+    }
+
+    /// The names of its files that no replay of these knows.
+    pub(crate) fn unknown(&self, known: &[&str]) -> Vec<String> {
+        let Self::Given(dir) = self else {
+            return Vec::new();
+        };
+        let entries =
+            fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let is_unknown = |name: &String| {
+            let trace = name.strip_suffix(".jsonl");
+            trace.is_some_and(|trace| !known.contains(&trace))
+        };
+        names.filter(is_unknown).collect()
     }
 
     /// The scenarios of a file, a line each. A given directory need not have all files.
@@ -44,9 +70,9 @@ impl Traces {
                 Box::new(open(&file))
             }
         };
-        let lines = BufReader::new(reader).lines();
-        let scenarios = lines.map(|line| {
-            let mut scenario: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let lines = BufReader::new(reader).lines().map(|line| line.unwrap());
+        let scenarios = lines.filter(|line| !line.trim().is_empty()).map(|line| {
+            let mut scenario: Value = serde_json::from_str(&line).unwrap();
             for step in scenario["steps"].as_array_mut().into_iter().flatten() {
                 // How GenStage keeps its books is not compared.
                 step.as_object_mut().unwrap().remove("state");
@@ -67,9 +93,7 @@ pub(crate) fn steps(scenario: &Value) -> &[Value] {
 
 /// From which step on GenStage is known to be wrong.
 pub(crate) fn disputed_from(scenario: &Value) -> usize {
-    let from = scenario
-        .get("quirk_from")
-        .map(|from| from.as_u64().unwrap());
+    let from = scenario["quirk_from"].as_u64();
     from.map_or(usize::MAX, |from| from as usize)
 }
 
