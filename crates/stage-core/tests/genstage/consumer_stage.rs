@@ -17,6 +17,7 @@ use crate::{
     deeds::{Deeds, shown, text},
     downstream::notify,
     live::{A_WHILE, Live, play, settle},
+    said::Said,
     tally::Tally,
     terms::Terms,
     trace::{numbers, steps},
@@ -86,8 +87,10 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
 async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
     let mut stage = Stage::start(scenario);
     settle().await;
+    let mut said = Said::new(&scenario["options"]);
     for (at, step) in steps(scenario).iter().enumerate() {
         let fail = |error: String| format!("step {at}: {error}\n{step}");
+        said.check(step).map_err(fail)?;
         let recorded = Deeds::recorded(step);
         let mut found = Deeds::default();
         stage.perform(step, &mut found).await.map_err(fail)?;
@@ -195,11 +198,7 @@ impl Stage {
 
     fn subscribe(&mut self, step: &Value) -> Result<(), String> {
         let producer = step["producer"].as_str().unwrap();
-        let terms = Terms::of(&step["opts"]);
-        if terms.is_ok() != (step["result"] == "ok") {
-            return Err("it was to be refused, or not to be".to_owned());
-        }
-        if let Ok(mut terms) = terms {
+        if let Some(mut terms) = Terms::of_step(step)? {
             if self.accepted.contains(producer) {
                 terms.mode = Mode::Temporary;
             }

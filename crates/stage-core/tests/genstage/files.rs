@@ -154,7 +154,22 @@ impl File {
 
     /// What the replay says, also of what it cannot read.
     pub(crate) fn verdict(&self, scenario: &Value, tally: &mut Tally) -> Result<(), String> {
+        if !self.is_of(scenario) {
+            return Err("it belongs into another file".to_owned());
+        }
         quietly(|| (self.replay)(scenario, tally)).unwrap_or_else(Err)
+    }
+
+    /// Whether a scenario says that it belongs into this file, if scenarios of it do say so.
+    fn is_of(&self, scenario: &Value) -> bool {
+        let stage = match self.name {
+            "consumer_batches" => Some("consumer"),
+            name => name.strip_suffix("_stage"),
+        };
+        match self.name.strip_suffix("_dispatcher") {
+            Some(dispatcher) => scenario["dispatcher"] == dispatcher,
+            None => stage.is_none_or(|stage| scenario["stage"] == stage),
+        }
     }
 }
 

@@ -76,7 +76,9 @@ fn what_nobody_understands_fails_alone() {
     let dir = directory("the_strange");
     let mut scenarios = kept("demand_dispatcher");
     scenarios.truncate(3);
-    scenarios[1]["steps"][0]["op"] = "dance".into();
+    let steps = scenarios[1]["steps"].as_array_mut().unwrap();
+    let asked = steps.iter_mut().find(|step| step["op"] == "ask");
+    asked.unwrap()["op"] = "dance".into();
     write(&dir, "demand_dispatcher", &scenarios);
     let (tallies, failures) = replay_all(&Traces::given(&dir));
     assert_eq!(failures.len(), 1, "{failures:?}");

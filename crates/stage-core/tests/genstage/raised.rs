@@ -25,8 +25,10 @@ pub(crate) struct Raised {
     counts_nowhere: bool,
     /// How far this is from what the dispatcher itself says.
     off: Held,
-    /// How often more was raised for what was given up than the dispatcher itself asks for.
+    /// How much more was raised for what was given up than the dispatcher itself asks for.
     again: Held,
+    /// How much was raised for what was given up, whoever asks for it.
+    instead: Held,
 }
 
 impl Raised {
@@ -39,6 +41,7 @@ impl Raised {
             counts_nowhere: false,
             off: Held::default(),
             again: Held::default(),
+            instead: Held::default(),
         }
     }
 
@@ -48,10 +51,15 @@ impl Raised {
         self
     }
 
-    /// Where it is told how often more was raised for what was given up than the dispatcher itself
-    /// asks for.
+    /// Where it is told how much more was raised for what was given up than the dispatcher itself asks
+    /// for.
     pub(crate) fn again(&self) -> Held {
         Arc::clone(&self.again)
+    }
+
+    /// Where it is told how much was raised for what was given up.
+    pub(crate) fn instead(&self) -> Held {
+        Arc::clone(&self.instead)
     }
 
     /// Where it is told how far this is from what the dispatcher itself says.
@@ -84,9 +92,8 @@ impl Dispatcher<u64> for Raised {
         self.inner.cancel(id);
         let given_up = self.given_up.swap(0, Relaxed);
         let own = self.inner.demand().saturating_sub(self.raised);
-        if own < given_up {
-            self.again.fetch_add(1, Relaxed);
-        }
+        self.again.fetch_add(given_up.saturating_sub(own), Relaxed);
+        self.instead.fetch_add(given_up, Relaxed);
         self.raise(given_up);
     }
 
