@@ -20,7 +20,7 @@ use crate::{
     said::Said,
     tally::Tally,
     terms::Terms,
-    trace::{numbers, steps},
+    trace::{numbers, refused_late, steps},
 };
 
 const STAGE: &str = "consumer";
@@ -145,17 +145,13 @@ impl Stage {
         let intake = pipeline.stage(STAGE).consume(worker, none);
         let mut up = Couriers::default();
         up.keep(&intake);
-        let is_late = |step: &&Value| {
-            step["op"] == "producer_cancels" && step["reason"] == "already_subscribed"
-        };
-        let late = steps(scenario).iter().filter(is_late);
         Self {
             live: Live::run(STAGE, pipeline),
             noted,
             intake,
             up,
             by_hand: BTreeSet::new(),
-            accepted: late.map(|step| text(&step["producer"])).collect(),
+            accepted: refused_late(steps(scenario)),
             origins: BTreeMap::new(),
             aids: Vec::new(),
         }

@@ -28,7 +28,7 @@ use crate::{
     takers::Takers,
     tally::{Reason, Tally},
     terms::Terms,
-    trace::{disputed_from, numbers, steps},
+    trace::{disputed_from, numbers, refused_late, steps},
 };
 
 const STAGE: &str = "hop";
@@ -36,7 +36,7 @@ const STAGE: &str = "hop";
 const EARLY: Reason = "a notice is told as soon as all before it has been dealt with; GenStage's stage looks for \
      it when it is asked for more";
 const MADE_UP: Reason = "what a selector drops is made up for before more comes; GenStage's stage does so when \
-     all its work is done, and so sends smaller batches, or has to discard more";
+     all its work is done, and so sends other batches, or has to discard more";
 const PARTED: Reason = "what selectors drop is made up for before more comes, and so other events are discarded; \
      from there on both have others";
 const ALONE: Reason = "who names no lane that is free is refused alone; GenStage's stage crashes";
@@ -74,6 +74,7 @@ struct Stage {
     noted: Arc<Mutex<Noted>>,
     intake: Intake<u64>,
     up: Couriers,
+    by_hand: BTreeSet<String>,
     down: Downstream,
     dropped: Dropped,
     held: Held,
@@ -126,11 +127,7 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
 
 async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
     let mut stage = Stage::start(&scenario["options"]);
-    for step in steps(scenario) {
-        if step["reason"] == "already_subscribed" && step["op"] == "producer_cancels" {
-            stage.accepted.insert(text(&step["producer"]));
-        }
-    }
+    stage.accepted = refused_late(steps(scenario));
     stage.outlived = outlived(steps(scenario));
     settle().await;
     let mut invariants = Invariants::of(&scenario["options"]);
@@ -272,6 +269,7 @@ impl Stage {
             noted,
             intake,
             up,
+            by_hand: BTreeSet::new(),
             down: Downstream {
                 stage: STAGE,
                 handle,
@@ -344,6 +342,9 @@ impl Stage {
                 if let Some(mut terms) = Terms::of_step(step)? {
                     if self.accepted.contains(producer()) {
                         terms.mode = Mode::Temporary;
+                    }
+                    if terms.by_hand {
+                        self.by_hand.insert(producer().to_owned());
                     }
                     self.up.subscribe(producer(), &terms, &self.intake);
                 }
@@ -434,7 +435,10 @@ impl Stage {
                 *self.unhandled.entry(from.clone()).or_default() += events.len();
                 let excess = self.up.deliver_all(&from, events);
                 self.asked += usize::from(excess > 0);
-                found.excess += excess;
+                // Of one that asks by hand itself GenStage keeps no count.
+                if !self.by_hand.contains(&from) {
+                    found.excess += excess;
+                }
             }
             Item::Events(from, events) => {
                 self.forgotten += 1;
@@ -590,10 +594,15 @@ impl Stage {
             if self.down.lanes.is_some() && self.is_merged(recorded, &found) {
                 reasons.push(MERGED);
                 found.sent.clone_from(&recorded.sent);
-            } else if batches(recorded) > batches(&found) && made_up > 0 {
+            } else if made_up > 0 {
                 reasons.push(MADE_UP);
                 found.sent.clone_from(&recorded.sent);
             }
+        }
+        let discarded = |deeds: &Deeds| deeds.discarded.iter().sum::<u64>();
+        if made_up > 0 && discarded(&found) < discarded(recorded) && self.adds_up(log, recorded) {
+            self.has_parted = true;
+            return Ok(vec![PARTED]);
         }
         match found == *recorded {
             true => Ok(reasons),
@@ -704,10 +713,6 @@ fn drained(found: &mut Deeds, recorded: &Deeds) -> bool {
         }
     }
     any
-}
-
-fn batches(deeds: &Deeds) -> usize {
-    deeds.sent.values().map(Vec::len).sum()
 }
 
 /// What was done, whatever was sent together.

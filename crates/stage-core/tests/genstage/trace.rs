@@ -1,6 +1,7 @@
 //! Where traces come from.
 
 use std::{
+    collections::BTreeSet,
     env,
     fs::{self, File},
     io::{BufRead, BufReader, Read},
@@ -89,6 +90,25 @@ fn open(path: &Path) -> File {
 
 pub(crate) fn steps(scenario: &Value) -> &[Value] {
     scenario["steps"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Producers whose subscription is accepted, and ends since it is one too many.
+pub(crate) fn refused_late(steps: &[Value]) -> BTreeSet<String> {
+    let mut ended = BTreeSet::new();
+    let mut refused = BTreeSet::new();
+    for step in steps {
+        let who = match step["op"].as_str() {
+            Some("producer_cancels") => &step["producer"],
+            Some("down") => &step["who"],
+            _ => continue,
+        };
+        // Only the first end is one.
+        let who = who.as_str().unwrap().to_owned();
+        if ended.insert(who.clone()) && step["reason"] == "already_subscribed" {
+            refused.insert(who);
+        }
+    }
+    refused
 }
 
 /// From which step on GenStage is known to be wrong.
