@@ -587,6 +587,8 @@ impl Stage {
             reasons.push(EARLY);
         }
         if made_up > 0 && self.adds_up(log, recorded) && self.drift.allow_for_discarded() {
+            // What was sent instead is not asked for again.
+            self.has_parted = true;
             reasons.push(MADE_UP);
             return Ok(reasons);
         }
