@@ -487,11 +487,11 @@ impl<E> Incoming<E> {
     /// Takes note of a batch that has come, and takes off what to take in together.
     #[inline(always)]
     fn take_in(&mut self, batch: Batch<E>) -> Batch<E> {
-        if let Asker::Ledger(ledger) = &mut self.asker
-            && let Err(excess) = ledger.receive(batch.len())
-        {
-            // The sending end counts, too.
-            debug_assert!(false, "{excess}");
+        if let Asker::Ledger(ledger) = &mut self.asker {
+            // What the ledger has not asked for, somebody has by hand: the sending end counts, too.
+            let asked = batch.len().min(ledger.outstanding());
+            let noted = ledger.receive(asked);
+            debug_assert!(noted.is_ok(), "no more than is outstanding");
         }
         if batch.len() <= self.portion(batch.len()) {
             return batch;
@@ -528,7 +528,8 @@ impl<E> Incoming<E> {
             return false;
         }
         let ask = match &mut self.asker {
-            Asker::Ledger(ledger) => ledger.settle(done.events),
+            // What was asked for by hand comes on top, and is not asked for again.
+            Asker::Ledger(ledger) => ledger.settle(done.events.min(ledger.in_hand())),
             Asker::Hand => None,
         };
         self.end.settle(done, ask)

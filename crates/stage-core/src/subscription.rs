@@ -140,6 +140,9 @@ impl<E: Send + 'static> Subscription<E> {
     }
 
     /// The same subscription, and a handle to cancel it by. Dropping the handle cancels it, too.
+    ///
+    /// Also what its stage asks for by itself can be [asked for by hand](SubscriptionHandle::ask):
+    /// that comes on top of the window, once, and is taken in by portions as the rest.
     pub fn with_handle(self) -> (Self, SubscriptionHandle) {
         let handle = SubscriptionHandle(Arc::new(Holder(Arc::clone(&self.wish.handle))));
         (self, handle)

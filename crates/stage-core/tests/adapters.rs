@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml's allowance does not reach helpers outside `#[test]`
 
+mod stages;
+
 use std::{
     convert::Infallible,
     io, iter,
-    ops::Range,
     sync::{Arc, Mutex},
     task::Poll,
     time::Duration,
@@ -21,58 +22,7 @@ use stage_core::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-/// What became of each event. One that is settled twice is caught.
-#[derive(Clone, Default)]
-struct Book(Arc<Mutex<Vec<Option<Outcome>>>>);
-
-impl Book {
-    fn which(&self, outcome: Outcome) -> Vec<u64> {
-        let outcomes = self.0.lock().unwrap().clone();
-        let of_that = |(n, found)| (found == Some(outcome)).then_some(n);
-        (0..).zip(outcomes).filter_map(of_that).collect()
-    }
-
-    fn acked(&self) -> Vec<u64> {
-        self.which(Outcome::Acked)
-    }
-
-    fn nacked(&self) -> Vec<u64> {
-        self.which(Outcome::Nacked)
-    }
-
-    /// Counts to `until`, and notes what becomes of the events.
-    fn count(&self, until: u64) -> impl Producer<Event = u64, Error = Infallible> {
-        struct Tracked(Book, u64);
-        impl Producer for Tracked {
-            type Event = u64;
-            type Error = Infallible;
-            async fn produce(
-                &mut self,
-                demand: Demand,
-                batch: &mut Batch<u64>,
-            ) -> Result<Flow, Infallible> {
-                let mut book = self.0.0.lock().unwrap();
-                let first = book.len() as u64;
-                let next = self.1.min(first + demand.get() as u64);
-                book.resize(next as usize, None);
-                batch.extend(first..next);
-                batch.track(Arc::new(self.0.clone()), first);
-                Ok(if next < self.1 { Flow::More } else { Flow::End })
-            }
-        }
-        Tracked(self.clone(), until)
-    }
-}
-
-impl Acknowledge for Book {
-    fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
-        let mut book = self.0.lock().unwrap();
-        for number in numbers {
-            let place = &mut book[number as usize];
-            assert_eq!(place.replace(outcome), None, "{number} is settled twice");
-        }
-    }
-}
+use stages::{Book, Tracked};
 
 /// Takes numbers in, and nacks every tenth.
 struct Picky;
@@ -104,10 +54,10 @@ fn demand(events: usize) -> Demand {
 }
 
 /// What becomes of a hundred events that go through `transform` to somebody picky.
-async fn picky_after(transform: impl Transform<u64, Out = u64>) -> Book {
-    let book = Book::default();
+async fn picky_after(transform: impl Transform<u64, Out = u64>) -> Arc<Book> {
+    let (source, book) = Tracked::up_to(100);
     let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(book.count(100));
+    let numbers = pipeline.produce(source);
     let made = pipeline.transform(transform, numbers.subscribe(Window::new(14)));
     pipeline.consume(Picky, made.subscribe(Window::new(9)));
     pipeline.run().await.unwrap();
@@ -166,9 +116,9 @@ async fn a_closure_over_a_batch_answers_for_all_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_closure_nacks_what_it_was_given() {
-    let book = Book::default();
+    let (source, book) = Tracked::up_to(10);
     let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(book.count(10));
+    let numbers = pipeline.produce(source);
     let parsed = pipeline.transform(
         try_map(|n: u64| {
             if n == 7 {
@@ -187,9 +137,9 @@ async fn a_failing_closure_nacks_what_it_was_given() {
 
 #[tokio::test(start_paused = true)]
 async fn events_that_are_taken_in_one_by_one_are_settled_one_by_one() {
-    let book = Book::default();
+    let (source, book) = Tracked::up_to(10);
     let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(book.count(10));
+    let numbers = pipeline.produce(source);
     let sink = for_each_async(|n: u64| async move {
         sleep(Duration::from_secs(1)).await;
         if n == 7 {
@@ -332,10 +282,10 @@ async fn a_failing_stream_gives_what_it_had_before() {
 
 #[tokio::test(start_paused = true)]
 async fn stages_of_different_types_do_what_they_did() {
-    let (first, second) = (Book::default(), Book::default());
+    let [(source, first), (boxed, second)] = [(); 2].map(|()| Tracked::up_to(100));
     let sources = [
-        BoxProducer::new(first.count(100)),
-        BoxProducer::new(BoxProducer::new(second.count(100))),
+        BoxProducer::new(source),
+        BoxProducer::new(BoxProducer::new(boxed)),
     ];
     let steps: [BoxTransform<u64, u64>; 2] = [
         BoxTransform::new(map(|n: u64| n + 1)),
@@ -420,9 +370,9 @@ async fn a_batch_is_settled_whole_and_alone() {
             Ok(())
         }
     }
-    let book = Book::default();
+    let (source, book) = Tracked::up_to(100);
     let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(book.count(100));
+    let numbers = pipeline.produce(source);
     let gather = batching(|n: &u64| n % 3).max_size(7).max_waiting(10);
     let batches = pipeline.transform(gather, numbers.subscribe(Window::new(10)));
     pipeline.consume(NotZero, batches.subscribe(Window::new(4)));
@@ -433,9 +383,9 @@ async fn a_batch_is_settled_whole_and_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_batch_is_nacked_when_the_pipeline_is_dropped() {
-    let book = Book::default();
+    let (source, book) = Tracked::up_to(5);
     let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(book.count(5));
+    let numbers = pipeline.produce(source);
     let never = pipeline.produce(from_stream(stream::pending()));
     let subscriptions = [&numbers, &never].map(|outlet| outlet.subscribe(Window::new(10)));
     let gather = batching(|_: &u64| ()).max_delay(Duration::MAX);
@@ -645,8 +595,8 @@ proptest! {
         one_for_one in any::<bool>(),
         joined in any::<bool>(),
     ) {
-        let (book, mut batch) = (Book::default(), Batch::new());
-        let source: Arc<dyn Acknowledge> = Arc::new(book.clone());
+        let (book, mut batch) = (Arc::<Book>::default(), Batch::new());
+        let source: Arc<dyn Acknowledge> = Arc::clone(&book) as _;
         for (n, (tracked, outputs)) in inputs.iter().enumerate() {
             let mut single = Batch::from_iter([outputs.clone()]);
             if *tracked {

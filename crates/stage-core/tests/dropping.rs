@@ -95,7 +95,7 @@ async fn drop_after(polls: usize) -> bool {
     let seen = sink.seen();
     for acked in book.acked() {
         assert!(
-            seen.contains(&(acked as u64)),
+            seen.contains(&acked),
             "{acked} was lost after {polls} polls"
         );
     }
@@ -135,11 +135,7 @@ async fn stopping_and_then_dropping_loses_nothing() {
         let settled = book.acked().len() + book.nacked().len();
         assert_eq!(settled, book.outcomes().len(), "{millis}");
         let seen = sink.seen();
-        assert!(
-            book.acked()
-                .iter()
-                .all(|acked| seen.contains(&(*acked as u64)))
-        );
+        assert!(book.acked().iter().all(|acked| seen.contains(acked)));
         assert_eq!(alive.load(Ordering::SeqCst), 0, "a stage is left");
     }
 }

@@ -6,15 +6,18 @@ mod stages;
 
 use std::{
     convert::Infallible,
+    future::pending,
     io, mem,
     sync::{Arc, Mutex, atomic::Ordering},
     thread,
     time::Duration,
 };
 
+use futures_util::stream;
 use proptest::prelude::*;
 use stage_core::{
-    Batch, Consumer, InHand, OnFailure, Pipeline, PipelineHandle, Transform, Window, resilient,
+    Batch, Consumer, InHand, OnFailure, Pipeline, PipelineHandle, Transform, Window, from_stream,
+    resilient,
 };
 use tokio::time::{sleep, timeout};
 
@@ -249,7 +252,7 @@ async fn what_is_kept_by_a_stage_that_fails_is_counted_as_nacked() {
     pipeline
         .stage("sink")
         .consume(keeper.clone(), numbers.subscribe(Window::new(4)));
-    let running = tokio::spawn(pipeline.run_reporting(std::future::pending()));
+    let running = tokio::spawn(pipeline.run_reporting(pending()));
     sleep(SECOND).await;
     keeper.drop_one(0);
     keeper.drop_one(1);
@@ -261,6 +264,35 @@ async fn what_is_kept_by_a_stage_that_fails_is_counted_as_nacked() {
     assert_eq!(sink.acked, 3);
     assert_eq!(sink.acked + sink.nacked, 7, "the window, and what was done");
     keeper.kept.lock().unwrap().clear();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_beyond_the_end_of_its_subscription_is_counted_when_it_is_let_go_of() {
+    let keeper = Keeper::default();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::up_to(u64::MAX));
+    let others = pipeline.produce(from_stream(stream::pending()));
+    let (subscription, asker) = numbers.subscribe(Window::new(4)).with_handle();
+    let from = [subscription, others.subscribe(Window::new(1))];
+    pipeline.stage("sink").consume(keeper.clone(), from);
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run_reporting(pending()));
+    let handled = || handle.status().stage("sink").unwrap().handled;
+    sleep(SECOND).await;
+    keeper.drop_one(0);
+    asker.cancel();
+    sleep(SECOND).await;
+    assert_eq!((handled(), keeper.kept()), (1, 3));
+    let subscriptions = handle.status().stage("sink").unwrap().subscriptions.len();
+    assert_eq!(subscriptions, 1, "the other is there");
+    for total in 2..=4 {
+        keeper.drop_one(0);
+        assert_eq!(handled(), total);
+    }
+    handle.stop();
+    let report = running.await.unwrap();
+    let sink = report.stages.iter().find(|stage| &*stage.stage == "sink");
+    assert_eq!(sink.map(|sink| (sink.acked, sink.nacked)), Some((4, 0)));
 }
 
 #[test]

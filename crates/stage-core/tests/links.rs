@@ -205,12 +205,21 @@ async fn what_is_on_its_way_to_a_stuck_consumer_is_nacked_when_it_is_cancelled()
     let mut pipeline = Pipeline::new();
     let numbers = pipeline.produce(source);
     let (subscription, asker) = numbers.subscribe(Window::new(30)).with_handle();
-    pipeline.consume(Stuck, subscription);
+    pipeline.stage("sink").consume(Stuck, subscription);
+    let handle = pipeline.handle();
     let running = tokio::spawn(pipeline.run());
+    // On its way, in hand, and in flight by all that is said.
+    let counts = || {
+        let status = handle.status();
+        let of_it = &status.stage("sink").unwrap().subscriptions[0];
+        (of_it.on_the_way, of_it.in_hand, of_it.in_flight())
+    };
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(fates.nacked.load(SeqCst), 0);
+    assert_eq!(counts(), (29, 1, 30));
     asker.cancel();
     // All but the one event that the consumer has in hand.
     assert_eq!(fates.nacked.load(SeqCst), 29);
+    assert_eq!(counts(), (0, 1, 1));
     running.abort();
 }

@@ -62,7 +62,7 @@ async fn what_a_failing_consumer_had_in_hand_or_on_its_way_is_nacked() {
         assert_eq!(book.acked(), (0..40).collect::<Vec<_>>());
         assert_eq!(
             book.nacked(),
-            (40..book.outcomes().len()).collect::<Vec<_>>()
+            (40..book.outcomes().len() as u64).collect::<Vec<_>>()
         );
     }
 }
@@ -163,7 +163,7 @@ async fn inputs_are_nacked_when_one_of_their_outputs_is() {
     let same = pipeline.transform(Same, numbers.subscribe(Window::new(4)));
     pipeline.consume(Picky, same.subscribe(Window::new(4)));
     pipeline.run().await.unwrap();
-    let expected: Vec<usize> = (0..10).flat_map(|n| [n * 10, n * 10 + 1]).collect();
+    let expected: Vec<u64> = (0..10).flat_map(|n| [n * 10, n * 10 + 1]).collect();
     assert_eq!(book.nacked(), expected);
     assert_eq!(book.acked().len(), 80);
 }
@@ -198,7 +198,7 @@ async fn a_failing_transform_nacks_its_inputs() {
     assert_eq!(book.acked(), (0..20).collect::<Vec<_>>());
     assert_eq!(
         book.nacked(),
-        (20..book.outcomes().len()).collect::<Vec<_>>()
+        (20..book.outcomes().len() as u64).collect::<Vec<_>>()
     );
 }
 
@@ -331,7 +331,7 @@ proptest! {
         let taken = taken.lock().unwrap();
         for n in book.acked() {
             let made = (n % 3) * (n % 3);
-            prop_assert_eq!(taken.iter().filter(|&&t| t == n as u64).count(), made);
+            prop_assert_eq!(taken.iter().filter(|&&t| t == n).count() as u64, made);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     thread,
     time::Duration,
 };
@@ -50,6 +50,37 @@ async fn what_is_asked_for_by_hand_comes_and_no_more() {
     // Each ask is served by itself, and what comes together is taken in together.
     assert_eq!(*made.demands.lock().unwrap(), [1, 1, 2, 10]);
     assert_eq!(*sink.portions.lock().unwrap(), [1, 1, 2, 10]);
+    handle.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_by_hand_beside_a_window_comes_once_and_is_taken_in_by_portions() {
+    let (made, sink) = (Made::default(), Slow::by(Duration::from_secs(1)));
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::noting(u64::MAX, &made));
+    let window = Window::new(4).with_min(2);
+    let (subscription, handle) = numbers.subscribe(window).with_handle();
+    pipeline.consume(sink.clone(), subscription);
+    handle.ask(3).unwrap();
+    let running = tokio::spawn(pipeline.run());
+    sleep(Duration::from_millis(7_500)).await;
+    // The window's four are asked for again as they are dealt with, the three by hand are not.
+    assert_eq!(*made.demands.lock().unwrap(), [7, 2, 2, 2, 2, 2]);
+    assert_eq!(*sink.portions.lock().unwrap(), [2, 2, 2, 1, 2, 2, 2]);
+    // From here on there are never more on their way than the window has.
+    for _ in 0..10 {
+        sleep(Duration::from_secs(1)).await;
+        let open = made.events.load(Ordering::SeqCst) - sink.seen().len();
+        assert!(open <= 4, "{open} on their way");
+    }
+    // Also of a stage that runs.
+    handle.ask(5).unwrap();
+    sleep(HOUR).await;
+    assert_eq!(made.demands.lock().unwrap().iter().max(), Some(&7));
+    let seen = sink.seen();
+    assert!(seen.iter().copied().eq(0..seen.len() as u64));
+    assert!(seen.len() > 3000, "it goes on");
     handle.cancel();
     running.await.unwrap().unwrap();
 }

@@ -44,13 +44,13 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
     };
     for (at, step) in steps(scenario).iter().enumerate() {
         let found = store.perform(step);
-        tally.count(&[]);
         if found != *step {
             return Err(format!("step {at}: {found} is found, recorded {step}"));
         }
         if store.events != store.buffer.len() || size.is_some_and(|size| store.events > size) {
             return Err(format!("step {at}: {} events", store.buffer.len()));
         }
+        tally.count(&[]);
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use stage_core::{
 
 use crate::{
     corrupt::Corruption,
+    said::Said,
     tally::Tally,
     terms::Terms,
     trace::{is_graceful, steps},
@@ -39,7 +40,9 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
         log: Vec::new(),
         exit: None,
     };
+    let mut said = Said::new(&scenario["options"]);
     for (at, step) in steps(scenario).iter().enumerate() {
+        said.check(step)?;
         consumer.perform(step)?;
         let log = Value::from(std::mem::take(&mut consumer.log));
         if log != step["log"] || json!(consumer.exit) != step["exit"] {
@@ -58,10 +61,8 @@ impl Consumer {
         let name = |key: &str| step[key].as_str().unwrap();
         match step["op"].as_str().unwrap() {
             "subscribe_to" => {
-                let result = self.subscribe(name("producer"), &step["opts"]);
-                let recorded = step["result"] == "ok";
-                if result.is_ok() != recorded {
-                    return Err(format!("{result:?} for {step}"));
+                if let Some(terms) = Terms::of_step(step)? {
+                    self.subscribe(name("producer"), &terms);
                 }
             }
             "deliver" => self.deliver(name("producer"), &step["events"]),
@@ -81,8 +82,7 @@ impl Consumer {
         Ok(())
     }
 
-    fn subscribe(&mut self, producer: &str, opts: &Value) -> Result<(), &'static str> {
-        let terms = Terms::of(opts)?;
+    fn subscribe(&mut self, producer: &str, terms: &Terms) {
         self.log.push(json!(["request_subscribe", producer]));
         self.log.push(json!(["subscribed_to", producer]));
         let ledger = (!terms.by_hand).then(|| {
@@ -97,7 +97,6 @@ impl Consumer {
                 mode: terms.mode,
             },
         );
-        Ok(())
     }
 
     fn note_ask(&mut self, producer: &str, ask: Option<Demand>) {

@@ -70,11 +70,15 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
     let mut supervisor = Supervisor::new(&scenario["options"]);
     tally.scenarios += 1;
     for (at, step) in scenario["steps"].as_array().unwrap().iter().enumerate() {
-        let found = supervisor.perform(step);
+        let mut found = supervisor.perform(step);
+        if step["op"] == "start_child" {
+            let event = step["event"].as_u64().unwrap();
+            found["result"] = result_of_start(&scenario["options"], event);
+        }
         // Once it has ended, nobody counts its children.
         let keys: &[&str] = match step.get("exit") {
             Some(_) => &["asks", "exit"],
-            None => &["asks", "exit", "started", "active", "children"],
+            None => &["asks", "exit", "started", "active", "children", "result"],
         };
         for &key in keys {
             if found[key] != step[key] {
@@ -85,6 +89,19 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
         tally.count(&[]);
     }
     Ok(())
+}
+
+/// What is told of a child that was started by hand.
+pub(crate) fn result_of_start(options: &Value, event: u64) -> Value {
+    let applies = |rule: &str| {
+        let rule = &options[rule];
+        Some(event % rule["mod"].as_u64().unwrap()) == rule["eq"].as_u64()
+    };
+    match (applies("ignore"), applies("error")) {
+        (true, _) => json!("ignore"),
+        (false, true) => json!({ "error": "refused" }),
+        (false, false) => json!("ok"),
+    }
 }
 
 impl Supervisor {

@@ -33,10 +33,10 @@ struct Courier {
     orders: mpsc::Sender<Order>,
     handle: SubscriptionHandle,
     is_over: bool,
-    /// How many events are taken in together.
-    portion: usize,
     /// What was asked for and is not sent.
     open: Held,
+    /// What the replay asks for, and nobody is told of.
+    beside: Held,
     _outlet: Outlet<u64>,
 }
 
@@ -52,6 +52,7 @@ struct Wire {
     name: String,
     to: Option<SubscriptionId>,
     open: Held,
+    beside: Held,
     messages: VecDeque<Batch<u64>>,
     asks: Asks,
 }
@@ -79,8 +80,11 @@ impl Dispatcher<u64> for Wire {
 
     fn ask(&mut self, _: SubscriptionId, demand: Demand) {
         self.open.fetch_add(demand.get(), Relaxed);
-        let ask = (self.name.clone(), demand.get() as u64);
-        self.asks.lock().unwrap().push(ask);
+        let events = demand.get() - self.beside.swap(0, Relaxed);
+        if events > 0 {
+            let ask = (self.name.clone(), events as u64);
+            self.asks.lock().unwrap().push(ask);
+        }
     }
 
     fn cancel(&mut self, _: SubscriptionId) {
@@ -120,11 +124,12 @@ impl Couriers {
     /// Lets a stage subscribe to a new producer.
     pub(crate) fn subscribe(&mut self, name: &str, terms: &Terms, intake: &Intake<u64>) {
         let (orders, of_it) = mpsc::channel(16);
-        let open = Held::default();
+        let (open, beside) = (Held::default(), Held::default());
         let wire = Wire {
             name: name.to_owned(),
             to: None,
             open: Arc::clone(&open),
+            beside: Arc::clone(&beside),
             messages: VecDeque::new(),
             asks: Arc::clone(&self.asks),
         };
@@ -142,8 +147,8 @@ impl Couriers {
             orders,
             handle,
             is_over: false,
-            portion: terms.window.max() - terms.window.min(),
             open,
+            beside,
             _outlet: kept,
         };
         self.couriers.insert(name.to_owned(), courier);
@@ -183,6 +188,19 @@ impl Couriers {
         self.couriers[name].handle.ask(events as usize)
     }
 
+    /// Sends events whether they were asked for or not: the rest is asked for here, by hand, and no
+    /// note is taken of that. Returns how many these are.
+    pub(crate) fn deliver_all(&self, name: &str, events: Vec<u64>) -> u64 {
+        let courier = &self.couriers[name];
+        let more = events.len().saturating_sub(self.open(name));
+        if more > 0 {
+            courier.beside.store(more, Relaxed);
+            courier.handle.ask(more).unwrap();
+        }
+        courier.order(Order::Deliver(events));
+        more as u64
+    }
+
     /// How much was asked for of this one and is not sent.
     pub(crate) fn open(&self, name: &str) -> usize {
         self.couriers[name].open.load(Relaxed)
@@ -198,20 +216,6 @@ impl Couriers {
         if asked.is_ok() {
             self.deliver(&aside, events);
         }
-    }
-
-    /// Cuts what is beyond the first events of a delivery as the whole of it would be cut.
-    pub(crate) fn cut(&self, name: &str, first: usize, mut rest: Vec<u64>) -> Vec<Vec<u64>> {
-        let portion = self.couriers[name].portion;
-        let mut portions = Vec::new();
-        let mut begun = first % portion;
-        while !rest.is_empty() {
-            let later = rest.split_off((portion - begun).min(rest.len()));
-            portions.push(rest);
-            rest = later;
-            begun = 0;
-        }
-        portions
     }
 
     /// What was asked for since the last call.

@@ -8,13 +8,17 @@ use stage_core::{
     protocol::{Down, Reason},
 };
 
-use crate::{live::is_graceful, trace::numbers};
+use crate::trace::{is_graceful, numbers};
 
 /// Everything but complaints, and what GenStage says to itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Deeds {
     /// Batches, by subscription.
     pub(crate) sent: BTreeMap<String, Vec<Vec<u64>>>,
+    /// How many events selectors dropped, by subscription.
+    pub(crate) spared: BTreeMap<String, u64>,
+    /// What the producer's code made without being asked, or was fed.
+    pub(crate) made: Vec<Vec<u64>>,
     /// What was asked of the producer's code, and what it made.
     pub(crate) demands: Vec<(u64, Vec<u64>)>,
     /// What was asked for upstream, and of whom.
@@ -37,7 +41,7 @@ pub(crate) struct Deeds {
 }
 
 /// Cancels that refuse something, and end nothing.
-const REFUSALS: [&str; 2] = ["unknown_subscription", "duplicated_subscription"];
+pub(crate) const REFUSALS: [&str; 2] = ["unknown_subscription", "duplicated_subscription"];
 
 impl Deeds {
     pub(crate) fn recorded(step: &Value) -> Self {
@@ -46,6 +50,12 @@ impl Deeds {
             exit: step.get("exit").map(text),
             ..Self::default()
         };
+        let made: &[&str] = match step["op"].as_str().unwrap() {
+            "emit" => &["events"],
+            "feed" => &["queued", "events"],
+            _ => &[],
+        };
+        deeds.made = made.iter().map(|key| numbers(&step[key])).collect();
         for entry in step["log"].as_array().unwrap() {
             deeds.note(entry);
         }
@@ -63,6 +73,10 @@ impl Deeds {
                 let ask = (text(&entry[1]), entry[2].as_u64().unwrap());
                 self.asks.push(ask);
             }
+            "self_ask" => {
+                let spared = self.spared.entry(text(&entry[1])).or_default();
+                *spared += entry[2].as_u64().unwrap();
+            }
             "events_in" => self.events_in.push((text(&entry[1]), numbers(&entry[2]))),
             "subscribed" | "subscribed_to" => self.opened.push(text(&entry[1])),
             "cancelled" => {
@@ -76,11 +90,10 @@ impl Deeds {
             "discarded" => self.discarded.push(entry[1].as_u64().unwrap()),
             "excess" => self.excess += entry[1].as_u64().unwrap(),
             "info" => self.infos.push(text(&entry[1])),
-            // What follows from them is compared.
+            // These are compared with each other, see `said.rs`.
             "send_cancel"
             | "request_cancel"
             | "request_subscribe"
-            | "self_ask"
             | "warn_max_demand"
             | "log_duplicated_subscription"
             | "terminate" => {}

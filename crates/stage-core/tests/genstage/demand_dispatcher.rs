@@ -26,5 +26,9 @@ impl Kind for Demand {
 }
 
 pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
+    // It would be another order.
+    if scenario["options"]["shuffle_demands_on_first_dispatch"] != false {
+        return Err("a shuffle that is not recorded cannot be replayed".to_owned());
+    }
     stage::replay(&mut Demand, scenario, tally)
 }

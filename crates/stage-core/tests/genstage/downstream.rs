@@ -2,7 +2,10 @@
 //! producer_consumer.
 
 use std::{
+    collections::BTreeMap,
+    mem,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Waker},
 };
 
@@ -27,7 +30,12 @@ pub(crate) struct Downstream {
     pub(crate) outlet: Option<Outlet<u64>>,
     pub(crate) takers: Takers,
     pub(crate) lanes: Option<Lanes>,
+    /// How many events selectors have dropped since somebody looked last.
+    pub(crate) spared: Spared,
 }
+
+/// How many events were dropped, by subscription.
+pub(crate) type Spared = Arc<Mutex<BTreeMap<String, u64>>>;
 
 impl Downstream {
     /// Does what the trace's consumers do in this step, if it is them.
@@ -58,12 +66,12 @@ impl Downstream {
     fn subscribe(&mut self, step: &Value) {
         let (name, opts) = (step["consumer"].as_str().unwrap(), &step["opts"]);
         let process = step.get("process").unwrap_or(&step["consumer"]);
-        let (subscription, handle) = self.link(opts);
+        let (subscription, handle) = self.link(name, opts);
         let process = process.as_str().unwrap();
         self.takers.subscribe(name, process, (subscription, handle));
     }
 
-    fn link(&self, opts: &Value) -> (Subscription<u64>, SubscriptionHandle) {
+    fn link(&self, to: &str, opts: &Value) -> (Subscription<u64>, SubscriptionHandle) {
         if let Some(lanes) = &self.lanes
             && let Some(name) = opts.get("partition").filter(|name| !name.is_null())
             && let Ok(lane) = self.handle.lane(self.stage, lanes.number(name))
@@ -73,8 +81,15 @@ impl Downstream {
         let (subscription, handle) = self.outlet.as_ref().unwrap().subscribe_manually();
         match opts.get("selector").filter(|selector| !selector.is_null()) {
             Some(selector) => {
-                let selector = selector.clone();
-                let selecting = subscription.selecting(move |event| keeps(&selector, *event));
+                let (selector, to) = (selector.clone(), to.to_owned());
+                let spared = Arc::clone(&self.spared);
+                let selecting = subscription.selecting(move |event| {
+                    let is_kept = keeps(&selector, *event);
+                    if !is_kept {
+                        *spared.lock().unwrap().entry(to.clone()).or_default() += 1;
+                    }
+                    is_kept
+                });
                 (selecting, handle)
             }
             None => (subscription, handle),
@@ -99,6 +114,9 @@ impl Downstream {
             let name = self.takers.name_of(&process);
             let why = shown(&name, &end);
             found.ended.push((name, why));
+        }
+        for (to, events) in mem::take(&mut *self.spared.lock().unwrap()) {
+            *found.spared.entry(to).or_default() += events;
         }
         let delivered = |event| match &self.lanes {
             Some(lanes) => lanes.delivered(event),

@@ -57,3 +57,27 @@ impl Observed {
         }
     }
 }
+
+/// Checks what is recorded besides what a dispatcher does: how it is written down, and complaints.
+pub(crate) fn check_form(step: &Value, complaints: &[Value]) -> Result<(), String> {
+    let list = |key: &str| {
+        step.get(key)
+            .and_then(Value::as_array)
+            .map_or(&[][..], |it| it)
+    };
+    let all = list("sent").iter().chain(list("self_asks"));
+    let is_pair = |pair: &Value| pair.as_array().is_some_and(|pair| pair.len() == 2);
+    let is_spared = |to: &Value| list("self_asks").iter().any(|ask| ask[0] == *to);
+    let may_be_sent = |sent: &Value| sent[1] != Value::Array(Vec::new()) || is_spared(&sent[0]);
+    let is_done = step["result"] == "ok" || step["result"]["error"].is_string();
+    if !all.clone().all(is_pair) || !list("sent").iter().all(may_be_sent) {
+        return Err("nobody is sent such a thing".to_owned());
+    }
+    if is_done != (step["op"] == "subscribe") || is_done && !step["opts"].is_object() {
+        return Err("no subscription is made so".to_owned());
+    }
+    if list("warnings") != complaints {
+        return Err(format!("{complaints:?} must be said, recorded {step}"));
+    }
+    Ok(())
+}

@@ -208,6 +208,14 @@ impl Books {
         if wanted > 0 && is_next && !self.buffer.front().is_empty() {
             return self.give_buffered(wanted);
         }
+        // Also those behind a notice.
+        if wanted > 0
+            && is_next
+            && !self.buffer.is_empty()
+            && let Some(mark) = self.buffer.pass()
+        {
+            return Next::Notice(mark);
+        }
         match self.todo.pop_front() {
             Some(Work::Events(events)) => self.dispatch(&events, level),
             Some(Work::Demand(events) | Work::MadeUp(events)) => self.serve(events, level),

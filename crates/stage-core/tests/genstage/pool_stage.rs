@@ -12,6 +12,7 @@ use stage_core::{Children, Intake, Mode, Pipeline, Restart, Subscription, Window
 use tokio::sync::oneshot;
 
 use crate::{
+    consumer_supervisor::result_of_start,
     couriers::{ASIDE, Couriers},
     deeds::text,
     live::{Live, is_graceful, play, settle},
@@ -70,6 +71,12 @@ async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
                 "step {at}: {what}: {found} is found, recorded {step}"
             ))
         };
+        if step["op"] == "start_child" {
+            let event = step["event"].as_u64().unwrap();
+            if step["result"] != result_of_start(&scenario["options"], event) {
+                return fail("result");
+            }
+        }
         let last = supervisor.count(step, &found);
         let reasons: &[Reason] = match step.get("exit") {
             Some(_) if !last.is_empty() && found["asks"] == json!([]) => {

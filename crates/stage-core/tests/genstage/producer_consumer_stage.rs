@@ -18,26 +18,25 @@ use crate::{
     bounded::{Bounded, Dropped, Waiting},
     couriers::{ASIDE, Couriers, KEEPER},
     deeds::{Deeds, shown, text},
-    downstream::{Downstream, notify},
+    downstream::{Downstream, Spared, notify},
     drift::Drift,
     invariants::Invariants,
     lanes::{GivingUp, Held, Lanes},
     live::{A_WHILE, Live, handled, play, settle},
     raised::Raised,
+    said::Said,
     takers::Takers,
     tally::{Reason, Tally},
     terms::Terms,
-    trace::{disputed_from, numbers, steps},
+    trace::{disputed_from, numbers, refused_late, steps},
 };
 
 const STAGE: &str = "hop";
-/// More than waits in any trace.
-const MUCH: u64 = 1_000_000;
 
 const EARLY: Reason = "a notice is told as soon as all before it has been dealt with; GenStage's stage looks for \
      it when it is asked for more";
 const MADE_UP: Reason = "what a selector drops is made up for before more comes; GenStage's stage does so when \
-     all its work is done, and so sends smaller batches, or has to discard more";
+     all its work is done, and so sends other batches, or has to discard more";
 const PARTED: Reason = "what selectors drop is made up for before more comes, and so other events are discarded; \
      from there on both have others";
 const ALONE: Reason = "who names no lane that is free is refused alone; GenStage's stage crashes";
@@ -45,9 +44,7 @@ const DRAINED: Reason =
     "what selectors drop is made up for though the stage ends; GenStage's has ended by then";
 const MERGED: Reason = "what waits in a lane and in the buffer is sent together; GenStage sends the buffer's \
      behind the lane's";
-const EXCESS: Reason = "what was not asked for waits where it is made; GenStage's stage takes it in, and \
-     complains";
-
+const ASKED: &str = "the replay asks by hand for what nobody asked for";
 const FORGOTTEN: &str = "what is left of a producer that has gone is given to another subscription, by hand: its \
      own would take it in by portions, as ever";
 const DROPPED: &str =
@@ -77,11 +74,10 @@ struct Stage {
     noted: Arc<Mutex<Noted>>,
     intake: Intake<u64>,
     up: Couriers,
+    by_hand: BTreeSet<String>,
     down: Downstream,
     dropped: Dropped,
     held: Held,
-    /// How much the stage is to take in that nobody asks for.
-    extra: Held,
     /// How far its demand is from what its dispatcher says.
     off: Held,
     /// Where events are from.
@@ -96,7 +92,10 @@ struct Stage {
     over: BTreeSet<String>,
     /// Who has ended and was not told of.
     untold: Vec<String>,
+    /// Notices that were handed on and are not told.
     pending_infos: usize,
+    /// Of these, those that came when something was in the buffer.
+    stored_infos: usize,
     /// Whom GenStage's stage is told late that it is subscribed to already.
     accepted: BTreeSet<String>,
     is_unbounded: bool,
@@ -111,12 +110,12 @@ struct Stage {
     has_parted: bool,
     /// How often what was left of a producer that has gone was handed on.
     forgotten: usize,
+    /// How often what was handed on was asked for by hand.
+    asked: usize,
 }
 
 enum Item {
     Events(String, Vec<u64>),
-    /// The rest of a delivery that is begun, and was not asked for.
-    Excess(String, Vec<u64>),
     End(String, String),
     Info(String),
 }
@@ -128,16 +127,14 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
 
 async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
     let mut stage = Stage::start(&scenario["options"]);
-    for step in steps(scenario) {
-        if step["reason"] == "already_subscribed" && step["op"] == "producer_cancels" {
-            stage.accepted.insert(text(&step["producer"]));
-        }
-    }
+    stage.accepted = refused_late(steps(scenario));
     stage.outlived = outlived(steps(scenario));
     settle().await;
     let mut invariants = Invariants::of(&scenario["options"]);
+    let mut said = Said::new(&scenario["options"]);
     for (at, step) in steps(scenario).iter().enumerate() {
         let fail = |error: String| format!("step {at}: {error}\n{step}");
+        said.check(step).map_err(fail)?;
         let recorded = Deeds::recorded(step);
         let mut found = Deeds::default();
         stage.perform(step, &mut found).await.map_err(fail)?;
@@ -254,8 +251,7 @@ impl Stage {
             None if is_broadcast => Box::new(Broadcast::new()),
             None => Box::new(ByDemand::default()),
         };
-        let extra = Held::default();
-        let raised = Raised::new(inner, abandoned, Arc::clone(&extra)).counting_nowhere();
+        let raised = Raised::new(inner, abandoned).counting_nowhere();
         let off = raised.off();
         let bounded = Bounded::of(
             options,
@@ -273,16 +269,17 @@ impl Stage {
             noted,
             intake,
             up,
+            by_hand: BTreeSet::new(),
             down: Downstream {
                 stage: STAGE,
                 handle,
                 outlet: Some(outlet),
                 takers: Takers::default(),
                 lanes,
+                spared: Spared::default(),
             },
             dropped,
             held,
-            extra,
             off,
             origins: BTreeMap::new(),
             outlived: BTreeSet::new(),
@@ -291,6 +288,7 @@ impl Stage {
             over: BTreeSet::new(),
             untold: Vec::new(),
             pending_infos: 0,
+            stored_infos: 0,
             accepted: BTreeSet::new(),
             is_unbounded: options["buffer_size"].is_null(),
             waiting,
@@ -300,6 +298,7 @@ impl Stage {
             drift: Drift::default(),
             has_parted: false,
             forgotten: 0,
+            asked: 0,
         }
     }
 
@@ -340,13 +339,12 @@ impl Stage {
         let producer = || step["producer"].as_str().unwrap();
         match step["op"].as_str().unwrap() {
             "subscribe_to" => {
-                let terms = Terms::of(&step["opts"]);
-                if terms.is_ok() != (step["result"] == "ok") {
-                    return Err("it was to be refused, or not to be".to_owned());
-                }
-                if let Ok(mut terms) = terms {
+                if let Some(mut terms) = Terms::of_step(step)? {
                     if self.accepted.contains(producer()) {
                         terms.mode = Mode::Temporary;
+                    }
+                    if terms.by_hand {
+                        self.by_hand.insert(producer().to_owned());
                     }
                     self.up.subscribe(producer(), &terms, &self.intake);
                 }
@@ -390,13 +388,6 @@ impl Stage {
     /// Hands on what has arrived, one after another, as the stage asks for more. Whether there was
     /// any.
     fn hand_on(&mut self, found: &mut Deeds) -> bool {
-        let is_begun = matches!(self.arrived.front(), Some(Item::Excess(..)));
-        let is_forced = self.extra.load(Relaxed) > 0;
-        if self.is_idle() && is_begun != is_forced && (is_forced || self.wanted() == 0) {
-            // A delivery that is begun is finished, and then no more is wanted than is asked for.
-            self.want(if is_begun { MUCH } else { 0 });
-            return true;
-        }
         let is_next = self.is_idle() && self.wanted() > 0 || self.goes_on_its_way();
         let item = is_next.then(|| self.arrived.pop_front()).flatten();
         let any = item.is_some();
@@ -438,41 +429,23 @@ impl Stage {
         status.stage(STAGE).map_or(0, |stage| stage.wanted)
     }
 
-    /// Hands on what the subscription does not count.
-    fn hand_uncounted(&mut self, from: String, events: Vec<u64>) {
-        let count = events.len();
-        self.up.deliver_uncounted(&from, events, &self.intake);
-        *self.unhandled.entry(from).or_default() += count;
-    }
-
-    /// Lets the stage want so much more.
-    fn want(&self, events: u64) {
-        self.extra.store(events as usize, Relaxed);
-        // So that it looks: it is not held, and may have ended.
-        let _ = self.down.handle.resume(STAGE);
-    }
-
     fn hand(&mut self, item: Item, found: &mut Deeds) {
         match item {
-            Item::Events(from, mut events) => {
-                if !self.up.knows(&from) {
-                    self.forgotten += 1;
-                    return self.hand_uncounted(from, events);
-                }
-                let first = self.up.open(&from).min(events.len());
-                let excess = events.split_off(first);
-                if !events.is_empty() {
-                    *self.unhandled.entry(from.clone()).or_default() += events.len();
-                    self.up.deliver(&from, events);
-                }
-                if !excess.is_empty() {
-                    found.excess += excess.len() as u64;
-                    for portion in self.up.cut(&from, first, excess).into_iter().rev() {
-                        self.arrived.push_front(Item::Excess(from.clone(), portion));
-                    }
+            Item::Events(from, events) if self.up.knows(&from) => {
+                *self.unhandled.entry(from.clone()).or_default() += events.len();
+                let excess = self.up.deliver_all(&from, events);
+                self.asked += usize::from(excess > 0);
+                // Of one that asks by hand itself GenStage keeps no count.
+                if !self.by_hand.contains(&from) {
+                    found.excess += excess;
                 }
             }
-            Item::Excess(from, events) => self.hand_uncounted(from, events),
+            Item::Events(from, events) => {
+                self.forgotten += 1;
+                let count = events.len();
+                self.up.deliver_uncounted(&from, events, &self.intake);
+                *self.unhandled.entry(from).or_default() += count;
+            }
             Item::End(from, reason) => {
                 self.up.end(&from, &reason);
                 self.over.insert(from.clone());
@@ -480,6 +453,8 @@ impl Stage {
             }
             Item::Info(info) => {
                 self.pending_infos += 1;
+                let is_alone = self.stored_infos == 0 && self.buffered() == Some(0);
+                self.stored_infos += usize::from(self.down.lanes.is_none() || !is_alone);
                 let noted = Arc::clone(&self.noted);
                 notify(&self.down.handle, STAGE, move || {
                     noted.lock().unwrap().infos.push(info);
@@ -521,6 +496,7 @@ impl Stage {
             }
         }
         self.pending_infos -= noted.infos.len();
+        self.stored_infos = self.stored_infos.min(self.pending_infos);
         found.infos.extend(noted.infos);
         // Who has gone does not hear it.
         let asks = self.up.asks().into_iter();
@@ -533,13 +509,21 @@ impl Stage {
         self.down.note(&opened, ended, found);
     }
 
-    /// In a buffer without limit GenStage counts notices, too.
+    /// In a buffer without limit GenStage counts notices, too. Some may have passed from there into
+    /// lanes, if it has these.
     fn allow_for_notices(&self, recorded: &Deeds, found: &mut Deeds) {
         if let (Some(counted), Some(events)) = (recorded.buffered, &mut found.buffered)
             && self.is_unbounded
-            && (*events..=*events + self.pending_infos as u64).contains(&counted)
         {
-            *events = counted;
+            let most = *events + self.stored_infos as u64;
+            let least = if self.down.lanes.is_some() {
+                *events
+            } else {
+                most
+            };
+            if (least..=most).contains(&counted) {
+                *events = counted;
+            }
         }
     }
 
@@ -548,6 +532,9 @@ impl Stage {
         let mut aids = Vec::new();
         if mem::take(&mut self.forgotten) > 0 {
             aids.push(FORGOTTEN);
+        }
+        if mem::take(&mut self.asked) > 0 {
+            aids.push(ASKED);
         }
         if !found.discarded.is_empty() {
             aids.push(DROPPED);
@@ -600,6 +587,8 @@ impl Stage {
             reasons.push(EARLY);
         }
         if made_up > 0 && self.adds_up(log, recorded) && self.drift.allow_for_discarded() {
+            // What was sent instead is not asked for again.
+            self.has_parted = true;
             reasons.push(MADE_UP);
             return Ok(reasons);
         }
@@ -607,14 +596,15 @@ impl Stage {
             if self.down.lanes.is_some() && self.is_merged(recorded, &found) {
                 reasons.push(MERGED);
                 found.sent.clone_from(&recorded.sent);
-            } else if batches(recorded) > batches(&found) && made_up > 0 {
+            } else if made_up > 0 {
                 reasons.push(MADE_UP);
                 found.sent.clone_from(&recorded.sent);
             }
         }
-        if found != *recorded && found.excess > 0 && whole(&found) == whole(recorded) {
-            reasons.push(EXCESS);
-            found = recorded.clone();
+        let discarded = |deeds: &Deeds| deeds.discarded.iter().sum::<u64>();
+        if made_up > 0 && discarded(&found) < discarded(recorded) && self.adds_up(log, recorded) {
+            self.has_parted = true;
+            return Ok(vec![PARTED]);
         }
         match found == *recorded {
             true => Ok(reasons),
@@ -703,18 +693,6 @@ impl Stage {
     }
 }
 
-/// What was done, whatever was handled or sent together.
-fn whole(deeds: &Deeds) -> Deeds {
-    let mut whole = flat(deeds);
-    let mut handled = BTreeMap::<String, Vec<u64>>::new();
-    for (from, events) in mem::take(&mut whole.events_in) {
-        handled.entry(from).or_default().extend(events);
-    }
-    whole.events_in = handled.into_iter().collect();
-    whole.discarded = vec![whole.discarded.iter().sum()];
-    whole
-}
-
 /// Takes notices that were told at another time for told.
 fn told_alike(found: &mut Deeds, recorded: &Deeds) {
     found.infos.clone_from(&recorded.infos);
@@ -737,10 +715,6 @@ fn drained(found: &mut Deeds, recorded: &Deeds) -> bool {
         }
     }
     any
-}
-
-fn batches(deeds: &Deeds) -> usize {
-    deeds.sent.values().map(Vec::len).sum()
 }
 
 /// What was done, whatever was sent together.

@@ -11,12 +11,13 @@ use stage_core::Pipeline;
 
 use crate::{
     deeds::{Deeds, text, told},
-    downstream::Downstream,
+    downstream::{Downstream, Spared},
     invariants::Invariants,
     lanes::{GivingUp, Held, Lanes},
     live::{Live, play, settle},
     policy::{Policy, STAGE, Shared, Work},
     raised::Raised,
+    said::Said,
     takers::Takers,
     tally::{Reason, Tally},
     trace::{disputed_from, number, steps},
@@ -46,9 +47,11 @@ struct Stage {
     live: Option<Live>,
     shared: Arc<Shared>,
     down: Downstream,
-    /// How far its demand is from what its dispatcher says, and how often more was raised.
+    /// How far its demand is from what its dispatcher says, and how much more was raised for what was
+    /// given up, than it says and in all.
     off: Held,
     again: Held,
+    instead: Held,
 }
 
 pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
@@ -61,13 +64,16 @@ async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
     settle().await;
     let mut invariants = Invariants::of(&scenario["options"]);
     let mut parted = false;
+    let mut said = Said::new(&scenario["options"]);
     for (at, step) in steps(scenario).iter().enumerate() {
         let fail = |error: String| format!("step {at}: {error}\n{step}");
+        said.check(step).map_err(fail)?;
         let recorded = Deeds::recorded(step);
         let mut found = Deeds::default();
         stage.perform(step, &mut found).await.map_err(fail)?;
         invariants.check(step, &found).map_err(fail)?;
         let raised_again = stage.again.swap(0, Relaxed) > 0;
+        let made_up = stage.instead.swap(0, Relaxed) as u64 + found.spared.values().sum::<u64>();
         if at >= disputed_from(scenario) {
             let quirk = scenario["quirks"][0].as_str().unwrap();
             tally.count_disputed(quirk, found == recorded);
@@ -75,7 +81,7 @@ async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
         }
         let mut at_exit = Vec::new();
         if recorded.exit.is_some() {
-            at_exit = stage.check_exit(step, &recorded, &mut found).await;
+            at_exit = stage.check_exit(step, &recorded, &mut found, made_up).await;
         }
         if step["op"] == "cancel" {
             stage.down.check_told(step, &recorded).map_err(fail)?;
@@ -161,13 +167,13 @@ impl Stage {
             handle: handle.clone(),
         };
         let stage = pipeline.stage(STAGE);
-        let (mut off, mut again) = (Held::default(), Held::default());
+        let [mut off, mut again, mut instead] = [(); 3].map(|()| Held::default());
         let outlet = match (&lanes, options["dispatcher"]["type"].as_str().unwrap()) {
             (Some(lanes), _) => {
                 let given_up = Held::default();
                 let inner = GivingUp::new(lanes, Arc::clone(&given_up), Held::default());
-                let raised = Raised::new(Box::new(inner), given_up, Held::default());
-                (off, again) = (raised.off(), raised.again());
+                let raised = Raised::new(Box::new(inner), given_up);
+                (off, again, instead) = (raised.off(), raised.again(), raised.instead());
                 stage.dispatch(raised).produce(policy)
             }
             (None, "broadcast") => stage.broadcast().produce(policy),
@@ -187,9 +193,11 @@ impl Stage {
                 outlet: Some(kept),
                 takers: Takers::default(),
                 lanes,
+                spared: Spared::default(),
             },
             off,
             again,
+            instead,
         }
     }
 
@@ -209,16 +217,18 @@ impl Stage {
     }
 
     /// Does what the producer's own code does in this step.
-    fn perform_inside(&self, step: &Value, _: &mut Deeds) -> Result<(), String> {
+    fn perform_inside(&self, step: &Value, found: &mut Deeds) -> Result<(), String> {
         let mut books = self.shared.books();
         let count = || step["count"].as_u64().unwrap() as usize;
         match step["op"].as_str().unwrap() {
             "emit" => {
                 let events = books.make(count());
+                found.made.push(events.clone());
                 books.todo.push_back(Work::Events(events));
             }
             "feed" => {
-                let (_, events) = books.feed(count());
+                let (queued, events) = books.feed(count());
+                found.made.extend([queued, events.clone()]);
                 books.todo.push_back(Work::Events(events));
             }
             "info" => {
@@ -320,6 +330,7 @@ impl Stage {
         step: &Value,
         recorded: &Deeds,
         found: &mut Deeds,
+        made_up: u64,
     ) -> Vec<Reason> {
         let exit = recorded.exit.clone().unwrap();
         let live = self.live.take().unwrap();
@@ -371,7 +382,12 @@ impl Stage {
             reasons.push(UNTOLD);
         }
         let rest = recorded.demands.strip_prefix(&*found.demands);
-        let makes_nothing = |rest: &[(u64, Vec<u64>)]| rest.iter().all(|(_, made)| made.is_empty());
+        let makes_nothing = |rest: &[(u64, Vec<u64>)]| {
+            let demand = rest.iter().map(|(demand, _)| demand);
+            let (demand, is_bit_by_bit) = (demand.sum::<u64>(), !found.spared.is_empty());
+            rest.iter().all(|(_, made)| made.is_empty())
+                && (demand == made_up || is_bit_by_bit && demand < made_up)
+        };
         if rest.is_some_and(|rest| !rest.is_empty() && makes_nothing(rest)) {
             found.demands = recorded.demands.clone();
             reasons.push(NO_MORE);

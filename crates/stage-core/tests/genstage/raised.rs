@@ -21,27 +21,27 @@ pub(crate) struct Raised {
     /// The same, as the stage counts it.
     open: usize,
     given_up: Held,
-    /// How much more others want the stage to take in, so that it finishes what it has begun.
-    extra: Held,
     /// Whether that is what counts.
     counts_nowhere: bool,
     /// How far this is from what the dispatcher itself says.
     off: Held,
-    /// How often more was raised for what was given up than the dispatcher itself asks for.
+    /// How much more was raised for what was given up than the dispatcher itself asks for.
     again: Held,
+    /// How much was raised for what was given up, whoever asks for it.
+    instead: Held,
 }
 
 impl Raised {
-    pub(crate) fn new(inner: Box<dyn Dispatcher<u64>>, given_up: Held, extra: Held) -> Self {
+    pub(crate) fn new(inner: Box<dyn Dispatcher<u64>>, given_up: Held) -> Self {
         Self {
             inner,
             raised: 0,
             open: 0,
             given_up,
-            extra,
             counts_nowhere: false,
             off: Held::default(),
             again: Held::default(),
+            instead: Held::default(),
         }
     }
 
@@ -51,10 +51,15 @@ impl Raised {
         self
     }
 
-    /// Where it is told how often more was raised for what was given up than the dispatcher itself
-    /// asks for.
+    /// Where it is told how much more was raised for what was given up than the dispatcher itself asks
+    /// for.
     pub(crate) fn again(&self) -> Held {
         Arc::clone(&self.again)
+    }
+
+    /// Where it is told how much was raised for what was given up.
+    pub(crate) fn instead(&self) -> Held {
+        Arc::clone(&self.instead)
     }
 
     /// Where it is told how far this is from what the dispatcher itself says.
@@ -87,19 +92,17 @@ impl Dispatcher<u64> for Raised {
         self.inner.cancel(id);
         let given_up = self.given_up.swap(0, Relaxed);
         let own = self.inner.demand().saturating_sub(self.raised);
-        if own < given_up {
-            self.again.fetch_add(1, Relaxed);
-        }
+        self.again.fetch_add(given_up.saturating_sub(own), Relaxed);
+        self.instead.fetch_add(given_up, Relaxed);
         self.raise(given_up);
     }
 
     fn demand(&self) -> usize {
-        let count = if self.counts_nowhere {
+        if self.counts_nowhere {
             self.open
         } else {
             self.raised
-        };
-        count + self.extra.load(Relaxed)
+        }
     }
 
     fn dispatch(&mut self, backlog: &mut Backlog<u64>, handout: &mut Handout<u64>) {

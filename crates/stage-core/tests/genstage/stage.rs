@@ -8,7 +8,8 @@ use stage_core::{
 
 use crate::{
     account::{Account, Reach},
-    observed::Observed,
+    observed::{self, Observed},
+    said::Complaints,
     tally::{Reason, Tally},
     trace::{disputed_from, number, numbers, steps},
 };
@@ -73,8 +74,17 @@ pub(crate) fn replay<K: Kind>(
         gave_up: false,
     };
     tally.scenarios += 1;
+    let options = &scenario["options"];
+    assert!(options.is_object(), "there are no options");
+    let mut complaints = Complaints::of(options);
     for (at, step) in steps(scenario).iter().enumerate() {
         let fail = |error| Err(format!("step {at}: {error}"));
+        let is_known = step.get("error").is_none();
+        let said = complaints.as_mut().filter(|_| step["op"] == "ask");
+        let said = said.and_then(|complaints| complaints.of_ask(step, is_known));
+        if let Err(error) = observed::check_form(step, said.as_slice()) {
+            return fail(error);
+        }
         let recorded = Observed::recorded(step, K::IN_ORDER);
         let (mut found, reasons) = match stage.perform(step) {
             Ok(done) => done,
@@ -118,7 +128,8 @@ impl<K: Kind> Stage<'_, K> {
                 self.dispatcher.mark(mark, &mut handout);
             }
             "dispatch" => backlog.push(numbers(&step["events"]).into()),
-            _ => self.ask_or_cancel(op, step),
+            "ask" | "cancel" => self.ask_or_cancel(op, step),
+            other => panic!("what is `{other}`?"),
         }
         let given_up = match op {
             "cancel" => self.give_up(consumer.unwrap()),

@@ -85,9 +85,16 @@ impl Tally {
         self.disputed.values().map(|disputed| disputed.steps).sum()
     }
 
-    /// How many of the undisputed steps are identical.
+    /// How many of the undisputed steps are identical. All of none are.
     pub(crate) fn share(&self) -> f64 {
-        self.identical as f64 / (self.steps - self.set_aside()) as f64
+        self.share_of(self.identical)
+    }
+
+    fn share_of(&self, steps: usize) -> f64 {
+        match self.steps - self.set_aside() {
+            0 => 1.0,
+            undisputed => steps as f64 / undisputed as f64,
+        }
     }
 }
 
@@ -120,7 +127,7 @@ impl fmt::Display for Tally {
         }
         if self.aided > 0 {
             let unaided = self.identical - self.aided;
-            let share = unaided as f64 / (self.steps - self.set_aside()) as f64 * 100.0;
+            let share = self.share_of(unaided) * 100.0;
             writeln!(
                 f,
                 "  {unaided:>5} identical, and no hand lent: {share:.2} %"
@@ -154,5 +161,10 @@ pub(crate) fn print(tallies: &[Tally]) {
     let identical: usize = tallies.iter().map(|tally| tally.identical).sum();
     let different: usize = tallies.iter().map(|tally| tally.different).sum();
     let disputed: usize = tallies.iter().map(Tally::set_aside).sum();
-    println!("{steps} steps = {identical} identical + {different} different + {disputed} disputed");
+    let unexplained: usize = tallies.iter().map(|tally| tally.unexplained).sum();
+    print!("{steps} steps = {identical} identical + {different} different + {disputed} disputed");
+    if unexplained > 0 {
+        print!(" + {unexplained} unexplained");
+    }
+    println!();
 }

@@ -1,6 +1,6 @@
 //! On what terms a stage of a trace subscribes.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stage_core::{Mode, Window};
 
 pub(crate) struct Terms {
@@ -11,10 +11,27 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// The terms of a step that subscribes; none if it is refused, as is recorded.
+    ///
+    /// # Errors
+    ///
+    /// If something else is recorded.
+    pub(crate) fn of_step(step: &Value) -> Result<Option<Self>, String> {
+        let terms = Self::of(&step["opts"]);
+        let result = match terms {
+            Ok(_) => json!("ok"),
+            Err(_) => json!({ "error": "bad_opts" }),
+        };
+        match result == step["result"] {
+            true => Ok(terms.ok()),
+            false => Err(format!("{result} is found, recorded {step}")),
+        }
+    }
+
     /// # Errors
     ///
     /// If there can be no such subscription.
-    pub(crate) fn of(opts: &Value) -> Result<Self, &'static str> {
+    fn of(opts: &Value) -> Result<Self, &'static str> {
         let count = |key: &str, default: usize| match opts.get(key) {
             Some(count) => count.as_u64().map(|count| count as usize),
             None => Some(default),

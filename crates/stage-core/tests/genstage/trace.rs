@@ -1,8 +1,9 @@
 //! Where traces come from.
 
 use std::{
+    collections::BTreeSet,
     env,
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -19,7 +20,18 @@ pub(crate) enum Traces {
 
 impl Traces {
     pub(crate) fn find() -> Self {
-        env::var_os("STAGE_CORE_TRACES").map_or_else(Self::kept, |dir| Self::Given(dir.into()))
+        env::var_os("STAGE_CORE_TRACES").map_or_else(Self::kept, |dir| Self::given(Path::new(&dir)))
+    }
+
+    /// A directory, also one that is named from the workspace: tests run in their crate.
+    pub(crate) fn given(dir: &Path) -> Self {
+        let from_workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .join(dir);
+        Self::Given(match dir.is_dir() {
+            true => dir.to_owned(),
+            false => from_workspace,
+        })
     }
 
     pub(crate) fn kept() -> Self {
@@ -28,6 +40,21 @@ impl Traces {
 
     pub(crate) fn are_kept(&self) -> bool {
         matches!(self, Self::Kept(_))
+    }
+
+    /// The names of its files that no replay of these knows.
+    pub(crate) fn unknown(&self, known: &[&str]) -> Vec<String> {
+        let Self::Given(dir) = self else {
+            return Vec::new();
+        };
+        let entries =
+            fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let is_unknown = |name: &String| {
+            let trace = name.strip_suffix(".jsonl");
+            trace.is_some_and(|trace| !known.contains(&trace))
+        };
+        names.filter(is_unknown).collect()
     }
 
     /// The scenarios of a file, a line each. A given directory need not have all files.
@@ -44,9 +71,9 @@ impl Traces {
                 Box::new(open(&file))
             }
         };
-        let lines = BufReader::new(reader).lines();
-        let scenarios = lines.map(|line| {
-            let mut scenario: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let lines = BufReader::new(reader).lines().map(|line| line.unwrap());
+        let scenarios = lines.filter(|line| !line.trim().is_empty()).map(|line| {
+            let mut scenario: Value = serde_json::from_str(&line).unwrap();
             for step in scenario["steps"].as_array_mut().into_iter().flatten() {
                 // How GenStage keeps its books is not compared.
                 step.as_object_mut().unwrap().remove("state");
@@ -65,11 +92,28 @@ pub(crate) fn steps(scenario: &Value) -> &[Value] {
     scenario["steps"].as_array().map_or(&[], Vec::as_slice)
 }
 
+/// Producers whose subscription is accepted, and ends since it is one too many.
+pub(crate) fn refused_late(steps: &[Value]) -> BTreeSet<String> {
+    let mut ended = BTreeSet::new();
+    let mut refused = BTreeSet::new();
+    for step in steps {
+        let who = match step["op"].as_str() {
+            Some("producer_cancels") => &step["producer"],
+            Some("down") => &step["who"],
+            _ => continue,
+        };
+        // Only the first end is one.
+        let who = who.as_str().unwrap().to_owned();
+        if ended.insert(who.clone()) && step["reason"] == "already_subscribed" {
+            refused.insert(who);
+        }
+    }
+    refused
+}
+
 /// From which step on GenStage is known to be wrong.
 pub(crate) fn disputed_from(scenario: &Value) -> usize {
-    let from = scenario
-        .get("quirk_from")
-        .map(|from| from.as_u64().unwrap());
+    let from = scenario["quirk_from"].as_u64();
     from.map_or(usize::MAX, |from| from as usize)
 }
 

@@ -7,6 +7,8 @@ mod machines;
 mod pool;
 mod resilient;
 mod restarting;
+#[path = "../stages/mod.rs"]
+mod stages;
 mod support;
 mod threads;
 mod tracker;

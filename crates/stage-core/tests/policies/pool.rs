@@ -151,6 +151,21 @@ async fn too_many_failures_end_the_pool_with_the_last_error() {
     assert_eq!(book.open(), []);
 }
 
+/// One failure is allowed within ten seconds.
+#[tokio::test(start_paused = true)]
+async fn failures_that_are_further_apart_than_the_time_they_count_for_do_not_add_up() {
+    for (fails, is_too_often) in [([0, 15], false), ([0, 5], true)] {
+        let (source, book) = Tracked::up_to(30);
+        let gauge = Gauge::default();
+        // One after another, a second each.
+        let work = works(&gauge, fails.map(|event| (event, 1)), false);
+        let children = Children::Transient(Restart::new(1, 10 * SECOND));
+        let result = run(source, pool(1, children, work), 4).await;
+        assert_eq!(result.is_err(), is_too_often, "{fails:?}: {result:?}");
+        assert_eq!(book.acked().len() == 30, !is_too_often);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failure_after_the_last_batch_is_noticed_at_the_end() {
     let (source, book) = Tracked::up_to(3);

@@ -1,100 +1,15 @@
-//! A source that knows what became of its events, and consumers that fail.
+//! Consumers that fail, and a source that knows what became of its events.
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
-    ops::Range,
     sync::{Arc, Mutex},
 };
 
-use stage_core::{
-    Acknowledge, Batch, Consumer, Demand, Flow, Outcome, Pipeline, PipelineError, Producer, Window,
-};
+use stage_core::{Batch, Consumer, Pipeline, PipelineError, Producer, Window};
 
-/// What became of each event, by number. An event that is settled twice is caught.
-#[derive(Default)]
-pub(crate) struct Book(Mutex<Vec<Option<Outcome>>>);
-
-impl Book {
-    pub(crate) fn acked(&self) -> Vec<u64> {
-        self.which(Some(Outcome::Acked))
-    }
-
-    pub(crate) fn nacked(&self) -> Vec<u64> {
-        self.which(Some(Outcome::Nacked))
-    }
-
-    pub(crate) fn open(&self) -> Vec<u64> {
-        self.which(None)
-    }
-
-    fn which(&self, outcome: Option<Outcome>) -> Vec<u64> {
-        let book = self.0.lock().unwrap();
-        let found = (0..)
-            .zip(book.iter())
-            .filter(|(_, found)| **found == outcome);
-        found.map(|(n, _)| n).collect()
-    }
-}
-
-impl Acknowledge for Book {
-    fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
-        let mut book = self.0.lock().unwrap();
-        for number in numbers {
-            let place = &mut book[number as usize];
-            assert_eq!(place.replace(outcome), None, "{number} is settled twice");
-        }
-    }
-}
-
-/// Counts to `until`, and tracks what it makes.
-pub(crate) struct Tracked {
-    book: Arc<Book>,
-    until: u64,
-}
-
-impl Tracked {
-    pub(crate) fn up_to(until: u64) -> (Self, Arc<Book>) {
-        let book = Arc::<Book>::default();
-        let source = Self {
-            book: Arc::clone(&book),
-            until,
-        };
-        (source, book)
-    }
-}
-
-impl Producer for Tracked {
-    type Event = u64;
-    type Error = Infallible;
-
-    async fn produce(
-        &mut self,
-        demand: Demand,
-        batch: &mut Batch<u64>,
-    ) -> Result<Flow, Infallible> {
-        let mut book = self.book.0.lock().unwrap();
-        let first = book.len() as u64;
-        let next = self.until.min(first + demand.get() as u64);
-        book.resize(next as usize, None);
-        batch.extend(first..next);
-        batch.track(Arc::clone(&self.book) as _, first);
-        Ok(if next < self.until {
-            Flow::More
-        } else {
-            Flow::End
-        })
-    }
-}
-
-/// A batch with the numbers up to `until`, tracked.
-pub(crate) fn tracked(until: u64) -> (Batch<u64>, Arc<Book>) {
-    let book = Arc::new(Book(Mutex::new(vec![None; until as usize])));
-    let mut batch: Batch<u64> = (0..until).collect();
-    batch.track(Arc::clone(&book) as _, 0);
-    (batch, book)
-}
+pub(crate) use crate::stages::{Book, Tracked, tracked};
 
 /// What a consumer was given, call by call, and what it took in.
 #[derive(Clone, Default)]

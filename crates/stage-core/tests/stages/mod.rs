@@ -164,16 +164,21 @@ impl Book {
         self.0.lock().unwrap().clone()
     }
 
-    pub(crate) fn acked(&self) -> Vec<usize> {
+    pub(crate) fn acked(&self) -> Vec<u64> {
         self.which(Some(Outcome::Acked))
     }
 
-    pub(crate) fn nacked(&self) -> Vec<usize> {
+    pub(crate) fn nacked(&self) -> Vec<u64> {
         self.which(Some(Outcome::Nacked))
     }
 
-    fn which(&self, outcome: Option<Outcome>) -> Vec<usize> {
-        let outcomes = self.outcomes().into_iter().enumerate();
+    /// Of what nothing has become yet.
+    pub(crate) fn open(&self) -> Vec<u64> {
+        self.which(None)
+    }
+
+    fn which(&self, outcome: Option<Outcome>) -> Vec<u64> {
+        let outcomes = (0..).zip(self.outcomes());
         outcomes
             .filter(|(_, found)| *found == outcome)
             .map(|(n, _)| n)
@@ -206,6 +211,14 @@ impl Tracked {
         };
         (source, book)
     }
+}
+
+/// A batch with the numbers up to `until`, tracked.
+pub(crate) fn tracked(until: u64) -> (Batch<u64>, Arc<Book>) {
+    let book = Arc::new(Book(Mutex::new(vec![None; until as usize])));
+    let mut batch: Batch<u64> = (0..until).collect();
+    batch.track(Arc::clone(&book) as _, 0);
+    (batch, book)
 }
 
 impl Producer for Tracked {
