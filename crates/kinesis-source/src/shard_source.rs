@@ -1,4 +1,4 @@
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::{Instant, sleep};
@@ -58,10 +58,12 @@ pub struct ShardSource {
     settles_before_end: bool,
     /// The stream it belongs to, where that is known.
     stream: Option<StreamIdentity>,
+    /// What was read and has yet to be handed out, unless it is taken apart.
+    read: vec::IntoIter<Record>,
     /// Takes apart what was read, if that is wanted.
     unpacker: Option<Unpacker>,
-    /// Whether what it has yet to take apart brings the shard to its tip.
-    unpacks_to_tip: bool,
+    /// Whether what it has yet to hand out or to take apart brings the shard to its tip.
+    reads_to_tip: bool,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,10 @@ pub(crate) enum Begin {
 /// The most records that one read may ask for.
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>)
 const MAX_RECORDS: usize = 10_000;
+
+/// The most records that are handed out together: so many are in the processor's cache still when they
+/// are taken in.
+const AT_ONCE: usize = 512;
 
 /// An iterator lives for five minutes. An older one than this is not worth a try.
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html>)
@@ -143,8 +149,9 @@ impl ShardSource {
             idle: FIRST_IDLE,
             settles_before_end,
             stream: None,
+            read: Vec::new().into_iter(),
             unpacker: None,
-            unpacks_to_tip: false,
+            reads_to_tip: false,
         }
     }
 
@@ -232,20 +239,30 @@ impl ShardSource {
         };
     }
 
-    /// Puts records into a batch and has what becomes of them told to the progress.
-    fn hand_out(&self, records: Vec<Record>, batch: &mut Batch<ShardRecord>) {
+    /// Puts records that were read into a batch, up to `demand`, and has what becomes of them told to
+    /// the progress. Whether there were any.
+    fn hand_out(&mut self, demand: Demand, batch: &mut Batch<ShardRecord>) -> bool {
+        let events = self.read.len().min(demand.get()).min(AT_ONCE);
+        if events == 0 {
+            return false;
+        }
+        let records = &self.read.as_slice()[..events];
         let marks = records
             .iter()
             .map(|record| Mark::whole(record.sequence_number.clone()));
         let (book, first) = self.progress.hand_out(marks);
         let shard = self.progress.shard();
-        batch.extend(records.into_iter().map(|record| ShardRecord {
+        batch.extend(self.read.by_ref().take(events).map(|record| ShardRecord {
             shard: shard.clone(),
             record,
             sub_sequence_number: None,
             aggregation: Aggregation::None,
         }));
         batch.track(book, first);
+        if self.read.len() == 0 && mem::take(&mut self.reads_to_tip) {
+            self.progress.came_to_tip();
+        }
+        true
     }
 
     /// Puts what comes out of records that were read into a batch, up to `demand`. Whether anything
@@ -299,7 +316,7 @@ impl ShardSource {
         {
             return Err(outside);
         }
-        if is_unpacked && mem::take(&mut self.unpacks_to_tip) {
+        if is_unpacked && mem::take(&mut self.reads_to_tip) {
             self.progress.came_to_tip();
         }
         Ok(has_events)
@@ -307,8 +324,9 @@ impl ShardSource {
 
     /// Whether all that the shard has was handed out.
     fn is_at_end(&self) -> bool {
+        let is_handed_out = self.read.len() == 0;
         let is_unpacked = self.unpacker.as_ref().is_none_or(Unpacker::is_empty);
-        matches!(self.cursor, Cursor::End) && is_unpacked
+        matches!(self.cursor, Cursor::End) && is_handed_out && is_unpacked
     }
 
     /// Waits after an answer without records. Behind the tip there is no reason to.
@@ -467,6 +485,9 @@ impl Producer for ShardSource {
         let limit = demand.get().min(MAX_RECORDS);
         loop {
             self.refuse_nacked().await?;
+            if self.hand_out(demand, batch) {
+                return Ok(Flow::More);
+            }
             match self.unpack(demand, batch) {
                 Ok(true) => return Ok(Flow::More),
                 Ok(false) => {}
@@ -488,17 +509,12 @@ impl Producer for ShardSource {
                         self.progress.enter(Phase::Reading);
                         // An answer that is full may have left something at the tip.
                         let is_all = page.records.len() < limit && page.next.is_some();
-                        let came_to_tip = is_all && page.millis_behind_latest == Some(0);
-                        if let Some(unpacker) = &mut self.unpacker {
-                            unpacker.add(page.records);
-                            self.unpacks_to_tip = came_to_tip;
-                            continue;
+                        self.reads_to_tip = is_all && page.millis_behind_latest == Some(0);
+                        match &mut self.unpacker {
+                            Some(unpacker) => unpacker.add(page.records),
+                            None => self.read = page.records.into_iter(),
                         }
-                        self.hand_out(page.records, batch);
-                        if came_to_tip {
-                            self.progress.came_to_tip();
-                        }
-                        return Ok(Flow::More);
+                        continue;
                     }
                     if page.next.is_some() {
                         self.rest(&page).await;
