@@ -15,6 +15,7 @@ use crate::{
     link::Control,
     meter::Meter,
     sync::{Mutex, MutexGuard, PoisonError},
+    weaks::Weaks,
 };
 
 /// What one stage does, from its start to its end.
@@ -32,7 +33,7 @@ pub(crate) struct Crew {
 struct State {
     stages: BTreeMap<Arc<str>, Arc<Member>>,
     waiting: Vec<(Arc<Member>, Task)>,
-    groups: Vec<Weak<dyn Close>>,
+    groups: Weaks<dyn Close>,
     stopping: bool,
     ended: bool,
 }
@@ -133,9 +134,7 @@ impl Crew {
     }
 
     pub(crate) fn close_when_stopping(&self, group: Weak<dyn Close>) {
-        let mut state = self.lock();
-        state.groups.retain(|group| group.strong_count() > 0);
-        state.groups.push(group);
+        self.lock().groups.add(group);
     }
 
     /// Tells every producer to make no more and every other stage to wait for no more, and lets no
@@ -154,7 +153,7 @@ impl Crew {
                 None => member.stop(),
             }
         }
-        for group in groups.iter().filter_map(Weak::upgrade) {
+        for group in groups.iter() {
             group.close();
         }
         self.news.notify_one();

@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, iter};
+use std::{error::Error, fmt, iter, pin::pin};
 
 use tracing::warn;
 
@@ -79,7 +79,7 @@ where
             };
             letters.push_with_receipt(letter, receipt);
         }
-        without_panic(async { self.0.consume(&mut letters).await })
+        without_panic(pin!(async { self.0.consume(&mut letters).await }))
             .await
             .map_err(DeadLetterError)?;
         letters.ack();

@@ -13,6 +13,7 @@ use crate::{
     link::Control,
     meter::Meter,
     sync::{Mutex, MutexGuard, PoisonError},
+    weaks::Weaks,
 };
 
 /// The slot of a [`Doorbell`] that stands for the desk itself.
@@ -37,7 +38,7 @@ struct State<L> {
     /// How many others may still bring links.
     expecting: usize,
     /// Every link that was ever handed in and is still there, for those who look on.
-    links: Vec<Weak<dyn Control>>,
+    links: Weaks<dyn Control>,
     /// Whom to tell when the stage has dealt with all that it has now.
     notices: Vec<Notice>,
     /// The stage has ended.
@@ -76,7 +77,7 @@ impl<L> Desk<L> {
             meter: Arc::clone(meter),
             state: Mutex::new(State {
                 arrivals: Vec::new(),
-                links: Vec::new(),
+                links: Weaks::new(),
                 notices: Vec::new(),
                 leaving: false,
                 held: false,
@@ -121,14 +122,12 @@ impl<L> Desk<L> {
 
     /// Lets those who look on see a link.
     pub(crate) fn enter(&self, link: Weak<dyn Control>) {
-        let mut state = self.lock();
-        state.links.retain(|link| link.strong_count() > 0);
-        state.links.push(link);
+        self.lock().links.add(link);
     }
 
     /// The links that are there.
     pub(crate) fn links(&self) -> Vec<Arc<dyn Control>> {
-        self.lock().links.iter().filter_map(Weak::upgrade).collect()
+        self.lock().links.iter().collect()
     }
 
     /// Gives a slot back whose link has gone.

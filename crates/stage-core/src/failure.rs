@@ -1,7 +1,9 @@
+use std::{future::poll_fn, pin::Pin, task::Poll};
+
 use crate::{
     BoxError, PipelineError,
     inbox::Upstream,
-    panic::catching,
+    panic::poll_catching,
     protocol::{Down, End, ExcessEvents},
 };
 
@@ -61,9 +63,12 @@ impl From<Upstream> for Failure {
 
 /// Does work that calls the user's. Panics are caught here, once for all that it calls.
 pub(crate) fn caught<T>(
-    work: impl Future<Output = Result<T, Failure>>,
+    mut work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
 ) -> impl Future<Output = Result<T, Failure>> {
-    catching(work, |message| Err(Failure::Panicked(message)))
+    poll_fn(move |cx| {
+        poll_catching(work.as_mut(), cx)
+            .unwrap_or_else(|message| Poll::Ready(Err(Failure::Panicked(message))))
+    })
 }
 
 /// Does work of the user's that may fail, within [`caught`].

@@ -12,6 +12,7 @@ use crate::{
     protocol::ByDemand,
     subscription::{Leave, Wish},
     sync::{Mutex, MutexGuard, PoisonError},
+    weaks::Weaks,
 };
 
 /// Producers that come and go while their pipeline runs, behind one [`Outlet`](crate::Outlet).
@@ -67,7 +68,7 @@ struct Open<E> {
 pub(crate) struct Members<E>(Mutex<State<E>>);
 
 struct State<E> {
-    desks: Vec<Weak<Desk<SendEnd<E>>>>,
+    desks: Weaks<Desk<SendEnd<E>>>,
     subscribers: Vec<Subscriber<E>>,
     closed: bool,
 }
@@ -91,7 +92,7 @@ pub enum AddError {
 impl<E: Send + 'static> Group<E> {
     pub(crate) fn new(crew: &Arc<Crew>) -> (Self, Arc<Members<E>>) {
         let members = Arc::new(Members(Mutex::new(State {
-            desks: Vec::new(),
+            desks: Weaks::new(),
             subscribers: Vec::new(),
             closed: false,
         })));
@@ -129,8 +130,7 @@ impl<E: Send + 'static> Members<E> {
         if state.closed {
             return Err(AddError::Stopping);
         }
-        state.desks.retain(|desk| desk.strong_count() > 0);
-        state.desks.push(Arc::downgrade(desk));
+        state.desks.add(Arc::downgrade(desk));
         state.forget_who_left();
         for (subscriber, wish) in &state.subscribers {
             connect(desk, subscriber, wish.clone());
@@ -148,7 +148,7 @@ impl<E: Send + 'static> Members<E> {
             return;
         }
         desk.expect();
-        for member in state.desks.iter().filter_map(Weak::upgrade) {
+        for member in state.desks.iter() {
             connect(&member, desk, wish.clone());
         }
         state.subscribers.push((Arc::clone(desk), wish));

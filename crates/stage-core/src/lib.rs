@@ -176,6 +176,7 @@ mod tasks;
 mod tracker;
 mod transform;
 mod trial;
+mod weaks;
 
 pub use batch::{Batch, DrainWithReceipts};
 pub use batching::{Batching, KeyedBatch, batching};

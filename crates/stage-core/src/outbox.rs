@@ -2,7 +2,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     mem,
-    pin::pin,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -185,9 +185,9 @@ impl<E: Send + 'static> Outbox<E> {
     /// stop or everybody has left before it was done.
     pub(crate) async fn serve_during<T>(
         &mut self,
-        work: impl Future<Output = T>,
+        mut work: Pin<&mut impl Future<Output = T>>,
     ) -> Worked<Result<T, End>> {
-        let (mut work, mut waited) = (pin!(work), false);
+        let mut waited = false;
         let done = poll_fn(|cx| {
             // First, since most work is done at once, and then nobody need be listened to.
             match work.as_mut().poll(cx) {

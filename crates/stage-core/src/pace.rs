@@ -1,6 +1,6 @@
 use std::{
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -35,8 +35,8 @@ pub(crate) struct Worked<T> {
 }
 
 /// Does work, and says whether it waits.
-pub(crate) async fn whether_it_waits<T>(work: impl Future<Output = T>) -> Worked<T> {
-    let (mut work, mut waited) = (pin!(work), false);
+pub(crate) async fn whether_it_waits<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Worked<T> {
+    let mut waited = false;
     let done = poll_fn(|cx| {
         let done = work.as_mut().poll(cx);
         waited |= done.is_pending();
@@ -138,6 +138,8 @@ async fn hop() {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     fn demand(events: usize) -> Demand {
@@ -170,14 +172,14 @@ mod tests {
         pace.matters = true;
         pace.is_slow = true;
         let stopwatch = pace.start();
-        let worked = whether_it_waits(tokio::task::yield_now()).await;
+        let worked = whether_it_waits(pin!(tokio::task::yield_now())).await;
         assert!(worked.waited);
         pace.note(stopwatch, worked.waited);
         assert!(!pace.is_slow);
         pace.calls = 0;
         let stopwatch = pace.start();
         let start = now();
-        let worked = whether_it_waits(async { while start.elapsed() <= 2 * LONG {} }).await;
+        let worked = whether_it_waits(pin!(async { while start.elapsed() <= 2 * LONG {} })).await;
         pace.note(stopwatch, worked.waited);
         assert!(pace.is_slow);
     }

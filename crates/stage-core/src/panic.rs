@@ -2,8 +2,8 @@ use std::{
     any::Any,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
+    pin::Pin,
+    task::{Context, Poll},
 };
 
 use crate::BoxError;
@@ -15,25 +15,25 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("(no message)")
 }
 
-/// Does `work`, or `otherwise` with what the panic said if it panics.
+/// Polls `work`; fails with what the panic said if it panics.
 ///
 /// Whoever calls it decides what to do with the state that the panic may have left half done.
-pub(crate) async fn catching<T>(
-    work: impl Future<Output = T>,
-    otherwise: impl Fn(String) -> T,
-) -> T {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        let poll = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
-        poll.unwrap_or_else(|payload| Poll::Ready(otherwise(panic_message(&*payload).to_owned())))
-    })
-    .await
+pub(crate) fn poll_catching<T>(
+    work: Pin<&mut impl Future<Output = T>>,
+    cx: &mut Context<'_>,
+) -> Result<Poll<T>, String> {
+    catch_unwind(AssertUnwindSafe(|| work.poll(cx)))
+        .map_err(|payload| panic_message(&*payload).to_owned())
 }
 
-/// Like [`catching`], with the panic as an error that says what it said.
-pub(crate) async fn without_panic<T, E: Into<BoxError>>(
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, BoxError> {
-    let work = async { work.await.map_err(Into::into) };
-    catching(work, |message| Err(format!("panicked: {message}").into())).await
+/// Does `work`, with a panic as an error that says what it said.
+///
+/// Pinned by the caller, or the future would have room for the work twice. Likewise elsewhere.
+pub(crate) fn without_panic<T, E: Into<BoxError>>(
+    mut work: Pin<&mut impl Future<Output = Result<T, E>>>,
+) -> impl Future<Output = Result<T, BoxError>> {
+    poll_fn(move |cx| match poll_catching(work.as_mut(), cx) {
+        Ok(poll) => poll.map_err(Into::into),
+        Err(message) => Poll::Ready(Err(format!("panicked: {message}").into())),
+    })
 }

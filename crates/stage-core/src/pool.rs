@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData, sync::Arc, thread};
+use std::{fmt, marker::PhantomData, pin::pin, sync::Arc, thread};
 
 use tokio::{
     sync::Notify,
@@ -238,7 +238,7 @@ impl<W> Slot<W> {
         loop {
             let copy = event.clone();
             let work = async { (shared.work)(copy).await };
-            let Err(error) = without_panic(work).await else {
+            let Err(error) = without_panic(pin!(work)).await else {
                 receipt.ack();
                 let ask = shared.lock().pool.finished(*child);
                 return self.free(ask, None);

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, pin::pin};
 
 use crate::{
     Batch, BoxError, Demand, Flow, Producer, Restart, SubscriptionInfo,
@@ -54,7 +54,8 @@ where
     ) -> Result<Flow, BoxError> {
         loop {
             let producer = self.0.current(P::subscribed).await;
-            match without_panic(async { producer.produce(demand, batch).await }).await {
+            let done = without_panic(pin!(async { producer.produce(demand, batch).await })).await;
+            match done {
                 Ok(flow) => return Ok(flow),
                 Err(error) => self.0.failed(error)?,
             }

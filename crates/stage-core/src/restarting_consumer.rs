@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, pin::pin};
 
 use crate::{
     Batch, BoxError, Consumer, Restart, SubscriptionInfo,
@@ -111,7 +111,8 @@ where
 
     async fn while_idle(&mut self) -> Result<(), BoxError> {
         let consumer = self.0.current(C::subscribed).await;
-        match without_panic(async { consumer.while_idle().await }).await {
+        let done = without_panic(pin!(async { consumer.while_idle().await })).await;
+        match done {
             Ok(()) => Ok(()),
             Err(error) => self.0.failed(error),
         }

@@ -1,4 +1,4 @@
-use std::{fmt, mem};
+use std::{fmt, mem, pin::pin};
 
 use tokio::time::Instant;
 
@@ -83,7 +83,8 @@ where
         let Some(transform) = self.0.if_any() else {
             return Ok(());
         };
-        match without_panic(async { transform.elapsed(out).await }).await {
+        let done = without_panic(pin!(async { transform.elapsed(out).await })).await;
+        match done {
             Ok(()) => Ok(()),
             Err(error) => {
                 drop(mem::take(out));

@@ -27,18 +27,18 @@ pub(crate) async fn produce<P: Producer>(
     mut outbox: Outbox<P::Event>,
 ) -> Result<(), Failure> {
     let _running = outbox.begin();
-    let made = caught(make(&mut producer, &mut outbox)).await;
+    let made = caught(pin!(make(&mut producer, &mut outbox))).await;
     let made = hand_out_the_rest(&mut outbox, made).await;
     // Closed before it finishes: what it waits for may wait for the end of its events.
     let changes = outbox.close(&end_of(&made))?;
     made?;
-    caught(async {
+    let finishing = pin!(async {
         for change in changes {
             tell_producer(&mut producer, &change);
         }
         failing(producer.finish()).await
-    })
-    .await
+    });
+    caught(finishing).await
 }
 
 /// Waits until what the stage has made is taken. If it has failed, others are not to wait for that.
@@ -49,11 +49,11 @@ async fn hand_out_the_rest<E: Send + 'static>(
     if result.is_err() {
         outbox.raise_alarm();
     }
-    let flushed = caught(async {
+    let flushing = pin!(async {
         outbox.flush().await;
         Ok(())
     });
-    let flushed = flushed.await;
+    let flushed = caught(flushing).await;
     result.and_then(|end| flushed.map(|()| end))
 }
 
@@ -83,7 +83,7 @@ async fn make<P: Producer>(
         let mut batch = outbox.batch(demand.get());
         let stopwatch = pace.start();
         let produced = outbox
-            .serve_during(producer.produce(demand, &mut batch))
+            .serve_during(pin!(producer.produce(demand, &mut batch)))
             .await;
         pace.note(stopwatch, produced.waited);
         let empty = batch.is_empty();
@@ -116,12 +116,12 @@ where
     T: Transform<In>,
 {
     let _running = outbox.begin();
-    let mut turned = caught(turn(&mut stage, &mut inbox, &mut outbox)).await;
+    let mut turned = caught(pin!(turn(&mut stage, &mut inbox, &mut outbox))).await;
     inbox.close(&end_of(&turned));
     drop(inbox);
     if turned.is_ok() {
         let mut out = outbox.batch(1);
-        if let Err(failure) = caught(failing(stage.finish(&mut out))).await {
+        if let Err(failure) = caught(pin!(failing(stage.finish(&mut out)))).await {
             turned = Err(failure);
         }
         outbox.push(out);
@@ -129,13 +129,13 @@ where
     let turned = hand_out_the_rest(&mut outbox, turned).await;
     let changes = outbox.close(&end_of(&turned))?;
     turned?;
-    caught(async {
+    let telling = pin!(async {
         for change in changes {
             tell_transform(&mut stage, &change);
         }
         Ok(())
-    })
-    .await
+    });
+    caught(telling).await
 }
 
 /// What a transform has to do next.
@@ -178,7 +178,11 @@ where
             }
             Step::Due => {
                 let mut out = outbox.batch(1);
-                match outbox.serve_during(stage.elapsed(&mut out)).await.done {
+                match outbox
+                    .serve_during(pin!(stage.elapsed(&mut out)))
+                    .await
+                    .done
+                {
                     Ok(result) => result.map_err(|error| Failure::Failed(error.into()))?,
                     Err(end) => return Ok(end),
                 }
@@ -205,7 +209,9 @@ where
     let batch = &mut inbox.portion;
     let mut out = outbox.batch(batch.len());
     let stopwatch = pace.start();
-    let turned = outbox.serve_during(stage.transform(batch, &mut out)).await;
+    let turned = outbox
+        .serve_during(pin!(stage.transform(batch, &mut out)))
+        .await;
     pace.note(stopwatch, turned.waited);
     match turned.done {
         Ok(result) => result.map_err(|error| Failure::Failed(error.into()))?,
@@ -271,11 +277,11 @@ where
     C: Consumer<E>,
 {
     let _running = inbox.begin();
-    let taken = caught(take_in(&mut consumer, &mut inbox)).await;
+    let taken = caught(pin!(take_in(&mut consumer, &mut inbox))).await;
     inbox.close(&end_of(&taken));
     drop(inbox);
     taken?;
-    caught(failing(consumer.finish())).await
+    caught(pin!(failing(consumer.finish()))).await
 }
 
 async fn take_in<E, C>(consumer: &mut C, inbox: &mut Inbox<E>) -> Result<End, Failure>
@@ -296,7 +302,7 @@ where
         match input {
             Input::Events(debt) => {
                 let stopwatch = pace.start();
-                let taken = whether_it_waits(consumer.consume(&mut inbox.portion)).await;
+                let taken = whether_it_waits(pin!(consumer.consume(&mut inbox.portion))).await;
                 pace.note(stopwatch, taken.waited);
                 taken.done.map_err(|error| Failure::Failed(error.into()))?;
                 inbox.portion.ack();

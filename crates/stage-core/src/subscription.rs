@@ -12,6 +12,7 @@ use crate::{
     protocol::{Demand, End, Mode, Reason, Selector, Terms},
     scale::Scale,
     sync::{Mutex, MutexGuard, PoisonError},
+    weaks::Weaks,
 };
 
 /// A wish to be subscribed. It does nothing until it is given to a stage.
@@ -209,7 +210,7 @@ pub(crate) struct Controls(Mutex<Held>);
 
 #[derive(Default)]
 struct Held {
-    links: Vec<Weak<dyn Control>>,
+    links: Weaks<dyn Control>,
     /// Asked for before there was a link.
     early: Option<Demand>,
     ever_bound: bool,
@@ -298,11 +299,10 @@ impl Controls {
     /// Takes control of a link.
     pub(crate) fn bind(&self, link: Weak<dyn Control>) {
         let mut held = self.lock();
-        held.links.retain(|link| link.strong_count() > 0);
         held.ever_bound = true;
         let (early, cancelled) = (held.early, held.cancelled.clone());
         let control = link.upgrade();
-        held.links.push(link);
+        held.links.add(link);
         drop(held);
         let Some(control) = control else { return };
         if let Some(demand) = early {
@@ -346,7 +346,7 @@ impl Controls {
 
 impl Held {
     fn upgrade(&self) -> Vec<Arc<dyn Control>> {
-        self.links.iter().filter_map(Weak::upgrade).collect()
+        self.links.iter().collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calls that can be made again: with copies of events, whose originals are kept until it is known
 //! how the call went.
 
-use std::{collections::BTreeMap, mem, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, mem, ops::Range, pin::pin, sync::Arc};
 
 use crate::{
     Acknowledge, Batch, BoxError, Consumer, Outcome, Transform,
@@ -25,7 +25,7 @@ where
     C: Consumer<E>,
 {
     let mut trial = Trial::begin(events);
-    let called = without_panic(async { consumer.consume(&mut trial.copies).await }).await;
+    let called = without_panic(pin!(async { consumer.consume(&mut trial.copies).await })).await;
     match called {
         Ok(()) => {
             trial.copies.ack();
@@ -58,7 +58,10 @@ where
     T: Transform<In>,
 {
     let mut trial = Trial::begin(events);
-    let called = without_panic(async { transform.transform(&mut trial.copies, out).await }).await;
+    let called = without_panic(pin!(async {
+        transform.transform(&mut trial.copies, out).await
+    }))
+    .await;
     match called {
         Ok(()) => {
             out.stand_for(&mut trial.copies);
