@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How many records are asked for at once: of one shard, and so in one call.
-const AT_ONCE: usize = 10_000;
+pub(crate) const AT_ONCE: usize = 10_000;
 
 pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> {
     let mut figures = Vec::new();
@@ -45,7 +45,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> 
                 runtime: "current-thread",
                 entrants: vec![
                     entrant("stage-core", &runtime, &fake, records, |fake| {
-                        Box::pin(by_source(fake))
+                        Box::pin(by_source(Arc::new(fake)))
                     }),
                     entrant("hand-written", &runtime, &fake, records, |fake| {
                         Box::pin(by_hand(fake))
@@ -53,7 +53,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> 
                 ],
                 bars: vec![("hand-written", 0.9)],
             };
-            let of_contest = contest.hold(setting.time / 6);
+            let of_contest = contest.hold(setting.time / 12);
             for figure in &of_contest {
                 let per_second = 1e9 / figure.least_ns;
                 println!(
@@ -67,7 +67,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> 
     Ok(figures)
 }
 
-fn fill(shards: u32, records: u64, size: usize) -> Result<Fake, ApiError> {
+pub(crate) fn fill(shards: u32, records: u64, size: usize) -> Result<Fake, ApiError> {
     let fake = Fake::builder()
         .shards(shards)
         .limits(Limits::none())
@@ -82,9 +82,9 @@ type Reading = std::pin::Pin<Box<dyn Future<Output = Read>>>;
 
 /// What has been read.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Read {
-    records: u64,
-    bytes: u64,
+pub(crate) struct Read {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
 }
 
 fn entrant<'a>(
@@ -109,10 +109,10 @@ fn entrant<'a>(
     }
 }
 
-async fn by_source(fake: Fake) -> Read {
+pub(crate) async fn by_source(api: Arc<dyn KinesisApi>) -> Read {
     let read = Arc::<[AtomicU64; 2]>::default();
     let mut pipeline = Pipeline::new();
-    let (records, handle) = StreamSource::new("stream", Arc::new(fake)).add_to(&mut pipeline);
+    let (records, handle) = StreamSource::new("stream", api).add_to(&mut pipeline);
     let window = Window::new(AT_ONCE);
     let sizes = pipeline.transform(
         map(|it: ShardRecord| worth(&it.record)),

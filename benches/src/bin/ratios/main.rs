@@ -12,6 +12,7 @@
 mod contest;
 mod extras;
 mod kinesis;
+mod kinesis_sdk;
 mod standard;
 
 use std::{error::Error, fs, path::PathBuf, time::Duration};
@@ -94,6 +95,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             standard.extend(standard::measure(workload, &setting));
         } else if name == "kinesis" {
             figures.extend(kinesis::measure(&setting)?);
+            figures.extend(kinesis_sdk::measure(&setting)?);
         } else {
             figures.extend(extras::measure(name, &setting));
         }
