@@ -1,6 +1,8 @@
 use std::{
+    collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
 };
 
 use bytes::Bytes;
@@ -11,10 +13,13 @@ use crate::{
     clock::Clock,
     failure::Failure,
     faults::{Blow, Faults},
-    model::{Limits, Moment, Operation, Refusal, Service},
+    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId},
 };
 
+mod changing;
+mod fan_out;
 mod reading;
+mod subscription;
 mod writing;
 
 /// A Kinesis stream in memory, on tokio's clock.
@@ -43,6 +48,7 @@ struct State {
     service: Service,
     faults: Faults,
     calls: Calls,
+    wakers: BTreeMap<SubscriptionId, Waker>,
 }
 
 impl Fake {
@@ -157,6 +163,20 @@ impl Fake {
         self.lock().faults.clear();
     }
 
+    /// Lets the subscriptions to a shard that there are now fail with that code of the service,
+    /// known or unknown, among their events; returns how many those are.
+    pub fn fail_subscriptions(&self, shard: &ShardId, code: &str) -> usize {
+        let message = "This failure was injected by a test.";
+        let refusal = Refusal::new(code.to_owned(), message);
+        self.with(|service, _| service.fail_subscriptions(&self.stream, shard, &refusal))
+    }
+
+    /// Lets the subscriptions to a shard that there are now fall silent for good, as on a
+    /// connection that is dead and does not know; returns how many those are.
+    pub fn silence_subscriptions(&self, shard: &ShardId) -> usize {
+        self.with(|service, _| service.silence_subscriptions(&self.stream, shard))
+    }
+
     /// Changes what is allowed from now on, for all streams of the account.
     pub fn set_limits(&self, limits: Limits) {
         self.with(|service, _| service.settings_mut().limits = limits);
@@ -167,6 +187,7 @@ impl Fake {
             service,
             faults: Faults::default(),
             calls: Calls::default(),
+            wakers: BTreeMap::new(),
         };
         Self {
             account: Arc::new(Account {
@@ -195,6 +216,7 @@ impl Fake {
             service,
             faults,
             calls,
+            ..
         } = &mut *state;
         let now = self.moment();
         let blow = faults.strike(operation, || shard(service));
@@ -206,6 +228,7 @@ impl Fake {
                 .and(Err(failure)),
         };
         calls.count(operation, &answer);
+        state.spread_news();
         answer
     }
 
@@ -219,12 +242,28 @@ impl Fake {
         let mut state = self.lock();
         // Under the lock, so that the model never sees time run backwards.
         let now = self.moment();
-        act(&mut state.service, now)
+        let result = act(&mut state.service, now);
+        state.spread_news();
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         let state = self.account.state.lock();
         // Nothing panics in there on purpose; if it does, other tests' threads need not follow.
         state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Wakes the subscribers that something has come for.
+    fn spread_news(&mut self) {
+        if self.wakers.is_empty() {
+            return;
+        }
+        for id in self.service.take_news() {
+            if let Some(waker) = self.wakers.remove(&id) {
+                waker.wake();
+            }
+        }
     }
 }
