@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     failure::Failure,
     faults::{Blow, Faults},
-    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId},
+    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId, stream_of},
 };
 
 mod changing;
@@ -62,12 +62,13 @@ impl Fake {
         Builder::default()
     }
 
-    /// A face for another stream of the same account, whether there is one of that name or not.
+    /// A face for another stream of the same account, by its name or its ARN, whether there is one
+    /// of that name or not.
     #[must_use]
     pub fn stream(&self, name: &str) -> Self {
         Self {
             account: Arc::clone(&self.account),
-            stream: name.into(),
+            stream: stream_of(name).unwrap_or(name).into(),
         }
     }
 

@@ -76,8 +76,8 @@ pub use calls::{Calls, Tally};
 pub use fake::Fake;
 pub use faults::Fault;
 pub use model::{
-    Choices, Continuation, Durations, FutureTimestamp, Limits, OlderThanHorizon, Operation,
-    ShardEnd, SubscriptionRefusal, Takeover,
+    AccountLimits, Choices, Continuation, Durations, FutureTimestamp, Limits, OlderThanHorizon,
+    Operation, RecordDistribution, Resize, ShardEnd, StreamMode, SubscriptionRefusal, Takeover,
 };
 #[cfg(feature = "serve")]
 pub use serve::Server;

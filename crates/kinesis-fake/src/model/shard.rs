@@ -43,6 +43,8 @@ pub(crate) struct Shard {
     iterators: Rate,
     read_debt: Debt,
     write_bytes: Allowance,
+    /// What large records draw on, and all others too.
+    tank: Allowance,
     write_records: Allowance,
 }
 
@@ -93,6 +95,7 @@ impl Shard {
             iterators: Rate::default(),
             read_debt: Debt::default(),
             write_bytes: Allowance::default(),
+            tank: Allowance::default(),
             write_records: Allowance::default(),
         }
     }
@@ -124,10 +127,18 @@ impl Shard {
             limits.write_bytes_per_second,
             limits.write_records_per_second,
         );
-        let admitted =
-            self.write_bytes.has(bytes, per_second, now) && self.write_records.has(1, records, now);
+        // A large record draws on the tank alone: it never fits into a second.
+        let is_large = per_second.is_some_and(|per_second| bytes > per_second);
+        let admitted = (is_large || self.write_bytes.has(bytes, per_second, now))
+            && self
+                .tank
+                .holds(bytes, limits.write_burst_bytes, per_second, now)
+            && self.write_records.has(1, records, now);
         if admitted {
-            self.write_bytes.take(bytes, per_second, now);
+            if !is_large {
+                self.write_bytes.take(bytes, per_second, now);
+            }
+            self.tank.take(bytes, per_second, now);
             self.write_records.take(1, records, now);
         }
         admitted
@@ -162,7 +173,7 @@ impl Shard {
         &mut self,
         index: u64,
         now: Moment,
-        partition_key: String,
+        partition_key: Option<String>,
         data: bytes::Bytes,
     ) -> SequenceNumber {
         let born = self.starting.born();
@@ -175,7 +186,7 @@ impl Shard {
             arrival: self.newest_arrival,
             record: Record {
                 sequence_number: sequence_number.clone(),
-                partition_key: Some(partition_key),
+                partition_key,
                 data,
                 approximate_arrival: Some(self.newest_arrival),
             },

@@ -16,6 +16,7 @@ use tokio::time::{advance, sleep};
 mod changing;
 mod fan_out;
 mod reading;
+mod scaling;
 mod writing;
 
 const MIB: usize = 1_024 * 1_024;

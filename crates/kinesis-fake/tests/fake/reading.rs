@@ -247,3 +247,37 @@ async fn one_record_is_returned_however_large() {
     let page = fake.get_records(&at, 10).await.unwrap();
     assert_eq!(data(&page.records), ["large enough"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lenient_shard_lets_reading_run_a_second_ahead() {
+    for (limits, closed_for) in [(Limits::default(), 1_000), (Limits::lenient(), 0)] {
+        let fake = Fake::builder().limits(limits).build();
+        for _ in 0..4 {
+            fake.put("k", vec![0; MIB - 1]).unwrap();
+        }
+        let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+        let page = fake.get_records(&at, 2).await.unwrap();
+        let next = page.next.unwrap();
+        if closed_for > 0 {
+            sleep(millis(closed_for - 1)).await;
+            assert_eq!(remedy(fake.get_records(&next, 2).await), Remedy::Wait);
+            sleep(millis(1)).await;
+        }
+        let next = fake.get_records(&next, 2).await.unwrap().next.unwrap();
+        // That was all that it may run ahead.
+        assert_eq!(remedy(fake.get_records(&next, 2).await), Remedy::Wait);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exception_takes_nothing_and_leaves_the_iterator_good() {
+    let fake = Fake::new(1);
+    fake.put("k", "x").unwrap();
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    for code in ["InternalFailure", "KMSThrottlingException", "Nonsense"] {
+        fake.inject(Fault::refusal(Operation::GetRecords, code));
+        let error = fake.get_records(&at, 10).await.unwrap_err();
+        assert_eq!(error.code(), Some(code));
+    }
+    assert_eq!(fake.get_records(&at, 10).await.unwrap().records.len(), 1);
+}
