@@ -28,6 +28,7 @@ pub struct Builder {
     name: String,
     first: First,
     epoch: Timestamp,
+    manual: bool,
     settings: Settings,
 }
 
@@ -45,6 +46,7 @@ impl Default for Builder {
             name: "stream".to_owned(),
             first: First::Provisioned(1),
             epoch: EPOCH,
+            manual: false,
             settings: Settings::default(),
         }
     }
@@ -124,10 +126,22 @@ impl Builder {
         self.epoch(SystemTime::now().into())
     }
 
+    /// Its time passes by [`Fake::advance`] and not otherwise: for tests where tokio's clock cannot
+    /// be paused, on a runtime of several threads.
+    pub fn manual_clock(self) -> Self {
+        Self {
+            manual: true,
+            ..self
+        }
+    }
+
     /// Makes the fake. To run in paused time, make it where time is paused.
     #[must_use]
     pub fn build(self) -> Fake {
-        let clock = Clock::starting_at(self.epoch);
+        let clock = match self.manual {
+            true => Clock::standing_at(self.epoch),
+            false => Clock::starting_at(self.epoch),
+        };
         let mut service = Service::new(self.settings);
         match self.first {
             First::None => {}

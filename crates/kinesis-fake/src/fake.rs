@@ -3,6 +3,7 @@ use std::{
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -176,6 +177,23 @@ impl Fake {
     /// connection that is dead and does not know; returns how many those are.
     pub fn silence_subscriptions(&self, shard: &ShardId) -> usize {
         self.with(|service, _| service.silence_subscriptions(&self.stream, shard))
+    }
+
+    /// Lets time pass, on a fake whose [clock is moved by hand](Builder::manual_clock), and wakes
+    /// whoever waits for events.
+    ///
+    /// # Panics
+    ///
+    /// If it follows tokio's clock.
+    pub fn advance(&self, span: Duration) {
+        let mut state = self.lock();
+        assert!(
+            self.account.clock.advance(span),
+            "this fake follows tokio's clock: use `tokio::time::advance`"
+        );
+        for (_, waker) in std::mem::take(&mut state.wakers) {
+            waker.wake();
+        }
     }
 
     /// Changes what is allowed from now on, for all streams of the account.

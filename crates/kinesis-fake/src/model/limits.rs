@@ -31,6 +31,9 @@ pub struct Limits {
     /// Bytes a second that GetRecords reads of a shard, data and partition keys. An answer may have
     /// more; what it took too much must be waited out.
     pub read_bytes_per_second: Option<u64>,
+    /// Records a second that GetRecords reads of a shard, as bytes are. `None` by default: one page of
+    /// the documents has 2,000, and no other.
+    pub read_records_per_second: Option<u64>,
     /// How far reading may run ahead of that rate before it is refused.
     pub read_burst: Duration,
     /// Records in an answer of GetRecords, and the largest limit that may be asked for.
@@ -133,6 +136,7 @@ impl Limits {
         Self {
             get_records_per_second: None,
             read_bytes_per_second: None,
+            read_records_per_second: None,
             read_burst: Duration::ZERO,
             records_per_answer: usize::MAX,
             bytes_per_answer: usize::MAX,
@@ -180,6 +184,7 @@ impl Default for Limits {
         Self {
             get_records_per_second: Some(GET_RECORDS_PER_SECOND),
             read_bytes_per_second: Some(READ_BYTES_PER_SECOND),
+            read_records_per_second: None,
             read_burst: Duration::ZERO,
             records_per_answer: RECORDS_PER_ANSWER,
             bytes_per_answer: BYTES_PER_ANSWER,

@@ -42,6 +42,7 @@ pub(crate) struct Shard {
     gets: Rate,
     iterators: Rate,
     read_debt: Debt,
+    read_records_debt: Debt,
     write_bytes: Allowance,
     /// What large records draw on, and all others too.
     tank: Allowance,
@@ -94,6 +95,7 @@ impl Shard {
             gets: Rate::default(),
             iterators: Rate::default(),
             read_debt: Debt::default(),
+            read_records_debt: Debt::default(),
             write_bytes: Allowance::default(),
             tank: Allowance::default(),
             write_records: Allowance::default(),
@@ -156,8 +158,9 @@ impl Shard {
 
     /// Whether it can be read at `now`; if so, the call counts.
     pub(crate) fn admit_read(&mut self, limits: &Limits, now: Moment) -> Result<(), Refusal> {
-        let rate = limits.read_bytes_per_second;
-        let paid = self.read_debt.is_free(rate, limits.read_burst, now);
+        let (bytes, records) = (limits.read_bytes_per_second, limits.read_records_per_second);
+        let paid = self.read_debt.is_free(bytes, limits.read_burst, now)
+            && (self.read_records_debt).is_free(records, limits.read_burst, now);
         if paid && self.gets.admit(limits.get_records_per_second, now) {
             return Ok(());
         }
@@ -168,11 +171,13 @@ impl Shard {
         Refusal::throughput_exceeded(format!("Rate exceeded for shard {}.", self.id))
     }
 
-    /// Appends a record that arrives `now`; `index` is larger than any that the stream used.
+    /// Appends a record that arrives `now`, and says so or that it was `earlier`; `index` is larger
+    /// than any that the stream used.
     pub(crate) fn append(
         &mut self,
         index: u64,
         now: Moment,
+        earlier: Duration,
         partition_key: Option<String>,
         data: bytes::Bytes,
     ) -> SequenceNumber {
@@ -180,6 +185,9 @@ impl Shard {
         self.newest = Sequence::new(born, self.number, index, now.seconds());
         // Kept in order, so that a time can be found by halving.
         self.newest_arrival = now.timestamp().max(self.newest_arrival);
+        let told = self.newest_arrival.as_millis();
+        let earlier = i64::try_from(earlier.as_millis()).unwrap_or(i64::MAX);
+        let told = Timestamp::from_millis(told.saturating_sub(earlier));
         let sequence_number = self.newest.number();
         self.records.push_back(Stored {
             sequence: self.newest,
@@ -188,7 +196,7 @@ impl Shard {
                 sequence_number: sequence_number.clone(),
                 partition_key,
                 data,
-                approximate_arrival: Some(self.newest_arrival),
+                approximate_arrival: Some(told),
             },
         });
         sequence_number
@@ -242,6 +250,14 @@ const PREFIX: &str = "shardId-";
 /// A place is where its number stands or would stand.
 impl Shard {
     fn index_of(&self, place: Place) -> usize {
+        // Most readers are at the tip: no need to look for that among the records.
+        let at_tip = match place {
+            Place::At(from) => from > self.newest,
+            Place::After(from) => from >= self.newest,
+        };
+        if at_tip {
+            return self.records.len();
+        }
         match place {
             Place::At(from) => self.records.partition_point(|it| it.sequence < from),
             Place::After(from) => self.records.partition_point(|it| it.sequence <= from),

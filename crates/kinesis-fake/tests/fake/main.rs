@@ -14,6 +14,7 @@ use kinesis_source::{
 use tokio::time::{advance, sleep};
 
 mod changing;
+mod determinism;
 mod fan_out;
 mod reading;
 mod scaling;

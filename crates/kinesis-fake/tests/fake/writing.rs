@@ -131,3 +131,16 @@ async fn a_tank_changes_nothing_for_small_records() {
         sleep(millis(1_000)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_puts_again_makes_a_duplicate_with_a_number_of_its_own() {
+    let fake = Fake::new(1);
+    fake.inject(Fault::lost_answer(Operation::PutRecords));
+    let records = [entry("k", 1)];
+    assert_eq!(remedy(fake.put_records(&records).await), Remedy::Retry);
+    fake.put_records(&records).await.unwrap();
+    let stored = fake.records().remove(0).1;
+    assert_eq!(stored.len(), 2);
+    assert_eq!(stored[0].data, stored[1].data);
+    assert!(stored[0].sequence_number < stored[1].sequence_number);
+}

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use kinesis_source::{PutEntry, PutOutcome, SequenceNumber, ShardId};
 
 use super::{Service, find_usable};
@@ -71,7 +73,11 @@ impl Service {
         let incoming = entries.iter().map(bytes_of).sum();
         self.make_room(incoming, now)?;
         let stream = find_usable(&mut self.streams, &self.settings.limits, stream, now)?;
-        let outcomes = entries.iter().map(|entry| stream.put(entry, limits, now));
+        let disorder = self.settings.choices.arrival_disorder.as_millis();
+        let disorder = u64::try_from(disorder).unwrap_or(u64::MAX);
+        let earlier = |index| Duration::from_millis(self.seal.draw(index, disorder));
+        let outcomes = entries.iter();
+        let outcomes = outcomes.map(|entry| stream.put(entry, limits, earlier, now));
         Ok(outcomes.collect())
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use kinesis_source::{PutEntry, PutOutcome};
 use md5::{Digest, Md5};
 
@@ -5,8 +7,15 @@ use super::Stream;
 use crate::model::{Limits, Moment, RecordDistribution};
 
 impl Stream {
-    /// Puts one record. A shard that has had enough refuses it.
-    pub(crate) fn put(&mut self, entry: &PutEntry, limits: &Limits, now: Moment) -> PutOutcome {
+    /// Puts one record, which says that it came so much `earlier`, by its index. A shard that has had
+    /// enough refuses it.
+    pub(crate) fn put(
+        &mut self,
+        entry: &PutEntry,
+        limits: &Limits,
+        earlier: impl Fn(u64) -> Duration,
+        now: Moment,
+    ) -> PutOutcome {
         let retention = self.retention();
         let number = self.route(entry);
         let shard = &mut self.shards[number as usize];
@@ -27,7 +36,13 @@ impl Stream {
         let key = entry.partition_key.clone();
         let key = Some(key).filter(|key| !key.is_empty());
         PutOutcome::Stored {
-            sequence_number: shard.append(self.newest_index, now, key, entry.data.clone()),
+            sequence_number: shard.append(
+                self.newest_index,
+                now,
+                earlier(self.newest_index),
+                key,
+                entry.data.clone(),
+            ),
             shard: shard.id.clone(),
         }
     }
