@@ -14,10 +14,12 @@ use kinesis_source::{
 use tokio::time::{advance, sleep};
 
 mod changing;
+mod deliveries;
 mod determinism;
 mod fan_out;
 mod reading;
 mod scaling;
+mod worker;
 mod writing;
 
 const MIB: usize = 1_024 * 1_024;
