@@ -49,8 +49,8 @@ pub use service::{
     AccountLimits, Capacity, Listing, RecordDistribution, Resize, Service, StreamMode,
 };
 pub use settings::{
-    Choices, Continuation, Durations, FutureTimestamp, OlderThanHorizon, Settings, ShardEnd,
-    SubscriptionRefusal, Takeover,
+    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,
+    ShardEnd, SubscriptionRefusal, Takeover,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};

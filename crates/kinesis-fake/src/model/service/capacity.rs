@@ -122,7 +122,7 @@ impl Service {
         self.check_room(more)?;
         let Self { settings, .. } = self;
         let step = settings.durations.update;
-        let it = find(&mut self.streams, &settings.limits, stream, now)?;
+        let it = find(&mut self.streams, settings, stream, now)?;
         it.admit_resize(&settings.limits, now)?;
         let goal = Goal {
             shards: target,
@@ -157,7 +157,7 @@ impl Service {
             }
         }
         let Self { settings, .. } = self;
-        let it = find(&mut self.streams, &settings.limits, stream, now)?;
+        let it = find(&mut self.streams, settings, stream, now)?;
         it.switch_mode(mode, &settings.limits, settings.durations.update, now)
     }
 
@@ -228,7 +228,7 @@ impl Service {
         number: &SequenceNumber,
         now: Moment,
     ) -> Result<(ShardId, SequenceNumber), Refusal> {
-        let it = find_usable(&mut self.streams, &self.settings.limits, stream, now)?;
+        let it = find_usable(&mut self.streams, &self.settings, stream, now)?;
         if it.provision.distribution == RecordDistribution::Auto {
             return Err(Refusal::invalid_argument(format!(
                 "Stream {stream} distributes records by itself: there is no order to ask for."
@@ -265,8 +265,8 @@ impl Service {
     /// `ResourceNotFound` without such a stream.
     pub fn capacity(&mut self, stream: &str, now: Moment) -> Result<Capacity, Refusal> {
         self.forget_if_gone(stream, now);
-        let limits = &self.settings.limits;
-        Ok(find(&mut self.streams, limits, stream, now)?.capacity(limits))
+        let settings = &self.settings;
+        Ok(find(&mut self.streams, settings, stream, now)?.capacity(&settings.limits))
     }
 
     /// The open shards of the streams that are provisioned.
