@@ -25,6 +25,7 @@
 //! ```
 
 mod arn;
+mod capacity;
 mod consumer;
 mod iterator;
 mod limits;
@@ -41,13 +42,12 @@ mod subscription;
 mod token;
 
 pub use arn::{arn, consumer_of, stream_of};
+pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
 pub use limits::Limits;
 pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
-pub use service::{
-    AccountLimits, Capacity, Listing, RecordDistribution, Resize, Service, StreamMode,
-};
+pub use service::{Listing, Service};
 pub use settings::{
     Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,
     ShardEnd, SubscriptionRefusal, Takeover,

@@ -8,13 +8,13 @@ use super::{
 };
 
 mod capacity;
+mod consumers;
 mod control;
-mod fan_out;
 mod listing;
 mod reading;
+mod subscriptions;
 mod writing;
 
-pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
 pub use listing::Listing;
 
 /// All streams of one account, by name.

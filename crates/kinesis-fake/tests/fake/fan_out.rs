@@ -72,6 +72,8 @@ async fn a_consumer_is_creating_active_deleting_and_gone() {
     fake.deregister_stream_consumer(&arn).await.unwrap();
     let status = fake.describe_stream_consumer(&arn).await.unwrap().status;
     assert_eq!(status, ConsumerStatus::Deleting);
+    let late = subscribe(&fake, &consumer.arn, 0, Position::Latest).await;
+    assert_eq!(code_of(late), "ResourceInUseException");
     assert_eq!(
         code(&mut subscription.unwrap()).await,
         "ResourceNotFoundException"
@@ -532,6 +534,22 @@ async fn who_does_not_read_for_thirty_seconds_loses_the_connection_and_nothing_e
     let position = Position::AfterSequenceNumber(read.continuation_sequence_number.unwrap());
     let mut anew = subscribe(&fake, &consumer, 0, position).await.unwrap();
     assert_eq!(data(&event(&mut anew).await.records), ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_to_be_paid_for_first_keeps_nobody_waiting() {
+    let (mut limits, mut choices) = (Limits::default(), Choices::default());
+    limits.subscriber_stall = Some(millis(1_000));
+    choices.heartbeat = Duration::from_secs(60);
+    let fake = Fake::builder().limits(limits).choices(choices).build();
+    fake.put("k", vec![0; 10 * MIB]).unwrap();
+    fake.put("k", "x").unwrap();
+    let (_, mut subscription) = subscribed(&fake).await;
+    assert_eq!(event(&mut subscription).await.records.len(), 1);
+    let sent = Instant::now();
+    // Five seconds later, though a reader may keep an event waiting for one second only.
+    assert_eq!(data(&event(&mut subscription).await.records), ["x"]);
+    assert_eq!(sent.elapsed().as_secs(), 5);
 }
 
 #[tokio::test(start_paused = true)]
