@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use kinesis_source::Timestamp;
 
 use crate::{
-    Fake,
+    Fake, FaultPlan,
     clock::{Clock, EPOCH},
     model::{Choices, Durations, Limits, Service, Settings},
 };
@@ -29,6 +29,7 @@ pub struct Builder {
     shards: u32,
     epoch: Timestamp,
     settings: Settings,
+    plan: Option<FaultPlan>,
 }
 
 impl Default for Builder {
@@ -38,6 +39,7 @@ impl Default for Builder {
             shards: 1,
             epoch: EPOCH,
             settings: Settings::default(),
+            plan: None,
         }
     }
 }
@@ -93,6 +95,14 @@ impl Builder {
         self.settings(|settings| settings.seed = seed)
     }
 
+    /// From its first moment on, it [follows](Fake::follow) that plan.
+    pub fn follow(self, plan: FaultPlan) -> Self {
+        Self {
+            plan: Some(plan),
+            ..self
+        }
+    }
+
     /// What time it is when the fake is made, instead of 2026-01-01T00:00:00Z. From there on it
     /// follows tokio's clock.
     pub fn epoch(self, epoch: Timestamp) -> Self {
@@ -113,7 +123,11 @@ impl Builder {
         if self.shards > 0 {
             service.put_stream(&self.name, self.shards, clock.now());
         }
-        Fake::open(clock, service, &self.name)
+        let fake = Fake::open(clock, service, &self.name);
+        if let Some(plan) = self.plan {
+            fake.follow(&plan);
+        }
+        fake
     }
 
     fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -44,8 +44,8 @@
 //! # How it is built
 //!
 //! The [`model`] is pure: streams, shards, limits, and time as an argument. [`Fake`] puts it on
-//! tokio's clock, counts [calls](Fake::calls) and lets [faults](Fault) happen. With the feature
-//! `serve`, `Server` speaks AWS JSON over HTTP, for the SDKs of any language.
+//! tokio's clock, counts [calls](Fake::calls) and lets go wrong what a [`FaultPlan`] says. With the
+//! feature `serve`, `Server` speaks AWS JSON over HTTP, for the SDKs of any language.
 //!
 //! # The rules
 //!
@@ -91,7 +91,7 @@
 //!
 //! Enhanced fan-out (SubscribeToShard and its consumers), CBOR, UpdateShardCount, on-demand streams,
 //! records above 1 MiB that draw on a burst, encryption keys, tags, resource policies. HTTP takes
-//! any signature. Faults are counted out by hand; there is no plan drawn from a seed.
+//! any signature.
 
 mod builder;
 mod calls;
@@ -106,7 +106,7 @@ mod serve;
 pub use builder::Builder;
 pub use calls::{Calls, Tally};
 pub use fake::Fake;
-pub use faults::Fault;
+pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
     Choices, Durations, FutureTimestamp, Limits, OlderThanHorizon, Operation, ShardEnd,
 };

@@ -13,6 +13,8 @@ mod answer;
 mod call;
 mod connection;
 mod exchange;
+mod garble;
+mod line;
 mod wire;
 
 /// The account of a [`Fake`] over HTTP, for the AWS SDKs of any language.

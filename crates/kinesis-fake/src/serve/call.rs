@@ -1,9 +1,10 @@
-use kinesis_source::ShardId;
+use std::any::Any;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Fake,
-    failure::Failure,
+    faults::{About, Spoiling, Subject},
     model::{INTERNAL_FAILURE, Moment, Operation, Refusal, Service},
 };
 
@@ -14,22 +15,24 @@ mod writing;
 
 /// What an operation's request says, and what the model makes of it.
 trait Call: DeserializeOwned + Send + Sync {
-    type Answer: Serialize + Send;
+    /// What the model gives.
+    type Outcome: Any + Send;
+    /// How that is written.
+    type Answer: Serialize + From<Self::Outcome>;
 
-    /// The shard that it concerns, if it is one.
-    fn shard(&self, _service: &Service) -> Option<ShardId> {
-        None
+    /// What it names, as far as faults want to know.
+    fn about(&self) -> About {
+        About::Whole
     }
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Answer, Refusal>;
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Outcome, Refusal>;
 }
 
-/// Carries out what `body` asks for; the answer is JSON.
-pub(super) async fn dispatch(
-    fake: &Fake,
-    operation: Operation,
-    body: &[u8],
-) -> Result<Vec<u8>, Failure> {
+/// The answer as JSON, and what happens to it on its way.
+pub(super) type Answered = Result<(Vec<u8>, Option<Spoiling>), Refusal>;
+
+/// Carries out what `body` asks for.
+pub(super) async fn dispatch(fake: &Fake, operation: Operation, body: &[u8]) -> Answered {
     use Operation as Op;
     macro_rules! carry_out {
         ($call:ty) => {
@@ -54,27 +57,21 @@ pub(super) async fn dispatch(
     }
 }
 
-async fn carry_out<C: Call>(
-    fake: &Fake,
-    operation: Operation,
-    body: &[u8],
-) -> Result<Vec<u8>, Failure> {
+async fn carry_out<C: Call>(fake: &Fake, operation: Operation, body: &[u8]) -> Answered {
     let call: C = serde_json::from_slice(body).map_err(not_understood)?;
-    let answer = fake
-        .call(
-            operation,
-            |service| call.shard(service),
-            |service, now| call.act(service, now),
-        )
-        .await?;
+    let about = call.about();
+    let subject = Subject { operation, about };
+    let exchange = fake.exchange(subject, |service, now| call.act(service, now));
+    let (outcome, spoiling) = exchange.await?;
     // Outside the call: others need not wait until ten megabytes have been written.
-    serde_json::to_vec(&answer)
-        .map_err(|error| Failure::Refused(Refusal::new(INTERNAL_FAILURE, error.to_string())))
+    let json = serde_json::to_vec(&C::Answer::from(outcome));
+    json.map(|json| (json, spoiling))
+        .map_err(|error| Refusal::new(INTERNAL_FAILURE, error.to_string()))
 }
 
 /// Tells where the text stops making sense. That may repeat what the client sent, to the client.
 #[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-fn not_understood(error: serde_json::Error) -> Failure {
+fn not_understood(error: serde_json::Error) -> Refusal {
     let message = error.to_string().chars().take(300).collect::<String>();
-    Failure::Refused(Refusal::new("SerializationException", message))
+    Refusal::new("SerializationException", message)
 }

@@ -4,7 +4,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::watch};
 
-use super::exchange;
+use super::{exchange, line::Line};
 use crate::Fake;
 
 /// Answers one connection's requests, until either side ends it or `stopped` loses its sender.
@@ -14,12 +14,13 @@ use crate::Fake;
 pub(super) async fn serve(stream: TcpStream, fake: Fake, mut stopped: watch::Receiver<()>) {
     // An answer is written at once and waits for nothing; if it cannot be had, it is only slower.
     let _ = stream.set_nodelay(true);
-    let answer = service_fn(|request| exchange::answer(&fake, request));
+    let (line, cut) = Line::new(stream);
+    let answer = service_fn(|request| exchange::answer(&fake, &cut, request));
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_headers(MOST_HEADERS)
         .max_buf_size(MOST_BUFFERED)
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(TokioIo::new(line), answer);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         biased;

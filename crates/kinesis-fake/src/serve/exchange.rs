@@ -1,4 +1,4 @@
-use std::{io, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -9,27 +9,37 @@ use hyper::{
 };
 use tokio::time::timeout;
 
-use super::{answer, call};
+use super::{answer, call, garble::garble, line::Cut};
 use crate::{
     Fake,
-    failure::Failure,
+    faults::Spoiling,
     model::{Operation, Refusal},
 };
 
-/// Answers one request. An error breaks the connection: the answer is to get lost.
+/// Answers one request.
 pub(super) async fn answer(
     fake: &Fake,
+    cut: &Cut,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, io::Error> {
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let answered = match read(request).await {
         Ok((operation, body)) => call::dispatch(fake, operation, &body).await,
         Err(response) => return Ok(response),
     };
-    match answered {
-        Ok(json) => Ok(answer::success(json)),
-        Err(Failure::Refused(refusal)) => Ok(answer::refusal(&refusal)),
-        Err(Failure::Lost) => Err(io::Error::other("this answer is to get lost")),
+    Ok(match answered {
+        Ok((json, None)) => answer::success(json),
+        Ok((json, Some(spoiling))) => spoil(json, spoiling, cut),
+        Err(refusal) => answer::refusal(&refusal),
+    })
+}
+
+fn spoil(json: Vec<u8>, spoiling: Spoiling, cut: &Cut) -> Response<Full<Bytes>> {
+    match spoiling {
+        Spoiling::Lost => cut.after(0),
+        Spoiling::Cut { after } => cut.after(after),
+        Spoiling::Garbled { draw } => return answer::success(garble(json, draw)),
     }
+    answer::success(json)
 }
 
 /// What is asked for, or what to say instead of asking.

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use kinesis_fake::{Fake, Fault, Limits, Operation, Server};
+use kinesis_fake::{Fake, Fault, Limits, Operation, Rewrite, Server};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,6 +13,7 @@ use tokio::{
     time::timeout,
 };
 
+mod faults;
 mod hostile;
 mod operations;
 

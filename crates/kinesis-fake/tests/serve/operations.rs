@@ -210,27 +210,6 @@ async fn one_connection_takes_one_request_after_another() {
 }
 
 #[tokio::test]
-async fn an_injected_failure_is_a_500_and_a_lost_answer_a_broken_connection() {
-    let running = serve(Fake::new(1)).await;
-    let body = json!({"StreamName": "stream", "PartitionKey": "k", "Data": ""});
-    running
-        .fake
-        .inject(Fault::refusal(Operation::PutRecord, "InternalFailure"));
-    let failed = post(running.address, "PutRecord", body.clone()).await;
-    assert_eq!(
-        (failed.status, failed.code()),
-        (500, "InternalFailure".into())
-    );
-
-    running
-        .fake
-        .inject(Fault::lost_answer(Operation::PutRecord));
-    let bytes = request("PutRecord", &serde_json::to_vec(&body).unwrap(), CLOSE);
-    assert!(raw(running.address, &bytes).await.is_none());
-    assert_eq!(running.fake.records()[0].1.len(), 1, "it was stored");
-}
-
-#[tokio::test]
 async fn a_server_that_is_told_to_stop_ends_though_clients_are_idle() {
     let mut running = serve(Fake::new(1)).await;
     let idle = TcpStream::connect(running.address).await.unwrap();

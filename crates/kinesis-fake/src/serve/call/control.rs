@@ -3,6 +3,7 @@ use serde::Deserialize;
 
 use super::Call;
 use crate::{
+    faults::About,
     model::{Moment, Refusal, Service},
     serve::wire::{Nothing, hash_key, stream_name},
 };
@@ -22,6 +23,7 @@ struct ModeIn {
 }
 
 impl Call for CreateStream {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
@@ -48,6 +50,7 @@ pub(super) struct DeleteStream {
 }
 
 impl Call for DeleteStream {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
@@ -68,10 +71,11 @@ pub(super) struct SplitShard {
 }
 
 impl Call for SplitShard {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
-    fn shard(&self, _: &Service) -> Option<ShardId> {
-        Some(ShardId::new(&*self.shard_to_split))
+    fn about(&self) -> About {
+        About::Shard(ShardId::new(&*self.shard_to_split))
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
@@ -94,10 +98,11 @@ pub(super) struct MergeShards {
 }
 
 impl Call for MergeShards {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
-    fn shard(&self, _: &Service) -> Option<ShardId> {
-        Some(ShardId::new(&*self.shard_to_merge))
+    fn about(&self) -> About {
+        About::Shard(ShardId::new(&*self.shard_to_merge))
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
@@ -134,6 +139,7 @@ impl Retention {
 pub(super) struct IncreaseRetention(Retention);
 
 impl Call for IncreaseRetention {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
@@ -147,6 +153,7 @@ impl Call for IncreaseRetention {
 pub(super) struct DecreaseRetention(Retention);
 
 impl Call for DecreaseRetention {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {

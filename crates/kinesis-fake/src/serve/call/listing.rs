@@ -1,8 +1,9 @@
-use kinesis_source::{NextToken, ShardId, StreamSummary};
+use kinesis_source::{NextToken, ShardId, ShardsPage, StreamSummary};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
+    faults::About,
     model::{Listing, Moment, Refusal, Service, ShardFilter, status_name},
     serve::wire::{Seconds, ShardOut, count, stream_name},
 };
@@ -36,9 +37,15 @@ pub(super) struct ShardsAnswer {
 }
 
 impl Call for ListShards {
+    type Outcome = ShardsPage;
     type Answer = ShardsAnswer;
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<ShardsAnswer, Refusal> {
+    fn about(&self) -> About {
+        let token = self.next_token.clone().map(NextToken);
+        token.map_or(About::Whole, About::Token)
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<ShardsPage, Refusal> {
         let max_results = count(self.max_results);
         let token = self.next_token.clone().map(NextToken);
         let listing = match &token {
@@ -52,11 +59,16 @@ impl Call for ListShards {
                 max_results,
             },
         };
-        let page = service.list_shards(&listing, now)?;
-        Ok(ShardsAnswer {
+        service.list_shards(&listing, now)
+    }
+}
+
+impl From<ShardsPage> for ShardsAnswer {
+    fn from(page: ShardsPage) -> Self {
+        Self {
             shards: page.shards.into_iter().map(ShardOut::from).collect(),
             next_token: page.next.map(|token| token.0),
-        })
+        }
     }
 }
 
@@ -124,6 +136,7 @@ pub(super) struct StreamAnswer {
 }
 
 impl Call for DescribeStream {
+    type Outcome = StreamAnswer;
     type Answer = StreamAnswer;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamAnswer, Refusal> {
@@ -156,6 +169,7 @@ pub(super) struct SummaryAnswer {
 }
 
 impl Call for DescribeStreamSummary {
+    type Outcome = SummaryAnswer;
     type Answer = SummaryAnswer;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<SummaryAnswer, Refusal> {
@@ -266,6 +280,7 @@ pub(super) struct StreamsAnswer {
 }
 
 impl Call for ListStreams {
+    type Outcome = StreamsAnswer;
     type Answer = StreamsAnswer;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamsAnswer, Refusal> {

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
+    faults::About,
     model::{Moment, Refusal, Service},
     serve::wire::{ChildOut, RecordOut, Seconds, count, stream_name},
 };
@@ -26,10 +27,11 @@ pub(super) struct IteratorAnswer {
 }
 
 impl Call for GetShardIterator {
+    type Outcome = IteratorAnswer;
     type Answer = IteratorAnswer;
 
-    fn shard(&self, _: &Service) -> Option<ShardId> {
-        Some(ShardId::new(&*self.shard_id))
+    fn about(&self) -> About {
+        About::Shard(ShardId::new(&*self.shard_id))
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<IteratorAnswer, Refusal> {
@@ -103,17 +105,18 @@ pub(super) struct RecordsAnswer {
 }
 
 impl Call for GetRecords {
+    type Outcome = RecordsPage;
     type Answer = RecordsAnswer;
 
-    fn shard(&self, service: &Service) -> Option<ShardId> {
-        service.shard_of(&ShardIterator::new(&*self.shard_iterator))
+    fn about(&self) -> About {
+        About::Iterator(ShardIterator::new(&*self.shard_iterator))
     }
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsAnswer, Refusal> {
+    fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsPage, Refusal> {
         let iterator = ShardIterator::new(&*self.shard_iterator);
         let most = service.settings().limits.records_per_answer;
         let limit = count(self.limit).unwrap_or(most);
-        Ok(service.get_records(&iterator, limit, now)?.into())
+        service.get_records(&iterator, limit, now)
     }
 }
 

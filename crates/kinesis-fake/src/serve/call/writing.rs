@@ -27,6 +27,7 @@ pub(super) struct PutAnswer {
 }
 
 impl Call for PutRecord {
+    type Outcome = PutAnswer;
     type Answer = PutAnswer;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutAnswer, Refusal> {
@@ -81,6 +82,7 @@ struct OutcomeOut {
 }
 
 impl Call for PutRecords {
+    type Outcome = PutsAnswer;
     type Answer = PutsAnswer;
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutsAnswer, Refusal> {
