@@ -45,7 +45,7 @@
 //!
 //! The [`model`] is pure: streams, shards, limits, and time as an argument. [`Fake`] puts it on
 //! tokio's clock, counts [calls](Fake::calls) and lets go wrong what a [`FaultPlan`] says. With the
-//! feature `serve`, `Server` speaks AWS JSON over HTTP, for the SDKs of any language.
+//! feature `serve`, `Server` speaks AWS JSON and CBOR over HTTP, for the SDKs of any language.
 //!
 //! # The rules
 //!
@@ -89,7 +89,7 @@
 //!
 //! # What is not here yet
 //!
-//! Enhanced fan-out (SubscribeToShard and its consumers), CBOR, UpdateShardCount, on-demand streams,
+//! Enhanced fan-out (SubscribeToShard and its consumers), UpdateShardCount, on-demand streams,
 //! records above 1 MiB that draw on a burst, encryption keys, tags, resource policies. HTTP takes
 //! any signature.
 

@@ -132,17 +132,17 @@ impl Fault {
     }
 
     /// So many calls pass first.
-    pub fn after(self, calls: u64) -> Self {
+    pub fn after(self, calls: u32) -> Self {
         Self {
-            after: calls,
+            after: calls.into(),
             ..self
         }
     }
 
     /// Strikes each so many-th call only. Zero is taken for one.
-    pub fn every(self, calls: u64) -> Self {
+    pub fn every(self, calls: u32) -> Self {
         Self {
-            every: calls.max(1),
+            every: calls.max(1).into(),
             ..self
         }
     }
@@ -157,16 +157,19 @@ impl Fault {
     }
 
     /// Strikes so many times, then never again.
-    pub fn times(self, times: u64) -> Self {
+    pub fn times(self, times: u32) -> Self {
         Self {
-            times: Some(times),
+            times: Some(times.into()),
             ..self
         }
     }
 
     /// Strikes without end.
     pub fn always(self) -> Self {
-        self.times(u64::MAX)
+        Self {
+            times: Some(u64::MAX),
+            ..self
+        }
     }
 
     fn new(operations: impl Into<Operations>, effect: Effect) -> Self {

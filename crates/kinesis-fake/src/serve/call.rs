@@ -2,10 +2,11 @@ use std::any::Any;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::{check::Check, format::Format};
 use crate::{
     Fake,
     faults::{About, Spoiling, Subject},
-    model::{INTERNAL_FAILURE, Moment, Operation, Refusal, Service},
+    model::{Moment, Operation, Refusal, Service},
 };
 
 mod control;
@@ -14,6 +15,9 @@ mod reading;
 mod writing;
 
 /// What an operation's request says, and what the model makes of it.
+///
+/// Members are optional though the service wants them: it understands a request without them, and
+/// then [tells](Self::check) all that is missing.
 trait Call: DeserializeOwned + Send + Sync {
     /// What the model gives.
     type Outcome: Any + Send;
@@ -25,18 +29,27 @@ trait Call: DeserializeOwned + Send + Sync {
         About::Whole
     }
 
+    /// What is wrong with it, whatever the service's state.
+    fn check(&self, check: &mut Check);
+
+    /// Carries it out, if nothing was wrong with it.
     fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Outcome, Refusal>;
 }
 
-/// The answer as JSON, and what happens to it on its way.
+/// The body of an answer, and what happens to it on its way.
 pub(super) type Answered = Result<(Vec<u8>, Option<Spoiling>), Refusal>;
 
 /// Carries out what `body` asks for.
-pub(super) async fn dispatch(fake: &Fake, operation: Operation, body: &[u8]) -> Answered {
+pub(super) async fn dispatch(
+    fake: &Fake,
+    operation: Operation,
+    format: Format,
+    body: &[u8],
+) -> Answered {
     use Operation as Op;
     macro_rules! carry_out {
         ($call:ty) => {
-            carry_out::<$call>(fake, operation, body).await
+            carry_out::<$call>(fake, operation, format, body).await
         };
     }
     match operation {
@@ -57,21 +70,25 @@ pub(super) async fn dispatch(fake: &Fake, operation: Operation, body: &[u8]) -> 
     }
 }
 
-async fn carry_out<C: Call>(fake: &Fake, operation: Operation, body: &[u8]) -> Answered {
-    let call: C = serde_json::from_slice(body).map_err(not_understood)?;
-    let about = call.about();
-    let subject = Subject { operation, about };
-    let exchange = fake.exchange(subject, |service, now| call.act(service, now));
+async fn carry_out<C: Call>(
+    fake: &Fake,
+    operation: Operation,
+    format: Format,
+    body: &[u8],
+) -> Answered {
+    let call: C = format.read(body)?;
+    let subject = Subject {
+        operation,
+        about: call.about(),
+    };
+    let exchange = fake.exchange(subject, |service, now| {
+        let mut check = Check::default();
+        call.check(&mut check);
+        check.done()?;
+        call.act(service, now)
+    });
     let (outcome, spoiling) = exchange.await?;
     // Outside the call: others need not wait until ten megabytes have been written.
-    let json = serde_json::to_vec(&C::Answer::from(outcome));
-    json.map(|json| (json, spoiling))
-        .map_err(|error| Refusal::new(INTERNAL_FAILURE, error.to_string()))
-}
-
-/// Tells where the text stops making sense. That may repeat what the client sent, to the client.
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-fn not_understood(error: serde_json::Error) -> Refusal {
-    let message = error.to_string().chars().take(300).collect::<String>();
-    Refusal::new("SerializationException", message)
+    let body = format.write(&C::Answer::from(outcome))?;
+    Ok((body, spoiling))
 }

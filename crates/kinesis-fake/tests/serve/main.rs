@@ -13,8 +13,11 @@ use tokio::{
     time::timeout,
 };
 
+mod cbor;
 mod faults;
+mod fuzz;
 mod hostile;
+mod http2;
 mod operations;
 
 /// A server, and what stops it.
@@ -79,8 +82,12 @@ async fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
 }
 
 fn request(target: &str, body: &[u8], more_headers: &str) -> Vec<u8> {
+    request_in("json", target, body, more_headers)
+}
+
+fn request_in(format: &str, target: &str, body: &[u8], more_headers: &str) -> Vec<u8> {
     let mut bytes = format!(
-        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.1\r\n\
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-{format}-1.1\r\n\
          X-Amz-Target: Kinesis_20131202.{target}\r\nContent-Length: {}\r\n{more_headers}\r\n",
         body.len()
     )

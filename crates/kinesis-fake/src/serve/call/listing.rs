@@ -5,7 +5,10 @@ use super::Call;
 use crate::{
     faults::About,
     model::{Listing, Moment, Refusal, Service, ShardFilter, status_name},
-    serve::wire::{Seconds, ShardOut, count, stream_name},
+    serve::{
+        check::Check,
+        wire::{ShardOut, Time, check_stream, count, stream_name},
+    },
 };
 
 #[derive(Deserialize)]
@@ -23,9 +26,9 @@ pub(super) struct ListShards {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct FilterIn {
-    r#type: String,
+    r#type: Option<String>,
     shard_id: Option<String>,
-    timestamp: Option<Seconds>,
+    timestamp: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -43,6 +46,24 @@ impl Call for ListShards {
     fn about(&self) -> About {
         let token = self.next_token.clone().map(NextToken);
         token.map_or(About::Whole, About::Token)
+    }
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.length("nextToken", self.next_token.as_deref(), 1..=MOST_TOKEN);
+        let start = self.exclusive_start_shard_id.as_deref();
+        check.name("exclusiveStartShardId", start);
+        check.range("maxResults", self.max_results, 1..=MOST);
+        if let Some(filter) = &self.shard_filter {
+            let kind = filter.r#type.as_deref();
+            check.required("shardFilter.type", kind);
+            check.one_of("shardFilter.type", kind, &FILTERS);
+            check.name("shardFilter.shardId", filter.shard_id.as_deref());
+        }
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<ShardsPage, Refusal> {
@@ -105,7 +126,8 @@ impl ListShards {
 
 impl FilterIn {
     fn meant(&self) -> Result<ShardFilter, Refusal> {
-        match (&*self.r#type, &self.shard_id, self.timestamp) {
+        let kind = self.r#type.as_deref().unwrap_or_default();
+        match (kind, &self.shard_id, self.timestamp) {
             ("AFTER_SHARD_ID", Some(id), _) => Ok(ShardFilter::AfterShardId(ShardId::new(&**id))),
             ("AT_TRIM_HORIZON", ..) => Ok(ShardFilter::AtTrimHorizon),
             ("FROM_TRIM_HORIZON", ..) => Ok(ShardFilter::FromTrimHorizon),
@@ -113,7 +135,7 @@ impl FilterIn {
             ("AT_TIMESTAMP", _, Some(time)) => Ok(ShardFilter::AtTimestamp(time.into())),
             ("FROM_TIMESTAMP", _, Some(time)) => Ok(ShardFilter::FromTimestamp(time.into())),
             (kind, ..) => Err(Refusal::invalid_argument(format!(
-                "ShardFilter of type {kind:.60} is unknown or lacks its ShardId or Timestamp."
+                "ShardFilter of type {kind:.60} is incomplete: it lacks its ShardId or Timestamp."
             ))),
         }
     }
@@ -139,9 +161,20 @@ impl Call for DescribeStream {
     type Outcome = StreamAnswer;
     type Answer = StreamAnswer;
 
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.range("limit", self.limit, 1..=MOST);
+        let start = self.exclusive_start_shard_id.as_deref();
+        check.name("exclusiveStartShardId", start);
+    }
+
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let most = page(self.limit)?;
+        let most = page(self.limit);
         let after = self.exclusive_start_shard_id.as_deref().map(ShardId::new);
         let (summary, shards, more) = service.describe_stream(stream, after.as_ref(), most, now)?;
         Ok(StreamAnswer {
@@ -171,6 +204,14 @@ pub(super) struct SummaryAnswer {
 impl Call for DescribeStreamSummary {
     type Outcome = SummaryAnswer;
     type Answer = SummaryAnswer;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<SummaryAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
@@ -220,7 +261,7 @@ struct StreamOut {
     stream_status: &'static str,
     stream_mode_details: ModeOut,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stream_creation_timestamp: Option<Seconds>,
+    stream_creation_timestamp: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -255,7 +296,7 @@ impl From<StreamSummary> for StreamOut {
             stream_mode_details: ModeOut {
                 stream_mode: "PROVISIONED",
             },
-            stream_creation_timestamp: summary.created.map(Seconds::from),
+            stream_creation_timestamp: summary.created.map(Time::from),
         }
     }
 }
@@ -283,10 +324,17 @@ impl Call for ListStreams {
     type Outcome = StreamsAnswer;
     type Answer = StreamsAnswer;
 
+    fn check(&self, check: &mut Check) {
+        check.range("limit", self.limit, 1..=MOST);
+        let start = self.exclusive_start_stream_name.as_deref();
+        check.name("exclusiveStartStreamName", start);
+        check.length("nextToken", self.next_token.as_deref(), 1..=MOST_TOKEN);
+    }
+
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamsAnswer, Refusal> {
         let after = self.next_token.as_deref();
         let after = after.or(self.exclusive_start_stream_name.as_deref());
-        let (streams, more) = service.list_streams(after, page(self.limit)?, now)?;
+        let (streams, more) = service.list_streams(after, page(self.limit), now)?;
         let names: Vec<_> = streams.iter().map(|stream| stream.name.clone()).collect();
         Ok(StreamsAnswer {
             next_token: names.last().filter(|_| more).cloned(),
@@ -297,17 +345,22 @@ impl Call for ListStreams {
     }
 }
 
-fn page(limit: Option<i64>) -> Result<usize, Refusal> {
-    match count(limit).unwrap_or(PAGE) {
-        limit @ 1..=MOST => Ok(limit),
-        limit => Err(Refusal::validation(format!(
-            "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: \
-             Member must have value between 1 and {MOST}"
-        ))),
-    }
+fn page(limit: Option<i64>) -> usize {
+    count(limit).unwrap_or(PAGE)
 }
 
 /// API DescribeStream, ListStreams: the default.
 const PAGE: usize = 100;
-/// API DescribeStream, ListStreams: the most that may be asked for.
-const MOST: usize = 10_000;
+/// API DescribeStream, ListShards, ListStreams: the most that may be asked for.
+const MOST: i64 = 10_000;
+/// API ListShards, ListStreams: the longest token.
+const MOST_TOKEN: usize = 1_048_576;
+/// API ShardFilter: Type.
+const FILTERS: [&str; 6] = [
+    "AFTER_SHARD_ID",
+    "AT_TRIM_HORIZON",
+    "FROM_TRIM_HORIZON",
+    "AT_LATEST",
+    "AT_TIMESTAMP",
+    "FROM_TIMESTAMP",
+];

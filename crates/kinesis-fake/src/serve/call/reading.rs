@@ -5,7 +5,10 @@ use super::Call;
 use crate::{
     faults::About,
     model::{Moment, Refusal, Service},
-    serve::wire::{ChildOut, RecordOut, Seconds, count, stream_name},
+    serve::{
+        check::{Check, Pattern},
+        wire::{ChildOut, RecordOut, Time, check_stream, count, stream_name},
+    },
 };
 
 #[derive(Deserialize)]
@@ -14,10 +17,10 @@ pub(super) struct GetShardIterator {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    shard_id: String,
-    shard_iterator_type: String,
+    shard_id: Option<String>,
+    shard_iterator_type: Option<String>,
     starting_sequence_number: Option<String>,
-    timestamp: Option<Seconds>,
+    timestamp: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -31,12 +34,27 @@ impl Call for GetShardIterator {
     type Answer = IteratorAnswer;
 
     fn about(&self) -> About {
-        About::Shard(ShardId::new(&*self.shard_id))
+        About::Shard(self.shard())
+    }
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.required("shardId", self.shard_id.as_ref());
+        check.name("shardId", self.shard_id.as_deref());
+        let kind = self.shard_iterator_type.as_deref();
+        check.required("shardIteratorType", kind);
+        check.one_of("shardIteratorType", kind, &TYPES);
+        let number = self.starting_sequence_number.as_deref();
+        check.pattern("startingSequenceNumber", number, Pattern::SequenceNumber);
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<IteratorAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let shard = ShardId::new(&*self.shard_id);
+        let shard = self.shard();
         let iterator = service.get_shard_iterator(stream, &shard, &self.position()?, now)?;
         Ok(IteratorAnswer {
             shard_iterator: iterator.as_str().to_owned(),
@@ -45,8 +63,12 @@ impl Call for GetShardIterator {
 }
 
 impl GetShardIterator {
+    fn shard(&self) -> ShardId {
+        ShardId::new(self.shard_id.as_deref().unwrap_or_default())
+    }
+
     fn position(&self) -> Result<Position, Refusal> {
-        let kind = &*self.shard_iterator_type;
+        let kind = self.shard_iterator_type.as_deref().unwrap_or_default();
         let number = self.starting_sequence_number.as_deref();
         match (kind, number, self.timestamp) {
             ("TRIM_HORIZON", None, None) => Ok(Position::TrimHorizon),
@@ -58,15 +80,10 @@ impl GetShardIterator {
             ("AFTER_SEQUENCE_NUMBER", Some(text), None) => {
                 Ok(Position::AfterSequenceNumber(number_of(text)?))
             }
-            _ if TYPES.contains(&kind) => Err(Refusal::invalid_argument(
+            _ => Err(Refusal::invalid_argument(
                 "AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER need a StartingSequenceNumber, \
                  AT_TIMESTAMP needs a Timestamp, and nothing else may be given.",
             )),
-            _ => Err(Refusal::validation(format!(
-                "1 validation error detected: Value '{kind:.60}' at 'shardIteratorType' failed to \
-                 satisfy constraint: Member must satisfy enum value set: [{}]",
-                TYPES.join(", ")
-            ))),
         }
     }
 }
@@ -89,7 +106,7 @@ const TYPES: [&str; 5] = [
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GetRecords {
-    shard_iterator: String,
+    shard_iterator: Option<String>,
     limit: Option<i64>,
 }
 
@@ -109,14 +126,26 @@ impl Call for GetRecords {
     type Answer = RecordsAnswer;
 
     fn about(&self) -> About {
-        About::Iterator(ShardIterator::new(&*self.shard_iterator))
+        About::Iterator(self.iterator())
+    }
+
+    fn check(&self, check: &mut Check) {
+        let iterator = self.shard_iterator.as_deref();
+        check.required("shardIterator", iterator);
+        check.length("shardIterator", iterator, 1..=512);
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsPage, Refusal> {
-        let iterator = ShardIterator::new(&*self.shard_iterator);
+        let iterator = self.iterator();
         let most = service.settings().limits.records_per_answer;
         let limit = count(self.limit).unwrap_or(most);
         service.get_records(&iterator, limit, now)
+    }
+}
+
+impl GetRecords {
+    fn iterator(&self) -> ShardIterator {
+        ShardIterator::new(self.shard_iterator.as_deref().unwrap_or_default())
     }
 }
 
