@@ -25,4 +25,9 @@ impl Clock {
     pub(crate) fn now(&self) -> Moment {
         self.epoch.plus(self.started.elapsed())
     }
+
+    /// That moment on tokio's clock; `None` if it lies too far ahead to be written.
+    pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {
+        self.started.checked_add(moment.since(self.epoch))
+    }
 }

@@ -1,12 +1,13 @@
 use std::{
     any::Any,
+    collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
 };
 
 use bytes::Bytes;
 use kinesis_source::{ApiError, PutEntry, Record, SequenceNumber, Shard, ShardId};
-
 use tokio::time::sleep;
 
 use crate::{
@@ -14,10 +15,13 @@ use crate::{
     clock::Clock,
     failure::Failure,
     faults::{Blow, Faults, Spoiling, Subject},
-    model::{Limits, Moment, Operation, Refusal, Service},
+    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId},
 };
 
+mod changing;
+mod fan_out;
 mod reading;
+mod subscription;
 mod writing;
 
 /// A Kinesis stream in memory, on tokio's clock.
@@ -46,6 +50,7 @@ struct State {
     service: Service,
     faults: Faults,
     calls: Calls,
+    wakers: BTreeMap<SubscriptionId, Waker>,
 }
 
 impl Fake {
@@ -176,6 +181,20 @@ impl Fake {
         self.lock().faults.clear();
     }
 
+    /// Lets the subscriptions to a shard that there are now fail with that code of the service,
+    /// known or unknown, among their events; returns how many those are.
+    pub fn fail_subscriptions(&self, shard: &ShardId, code: &str) -> usize {
+        let message = "This failure was injected by a test.";
+        let refusal = Refusal::new(code.to_owned(), message);
+        self.with(|service, _| service.fail_subscriptions(&self.stream, shard, &refusal))
+    }
+
+    /// Lets the subscriptions to a shard that there are now fall silent for good, as on a
+    /// connection that is dead and does not know; returns how many those are.
+    pub fn silence_subscriptions(&self, shard: &ShardId) -> usize {
+        self.with(|service, _| service.silence_subscriptions(&self.stream, shard))
+    }
+
     /// Changes what is allowed from now on, for all streams of the account.
     pub fn set_limits(&self, limits: Limits) {
         self.with(|service, _| service.settings_mut().limits = limits);
@@ -186,6 +205,7 @@ impl Fake {
             service,
             faults: Faults::default(),
             calls: Calls::default(),
+            wakers: BTreeMap::new(),
         };
         Self {
             account: Arc::new(Account {
@@ -268,6 +288,7 @@ impl Fake {
             rewrite.apply(answer, &subject.about, *draw);
         }
         state.calls.settle(subject.operation, &answer);
+        state.spread_news();
         answer
     }
 
@@ -281,7 +302,9 @@ impl Fake {
         let mut state = self.lock();
         // Under the lock, so that the model never sees time run backwards.
         let now = self.moment();
-        act(&mut state.service, now)
+        let result = act(&mut state.service, now);
+        state.spread_news();
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -298,6 +321,20 @@ impl Drop for Account {
         let faults = &state.unwrap_or_else(PoisonError::into_inner).faults;
         if std::thread::panicking() && faults.has_plan() {
             eprintln!("{}", faults.report());
+        }
+    }
+}
+
+impl State {
+    /// Wakes the subscribers that something has come for.
+    fn spread_news(&mut self) {
+        if self.wakers.is_empty() {
+            return;
+        }
+        for id in self.service.take_news() {
+            if let Some(waker) = self.wakers.remove(&id) {
+                waker.wake();
+            }
         }
     }
 }

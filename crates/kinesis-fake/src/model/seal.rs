@@ -15,6 +15,7 @@ pub(crate) struct Seal {
 pub(crate) enum Kind {
     Iterator = 1,
     Token = 2,
+    ConsumersToken = 3,
 }
 
 const TAG: usize = 16;

@@ -1,12 +1,14 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kinesis_source::{Record, Shard, ShardId};
 
 use super::{
-    ACCOUNT, Moment, Operation, Refusal, Settings, limits::Rate, seal::Seal, stream::Stream,
+    ACCOUNT, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate, seal::Seal,
+    stream::Stream, subscription::Subscription,
 };
 
 mod control;
+mod fan_out;
 mod listing;
 mod reading;
 mod writing;
@@ -28,6 +30,10 @@ pub struct Service {
     streams_made: u64,
     /// The latest second in the numbers of any stream that has gone: none may come twice.
     used_second: u64,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    subscriptions_made: u64,
+    /// The subscriptions with something to say, beside those that their streams know.
+    news: BTreeSet<SubscriptionId>,
 }
 
 impl Service {
@@ -40,6 +46,9 @@ impl Service {
             rates: BTreeMap::new(),
             streams_made: 0,
             used_second: 0,
+            subscriptions: BTreeMap::new(),
+            subscriptions_made: 0,
+            news: BTreeSet::new(),
         }
     }
 
@@ -85,9 +94,10 @@ impl Service {
 
     fn forget_if_gone(&mut self, name: &str, now: Moment) {
         if self.streams.get(name).is_some_and(|it| it.has_gone(now))
-            && let Some(gone) = self.streams.remove(name)
+            && let Some(mut gone) = self.streams.remove(name)
         {
             self.used_second = self.used_second.max(gone.newest_second());
+            self.news.append(&mut gone.news);
         }
     }
 
@@ -98,12 +108,22 @@ impl Service {
             Operation::ListShards => limits.list_shards_per_second,
             Operation::DescribeStream => limits.describe_stream_per_second,
             Operation::DescribeStreamSummary => limits.describe_stream_summary_per_second,
-            // Limited by shard.
-            Operation::GetRecords
+            Operation::RegisterStreamConsumer => limits.consumers_per_second,
+            // Limited by stream, consumer or shard.
+            Operation::DeregisterStreamConsumer
+            | Operation::DescribeStreamConsumer
+            | Operation::GetRecords
             | Operation::GetShardIterator
+            | Operation::ListStreamConsumers
             | Operation::PutRecord
-            | Operation::PutRecords => None,
+            | Operation::PutRecords
+            | Operation::SubscribeToShard => None,
             Operation::CreateStream
+            | Operation::DescribeLimits
+            | Operation::UpdateMaxRecordSize
+            | Operation::UpdateShardCount
+            | Operation::UpdateStreamMode
+            | Operation::UpdateStreamRecordDistributionStrategy
             | Operation::DecreaseStreamRetentionPeriod
             | Operation::DeleteStream
             | Operation::IncreaseStreamRetentionPeriod

@@ -1,4 +1,7 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use kinesis_source::{HashRange, Record, SequenceNumber, ShardId, Timestamp};
 
@@ -7,10 +10,13 @@ use super::{
     iterator::Place,
     limits::{Allowance, Debt, Rate},
     sequence::{LAST_INDEX, Sequence},
+    subscription::SubscriptionId,
 };
 
 mod read;
 mod seek;
+
+pub(crate) use read::{Extent, Read};
 
 /// One shard: its records, where it stands among the others, and what it still allows.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub(crate) struct Shard {
     /// The newest number whose record has gone.
     trimmed: Option<Sequence>,
     answers: u64,
+    /// Who wants to know when something happens to it.
+    pub(crate) subscribers: BTreeSet<SubscriptionId>,
     gets: Rate,
     iterators: Rate,
     read_debt: Debt,
@@ -80,12 +88,18 @@ impl Shard {
             newest_arrival: birth.at.timestamp(),
             trimmed: None,
             answers: 0,
+            subscribers: BTreeSet::new(),
             gets: Rate::default(),
             iterators: Rate::default(),
             read_debt: Debt::default(),
             write_bytes: Allowance::default(),
             write_records: Allowance::default(),
         }
+    }
+
+    /// The newest number it gave, or its starting one.
+    pub(crate) fn newest(&self) -> Sequence {
+        self.newest
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -1,12 +1,19 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamStatus, StreamSummary};
 
+use self::consumers::Consumers;
 use super::{
-    Moment, Refusal,
+    ACCOUNT, Moment, Operation, Refusal,
+    limits::Rate,
     shard::{self, Birth, Shard},
+    subscription::SubscriptionId,
 };
 
+mod consumers;
 mod listing;
 mod reshard;
 mod write;
@@ -34,6 +41,11 @@ pub(crate) struct Stream {
     newest_index: u64,
     /// What its shards keep.
     bytes: u64,
+    pub(crate) consumers: Consumers,
+    /// The subscriptions that something happened to.
+    pub(crate) news: BTreeSet<SubscriptionId>,
+    /// The limits that hold for the stream.
+    rates: BTreeMap<Operation, Rate>,
 }
 
 #[derive(Debug)]
@@ -49,6 +61,17 @@ enum Phase {
 enum Change {
     Split { shard: u32, at: u128 },
     Merge { shard: u32, adjacent: u32 },
+}
+
+impl Change {
+    /// The shards that it closes.
+    fn parents(self) -> impl Iterator<Item = u32> {
+        let (first, second) = match self {
+            Self::Split { shard, .. } => (shard, None),
+            Self::Merge { shard, adjacent } => (shard, Some(adjacent)),
+        };
+        [first].into_iter().chain(second)
+    }
 }
 
 /// What a new stream is to be.
@@ -78,6 +101,9 @@ impl Stream {
             routes: BTreeMap::new(),
             newest_index: 0,
             bytes: 0,
+            consumers: Consumers::default(),
+            news: BTreeSet::new(),
+            rates: BTreeMap::new(),
         };
         for hash_range in even_ranges(plan.shards) {
             stream.open_shard(Vec::new(), hash_range, now, plan.second);
@@ -88,6 +114,7 @@ impl Stream {
 
     /// Completes what is due.
     pub(crate) fn settle(&mut self, now: Moment) {
+        self.consumers.settle(now);
         match self.phase {
             Phase::Creating { until } if until <= now => self.phase = Phase::Active,
             Phase::Updating { until, change } if until <= now => {
@@ -103,6 +130,45 @@ impl Stream {
 
     pub(crate) fn has_gone(&self, now: Moment) -> bool {
         matches!(self.phase, Phase::Deleting { until } if until <= now)
+    }
+
+    /// When it changes by itself, if it does.
+    pub(crate) fn next_change(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Updating { until, .. } => Some(until),
+            Phase::Active | Phase::Creating { .. } | Phase::Deleting { .. } => None,
+        }
+    }
+
+    /// Counts a call against the stream's limit on its operation.
+    pub(crate) fn admit(
+        &mut self,
+        operation: Operation,
+        per_second: Option<u32>,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let rate = self.rates.entry(operation).or_default();
+        if rate.admit(per_second, now) {
+            return Ok(());
+        }
+        Err(Refusal::limit_exceeded(format!(
+            "Rate exceeded for {operation} on stream {} under account {ACCOUNT}.",
+            self.name
+        )))
+    }
+
+    /// Who is subscribed to a shard; `None` if there is no such shard.
+    pub(crate) fn subscribers(&self, shard: &ShardId) -> Option<&BTreeSet<SubscriptionId>> {
+        let number = shard::number(shard.as_str())?;
+        let shard = self.shards.get(number as usize)?;
+        Some(&shard.subscribers)
+    }
+
+    pub(crate) fn forget_subscriber(&mut self, shard: u32, id: SubscriptionId) {
+        if let Some(shard) = self.shards.get_mut(shard as usize) {
+            shard.subscribers.remove(&id);
+        }
+        self.news.remove(&id);
     }
 
     pub(crate) fn delete(&mut self, until: Moment) {
@@ -244,8 +310,7 @@ impl Stream {
 
 fn not_found(shard: &ShardId, stream: &str) -> Refusal {
     Refusal::not_found(format!(
-        "Shard {shard} in stream {stream} under account {} does not exist",
-        super::ACCOUNT
+        "Shard {shard} in stream {stream} under account {ACCOUNT} does not exist"
     ))
 }
 

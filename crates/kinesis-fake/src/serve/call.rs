@@ -67,6 +67,19 @@ pub(super) async fn dispatch(
         Op::PutRecord => carry_out!(writing::PutRecord),
         Op::PutRecords => carry_out!(writing::PutRecords),
         Op::SplitShard => carry_out!(control::SplitShard),
+        Op::DeregisterStreamConsumer
+        | Op::DescribeLimits
+        | Op::DescribeStreamConsumer
+        | Op::ListStreamConsumers
+        | Op::RegisterStreamConsumer
+        | Op::SubscribeToShard
+        | Op::UpdateMaxRecordSize
+        | Op::UpdateShardCount
+        | Op::UpdateStreamMode
+        | Op::UpdateStreamRecordDistributionStrategy => {
+            let message = format!("{operation} is not served over HTTP.");
+            Err(Refusal::new("UnknownOperationException", message))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use kinesis_source::{
 use tokio::time::{advance, sleep};
 
 mod changing;
+mod fan_out;
 mod faults;
 mod reading;
 mod writing;

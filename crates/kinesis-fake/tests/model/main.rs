@@ -13,6 +13,7 @@ use kinesis_source::{
 };
 use proptest::{collection::vec, prelude::*};
 
+mod fan_out;
 mod limits;
 mod lineage;
 mod places;

@@ -20,6 +20,11 @@ impl Debt {
         debt.is_none_or(|debt| debt < NO_DEBT)
     }
 
+    /// When all is paid for; nothing was owed yet without.
+    pub(crate) fn free_at(&self) -> Option<Moment> {
+        self.free_at
+    }
+
     pub(crate) fn add(&mut self, bytes: u64, per_second: Option<u64>, now: Moment) {
         if let Some(rate) = per_second {
             let from = self.free_at.map_or(now, |free_at| free_at.max(now));

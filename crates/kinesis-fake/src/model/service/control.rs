@@ -18,7 +18,7 @@ impl Service {
     /// none; `LimitExceeded` for too many calls, shards, or streams in the making.
     pub fn create_stream(&mut self, name: &str, shards: u32, now: Moment) -> Result<(), Refusal> {
         self.admit(Operation::CreateStream, now)?;
-        check_name(name)?;
+        check_name("streamName", name)?;
         if shards == 0 {
             return Err(Refusal::validation(
                 "1 validation error detected: Value '0' at 'shardCount' failed to satisfy \
@@ -43,22 +43,46 @@ impl Service {
         self.add_stream(name, shards, Duration::ZERO, now);
     }
 
-    /// Removes a stream, which takes [`delete`](crate::model::Durations::delete).
+    /// Removes a stream that has no consumers, which takes
+    /// [`delete`](crate::model::Durations::delete).
     ///
     /// # Errors
     ///
-    /// `ResourceNotFound` without such a stream; `ResourceInUse` if it is being made;
-    /// `LimitExceeded`.
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` if it is being made, or has
+    /// consumers; `LimitExceeded`.
     pub fn delete_stream(&mut self, name: &str, now: Moment) -> Result<(), Refusal> {
+        self.delete(name, false, now)
+    }
+
+    /// [Removes](Self::delete_stream) a stream, its consumers, if it has any, with it
+    /// (`EnforceConsumerDeletion`).
+    ///
+    /// # Errors
+    ///
+    /// As [`delete_stream`](Self::delete_stream), but not for its consumers.
+    pub fn delete_stream_and_consumers(&mut self, name: &str, now: Moment) -> Result<(), Refusal> {
+        self.delete(name, true, now)
+    }
+
+    fn delete(&mut self, name: &str, consumers_too: bool, now: Moment) -> Result<(), Refusal> {
         self.admit(Operation::DeleteStream, now)?;
         let until = now.plus(self.settings.durations.delete);
         let stream = self.stream(name, now)?;
+        if !stream.consumers.is_empty() && !consumers_too {
+            return Err(Refusal::in_use(format!(
+                "Stream {name} under account {ACCOUNT} has consumers. Deregister them first, or \
+                 enforce their deletion."
+            )));
+        }
         match stream.status() {
             StreamStatus::Creating => return Err(stream.not_active()),
             // Asking twice does no harm and does not begin it anew.
             StreamStatus::Deleting => {}
             _ => stream.delete(until),
         }
+        let ending = stream.consumers.deregister_all(until);
+        let gone = Refusal::not_found(format!("Stream {name} under account {ACCOUNT} has gone."));
+        self.fail_all(ending, &gone);
         self.forget_if_gone(name, now);
         Ok(())
     }
@@ -214,13 +238,13 @@ impl Service {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn check_name(member: &str, name: &str) -> Result<(), Refusal> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if (1..=128).contains(&name.len()) && name.chars().all(allowed) {
         return Ok(());
     }
-    Err(Refusal::validation(
-        "1 validation error detected: Value at 'streamName' failed to satisfy constraint: Member \
-         must satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length between 1 and 128",
-    ))
+    Err(Refusal::validation(format!(
+        "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must \
+         satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length between 1 and 128"
+    )))
 }

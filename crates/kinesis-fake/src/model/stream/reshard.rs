@@ -120,6 +120,10 @@ impl Stream {
             until: now.plus(takes),
             change,
         };
+        // Whoever waits for news of the shards must know how long to wait at most.
+        for shard in change.parents() {
+            self.news.extend(&self.shards[shard as usize].subscribers);
+        }
         self.settle(now);
         Ok(())
     }

@@ -20,6 +20,7 @@ impl Stream {
         }
         self.newest_index += 1;
         self.bytes += bytes_of(entry);
+        self.news.extend(&shard.subscribers);
         let key = entry.partition_key.clone();
         PutOutcome::Stored {
             sequence_number: shard.append(self.newest_index, now, key, entry.data.clone()),
