@@ -4,6 +4,7 @@ use std::{
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use crate::{
     clock::Clock,
     failure::Failure,
     faults::{Blow, Faults, Spoiling, Subject},
-    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId},
+    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId, stream_of},
 };
 
 mod changing;
@@ -64,12 +65,13 @@ impl Fake {
         Builder::default()
     }
 
-    /// A face for another stream of the same account, whether there is one of that name or not.
+    /// A face for another stream of the same account, by its name or its ARN, whether there is one
+    /// of that name or not.
     #[must_use]
     pub fn stream(&self, name: &str) -> Self {
         Self {
             account: Arc::clone(&self.account),
-            stream: name.into(),
+            stream: stream_of(name).unwrap_or(name).into(),
         }
     }
 
@@ -193,6 +195,23 @@ impl Fake {
     /// connection that is dead and does not know; returns how many those are.
     pub fn silence_subscriptions(&self, shard: &ShardId) -> usize {
         self.with(|service, _| service.silence_subscriptions(&self.stream, shard))
+    }
+
+    /// Lets time pass, on a fake whose [clock is moved by hand](Builder::manual_clock), and wakes
+    /// whoever waits for events.
+    ///
+    /// # Panics
+    ///
+    /// If it follows tokio's clock.
+    pub fn advance(&self, span: Duration) {
+        let mut state = self.lock();
+        assert!(
+            self.account.clock.advance(span),
+            "this fake follows tokio's clock: use `tokio::time::advance`"
+        );
+        for (_, waker) in std::mem::take(&mut state.wakers) {
+            waker.wake();
+        }
     }
 
     /// Changes what is allowed from now on, for all streams of the account.

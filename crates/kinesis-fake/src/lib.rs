@@ -75,8 +75,8 @@ pub use calls::{Calls, Tally};
 pub use fake::Fake;
 pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
-    Choices, Continuation, Durations, FutureTimestamp, Limits, OlderThanHorizon, Operation,
-    ShardEnd, SubscriptionRefusal, Takeover,
+    AccountLimits, Choices, Continuation, Durations, FutureTimestamp, Limits, OlderThanHorizon,
+    Operation, RecordDistribution, Resize, ShardEnd, StreamMode, SubscriptionRefusal, Takeover,
 };
 #[cfg(feature = "serve")]
 pub use serve::Server;

@@ -45,7 +45,9 @@ pub use limits::Limits;
 pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
-pub use service::{Listing, Service};
+pub use service::{
+    AccountLimits, Capacity, Listing, RecordDistribution, Resize, Service, StreamMode,
+};
 pub use settings::{
     Choices, Continuation, Durations, FutureTimestamp, OlderThanHorizon, Settings, ShardEnd,
     SubscriptionRefusal, Takeover,

@@ -2,12 +2,11 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use futures_core::Stream;
 use kinesis_source::SubscribeEvent;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep_until};
 
 use super::Fake;
 use crate::{
@@ -21,7 +20,8 @@ use crate::{
 pub(crate) struct Subscription {
     fake: Fake,
     source: Source,
-    timer: Pin<Box<Sleep>>,
+    /// Not before it is needed: it takes a runtime with a clock.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 enum Source {
@@ -44,7 +44,7 @@ impl Subscription {
         Self {
             fake,
             source,
-            timer: Box::pin(sleep(Duration::ZERO)),
+            timer: None,
         }
     }
 
@@ -77,14 +77,18 @@ impl Stream for Subscription {
                 Sent::Ended => return Poll::Ready(None),
                 Sent::Nothing { until } => until,
             };
+            // News wake it, or the clock if that is moved by hand.
+            let until = until.and_then(|until| self.fake.account.clock.instant(until));
             let Some(until) = until else {
                 return Poll::Pending;
             };
-            let until = self.fake.account.clock.instant(until);
-            // A month of tokio's clock is as good as never, and then it is asked again.
-            let until = until.unwrap_or_else(|| Instant::now() + Duration::from_secs(30 * 86_400));
-            self.timer.as_mut().reset(until);
-            if self.timer.as_mut().poll(context).is_pending() {
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if timer.deadline() != until {
+                timer.as_mut().reset(until);
+            }
+            if timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
         }

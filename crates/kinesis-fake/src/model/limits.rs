@@ -6,6 +6,7 @@ mod throughput;
 
 use numbers::*;
 
+pub(crate) use numbers::{KIB, ON_DEMAND_SHARDS_AT_START, RECORD_KIB, TRAFFIC_WINDOW};
 pub(crate) use rate::Rate;
 pub(crate) use throughput::{Allowance, Debt};
 
@@ -30,6 +31,9 @@ pub struct Limits {
     /// Bytes a second that GetRecords reads of a shard, data and partition keys. An answer may have
     /// more; what it took too much must be waited out.
     pub read_bytes_per_second: Option<u64>,
+    /// Records a second that GetRecords reads of a shard, as bytes are. `None` by default: one page of
+    /// the documents has 2,000, and no other.
+    pub read_records_per_second: Option<u64>,
     /// How far reading may run ahead of that rate before it is refused.
     pub read_burst: Duration,
     /// Records in an answer of GetRecords, and the largest limit that may be asked for.
@@ -44,16 +48,33 @@ pub struct Limits {
     pub token_life: Option<Duration>,
     /// Bytes a second that a shard takes, data and partition keys.
     pub write_bytes_per_second: Option<u64>,
+    /// Bytes that a shard takes at once, of records that are larger than a second's worth. It fills
+    /// up at the same rate, and all records draw on it.
+    pub write_burst_bytes: u64,
     /// Records a second that a shard takes.
     pub write_records_per_second: Option<u64>,
     /// Records in one PutRecords.
     pub records_per_put: usize,
     /// Bytes in one PutRecords, data and partition keys.
     pub bytes_per_put: usize,
-    /// Bytes in a record, data and partition key.
+    /// Bytes in a record, data and partition key, unless the stream takes larger ones.
     pub record_bytes: usize,
     /// Characters in a partition key.
     pub partition_key_chars: usize,
+    /// Calls of DescribeLimits in any second.
+    pub describe_limits_per_second: Option<u32>,
+    /// Calls of UpdateShardCount in any second.
+    pub update_shard_count_per_second: Option<u32>,
+    /// How often a stream's shard count may be updated in any 24 hours.
+    pub update_shard_count_per_day: Option<u32>,
+    /// How often a stream's mode may be switched in any 24 hours.
+    pub mode_switches_per_day: Option<u32>,
+    /// Streams on demand.
+    pub on_demand_streams: usize,
+    /// Shards that a stream on demand grows to at most.
+    pub on_demand_shards: u32,
+    /// How long after its traffic has grown a stream on demand grows.
+    pub on_demand_growth: Duration,
     /// Calls of ListShards in any second.
     pub list_shards_per_second: Option<u32>,
     /// Calls of DescribeStream in any second.
@@ -65,7 +86,7 @@ pub struct Limits {
     pub control_per_second: Option<u32>,
     /// Streams that are being made at one moment.
     pub streams_in_creation: usize,
-    /// Open shards of all streams.
+    /// Open shards of all streams that are provisioned.
     pub open_shards: u32,
     /// Calls in any second of each: RegisterStreamConsumer, DeregisterStreamConsumer and
     /// ListStreamConsumers.
@@ -97,6 +118,15 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The service's, but for reading, which may run a second ahead of its rate: people see bursts
+    /// that the documents do not promise.
+    pub fn lenient() -> Self {
+        Self {
+            read_burst: LENIENT_READ_BURST,
+            ..Self::default()
+        }
+    }
+
     /// Lifts them all, for benchmarks. What is left guards memory: [`open_shards`] is 100,000, and
     /// [`stored_bytes`] stays. Iterators and tokens do not expire.
     ///
@@ -106,6 +136,7 @@ impl Limits {
         Self {
             get_records_per_second: None,
             read_bytes_per_second: None,
+            read_records_per_second: None,
             read_burst: Duration::ZERO,
             records_per_answer: usize::MAX,
             bytes_per_answer: usize::MAX,
@@ -113,11 +144,19 @@ impl Limits {
             iterator_life: None,
             token_life: None,
             write_bytes_per_second: None,
+            write_burst_bytes: u64::MAX,
             write_records_per_second: None,
             records_per_put: usize::MAX,
             bytes_per_put: usize::MAX,
             record_bytes: usize::MAX,
             partition_key_chars: usize::MAX,
+            describe_limits_per_second: None,
+            update_shard_count_per_second: None,
+            update_shard_count_per_day: None,
+            mode_switches_per_day: None,
+            on_demand_streams: usize::MAX,
+            on_demand_shards: ON_DEMAND_SHARDS,
+            on_demand_growth: ON_DEMAND_GROWTH,
             list_shards_per_second: None,
             describe_stream_per_second: None,
             describe_stream_summary_per_second: None,
@@ -145,6 +184,7 @@ impl Default for Limits {
         Self {
             get_records_per_second: Some(GET_RECORDS_PER_SECOND),
             read_bytes_per_second: Some(READ_BYTES_PER_SECOND),
+            read_records_per_second: None,
             read_burst: Duration::ZERO,
             records_per_answer: RECORDS_PER_ANSWER,
             bytes_per_answer: BYTES_PER_ANSWER,
@@ -152,11 +192,19 @@ impl Default for Limits {
             iterator_life: Some(ITERATOR_LIFE),
             token_life: Some(TOKEN_LIFE),
             write_bytes_per_second: Some(WRITE_BYTES_PER_SECOND),
+            write_burst_bytes: WRITE_BURST_BYTES,
             write_records_per_second: Some(WRITE_RECORDS_PER_SECOND),
             records_per_put: RECORDS_PER_PUT,
             bytes_per_put: BYTES_PER_PUT,
             record_bytes: RECORD_BYTES,
             partition_key_chars: PARTITION_KEY_CHARS,
+            describe_limits_per_second: Some(DESCRIBE_LIMITS_PER_SECOND),
+            update_shard_count_per_second: Some(UPDATE_SHARD_COUNT_PER_SECOND),
+            update_shard_count_per_day: Some(UPDATE_SHARD_COUNT_PER_DAY),
+            mode_switches_per_day: Some(MODE_SWITCHES_PER_DAY),
+            on_demand_streams: ON_DEMAND_STREAMS,
+            on_demand_shards: ON_DEMAND_SHARDS,
+            on_demand_growth: ON_DEMAND_GROWTH,
             list_shards_per_second: Some(LIST_SHARDS_PER_SECOND),
             describe_stream_per_second: Some(DESCRIBE_STREAM_PER_SECOND),
             describe_stream_summary_per_second: Some(DESCRIBE_STREAM_SUMMARY_PER_SECOND),

@@ -3,16 +3,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use kinesis_source::{Record, Shard, ShardId};
 
 use super::{
-    ACCOUNT, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate, seal::Seal,
-    stream::Stream, subscription::Subscription,
+    ACCOUNT, Limits, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate,
+    seal::Seal, stream::Stream, subscription::Subscription,
 };
 
+mod capacity;
 mod control;
 mod fan_out;
 mod listing;
 mod reading;
 mod writing;
 
+pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
 pub use listing::Listing;
 
 /// All streams of one account, by name.
@@ -89,7 +91,7 @@ impl Service {
     /// The stream of that name as it is at `now`, whatever its status.
     fn stream(&mut self, name: &str, now: Moment) -> Result<&mut Stream, Refusal> {
         self.forget_if_gone(name, now);
-        find(&mut self.streams, name, now)
+        find(&mut self.streams, &self.settings.limits, name, now)
     }
 
     fn forget_if_gone(&mut self, name: &str, now: Moment) {
@@ -108,6 +110,8 @@ impl Service {
             Operation::ListShards => limits.list_shards_per_second,
             Operation::DescribeStream => limits.describe_stream_per_second,
             Operation::DescribeStreamSummary => limits.describe_stream_summary_per_second,
+            Operation::DescribeLimits => limits.describe_limits_per_second,
+            Operation::UpdateShardCount => limits.update_shard_count_per_second,
             Operation::RegisterStreamConsumer => limits.consumers_per_second,
             // Limited by stream, consumer or shard.
             Operation::DeregisterStreamConsumer
@@ -119,9 +123,7 @@ impl Service {
             | Operation::PutRecords
             | Operation::SubscribeToShard => None,
             Operation::CreateStream
-            | Operation::DescribeLimits
             | Operation::UpdateMaxRecordSize
-            | Operation::UpdateShardCount
             | Operation::UpdateStreamMode
             | Operation::UpdateStreamRecordDistributionStrategy
             | Operation::DecreaseStreamRetentionPeriod
@@ -148,12 +150,14 @@ impl Service {
 /// As [`Service::stream`], but borrows nothing else and leaves alone what is gone.
 fn find<'a>(
     streams: &'a mut BTreeMap<String, Stream>,
+    limits: &Limits,
     name: &str,
     now: Moment,
 ) -> Result<&'a mut Stream, Refusal> {
     match streams.get_mut(name) {
         Some(stream) if !stream.has_gone(now) => {
             stream.settle(now);
+            stream.grow(limits, now);
             Ok(stream)
         }
         _ => Err(no_stream(name)),
@@ -163,10 +167,11 @@ fn find<'a>(
 /// The same, if the stream can be read and written.
 fn find_usable<'a>(
     streams: &'a mut BTreeMap<String, Stream>,
+    limits: &Limits,
     name: &str,
     now: Moment,
 ) -> Result<&'a mut Stream, Refusal> {
-    let stream = find(streams, name, now)?;
+    let stream = find(streams, limits, name, now)?;
     // To readers and writers, a stream in the making is not there yet.
     if stream.is_usable() {
         return Ok(stream);

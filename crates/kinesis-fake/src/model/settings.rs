@@ -75,6 +75,9 @@ pub struct Choices {
     /// Each so many-th GetRecords of a shard is answered with no records although there are some,
     /// which is legal. Zero, the default, never does.
     pub empty_answer_every: u32,
+    /// How much earlier than it came a record may say that it came, drawn for each: arrival times are
+    /// approximate, and not in order. Zero by default.
+    pub arrival_disorder: Duration,
     /// How long after its last event a subscription sends one without records: five seconds.
     pub heartbeat: Duration,
     /// The continuation of an event with records.
@@ -92,6 +95,7 @@ impl Default for Choices {
             future_timestamp: FutureTimestamp::default(),
             shard_end: ShardEnd::default(),
             empty_answer_every: 0,
+            arrival_disorder: Duration::ZERO,
             heartbeat: HEARTBEAT,
             continuation: Continuation::default(),
             takeover: Takeover::default(),

@@ -5,23 +5,26 @@ use std::{
 
 use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamStatus, StreamSummary};
 
-use self::consumers::Consumers;
+use self::{capacity::Provision, consumers::Consumers};
 use super::{
-    ACCOUNT, Moment, Operation, Refusal,
+    ACCOUNT, Moment, Operation, Refusal, StreamMode,
     limits::Rate,
     shard::{self, Birth, Shard},
     subscription::SubscriptionId,
 };
 
+mod capacity;
 mod consumers;
 mod listing;
 mod reshard;
+mod resize;
 mod write;
 
 pub(crate) use listing::Filter;
 pub use listing::ShardFilter;
 #[cfg(feature = "serve")]
 pub(crate) use listing::status_name;
+pub(crate) use resize::Goal;
 pub(crate) use write::bytes_of;
 
 /// One stream: its shards, and what is being done to it.
@@ -41,6 +44,7 @@ pub(crate) struct Stream {
     newest_index: u64,
     /// What its shards keep.
     bytes: u64,
+    pub(crate) provision: Provision,
     pub(crate) consumers: Consumers,
     /// The subscriptions that something happened to.
     pub(crate) news: BTreeSet<SubscriptionId>,
@@ -51,9 +55,19 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 enum Phase {
     Active,
-    Creating { until: Moment },
-    Updating { until: Moment, change: Change },
-    Deleting { until: Moment },
+    Creating {
+        until: Moment,
+    },
+    Updating {
+        until: Moment,
+        /// What is done to the shards then.
+        changes: Vec<Change>,
+        /// What for, if that is not enough.
+        goal: Option<Goal>,
+    },
+    Deleting {
+        until: Moment,
+    },
 }
 
 /// A change of the shards.
@@ -80,6 +94,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) name: &'a str,
     pub(crate) number: u64,
     pub(crate) shards: u32,
+    pub(crate) mode: StreamMode,
     pub(crate) retention_hours: u32,
     /// The second that the sequence numbers of its shards carry.
     pub(crate) second: u64,
@@ -101,6 +116,7 @@ impl Stream {
             routes: BTreeMap::new(),
             newest_index: 0,
             bytes: 0,
+            provision: Provision::new(plan.mode),
             consumers: Consumers::default(),
             news: BTreeSet::new(),
             rates: BTreeMap::new(),
@@ -115,17 +131,10 @@ impl Stream {
     /// Completes what is due.
     pub(crate) fn settle(&mut self, now: Moment) {
         self.consumers.settle(now);
-        match self.phase {
-            Phase::Creating { until } if until <= now => self.phase = Phase::Active,
-            Phase::Updating { until, change } if until <= now => {
-                self.phase = Phase::Active;
-                self.apply(change, until);
-            }
-            Phase::Active
-            | Phase::Creating { .. }
-            | Phase::Updating { .. }
-            | Phase::Deleting { .. } => {}
+        if matches!(self.phase, Phase::Creating { until } if until <= now) {
+            self.phase = Phase::Active;
         }
+        self.complete(now);
     }
 
     pub(crate) fn has_gone(&self, now: Moment) -> bool {
@@ -134,10 +143,12 @@ impl Stream {
 
     /// When it changes by itself, if it does.
     pub(crate) fn next_change(&self) -> Option<Moment> {
-        match self.phase {
+        let completes = match self.phase {
             Phase::Updating { until, .. } => Some(until),
             Phase::Active | Phase::Creating { .. } | Phase::Deleting { .. } => None,
-        }
+        };
+        let times = [completes, self.provision.grows_at()];
+        times.into_iter().flatten().min()
     }
 
     /// Counts a call against the stream's limit on its operation.

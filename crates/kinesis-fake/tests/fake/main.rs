@@ -15,9 +15,11 @@ use kinesis_source::{
 use tokio::time::{advance, sleep};
 
 mod changing;
+mod determinism;
 mod fan_out;
 mod faults;
 mod reading;
+mod scaling;
 mod writing;
 
 const MIB: usize = 1_024 * 1_024;

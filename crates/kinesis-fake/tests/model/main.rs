@@ -16,7 +16,9 @@ use proptest::{collection::vec, prelude::*};
 mod fan_out;
 mod limits;
 mod lineage;
+mod listing;
 mod places;
+mod resize;
 
 const STREAM: &str = "orders";
 const START: Moment = Moment::since_epoch(Duration::from_secs(1_767_225_600));

@@ -1,8 +1,9 @@
 //! What the service allows, number by number, and where that is said.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-const MIB: usize = 1_024 * 1_024;
+pub(crate) const KIB: usize = 1_024;
+const MIB: usize = 1_024 * KIB;
 
 // Sources. API: docs.aws.amazon.com/kinesis/latest/APIReference/API_<operation>.html.
 // Quotas: docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html.
@@ -19,12 +20,36 @@ pub(crate) const BYTES_PER_ANSWER: usize = 10 * MIB;
 pub(crate) const GET_SHARD_ITERATOR_PER_SECOND: u32 = 5;
 /// API GetShardIterator: "expires 5 minutes after it is returned to the requester".
 pub(crate) const ITERATOR_LIFE: Duration = Duration::from_secs(300);
+/// How far a lenient service lets reading run ahead; not documented.
+pub(crate) const LENIENT_READ_BURST: Duration = Duration::from_secs(1);
 /// API ListShards: "tokens expire after 300 seconds".
 pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(300);
 /// API PutRecords, quotas: "1 MiB per second per shard".
 pub(crate) const WRITE_BYTES_PER_SECOND: u64 = MIB as u64;
 /// API PutRecords, quotas: "1,000 records per second per shard".
 pub(crate) const WRITE_RECORDS_PER_SECOND: u64 = 1_000;
+/// Guide "Handle large records": it "bursts up to 10 MiBs, while averaging out to 1 MiB per second".
+pub(crate) const WRITE_BURST_BYTES: u64 = 10 * MIB as u64;
+/// API UpdateMaxRecordSize: "between 1024 and 10240 KiB".
+pub(crate) const RECORD_KIB: RangeInclusive<u32> = 1_024..=10_240;
+/// API DescribeLimits: "one transaction per second per account".
+pub(crate) const DESCRIBE_LIMITS_PER_SECOND: u32 = 1;
+/// API UpdateShardCount: not "over 10 TPS".
+pub(crate) const UPDATE_SHARD_COUNT_PER_SECOND: u32 = 10;
+/// API UpdateShardCount: not "more than ten times per rolling 24-hour period per stream".
+pub(crate) const UPDATE_SHARD_COUNT_PER_DAY: u32 = 10;
+/// Guide "Choose the right mode": "switch between modes two times within 24 hours".
+pub(crate) const MODE_SWITCHES_PER_DAY: u32 = 2;
+/// Quotas: 50 streams on demand per account.
+pub(crate) const ON_DEMAND_STREAMS: usize = 50;
+/// Guide "Choose the right mode": "4 MB/s and 4,000 records per second for writes" at first.
+pub(crate) const ON_DEMAND_SHARDS_AT_START: u32 = 4;
+/// Quotas: a stream on demand writes 200 MB/s by default in the smaller regions.
+pub(crate) const ON_DEMAND_SHARDS: u32 = 200;
+/// Guide "Choose the right mode": throttled if traffic "more than doubles within 15 minutes".
+pub(crate) const ON_DEMAND_GROWTH: Duration = Duration::from_secs(15 * 60);
+/// Not documented: over how long the traffic of a stream on demand is averaged.
+pub(crate) const TRAFFIC_WINDOW: Duration = Duration::from_secs(60);
 /// API PutRecords: "each request can support up to 500 records".
 pub(crate) const RECORDS_PER_PUT: usize = 500;
 /// API PutRecords: "up to a limit of 10 MiB for the entire request".

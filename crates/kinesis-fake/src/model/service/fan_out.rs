@@ -29,7 +29,7 @@ impl Service {
         check_name("consumerName", name)?;
         let settings = &self.settings;
         let takes = settings.durations.register;
-        let stream = find(&mut self.streams, stream, now)?;
+        let stream = find(&mut self.streams, &self.settings.limits, stream, now)?;
         stream.check_usable()?;
         let consumers = &mut stream.consumers;
         consumers.register(&stream.name, name, &settings.limits, takes, now)
@@ -50,7 +50,7 @@ impl Service {
         let until = now.plus(self.settings.durations.deregister);
         let per_second = self.settings.limits.consumers_per_second;
         let (stream, name, arn) = locate(stream, consumer)?;
-        let stream = find(&mut self.streams, stream, now)?;
+        let stream = find(&mut self.streams, &self.settings.limits, stream, now)?;
         stream.admit(Operation::DeregisterStreamConsumer, per_second, now)?;
         let consumer = stream.consumer(name, arn)?;
         let gone = Refusal::not_found(format!("Consumer {} has gone.", consumer.arn));
@@ -73,7 +73,7 @@ impl Service {
     ) -> Result<StreamConsumer, Refusal> {
         let per_second = self.settings.limits.describe_stream_consumer_per_second;
         let (stream, name, arn) = locate(stream, consumer)?;
-        let stream = find(&mut self.streams, stream, now)?;
+        let stream = find(&mut self.streams, &self.settings.limits, stream, now)?;
         stream.admit(Operation::DescribeStreamConsumer, per_second, now)?;
         Ok(stream.consumer(name, arn)?.describe())
     }
@@ -102,7 +102,7 @@ impl Service {
             Ok(token)
         });
         let token = token.transpose()?;
-        let stream = find(&mut self.streams, stream, now)?;
+        let stream = find(&mut self.streams, &self.settings.limits, stream, now)?;
         stream.admit(Operation::ListStreamConsumers, per_second, now)?;
         if let Some(token) = &token {
             stream.check_number(token.stream_number)?;
@@ -137,7 +137,7 @@ impl Service {
     ) -> Result<SubscriptionId, Refusal> {
         self.forget_expired(now);
         let (stream, name) = arn::consumer_of(consumer.as_str()).ok_or_else(|| no_arn(consumer))?;
-        let stream = find(&mut self.streams, stream, now)?;
+        let stream = find(&mut self.streams, &self.settings.limits, stream, now)?;
         stream.check_usable()?;
         let number = stream.number_of(shard)?;
         stream.shard(number, now)?;
@@ -269,7 +269,7 @@ fn send(
     settings: &crate::model::Settings,
     now: Moment,
 ) -> Result<Sent, Refusal> {
-    let stream = find(streams, &subscription.stream, now)?;
+    let stream = find(streams, &settings.limits, &subscription.stream, now)?;
     stream.check_number(subscription.stream_number)?;
     let (shard, changes) = (subscription.shard, stream.next_change());
     let children = stream.children(shard);

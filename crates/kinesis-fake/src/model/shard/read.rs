@@ -44,6 +44,9 @@ impl Shard {
         let read = self.look(place, extent, choices.shard_end, now);
         self.read_debt
             .add(read.bytes, limits.read_bytes_per_second, now);
+        let records = read.records.len() as u64;
+        self.read_records_debt
+            .add(records, limits.read_records_per_second, now);
         read
     }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use kinesis_source::{ChildShard, HashRange, ShardId, StreamStatus};
+use kinesis_source::{ChildShard, HashRange, ShardId};
 
-use super::{Change, Phase, Stream};
+use super::{Change, Stream};
 use crate::model::{ACCOUNT, Moment, Refusal, shard::Shard};
 
 impl Stream {
@@ -113,18 +113,8 @@ impl Stream {
     }
 
     fn begin(&mut self, change: Change, takes: Duration, now: Moment) -> Result<(), Refusal> {
-        if self.status() != StreamStatus::Active {
-            return Err(self.not_active());
-        }
-        self.phase = Phase::Updating {
-            until: now.plus(takes),
-            change,
-        };
-        // Whoever waits for news of the shards must know how long to wait at most.
-        for shard in change.parents() {
-            self.news.extend(&self.shards[shard as usize].subscribers);
-        }
-        self.settle(now);
+        self.check_active()?;
+        self.update(vec![change], None, takes, now);
         Ok(())
     }
 
