@@ -48,6 +48,46 @@ async function read(kinesis, shard) {
   }
 }
 
+// Subscribes to a shard, and to one that is closed, whose records are returned.
+async function fanOut(kinesis, StreamARN, ShardId, closed) {
+  const { Consumer: { ConsumerARN } } =
+    await kinesis.registerStreamConsumer({ StreamARN, ConsumerName: 'audit' })
+  const { ConsumerDescription } = await kinesis.describeStreamConsumer({ ConsumerARN })
+  assert.equal(ConsumerDescription.ConsumerStatus, 'ACTIVE')
+
+  const start = { ConsumerARN, StartingPosition: { Type: 'TRIM_HORIZON' } }
+  const records = []
+  let end
+  const whole = await kinesis.subscribeToShard({ ShardId: closed, ...start })
+  for await (const { SubscribeToShardEvent: event } of whole.EventStream) {
+    records.push(...event.Records)
+    end = event
+  }
+  assert.equal(end.ContinuationSequenceNumber, undefined)
+  assert.equal(end.ChildShards.length, 2)
+  // Within a second it is one call too many, and then too early for a while.
+  await sleep(1_100)
+  await refused(
+    kinesis.subscribeToShard({ ShardId: closed, ...start }), 'ResourceInUseException')
+
+  start.StartingPosition.Type = 'LATEST'
+  const open = await kinesis.subscribeToShard({ ShardId, ...start })
+  const { Shards } = await kinesis.listShards({ StreamName })
+  const { HashKeyRange } = Shards.find(it => it.ShardId === ShardId)
+  const put = await kinesis.putRecord({
+    StreamARN, Data: Buffer.from('pushed'), PartitionKey: 'k',
+    ExplicitHashKey: HashKeyRange.StartingHashKey,
+  })
+  for await (const { SubscribeToShardEvent: event } of open.EventStream) {
+    if (event.Records.length === 0) continue
+    assert.equal(Buffer.from(event.Records[0].Data).toString(), 'pushed')
+    assert.equal(event.Records[0].SequenceNumber, put.SequenceNumber)
+    break
+  }
+  await kinesis.deregisterStreamConsumer({ ConsumerARN })
+  return records
+}
+
 async function main(endpoint, shortLived) {
   const kinesis = client(endpoint)
   const begun = new Date()
@@ -111,6 +151,9 @@ async function main(endpoint, shortLived) {
     StreamName, ShardFilter: { Type: 'AFTER_SHARD_ID', ShardId: shard(2) },
   })
   assert.deepEqual(Shards.map(it => it.ShardId), [shard(3), shard(4)])
+
+  const pushed = await fanOut(kinesis, StreamARN, shard(4), shard(0))
+  assert.deepEqual(pushed, stored[0])
 
   // All at once, on one connection.
   const tip = await iterator(kinesis, shard(4), { ShardIteratorType: 'LATEST' })

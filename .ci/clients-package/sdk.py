@@ -66,6 +66,57 @@ def read(kinesis, shard):
         time.sleep(0.21)
 
 
+def fan_out(kinesis, arn, shard, closed):
+    """Subscribes to a shard, and to one that is closed, whose records are returned."""
+    consumer = kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="audit")["Consumer"]
+    by_name = {"StreamARN": arn, "ConsumerName": "audit"}
+    described = kinesis.describe_stream_consumer(**by_name)["ConsumerDescription"]
+    same((described["ConsumerStatus"], described["StreamARN"]), ("ACTIVE", arn))
+    same(described["ConsumerARN"], consumer["ConsumerARN"])
+    same(kinesis.list_stream_consumers(StreamARN=arn)["Consumers"], [consumer])
+
+    start = {
+        "ConsumerARN": consumer["ConsumerARN"],
+        "StartingPosition": {"Type": "TRIM_HORIZON"},
+    }
+    records, children = [], []
+    for event in kinesis.subscribe_to_shard(ShardId=closed, **start)["EventStream"]:
+        event = event["SubscribeToShardEvent"]
+        records += event["Records"]
+        children += event.get("ChildShards", [])
+    same(len(children), 2)
+    # Within a second it is one call too many, and then too early for a while.
+    time.sleep(1.1)
+    refused("ResourceInUseException", kinesis.subscribe_to_shard, ShardId=closed, **start)
+
+    start["StartingPosition"] = {"Type": "LATEST"}
+    subscription = kinesis.subscribe_to_shard(ShardId=shard, **start)["EventStream"]
+    hash_range = next(
+        it["HashKeyRange"]
+        for it in kinesis.list_shards(StreamARN=arn)["Shards"]
+        if it["ShardId"] == shard
+    )
+    put = kinesis.put_record(
+        StreamARN=arn,
+        Data=b"pushed",
+        PartitionKey="k",
+        ExplicitHashKey=hash_range["StartingHashKey"],
+    )
+    for event in subscription:
+        event = event["SubscribeToShardEvent"]
+        if event["Records"]:
+            break
+    same([it["Data"] for it in event["Records"]], [b"pushed"])
+    same(event["Records"][0]["SequenceNumber"], put["SequenceNumber"])
+    same(int(event["ContinuationSequenceNumber"]) >= int(put["SequenceNumber"]), True)
+    subscription.close()
+
+    refused("ResourceInUseException", kinesis.delete_stream, StreamARN=arn)
+    kinesis.deregister_stream_consumer(ConsumerARN=consumer["ConsumerARN"])
+    refused("ResourceNotFoundException", kinesis.describe_stream_consumer, **by_name)
+    return records
+
+
 def main(endpoint, short_lived):
     kinesis = client(endpoint)
     begun = datetime.now(timezone.utc)
@@ -161,6 +212,9 @@ def main(endpoint, short_lived):
     same((described["RetentionPeriodHours"], len(described["Shards"])), (48, 6))
     kinesis.decrease_stream_retention_period(StreamName="orders", RetentionPeriodHours=24)
 
+    pushed = fan_out(kinesis, arn, children[0], closed=shards[0])
+    same(pushed, stored[shards[0]])
+
     at = iterator(kinesis, children[0], "LATEST")
     refusals = []
     for _ in range(12):
@@ -185,6 +239,18 @@ def main(endpoint, short_lived):
     same(message.startswith("Iterator expired. The iterator was created at time "), True)
     same("2000 milliseconds" in message, True)
     fleeting.delete_stream(StreamName="orders")
+
+    resized = kinesis.update_shard_count(
+        StreamName="orders", TargetShardCount=6, ScalingType="UNIFORM_SCALING"
+    )
+    same((resized["CurrentShardCount"], resized["TargetShardCount"]), (3, 6))
+    kinesis.update_max_record_size(StreamARN=arn, MaxRecordSizeInKiB=2048)
+    kinesis.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "ON_DEMAND"})
+    summary = kinesis.describe_stream_summary(StreamName="orders")["StreamDescriptionSummary"]
+    same((summary["OpenShardCount"], summary["MaxRecordSizeInKiB"]), (6, 2048))
+    same(summary["StreamModeDetails"], {"StreamMode": "ON_DEMAND"})
+    limits = kinesis.describe_limits()
+    same((limits["ShardLimit"], limits["OnDemandStreamCount"]), (500, 1))
 
     kinesis.delete_stream(StreamARN=arn)
     kinesis.get_waiter("stream_not_exists").wait(StreamName="orders", WaiterConfig={"Delay": 1})

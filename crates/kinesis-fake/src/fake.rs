@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod changing;
+pub(crate) mod delivery;
 mod fan_out;
 mod reading;
 mod subscription;
@@ -279,6 +280,16 @@ impl Fake {
         let mut state = self.lock();
         let now = self.moment();
         state.calls.make(subject.operation);
+        let State {
+            service, faults, ..
+        } = &mut *state;
+        faults.strike(subject, service, now)
+    }
+
+    /// What happens to an event of a subscription. It is no call: nothing is counted.
+    fn strike_event(&self, subject: &Subject) -> Option<Blow> {
+        let mut state = self.lock();
+        let now = self.moment();
         let State {
             service, faults, ..
         } = &mut *state;

@@ -96,11 +96,16 @@ impl Faults {
         now: Moment,
     ) -> Option<Blow> {
         let mut rules = self.rules.iter_mut();
-        let concerns =
-            |rule: &Rule| rule.left > 0 && rule.fault.operations().contains(subject.operation);
+        let event = matches!(subject.about, About::Event(_));
+        let concerns = |rule: &Rule| {
+            let fault = &rule.fault;
+            rule.left > 0
+                && fault.operations().contains(subject.operation)
+                && fault.is_in_stream() == event
+        };
         let mut first = rules.find(|rule| concerns(rule))?;
         let shard = match &subject.about {
-            About::Shard(shard) => Some(shard.clone()),
+            About::Shard(shard) | About::Event(shard) => Some(shard.clone()),
             About::Iterator(iterator) => service.shard_of(iterator),
             About::Whole | About::Token(_) => None,
         };

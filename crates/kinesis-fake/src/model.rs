@@ -46,7 +46,7 @@ pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
 pub use service::{
-    AccountLimits, Capacity, Listing, RecordDistribution, Resize, Service, StreamMode,
+    AccountLimits, Capacity, Listing, NewStream, RecordDistribution, Resize, Service, StreamMode,
 };
 pub use settings::{
     Choices, Continuation, Durations, FutureTimestamp, OlderThanHorizon, Settings, ShardEnd,

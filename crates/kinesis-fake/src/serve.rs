@@ -20,6 +20,8 @@ mod answer;
 mod call;
 mod check;
 mod connection;
+mod event_stream;
+mod events;
 mod exchange;
 mod format;
 mod garble;

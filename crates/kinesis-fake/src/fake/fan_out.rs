@@ -10,7 +10,7 @@ use kinesis_source::{
     ShardId, ShardSubscription, StreamConsumer, SubscribeEvent,
 };
 
-use super::{Fake, subscription::Subscription};
+use super::{Fake, delivery::Delivery, subscription::Subscription};
 use crate::{
     failure::Failure,
     faults::Subject,
@@ -82,7 +82,7 @@ impl Fake {
         consumer: &ConsumerArn,
         shard: &ShardId,
         position: &Position,
-    ) -> Result<Subscription, Failure> {
+    ) -> Result<Delivery, Failure> {
         // Made within the call, so that a subscription has an owner from its first moment.
         let subscribed = self
             .call(Subject::on(OPERATION, shard), |service, now| {
@@ -94,23 +94,33 @@ impl Fake {
                 }
             })
             .await?;
-        Ok(match subscribed {
+        let subscription = match subscribed {
             Ok(id) => Subscription::new(self.clone(), id),
             Err(refusal) => Subscription::refused(self.clone(), refusal),
-        })
+        };
+        Ok(Delivery::new(subscription, self.clone(), shard.clone()))
     }
 }
 
 const OPERATION: Operation = Operation::SubscribeToShard;
 
-/// The same events with errors of the API.
-struct Events(Subscription);
+/// The same events with errors of the API. One that was spoiled on its way is one of them.
+struct Events(Delivery);
 
 impl Stream for Events {
     type Item = Result<SubscribeEvent, ApiError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let event = Pin::new(&mut self.0).poll_next(context);
-        event.map_err(|failure| failure.into_api_error(OPERATION))
+        event.map(|event| {
+            event.map(|event| {
+                let whole = match event {
+                    Ok((event, None)) => Ok(event),
+                    Ok((_, Some(spoiling))) => Err(spoiling.into()),
+                    Err(failure) => Err(failure),
+                };
+                whole.map_err(|failure: Failure| failure.into_api_error(OPERATION))
+            })
+        })
     }
 }

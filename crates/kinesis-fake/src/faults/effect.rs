@@ -116,6 +116,8 @@ pub(crate) enum About {
     Shard(ShardId),
     Iterator(ShardIterator),
     Token(NextToken),
+    /// An event of a subscription to that shard, which is no call.
+    Event(ShardId),
 }
 
 impl Subject {
@@ -131,6 +133,11 @@ impl Subject {
 
     pub(crate) fn reading(operation: Operation, iterator: &ShardIterator) -> Self {
         let about = About::Iterator(iterator.clone());
+        Self { operation, about }
+    }
+
+    pub(crate) fn event(operation: Operation, shard: &ShardId) -> Self {
+        let about = About::Event(shard.clone());
         Self { operation, about }
     }
 

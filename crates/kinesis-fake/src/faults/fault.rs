@@ -38,6 +38,7 @@ use super::{
 pub struct Fault {
     operations: Operations,
     effect: Effect,
+    in_stream: bool,
     shard: Option<ShardId>,
     when: When,
     after: u64,
@@ -106,8 +107,28 @@ impl Fault {
         Self::new(operations, Effect::Rewrite(rewrite))
     }
 
-    /// Only calls that concern `shard` count: GetShardIterator, GetRecords, SplitShard and
-    /// MergeShards (its first shard).
+    /// Strikes events of subscriptions that SubscribeToShard has made, instead of calls. A refusal
+    /// then comes among the events and ends them, a hang is a subscription that falls silent, and a
+    /// lost, cut or unreadable answer breaks it.
+    ///
+    /// ```
+    /// use kinesis_fake::{Fault, Operation};
+    ///
+    /// // Each subscription is taken over, so to say, at its tenth event.
+    /// let fault = Fault::refusal(Operation::SubscribeToShard, "ResourceInUseException")
+    ///     .in_stream()
+    ///     .every(10);
+    /// # let _ = fault;
+    /// ```
+    pub fn in_stream(self) -> Self {
+        Self {
+            in_stream: true,
+            ..self
+        }
+    }
+
+    /// Only calls that concern `shard` count: GetShardIterator, GetRecords, SubscribeToShard,
+    /// SplitShard and MergeShards (its first shard).
     pub fn on_shard(self, shard: &ShardId) -> Self {
         Self {
             shard: Some(shard.clone()),
@@ -176,6 +197,7 @@ impl Fault {
         Self {
             operations: operations.into(),
             effect,
+            in_stream: false,
             shard: None,
             when: When::Always,
             after: 0,
@@ -190,6 +212,10 @@ impl Fault {
         let often = self.when != When::Always || self.every > 1 || self.probability < 1.0;
         let usual = if often { u64::MAX } else { 1 };
         self.times.unwrap_or(usual)
+    }
+
+    pub(super) fn is_in_stream(&self) -> bool {
+        self.in_stream
     }
 
     pub(super) fn operations(&self) -> &Operations {
@@ -240,6 +266,9 @@ impl Fault {
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.effect.write(&self.operations, f)?;
+        if self.in_stream {
+            f.write_str(".in_stream()")?;
+        }
         if let Some(shard) = &self.shard {
             write!(f, ".on_shard(&{:?}.into())", shard.as_str())?;
         }

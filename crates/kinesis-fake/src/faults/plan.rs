@@ -207,10 +207,10 @@ mod tests {
                     .with_probability(0.25)
                     .always(),
             )
-            .with(Fault::delayed(
-                Operation::PutRecord,
-                Duration::from_millis(1_500),
-            ));
+            .with(
+                Fault::delayed(Operation::SubscribeToShard, Duration::from_millis(1_500))
+                    .in_stream(),
+            );
         assert_eq!(
             format!("{plan:?}"),
             r#"FaultPlan::new(7)
@@ -218,7 +218,7 @@ mod tests {
     .with(Fault::hung(Operations::ALL).between(Duration::from_secs(1)..Duration::from_secs(90)))
     .with(Fault::held([Operation::GetRecords, Operation::ListShards]).swizzled(Swizzle::of(0.5).every(Duration::from_secs(1))))
     .with(Fault::rewritten(Operation::GetRecords, Rewrite::NO_LAG).every(4).with_probability(0.25).always())
-    .with(Fault::delayed(Operation::PutRecord, Duration::from_millis(1500)))"#
+    .with(Fault::delayed(Operation::SubscribeToShard, Duration::from_millis(1500)).in_stream())"#
         );
     }
 

@@ -1,12 +1,14 @@
 use std::{any::Any, fmt, sync::Arc};
 
-use kinesis_source::{RecordsPage, ShardsPage};
+use kinesis_source::{Record, RecordsPage, ShardsPage, SubscribeEvent};
 
 use super::effect::About;
 
 /// How an answer is changed before the caller sees it: for [`Fault::rewritten`](super::Fault::rewritten).
 ///
-/// What is changed of GetRecords leaves ListShards alone and the other way round.
+/// What is changed of records leaves ListShards alone and the other way round. Where the docs of a
+/// name say *records*, it changes answers of GetRecords and [events](super::Fault::in_stream) of
+/// SubscribeToShard.
 ///
 /// ```
 /// use kinesis_fake::{Fault, Operation, Rewrite};
@@ -26,6 +28,7 @@ enum How {
     Named(Named),
     Records(&'static str, Arc<dyn Fn(&mut RecordsPage) + Send + Sync>),
     Shards(&'static str, Arc<dyn Fn(&mut ShardsPage) + Send + Sync>),
+    Events(&'static str, Arc<dyn Fn(&mut SubscribeEvent) + Send + Sync>),
 }
 
 macro_rules! named {
@@ -58,26 +61,26 @@ named! {
     EMPTY_PAGE = EmptyPage,
     /// GetRecords: the next iterator leads to the same place, so that the records come once more.
     DUPLICATE_PAGE = DuplicatePage,
-    /// GetRecords: each record twice in a row.
+    /// Records: each record twice in a row.
     REPEATED_RECORDS = RepeatedRecords,
-    /// GetRecords: the records the wrong way round.
+    /// Records: the records the wrong way round.
     WRONG_ORDER = WrongOrder,
-    /// GetRecords: one of the records, drawn from the seed, is missing.
+    /// Records: one of the records, drawn from the seed, is missing.
     MISSING_RECORD = MissingRecord,
-    /// GetRecords: no next iterator and no children, though the shard may be open.
+    /// Records: no next iterator (no continuation) and no children, though the shard may be open.
     NO_NEXT_ITERATOR = NoNextIterator,
-    /// GetRecords: at the end of a shard, no children.
+    /// Records: at the end of a shard, no children.
     NO_CHILDREN = NoChildren,
-    /// GetRecords: the records have no partition keys, as with the record distribution strategy
+    /// Records: the records have no partition keys, as with the record distribution strategy
     /// AUTO.
     NO_PARTITION_KEYS = NoPartitionKeys,
-    /// GetRecords: the records have no arrival times.
+    /// Records: the records have no arrival times.
     NO_ARRIVAL_TIMES = NoArrivalTimes,
-    /// GetRecords: the arrival times the wrong way round.
+    /// Records: the arrival times the wrong way round.
     ARRIVAL_TIMES_BACKWARDS = ArrivalTimesBackwards,
-    /// GetRecords: nothing about how far behind the answer is.
+    /// Records: nothing about how far behind the answer is.
     NO_LAG = NoLag,
-    /// GetRecords: a day behind, whatever is true.
+    /// Records: a day behind, whatever is true.
     HUGE_LAG = HugeLag,
     /// ListShards: one of the shards, drawn from the seed, is missing.
     MISSING_SHARD = MissingShard,
@@ -108,6 +111,14 @@ impl Rewrite {
         Self(How::Shards(name, Arc::new(change)))
     }
 
+    /// Changes events of SubscribeToShard as `change` does; `name` tells them apart in print.
+    pub fn events(
+        name: &'static str,
+        change: impl Fn(&mut SubscribeEvent) + Send + Sync + 'static,
+    ) -> Self {
+        Self(How::Events(name, Arc::new(change)))
+    }
+
     /// Changes an answer, if it is of a kind that this is about.
     pub(crate) fn apply<T: Any>(&self, answer: &mut T, about: &About, draw: u64) {
         let answer: &mut dyn Any = answer;
@@ -115,57 +126,53 @@ impl Rewrite {
             self.change_records(page, about, draw);
         } else if let Some(page) = answer.downcast_mut() {
             self.change_shards(page, about, draw);
+        } else if let Some(event) = answer.downcast_mut() {
+            self.change_event(event, draw);
         }
     }
 
     fn change_records(&self, page: &mut RecordsPage, about: &About, draw: u64) {
-        let named = match &self.0 {
-            How::Named(named) => named,
-            How::Records(_, change) => return change(page),
-            How::Shards(..) => return,
-        };
-        match named {
-            Named::EmptyPage => {
-                read_again(page, about);
-                page.records.clear();
-            }
-            Named::DuplicatePage => read_again(page, about),
-            Named::RepeatedRecords => {
-                let records = std::mem::take(&mut page.records).into_iter();
-                page.records = records.flat_map(|it| [it.clone(), it]).collect();
-            }
-            Named::WrongOrder => page.records.reverse(),
-            Named::MissingRecord => remove_one(&mut page.records, draw),
-            Named::NoNextIterator => {
-                page.next = None;
-                page.children.clear();
-            }
-            Named::NoChildren => page.children.clear(),
-            Named::NoPartitionKeys => {
-                let keys = page.records.iter_mut().map(|it| &mut it.partition_key);
-                keys.for_each(|key| *key = None);
-            }
-            Named::NoArrivalTimes => {
-                let times = page
-                    .records
-                    .iter_mut()
-                    .map(|it| &mut it.approximate_arrival);
-                times.for_each(|time| *time = None);
-            }
-            Named::ArrivalTimesBackwards => {
-                let records = page.records.iter().rev();
-                let times: Vec<_> = records.map(|it| it.approximate_arrival).collect();
-                for (record, time) in page.records.iter_mut().zip(times) {
-                    record.approximate_arrival = time;
+        match &self.0 {
+            How::Records(_, change) => change(page),
+            How::Named(named) => {
+                named.change(&mut page.records, draw);
+                match named {
+                    Named::EmptyPage => {
+                        read_again(page, about);
+                        page.records.clear();
+                    }
+                    Named::DuplicatePage => read_again(page, about),
+                    Named::NoNextIterator => {
+                        page.next = None;
+                        page.children.clear();
+                    }
+                    Named::NoChildren => page.children.clear(),
+                    Named::NoLag => page.millis_behind_latest = None,
+                    Named::HugeLag => page.millis_behind_latest = Some(A_DAY),
+                    _ => {}
                 }
             }
-            Named::NoLag => page.millis_behind_latest = None,
-            Named::HugeLag => page.millis_behind_latest = Some(86_400_000),
-            Named::MissingShard
-            | Named::NoShards
-            | Named::ShardsBackwards
-            | Named::SameToken
-            | Named::NoToken => {}
+            How::Shards(..) | How::Events(..) => {}
+        }
+    }
+
+    fn change_event(&self, event: &mut SubscribeEvent, draw: u64) {
+        match &self.0 {
+            How::Events(_, change) => change(event),
+            How::Named(named) => {
+                named.change(&mut event.records, draw);
+                match named {
+                    Named::NoNextIterator => {
+                        event.continuation_sequence_number = None;
+                        event.children.clear();
+                    }
+                    Named::NoChildren => event.children.clear(),
+                    Named::NoLag => event.millis_behind_latest = None,
+                    Named::HugeLag => event.millis_behind_latest = Some(A_DAY),
+                    _ => {}
+                }
+            }
+            How::Records(..) | How::Shards(..) => {}
         }
     }
 
@@ -173,7 +180,7 @@ impl Rewrite {
         let named = match &self.0 {
             How::Named(named) => named,
             How::Shards(_, change) => return change(page),
-            How::Records(..) => return,
+            How::Records(..) | How::Events(..) => return,
         };
         match (named, about) {
             (Named::MissingShard, _) => remove_one(&mut page.shards, draw),
@@ -181,6 +188,35 @@ impl Rewrite {
             (Named::ShardsBackwards, _) => page.shards.reverse(),
             (Named::SameToken, About::Token(token)) => page.next = Some(token.clone()),
             (Named::NoToken, _) => page.next = None,
+            _ => {}
+        }
+    }
+}
+
+impl Named {
+    /// What it does to records, wherever they are.
+    fn change(self, records: &mut Vec<Record>, draw: u64) {
+        match self {
+            Self::RepeatedRecords => {
+                let once = std::mem::take(records).into_iter();
+                *records = once.flat_map(|it| [it.clone(), it]).collect();
+            }
+            Self::WrongOrder => records.reverse(),
+            Self::MissingRecord => remove_one(records, draw),
+            Self::NoPartitionKeys => {
+                let keys = records.iter_mut().map(|it| &mut it.partition_key);
+                keys.for_each(|key| *key = None);
+            }
+            Self::NoArrivalTimes => {
+                let times = records.iter_mut().map(|it| &mut it.approximate_arrival);
+                times.for_each(|time| *time = None);
+            }
+            Self::ArrivalTimesBackwards => {
+                let times: Vec<_> = records.iter().map(|it| it.approximate_arrival).collect();
+                for (record, time) in records.iter_mut().zip(times.into_iter().rev()) {
+                    record.approximate_arrival = time;
+                }
+            }
             _ => {}
         }
     }
@@ -200,6 +236,9 @@ fn remove_one<T>(of: &mut Vec<T>, draw: u64) {
     }
 }
 
+/// In milliseconds.
+const A_DAY: u64 = 86_400_000;
+
 /// Closures are equal to their clones.
 impl PartialEq for Rewrite {
     fn eq(&self, other: &Self) -> bool {
@@ -207,6 +246,7 @@ impl PartialEq for Rewrite {
             (How::Named(one), How::Named(other)) => one == other,
             (How::Records(_, one), How::Records(_, other)) => Arc::ptr_eq(one, other),
             (How::Shards(_, one), How::Shards(_, other)) => Arc::ptr_eq(one, other),
+            (How::Events(_, one), How::Events(_, other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -219,6 +259,7 @@ impl fmt::Debug for Rewrite {
             How::Named(named) => write!(f, "Rewrite::{}", named.constant()),
             How::Records(name, _) => write!(f, "Rewrite::records({name:?}, ..)"),
             How::Shards(name, _) => write!(f, "Rewrite::shards({name:?}, ..)"),
+            How::Events(name, _) => write!(f, "Rewrite::events({name:?}, ..)"),
         }
     }
 }

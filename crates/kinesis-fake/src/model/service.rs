@@ -9,12 +9,14 @@ use super::{
 
 mod capacity;
 mod control;
+mod creation;
 mod fan_out;
 mod listing;
 mod reading;
 mod writing;
 
 pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
+pub use creation::NewStream;
 pub use listing::Listing;
 
 /// All streams of one account, by name.

@@ -4,7 +4,6 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
@@ -14,7 +13,11 @@ use kinesis_source::Timestamp;
 use md5::{Digest, Md5};
 use serde::Serialize;
 
-use super::format::Format;
+use super::{
+    event_stream,
+    events::{Events, Reply},
+    format::Format,
+};
 use crate::model::{INTERNAL_FAILURE, Refusal};
 
 /// How answers are dressed: in the client's format, with the time that it is in the fake.
@@ -25,15 +28,15 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn success(self, body: Vec<u8>) -> Response<Full<Bytes>> {
+    pub(super) fn success(self, body: Vec<u8>) -> Response<Reply> {
         self.response(StatusCode::OK, body)
     }
 
-    pub(super) fn refusal(self, refusal: &Refusal) -> Response<Full<Bytes>> {
+    pub(super) fn refusal(self, refusal: &Refusal) -> Response<Reply> {
         self.error(status(refusal.code()), refusal.code(), refusal.message())
     }
 
-    pub(super) fn too_large(self, most: usize) -> Response<Full<Bytes>> {
+    pub(super) fn too_large(self, most: usize) -> Response<Reply> {
         let message = format!("The body has more than {most} bytes.");
         last(self.error(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -42,7 +45,7 @@ impl Answers {
         ))
     }
 
-    pub(super) fn too_slow(self, most: Duration) -> Response<Full<Bytes>> {
+    pub(super) fn too_slow(self, most: Duration) -> Response<Reply> {
         let message = format!("The body took more than {} seconds.", most.as_secs());
         last(self.error(
             StatusCode::REQUEST_TIMEOUT,
@@ -51,7 +54,7 @@ impl Answers {
         ))
     }
 
-    fn error(self, status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>> {
+    fn error(self, status: StatusCode, code: &str, message: &str) -> Response<Reply> {
         #[derive(Serialize)]
         struct Error<'a> {
             __type: &'a str,
@@ -65,11 +68,29 @@ impl Answers {
         self.response(status, body.expect("two texts can be written"))
     }
 
-    fn response(self, status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(body.into()));
+    fn response(self, status: StatusCode, body: Vec<u8>) -> Response<Reply> {
+        let whole = Reply::Whole(Full::new(body.into()));
+        self.dressed(status, self.format.content_type(), whole)
+    }
+
+    /// Events as they come.
+    pub(super) fn events(self, events: Events) -> Response<Reply> {
+        let events = Reply::Events(Box::new(events));
+        self.dressed(StatusCode::OK, event_stream::CONTENT_TYPE, events)
+    }
+
+    /// Where events should be, something else.
+    pub(super) fn no_events(self) -> Response<Reply> {
+        let page = "<html><h1>This is not what you asked for</h1></html>";
+        let page = Reply::Whole(Full::new(page.into()));
+        self.dressed(StatusCode::OK, event_stream::CONTENT_TYPE, page)
+    }
+
+    fn dressed(self, status: StatusCode, kind: &'static str, reply: Reply) -> Response<Reply> {
+        let mut response = Response::new(reply);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        let content_type = HeaderValue::from_static(self.format.content_type());
+        let content_type = HeaderValue::from_static(kind);
         headers.insert(CONTENT_TYPE, content_type);
         if let Some(date) = date(self.now) {
             headers.insert(DATE, date);
@@ -90,7 +111,7 @@ fn status(code: &str) -> StatusCode {
 }
 
 /// Of its connection: what the client still sends is not looked at.
-fn last(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+fn last(mut response: Response<Reply>) -> Response<Reply> {
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response

@@ -6,13 +6,18 @@ use super::{check::Check, format::Format};
 use crate::{
     Fake,
     faults::{About, Spoiling, Subject},
-    model::{Moment, Operation, Refusal, Service},
+    model::{INTERNAL_FAILURE, Moment, Operation, Refusal, Service},
 };
 
+mod capacity;
+mod consumers;
 mod control;
 mod listing;
 mod reading;
+mod subscribing;
 mod writing;
+
+pub(super) use subscribing::Wanted;
 
 /// What an operation's request says, and what the model makes of it.
 ///
@@ -31,6 +36,11 @@ trait Call: DeserializeOwned + Send + Sync {
 
     /// What is wrong with it, whatever the service's state.
     fn check(&self, check: &mut Check);
+
+    /// Whether the records that it puts must have partition keys.
+    fn needs_keys(&self, _: &mut Service, _: Moment) -> bool {
+        false
+    }
 
     /// Carries it out, if nothing was wrong with it.
     fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Outcome, Refusal>;
@@ -67,19 +77,22 @@ pub(super) async fn dispatch(
         Op::PutRecord => carry_out!(writing::PutRecord),
         Op::PutRecords => carry_out!(writing::PutRecords),
         Op::SplitShard => carry_out!(control::SplitShard),
-        Op::DeregisterStreamConsumer
-        | Op::DescribeLimits
-        | Op::DescribeStreamConsumer
-        | Op::ListStreamConsumers
-        | Op::RegisterStreamConsumer
-        | Op::SubscribeToShard
-        | Op::UpdateMaxRecordSize
-        | Op::UpdateShardCount
-        | Op::UpdateStreamMode
-        | Op::UpdateStreamRecordDistributionStrategy => {
-            let message = format!("{operation} is not served over HTTP.");
-            Err(Refusal::new("UnknownOperationException", message))
+        Op::DescribeLimits => carry_out!(capacity::DescribeLimits),
+        Op::UpdateMaxRecordSize => carry_out!(capacity::UpdateMaxRecordSize),
+        Op::UpdateShardCount => carry_out!(capacity::UpdateShardCount),
+        Op::UpdateStreamMode => carry_out!(capacity::UpdateStreamMode),
+        Op::UpdateStreamRecordDistributionStrategy => {
+            carry_out!(capacity::UpdateRecordDistribution)
         }
+        Op::DeregisterStreamConsumer => carry_out!(consumers::DeregisterStreamConsumer),
+        Op::DescribeStreamConsumer => carry_out!(consumers::DescribeStreamConsumer),
+        Op::ListStreamConsumers => carry_out!(consumers::ListStreamConsumers),
+        Op::RegisterStreamConsumer => carry_out!(consumers::RegisterStreamConsumer),
+        // Its answer does not end, and is another's to give.
+        Op::SubscribeToShard => Err(Refusal::new(
+            INTERNAL_FAILURE,
+            "SubscribeToShard is answered by a stream of events.",
+        )),
     }
 }
 
@@ -95,7 +108,7 @@ async fn carry_out<C: Call>(
         about: call.about(),
     };
     let exchange = fake.exchange(subject, |service, now| {
-        let mut check = Check::default();
+        let mut check = Check::with_keys(call.needs_keys(service, now));
         call.check(&mut check);
         check.done()?;
         call.act(service, now)

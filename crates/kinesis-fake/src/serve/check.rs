@@ -10,6 +10,8 @@ use crate::model::Refusal;
 #[derive(Debug, Default)]
 pub(super) struct Check {
     wrong: Vec<String>,
+    /// Whether records must have partition keys.
+    needs_keys: bool,
 }
 
 /// What a text must look like, as the service says it.
@@ -22,6 +24,14 @@ pub(super) enum Pattern {
 }
 
 impl Check {
+    /// Of a request whose records must have partition keys, or need none.
+    pub(super) fn with_keys(needs_keys: bool) -> Self {
+        Self {
+            needs_keys,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn done(self) -> Result<(), Refusal> {
         match self.wrong.len() {
             0 => Ok(()),
@@ -43,6 +53,12 @@ impl Check {
         if value.is_none() {
             let null = "Value null";
             self.add(null, member, "Member must not be null");
+        }
+    }
+
+    pub(super) fn key(&mut self, member: impl Display, key: Option<&str>) {
+        if self.needs_keys {
+            self.required(member, key);
         }
     }
 

@@ -1,7 +1,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response,
     body::{Body, Incoming},
@@ -12,9 +12,17 @@ use tokio::{
     time::timeout,
 };
 
-use super::{answer::Answers, call, format::Format, garble::garble, line::Cut};
+use super::{
+    answer::Answers,
+    call::{self, Wanted},
+    events::{Events, Reply},
+    format::Format,
+    garble::garble,
+    line::Cut,
+};
 use crate::{
     Fake,
+    failure::Failure,
     faults::Spoiling,
     model::{Operation, Refusal},
 };
@@ -38,7 +46,7 @@ impl Desk {
         &self,
         cut: &Cut,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<Reply>, Infallible> {
         let answers = Answers {
             format: Format::of(request.headers()).unwrap_or(Format::Json),
             now: self.fake.now(),
@@ -48,6 +56,10 @@ impl Desk {
             Ok(read) => read,
             Err(response) => return Ok(response),
         };
+        if operation == Operation::SubscribeToShard {
+            let wanted = Wanted::read(answers.format, &body);
+            return Ok(self.subscribe(wanted, answers, cut).await);
+        }
         let answered = call::dispatch(&self.fake, operation, answers.format, &body).await;
         // A call may have taken its time.
         let answers = Answers {
@@ -60,12 +72,38 @@ impl Desk {
         })
     }
 
+    async fn subscribe(
+        &self,
+        wanted: Result<Wanted, Refusal>,
+        answers: Answers,
+        cut: &Cut,
+    ) -> Response<Reply> {
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(refusal) => return answers.refusal(&refusal),
+        };
+        let Wanted {
+            consumer,
+            shard,
+            position,
+        } = wanted;
+        match self.fake.subscribe(&consumer, &shard, &position).await {
+            Ok(delivery) => answers.events(Events::new(delivery, answers.format, cut.clone())),
+            Err(Failure::Refused(refusal)) => answers.refusal(&refusal),
+            Err(Failure::Senseless) => answers.no_events(),
+            Err(Failure::Lost) => {
+                cut.after(0);
+                answers.no_events()
+            }
+        }
+    }
+
     /// What is asked for, or what to say instead of asking.
     async fn read(
         &self,
         request: Request<Incoming>,
         answers: Answers,
-    ) -> Result<(Operation, Bytes, Option<SemaphorePermit<'_>>), Response<Full<Bytes>>> {
+    ) -> Result<(Operation, Bytes, Option<SemaphorePermit<'_>>), Response<Reply>> {
         let operation = operation(&request).map_err(|refusal| answers.refusal(&refusal))?;
         let body = request.into_body();
         let size = body.size_hint();

@@ -1,5 +1,6 @@
 //! What a plan does to calls.
 
+use kinesis_source::KinesisFanOutApi;
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -337,4 +338,83 @@ fn the_plan_is_printed_when_a_test_fails() {
     assert!(printed.contains("faults of seed 77:"), "{printed}");
     let fault = r#"0       0  Fault::refusal(Operation::GetRecords, "InternalFailure").every(3)"#;
     assert!(printed.contains(fault), "{printed}");
+}
+
+/// A subscription from the start of a shard that has three records, whose events meet with `fault`.
+async fn subscribed(fault: Fault) -> (Fake, kinesis_source::ShardSubscription) {
+    let fake = Fake::builder().limits(Limits::none()).build();
+    fake.put_numbered(0..3).unwrap();
+    let consumer = fake.register_stream_consumer("audit").await.unwrap();
+    fake.inject(fault.in_stream());
+    let (shard, position) = (shard(0), Position::TrimHorizon);
+    let subscription = fake.subscribe_to_shard(&consumer.arn, &shard, &position);
+    let subscription = subscription.await.unwrap();
+    (fake, subscription)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_refused_spoiled_or_delayed_and_a_call_is_not() {
+    let operation = Operation::SubscribeToShard;
+    for (fault, remedy) in [
+        (
+            Fault::refusal(operation, "ResourceInUseException"),
+            Remedy::AwaitActive,
+        ),
+        (Fault::lost_answer(operation), Remedy::Retry),
+        (Fault::cut_answer(operation, 9), Remedy::Retry),
+        (Fault::garbled_answer(operation), Remedy::Retry),
+    ] {
+        let shown = format!("{fault:?}");
+        let (fake, mut subscription) = subscribed(fault).await;
+        let error = subscription.next().await.unwrap().unwrap_err();
+        assert_eq!(error.remedy(), remedy, "{shown}");
+        assert!(subscription.next().await.is_none(), "{shown}");
+        assert_eq!(fake.calls().of(operation).failed, 0, "{shown}");
+    }
+    let second = Duration::from_secs(1);
+    let (_, mut subscription) = subscribed(Fault::delayed(operation, second)).await;
+    let begun = Instant::now();
+    let event = subscription.next().await.unwrap().unwrap();
+    assert_eq!((event.records.len(), begun.elapsed()), (3, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_falls_silent_and_does_not_end() {
+    let (_, mut subscription) = subscribed(Fault::hung(Operation::SubscribeToShard)).await;
+    let silence = timeout(Duration::from_secs(3_600), subscription.next()).await;
+    assert!(silence.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_rewritten_as_the_name_says() {
+    let event = async |rewrite| {
+        let fault = Fault::rewritten(Operation::SubscribeToShard, rewrite);
+        let (_, mut subscription) = subscribed(fault).await;
+        subscription.next().await.unwrap().unwrap()
+    };
+    let backwards = event(Rewrite::WRONG_ORDER).await;
+    assert_eq!(data(&backwards.records), ["2", "1", "0"]);
+    let repeated = event(Rewrite::REPEATED_RECORDS).await;
+    assert_eq!(repeated.records.len(), 6);
+    let ended = event(Rewrite::NO_NEXT_ITERATOR).await;
+    assert_eq!(ended.continuation_sequence_number, None);
+    assert_eq!(event(Rewrite::NO_LAG).await.millis_behind_latest, None);
+    let own = Rewrite::events("only one", |event| event.records.truncate(1));
+    assert_eq!(event(own).await.records.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_meant_for_calls_leaves_events_alone() {
+    let fault = Fault::refusal(Operation::SubscribeToShard, "InternalFailure").always();
+    let fake = Fake::builder().limits(Limits::none()).build();
+    fake.put_numbered(0..3).unwrap();
+    let consumer = fake.register_stream_consumer("audit").await.unwrap();
+    let (shard, position) = (shard(0), Position::TrimHorizon);
+    let subscription = fake.subscribe_to_shard(&consumer.arn, &shard, &position);
+    let mut subscription = subscription.await.unwrap();
+    fake.inject(fault);
+    let event = subscription.next().await.unwrap().unwrap();
+    assert_eq!(event.records.len(), 3);
+    let refused = fake.subscribe_to_shard(&consumer.arn, &shard, &position);
+    assert_eq!(remedy(refused.await), Remedy::Retry);
 }

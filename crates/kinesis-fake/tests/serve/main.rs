@@ -14,6 +14,7 @@ use tokio::{
 };
 
 mod cbor;
+mod fan_out;
 mod faults;
 mod fuzz;
 mod hostile;

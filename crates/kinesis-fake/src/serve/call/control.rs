@@ -1,10 +1,13 @@
 use kinesis_source::ShardId;
 use serde::Deserialize;
 
-use super::Call;
+use super::{
+    Call,
+    capacity::{ModeIn, check_record_size, check_strategy, distribution, kib},
+};
 use crate::{
     faults::About,
-    model::{Moment, Refusal, Service},
+    model::{Moment, NewStream, Refusal, Service, StreamMode},
     serve::{
         check::{Check, Pattern},
         wire::{Nothing, check_stream, hash_key, stream_name},
@@ -17,12 +20,9 @@ pub(super) struct CreateStream {
     stream_name: Option<String>,
     shard_count: Option<i64>,
     stream_mode_details: Option<ModeIn>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ModeIn {
-    stream_mode: Option<String>,
+    #[serde(rename = "MaxRecordSizeInKiB")]
+    max_record_size_in_kib: Option<i64>,
+    record_distribution_strategy: Option<String>,
 }
 
 impl Call for CreateStream {
@@ -34,23 +34,25 @@ impl Call for CreateStream {
         check.name("streamName", self.stream_name.as_deref());
         check.range("shardCount", self.shard_count, 1..=i64::MAX);
         if let Some(mode) = &self.stream_mode_details {
-            let mode = mode.stream_mode.as_deref();
-            check.required("streamModeDetails.streamMode", mode);
-            check.one_of("streamModeDetails.streamMode", mode, &MODES);
+            mode.check(check);
         }
+        check_record_size(check, self.max_record_size_in_kib);
+        check_strategy(check, self.record_distribution_strategy.as_deref());
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let mode = self.stream_mode_details.as_ref();
-        if mode.is_some_and(|mode| mode.stream_mode.as_deref() != Some("PROVISIONED")) {
-            return Err(Refusal::validation(
-                "This service knows streams of the mode PROVISIONED only.",
-            ));
-        }
+        let name = self.stream_name.as_deref().unwrap_or_default();
+        let mode = self.stream_mode_details.as_ref().map(ModeIn::mode);
         // What is out of bounds becomes none or too many, and either is refused.
         let shards = self.shard_count.unwrap_or_default().max(0);
         let shards = u32::try_from(shards).unwrap_or(u32::MAX);
-        service.create_stream(self.stream_name.as_deref().unwrap_or_default(), shards, now)?;
+        let strategy = self.record_distribution_strategy.as_deref();
+        let new = NewStream {
+            shards: (mode != Some(StreamMode::OnDemand)).then_some(shards),
+            record_kib: self.max_record_size_in_kib.map(kib),
+            distribution: strategy.map(distribution).unwrap_or_default(),
+        };
+        service.create_described_stream(name, new, now)?;
         Ok(Nothing {})
     }
 }
@@ -61,6 +63,7 @@ pub(super) struct DeleteStream {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    enforce_consumer_deletion: Option<bool>,
 }
 
 impl Call for DeleteStream {
@@ -77,7 +80,10 @@ impl Call for DeleteStream {
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        service.delete_stream(stream, now)?;
+        match self.enforce_consumer_deletion.unwrap_or_default() {
+            true => service.delete_stream_and_consumers(stream, now)?,
+            false => service.delete_stream(stream, now)?,
+        }
         Ok(Nothing {})
     }
 }
@@ -237,6 +243,3 @@ impl Call for DecreaseRetention {
 fn shard(name: Option<&str>) -> ShardId {
     ShardId::new(name.unwrap_or_default())
 }
-
-/// API CreateStream: StreamMode.
-const MODES: [&str; 2] = ["PROVISIONED", "ON_DEMAND"];

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use super::Call;
 use crate::{
     faults::About,
-    model::{Listing, Moment, Refusal, Service, ShardFilter, status_name},
+    model::{
+        Listing, Moment, RecordDistribution, Refusal, Service, ShardFilter, StreamMode, status_name,
+    },
     serve::{
         check::Check,
         wire::{ShardOut, Time, check_stream, count, stream_name},
@@ -177,11 +179,12 @@ impl Call for DescribeStream {
         let most = page(self.limit);
         let after = self.exclusive_start_shard_id.as_deref().map(ShardId::new);
         let (summary, shards, more) = service.describe_stream(stream, after.as_ref(), most, now)?;
+        let capacity = service.capacity(stream, now)?;
         Ok(StreamAnswer {
             stream_description: Description {
                 shards: Some(shards.into_iter().map(ShardOut::from).collect()),
                 has_more_shards: Some(more),
-                ..Description::summary(summary)
+                ..Description::summary(summary, capacity.mode)
             },
         })
     }
@@ -216,12 +219,15 @@ impl Call for DescribeStreamSummary {
     fn act(&self, service: &mut Service, now: Moment) -> Result<SummaryAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
         let summary = service.describe_stream_summary(stream, now)?;
+        let capacity = service.capacity(stream, now)?;
         let open_shards = summary.open_shards;
         Ok(SummaryAnswer {
             stream_description_summary: Description {
                 open_shard_count: Some(open_shards),
-                consumer_count: Some(0),
-                ..Description::summary(summary)
+                consumer_count: Some(capacity.consumers),
+                max_record_size_in_kib: Some(MOST_KIB.min(capacity.record_bytes / 1_024)),
+                record_distribution_strategy: Some(strategy_name(capacity.distribution)),
+                ..Description::summary(summary, capacity.mode)
             },
         })
     }
@@ -242,7 +248,12 @@ struct Description {
     #[serde(skip_serializing_if = "Option::is_none")]
     open_shard_count: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    consumer_count: Option<u32>,
+    consumer_count: Option<usize>,
+    #[serde(rename = "MaxRecordSizeInKiB")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_record_size_in_kib: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_distribution_strategy: Option<&'static str>,
 }
 
 /// Without any metrics: there are none.
@@ -271,10 +282,10 @@ struct ModeOut {
 }
 
 impl Description {
-    fn summary(summary: StreamSummary) -> Self {
+    fn summary(summary: StreamSummary, mode: StreamMode) -> Self {
         Self {
             retention_period_hours: summary.retention_hours,
-            stream: summary.into(),
+            stream: StreamOut::new(summary, mode),
             enhanced_monitoring: [Monitoring {
                 shard_level_metrics: [],
             }],
@@ -283,21 +294,33 @@ impl Description {
             has_more_shards: None,
             open_shard_count: None,
             consumer_count: None,
+            max_record_size_in_kib: None,
+            record_distribution_strategy: None,
         }
     }
 }
 
-impl From<StreamSummary> for StreamOut {
-    fn from(summary: StreamSummary) -> Self {
+impl StreamOut {
+    fn new(summary: StreamSummary, mode: StreamMode) -> Self {
         Self {
             stream_name: summary.name,
             stream_arn: summary.arn,
             stream_status: status_name(summary.status),
             stream_mode_details: ModeOut {
-                stream_mode: "PROVISIONED",
+                stream_mode: match mode {
+                    StreamMode::Provisioned => "PROVISIONED",
+                    StreamMode::OnDemand => "ON_DEMAND",
+                },
             },
             stream_creation_timestamp: summary.created.map(Time::from),
         }
+    }
+}
+
+fn strategy_name(distribution: RecordDistribution) -> &'static str {
+    match distribution {
+        RecordDistribution::UserPartitionKey => "USER_PARTITION_KEY",
+        RecordDistribution::Auto => "AUTO",
     }
 }
 
@@ -336,11 +359,16 @@ impl Call for ListStreams {
         let after = after.or(self.exclusive_start_stream_name.as_deref());
         let (streams, more) = service.list_streams(after, page(self.limit), now)?;
         let names: Vec<_> = streams.iter().map(|stream| stream.name.clone()).collect();
+        let mut summaries = Vec::new();
+        for stream in streams {
+            let mode = service.capacity(&stream.name, now)?.mode;
+            summaries.push(StreamOut::new(stream, mode));
+        }
         Ok(StreamsAnswer {
             next_token: names.last().filter(|_| more).cloned(),
             stream_names: names,
             has_more_streams: more,
-            stream_summaries: streams.into_iter().map(StreamOut::from).collect(),
+            stream_summaries: summaries,
         })
     }
 }
@@ -355,6 +383,8 @@ const PAGE: usize = 100;
 const MOST: i64 = 10_000;
 /// API ListShards, ListStreams: the longest token.
 const MOST_TOKEN: usize = 1_048_576;
+/// API StreamDescriptionSummary: the most that MaxRecordSizeInKiB says, also where no limit holds.
+const MOST_KIB: usize = 10_240;
 /// API ShardFilter: Type.
 const FILTERS: [&str; 6] = [
     "AFTER_SHARD_ID",

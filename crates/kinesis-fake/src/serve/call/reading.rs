@@ -47,7 +47,7 @@ impl Call for GetShardIterator {
         check.name("shardId", self.shard_id.as_deref());
         let kind = self.shard_iterator_type.as_deref();
         check.required("shardIteratorType", kind);
-        check.one_of("shardIteratorType", kind, &TYPES);
+        check.one_of("shardIteratorType", kind, &POSITIONS);
         let number = self.starting_sequence_number.as_deref();
         check.pattern("startingSequenceNumber", number, Pattern::SequenceNumber);
     }
@@ -55,7 +55,12 @@ impl Call for GetShardIterator {
     fn act(&self, service: &mut Service, now: Moment) -> Result<IteratorAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
         let shard = self.shard();
-        let iterator = service.get_shard_iterator(stream, &shard, &self.position()?, now)?;
+        let position = position(
+            self.shard_iterator_type.as_deref().unwrap_or_default(),
+            self.starting_sequence_number.as_deref(),
+            self.timestamp,
+        )?;
+        let iterator = service.get_shard_iterator(stream, &shard, &position, now)?;
         Ok(IteratorAnswer {
             shard_iterator: iterator.as_str().to_owned(),
         })
@@ -66,36 +71,41 @@ impl GetShardIterator {
     fn shard(&self) -> ShardId {
         ShardId::new(self.shard_id.as_deref().unwrap_or_default())
     }
+}
 
-    fn position(&self) -> Result<Position, Refusal> {
-        let kind = self.shard_iterator_type.as_deref().unwrap_or_default();
-        let number = self.starting_sequence_number.as_deref();
-        match (kind, number, self.timestamp) {
-            ("TRIM_HORIZON", None, None) => Ok(Position::TrimHorizon),
-            ("LATEST", None, None) => Ok(Position::Latest),
-            ("AT_TIMESTAMP", None, Some(time)) => Ok(Position::AtTimestamp(time.into())),
-            ("AT_SEQUENCE_NUMBER", Some(text), None) => {
-                Ok(Position::AtSequenceNumber(number_of(text)?))
-            }
-            ("AFTER_SEQUENCE_NUMBER", Some(text), None) => {
-                Ok(Position::AfterSequenceNumber(number_of(text)?))
-            }
-            _ => Err(Refusal::invalid_argument(
-                "AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER need a StartingSequenceNumber, \
-                 AT_TIMESTAMP needs a Timestamp, and nothing else may be given.",
-            )),
+/// Where to begin, of what a request says about that.
+pub(super) fn position(
+    kind: &str,
+    number: Option<&str>,
+    time: Option<Time>,
+) -> Result<Position, Refusal> {
+    match (kind, number, time) {
+        ("TRIM_HORIZON", None, None) => Ok(Position::TrimHorizon),
+        ("LATEST", None, None) => Ok(Position::Latest),
+        ("AT_TIMESTAMP", None, Some(time)) => Ok(Position::AtTimestamp(time.into())),
+        ("AT_SEQUENCE_NUMBER", Some(text), None) => {
+            Ok(Position::AtSequenceNumber(number_of(text)?))
         }
+        ("AFTER_SEQUENCE_NUMBER", Some(text), None) => {
+            Ok(Position::AfterSequenceNumber(number_of(text)?))
+        }
+        _ => Err(Refusal::invalid_argument(
+            "AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER need a StartingSequenceNumber, \
+             AT_TIMESTAMP needs a Timestamp, and nothing else may be given.",
+        )),
     }
 }
 
-fn number_of(text: &str) -> Result<SequenceNumber, Refusal> {
+/// A sequence number that a request gives.
+pub(super) fn number_of(text: &str) -> Result<SequenceNumber, Refusal> {
     text.parse()
         .map_err(|error: kinesis_source::InvalidSequenceNumber| {
-            Refusal::invalid_argument(format!("StartingSequenceNumber is {error}"))
+            Refusal::invalid_argument(format!("A sequence number is {error}"))
         })
 }
 
-const TYPES: [&str; 5] = [
+/// API GetShardIterator: ShardIteratorType; StartingPosition: Type.
+pub(super) const POSITIONS: [&str; 5] = [
     "AFTER_SEQUENCE_NUMBER",
     "LATEST",
     "AT_TIMESTAMP",

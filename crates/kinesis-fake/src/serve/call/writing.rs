@@ -1,9 +1,9 @@
 use kinesis_source::{PutEntry, PutOutcome};
 use serde::{Deserialize, Serialize};
 
-use super::Call;
+use super::{Call, reading::number_of};
 use crate::{
-    model::{Moment, Refusal, Service},
+    model::{Moment, RecordDistribution, Refusal, Service},
     serve::{
         check::{Check, Pattern},
         wire::{Blob, Most, check_stream, hash_key, stream_name},
@@ -46,10 +46,18 @@ impl Call for PutRecord {
         self.entry().check(check, "");
     }
 
+    fn needs_keys(&self, service: &mut Service, now: Moment) -> bool {
+        let (name, arn) = (self.stream_name.as_deref(), self.stream_arn.as_deref());
+        stream_name(name, arn).is_ok_and(|stream| needs_keys(service, stream, now))
+    }
+
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
         let entry = self.entry().put()?;
-        let (shard, number) = service.put_record(stream, &entry, now)?;
+        let (shard, number) = match self.sequence_number_for_ordering.as_deref() {
+            Some(number) => service.put_record_after(stream, &entry, &number_of(number)?, now)?,
+            None => service.put_record(stream, &entry, now)?,
+        };
         Ok(PutAnswer {
             shard_id: shard.to_string(),
             sequence_number: number.to_string(),
@@ -111,6 +119,11 @@ impl Call for PutRecords {
             let place = format!("records.{position}.member.");
             record.entry().check(check, &place);
         }
+    }
+
+    fn needs_keys(&self, service: &mut Service, now: Moment) -> bool {
+        let (name, arn) = (self.stream_name.as_deref(), self.stream_arn.as_deref());
+        stream_name(name, arn).is_ok_and(|stream| needs_keys(service, stream, now))
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutsAnswer, Refusal> {
@@ -184,7 +197,7 @@ struct Entry<'a> {
 impl Entry<'_> {
     /// Its sizes are looked at by the model, which knows the limits.
     fn check(&self, check: &mut Check, place: &str) {
-        check.required(format_args!("{place}partitionKey"), self.partition_key);
+        check.key(format_args!("{place}partitionKey"), self.partition_key);
         check.required(format_args!("{place}data"), self.data);
         check.pattern(
             format_args!("{place}explicitHashKey"),
@@ -200,6 +213,12 @@ impl Entry<'_> {
             data: self.data.map(|data| data.0.clone()).unwrap_or_default(),
         })
     }
+}
+
+/// A stream that distributes its records by itself takes them without keys.
+fn needs_keys(service: &mut Service, stream: &str, now: Moment) -> bool {
+    let capacity = service.capacity(stream, now);
+    capacity.is_ok_and(|it| it.distribution == RecordDistribution::UserPartitionKey)
 }
 
 /// More are not even read: an entry of two bytes takes a hundred in memory. The service's own limit
