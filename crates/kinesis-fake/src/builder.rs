@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use kinesis_source::Timestamp;
 
 use crate::{
-    Fake,
+    Fake, FaultPlan,
     clock::{Clock, EPOCH},
     model::{Choices, Durations, Limits, Service, Settings},
 };
@@ -30,6 +30,7 @@ pub struct Builder {
     epoch: Timestamp,
     manual: bool,
     settings: Settings,
+    plan: Option<FaultPlan>,
 }
 
 /// The stream that there is from the start.
@@ -48,6 +49,7 @@ impl Default for Builder {
             epoch: EPOCH,
             manual: false,
             settings: Settings::default(),
+            plan: None,
         }
     }
 }
@@ -119,6 +121,14 @@ impl Builder {
         self.settings(|settings| settings.seed = seed)
     }
 
+    /// From its first moment on, it [follows](Fake::follow) that plan.
+    pub fn follow(self, plan: FaultPlan) -> Self {
+        Self {
+            plan: Some(plan),
+            ..self
+        }
+    }
+
     /// What time it is when the fake is made, instead of 2026-01-01T00:00:00Z. From there on it
     /// follows tokio's clock.
     pub fn epoch(self, epoch: Timestamp) -> Self {
@@ -153,7 +163,11 @@ impl Builder {
             First::Provisioned(shards) => service.put_stream(&self.name, shards, clock.now()),
             First::OnDemand => service.put_on_demand_stream(&self.name, clock.now()),
         }
-        Fake::open(clock, service, &self.name)
+        let fake = Fake::open(clock, service, &self.name);
+        if let Some(plan) = self.plan {
+            fake.follow(&plan);
+        }
+        fake
     }
 
     fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,16 +9,18 @@ use std::{
 
 use bytes::Bytes;
 use kinesis_source::{ApiError, PutEntry, Record, SequenceNumber, Shard, ShardId};
+use tokio::time::sleep;
 
 use crate::{
-    Builder, Calls, Fault,
+    Builder, Calls, Fault, FaultPlan, FaultReport,
     clock::Clock,
     failure::Failure,
-    faults::{Blow, Faults},
+    faults::{Blow, Faults, Spoiling, Subject},
     model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId, stream_of},
 };
 
 mod changing;
+pub(crate) mod delivery;
 mod fan_out;
 mod reading;
 mod subscription;
@@ -30,8 +33,8 @@ mod writing;
 /// Clones, and the fakes that [`stream`](Self::stream) returns, share that account.
 ///
 /// A call happens as a whole when it is first polled, so that each is safe to cancel. It takes no
-/// time: on a paused clock, a caller that does not sleep between calls stays at the same moment and
-/// soon meets the limits.
+/// time, unless a [fault](FaultPlan) says so: on a paused clock, a caller that does not sleep between
+/// calls stays at the same moment and soon meets the limits.
 #[derive(Clone, Debug)]
 pub struct Fake {
     account: Arc<Account>,
@@ -152,7 +155,23 @@ impl Fake {
 
     /// Lets something go wrong with calls to come, for all streams of the account.
     pub fn inject(&self, fault: Fault) {
-        self.lock().faults.add(fault);
+        let mut state = self.lock();
+        let now = self.moment();
+        state.faults.add(fault, now);
+    }
+
+    /// Begins a plan: what it says goes wrong from now on, for all streams of the account, beside
+    /// what was injected before. If the thread panics while the account is dropped, as it does where
+    /// a test fails, the plan is printed to standard error with what each of its faults did.
+    pub fn follow(&self, plan: &FaultPlan) {
+        let mut state = self.lock();
+        let now = self.moment();
+        state.faults.follow(plan, now);
+    }
+
+    /// What each fault that was injected or planned has done by now.
+    pub fn fault_report(&self) -> FaultReport {
+        self.lock().faults.report()
     }
 
     /// How many of the injected faults have yet to happen, or to happen again.
@@ -221,32 +240,84 @@ impl Fake {
         self.account.clock.now()
     }
 
-    /// Makes a call of the service: counted, and with what is injected.
-    pub(crate) async fn call<T>(
+    /// Makes a call of the service where nothing lies between caller and service: counted, and with
+    /// what goes wrong. An answer that is spoiled on its way is a failure here.
+    pub(crate) async fn call<T: Any>(
         &self,
-        operation: Operation,
-        shard: impl FnOnce(&Service) -> Option<ShardId>,
+        subject: Subject,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
     ) -> Result<T, Failure> {
+        match self.exchange(subject, act).await {
+            Ok((answer, None)) => Ok(answer),
+            Ok((_, Some(spoiling))) => Err(spoiling.into()),
+            Err(refusal) => Err(Failure::Refused(refusal)),
+        }
+    }
+
+    /// Makes a call of the service: counted, and with what goes wrong. The answer may have to be
+    /// spoiled on its way to the caller.
+    pub(crate) async fn exchange<T: Any>(
+        &self,
+        subject: Subject,
+        act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+    ) -> Result<(T, Option<Spoiling>), Refusal> {
         // Whoever calls in a loop must leave room for others, as if this were a network.
         tokio::task::consume_budget().await;
+        let blow = self.strike(&subject);
+        match &blow {
+            Some(Blow::Delay(delay)) => sleep(*delay).await,
+            Some(Blow::Hang) => std::future::pending().await,
+            _ => {}
+        }
+        let answer = self.carry_out(&subject, blow.as_ref(), act);
+        if let Some(Blow::AnswerLate(delay)) = blow {
+            sleep(delay).await;
+        }
+        answer
+    }
+
+    fn strike(&self, subject: &Subject) -> Option<Blow> {
         let mut state = self.lock();
-        let State {
-            service,
-            faults,
-            calls,
-            ..
-        } = &mut *state;
         let now = self.moment();
-        let blow = faults.strike(operation, || shard(service));
+        state.calls.make(subject.operation);
+        let State {
+            service, faults, ..
+        } = &mut *state;
+        faults.strike(subject, service, now)
+    }
+
+    /// What happens to an event of a subscription. It is no call: nothing is counted.
+    fn strike_event(&self, subject: &Subject) -> Option<Blow> {
+        let mut state = self.lock();
+        let now = self.moment();
+        let State {
+            service, faults, ..
+        } = &mut *state;
+        faults.strike(subject, service, now)
+    }
+
+    /// The call itself, at one moment.
+    fn carry_out<T: Any>(
+        &self,
+        subject: &Subject,
+        blow: Option<&Blow>,
+        act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+    ) -> Result<(T, Option<Spoiling>), Refusal> {
+        let mut state = self.lock();
+        let now = self.moment();
         let answer = match blow {
-            None => act(service, now).map_err(Failure::Refused),
-            Some(Blow::Instead(failure)) => Err(failure),
-            Some(Blow::Afterwards(failure)) => act(service, now)
-                .map_err(Failure::Refused)
-                .and(Err(failure)),
+            Some(Blow::Refuse(refusal)) => Err(refusal.clone()),
+            _ => act(&mut state.service, now),
         };
-        calls.count(operation, &answer);
+        let spoiling = match blow {
+            Some(Blow::Spoil(spoiling)) => Some(*spoiling),
+            _ => None,
+        };
+        let mut answer = answer.map(|answer| (answer, spoiling));
+        if let (Some(Blow::Rewrite { rewrite, draw }), Ok((answer, _))) = (blow, &mut answer) {
+            rewrite.apply(answer, &subject.about, *draw);
+        }
+        state.calls.settle(subject.operation, &answer);
         state.spread_news();
         answer
     }
@@ -270,6 +341,17 @@ impl Fake {
         let state = self.account.state.lock();
         // Nothing panics in there on purpose; if it does, other tests' threads need not follow.
         state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Account {
+    /// Whoever looks at a test that failed must see what went wrong on purpose.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let faults = &state.unwrap_or_else(PoisonError::into_inner).faults;
+        if std::thread::panicking() && faults.has_plan() {
+            eprintln!("{}", faults.report());
+        }
     }
 }
 

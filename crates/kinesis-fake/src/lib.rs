@@ -44,8 +44,8 @@
 //! # How it is built
 //!
 //! The [`model`] is pure: streams, shards, limits, and time as an argument. [`Fake`] puts it on
-//! tokio's clock, counts [calls](Fake::calls) and lets [faults](Fault) happen. With the feature
-//! `serve`, `Server` speaks AWS JSON over HTTP, for the SDKs of any language.
+//! tokio's clock, counts [calls](Fake::calls) and lets go wrong what a [`FaultPlan`] says. With the
+//! feature `serve`, `Server` speaks AWS JSON and CBOR over HTTP, for the SDKs of any language.
 //!
 //! # Testing your consumer
 //!
@@ -61,8 +61,7 @@
 //!
 //! # What is not here yet
 //!
-//! CBOR, encryption keys, tags, resource policies. HTTP takes any signature. Faults are counted out
-//! by hand; there is no plan drawn from a seed.
+//! Encryption keys, tags, resource policies. HTTP takes any signature.
 
 mod builder;
 mod calls;
@@ -87,7 +86,7 @@ pub use builder::Builder;
 pub use calls::{Calls, Tally};
 pub use deliveries::{Deliveries, WrongDelivery};
 pub use fake::Fake;
-pub use faults::Fault;
+pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
     AccountLimits, Choices, Continuation, DeletingStream, Durations, FutureTimestamp, Limits,
     OlderThanHorizon, Operation, RecordDistribution, Resize, ShardEnd, StreamMode,

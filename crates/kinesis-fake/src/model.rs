@@ -47,7 +47,7 @@ pub use limits::Limits;
 pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
-pub use service::{Listing, Service};
+pub use service::{Listing, NewStream, Service};
 pub use settings::{
     Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,
     ShardEnd, SubscriptionRefusal, Takeover,

@@ -1,8 +1,13 @@
+use std::any::Any;
+
 use kinesis_source::ApiError;
 
 use super::Fake;
-use crate::model::{
-    AccountLimits, Moment, Operation, RecordDistribution, Refusal, Resize, Service, StreamMode,
+use crate::{
+    faults::Subject,
+    model::{
+        AccountLimits, Moment, Operation, RecordDistribution, Refusal, Resize, Service, StreamMode,
+    },
 };
 
 /// Operations that change a stream, beyond those of
@@ -121,12 +126,12 @@ impl Fake {
             .await
     }
 
-    async fn change<T>(
+    async fn change<T: Any>(
         &self,
         operation: Operation,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
     ) -> Result<T, ApiError> {
-        let answer = self.call(operation, |_| None, act).await;
+        let answer = self.call(Subject::whole(operation), act).await;
         answer.map_err(|failure| failure.into_api_error(operation))
     }
 }

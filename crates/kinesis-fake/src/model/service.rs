@@ -10,11 +10,13 @@ use super::{
 mod capacity;
 mod consumers;
 mod control;
+mod creation;
 mod listing;
 mod reading;
 mod subscriptions;
 mod writing;
 
+pub use creation::NewStream;
 pub use listing::Listing;
 
 /// All streams of one account, by name.
