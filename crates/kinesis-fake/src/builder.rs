@@ -91,6 +91,11 @@ impl Builder {
         self.settings(|settings| settings.limits = limits)
     }
 
+    /// Nothing is limited, as for a benchmark: see [`Limits::none`] for what is left.
+    pub fn without_limits(self) -> Self {
+        self.limits(Limits::none())
+    }
+
     /// What it does where the documents leave it open.
     pub fn choices(self, choices: Choices) -> Self {
         self.settings(|settings| settings.choices = choices)

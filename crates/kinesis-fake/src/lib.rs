@@ -47,6 +47,12 @@
 //! tokio's clock, counts [calls](Fake::calls) and lets go wrong what a [`FaultPlan`] says. With the
 //! feature `serve`, `Server` speaks AWS JSON and CBOR over HTTP, for the SDKs of any language.
 //!
+//! # Testing your consumer
+//!
+//! [`testing_your_consumer`] goes through it: [`Deliveries`] checks what a consumer was given,
+//! [`Resharding`] changes the shards meanwhile, and a [`Worker`] is paused, killed, cut off or wrong
+//! about the time.
+//!
 //! # The rules
 //!
 //! [`rules`] has them all: each with its value, where the service says so, and the test that it is
@@ -60,23 +66,32 @@
 mod builder;
 mod calls;
 mod clock;
+mod deliveries;
 mod failure;
 mod fake;
 mod faults;
 pub mod model;
+mod resharding;
 #[cfg(feature = "serve")]
 mod serve;
+mod worker;
 
 #[doc = include_str!("rules.md")]
 pub mod rules {}
 
+#[doc = include_str!("testing.md")]
+pub mod testing_your_consumer {}
+
 pub use builder::Builder;
 pub use calls::{Calls, Tally};
+pub use deliveries::{Deliveries, WrongDelivery};
 pub use fake::Fake;
 pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
     AccountLimits, Choices, Continuation, Durations, FutureTimestamp, Limits, OlderThanHorizon,
     Operation, RecordDistribution, Resize, ShardEnd, StreamMode, SubscriptionRefusal, Takeover,
 };
+pub use resharding::{Reshard, Resharding};
 #[cfg(feature = "serve")]
 pub use serve::Server;
+pub use worker::{Dependency, Gate, Worker, WorkerApi};

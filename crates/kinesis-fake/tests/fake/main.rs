@@ -15,11 +15,13 @@ use kinesis_source::{
 use tokio::time::{advance, sleep};
 
 mod changing;
+mod deliveries;
 mod determinism;
 mod fan_out;
 mod faults;
 mod reading;
 mod scaling;
+mod worker;
 mod writing;
 
 const MIB: usize = 1_024 * 1_024;
