@@ -36,7 +36,8 @@ enum State {
     Ended,
 }
 
-type Item = Result<(SubscribeEvent, Option<Spoiling>), Failure>;
+/// An event, and how it is spoiled; or why there are no more.
+pub(crate) type Delivered = Result<(SubscribeEvent, Option<Spoiling>), Failure>;
 
 impl Delivery {
     pub(super) fn new(subscription: Subscription, fake: Fake, shard: ShardId) -> Self {
@@ -49,16 +50,16 @@ impl Delivery {
         }
     }
 
-    fn end(&mut self, with: Item) -> Poll<Option<Item>> {
+    fn end(&mut self, with: Delivered) -> Poll<Option<Delivered>> {
         self.state = State::Ended;
         Poll::Ready(Some(with))
     }
 }
 
 impl Stream for Delivery {
-    type Item = Item;
+    type Item = Delivered;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivered>> {
         loop {
             match self.state {
                 State::Sending => {}

@@ -1,7 +1,7 @@
 use std::{
-    io,
+    io, mem,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -17,7 +17,11 @@ use super::{
     line::Cut,
     wire::{ChildOut, RecordOut},
 };
-use crate::{failure::Failure, fake::delivery::Delivery, faults::Spoiling, model::Refusal};
+use crate::{
+    failure::Failure,
+    fake::delivery::{Delivered, Delivery},
+    faults::Spoiling,
+};
 
 /// What is sent back: all at once, or events as they come.
 pub(super) enum Reply {
@@ -72,7 +76,13 @@ enum State {
     /// The first frame is yet to be sent.
     Begun,
     Sending,
-    /// The connection is to break.
+    /// What was sent before is on its way. After so many bytes of this frame, the connection breaks.
+    Parting {
+        frame: Vec<u8>,
+        after: u64,
+    },
+    /// What may still be sent is on its way.
+    Parted,
     Broken,
     Ended,
 }
@@ -90,59 +100,69 @@ impl Events {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
-        let sent = match self.state {
+        match mem::replace(&mut self.state, State::Ended) {
             State::Begun => {
                 self.state = State::Sending;
-                Ok(event_stream::initial_response(self.format))
+                send(event_stream::initial_response(self.format))
             }
-            State::Sending => match ready!(Pin::new(&mut self.delivery).poll_next(context)) {
-                None => {
-                    self.state = State::Ended;
-                    return Poll::Ready(None);
+            State::Sending => match Pin::new(&mut self.delivery).poll_next(context) {
+                Poll::Pending => {
+                    self.state = State::Sending;
+                    Poll::Pending
                 }
-                Some(Ok((event, spoiling))) => self.frame(event, spoiling),
-                Some(Err(failure)) => self.failed(failure),
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Ready(Some(delivered)) => self.pass_on(delivered, context),
             },
-            State::Broken => Err(broken()),
-            State::Ended => return Poll::Ready(None),
-        };
-        if sent.is_err() {
-            self.state = State::Ended;
-        }
-        Poll::Ready(Some(sent.map(Bytes::from)))
-    }
-
-    fn frame(
-        &mut self,
-        event: SubscribeEvent,
-        spoiling: Option<Spoiling>,
-    ) -> Result<Vec<u8>, io::Error> {
-        let payload = self.format.write(&EventOut::from(event));
-        let payload = payload.map_err(|refusal| io::Error::other(refusal.to_string()))?;
-        match spoiling {
-            None => return Ok(event_stream::event(EVENT, self.format, &payload)),
-            Some(Spoiling::Garbled { draw }) => {
-                self.state = State::Ended;
-                return Ok(event_stream::garbled(EVENT, self.format, payload, draw));
+            State::Parting { frame, after } => {
+                self.cut.after(after);
+                self.state = State::Parted;
+                send(frame)
             }
-            Some(Spoiling::Lost) => self.cut.after(0),
-            Some(Spoiling::Cut { after }) => self.cut.after(after),
-        }
-        self.state = State::Broken;
-        Ok(event_stream::event(EVENT, self.format, &payload))
-    }
-
-    fn failed(&mut self, failure: Failure) -> Result<Vec<u8>, io::Error> {
-        self.state = State::Ended;
-        match failure {
-            Failure::Refused(refusal) => Ok(self.exception(&refusal)),
-            Failure::Lost | Failure::Senseless => Err(broken()),
+            State::Parted => self.once_sent(State::Broken, context),
+            State::Broken => Poll::Ready(Some(Err(broken()))),
+            State::Ended => Poll::Ready(None),
         }
     }
 
-    fn exception(&self, refusal: &Refusal) -> Vec<u8> {
-        event_stream::exception(refusal, self.format)
+    fn pass_on(&mut self, delivered: Delivered, context: &mut Context<'_>) -> Poll<Sent> {
+        let (event, spoiling) = match delivered {
+            Ok(event) => event,
+            Err(Failure::Refused(refusal)) => {
+                return send(event_stream::exception(&refusal, self.format));
+            }
+            Err(Failure::Lost | Failure::Senseless) => {
+                return self.once_sent(State::Broken, context);
+            }
+        };
+        let payload = match self.format.write(&EventOut::from(event)) {
+            Ok(payload) => payload,
+            Err(refusal) => return send(event_stream::exception(&refusal, self.format)),
+        };
+        let after = match spoiling {
+            None => {
+                self.state = State::Sending;
+                return send(event_stream::event(EVENT, self.format, &payload));
+            }
+            Some(Spoiling::Garbled { draw }) => {
+                return send(event_stream::garbled(EVENT, self.format, payload, draw));
+            }
+            Some(Spoiling::Lost) => 0,
+            Some(Spoiling::Cut { after }) => after,
+        };
+        let frame = event_stream::event(EVENT, self.format, &payload);
+        self.once_sent(State::Parting { frame, after }, context)
     }
+
+    /// Lets the connection send what it was given, then goes on in that state.
+    fn once_sent(&mut self, state: State, context: &Context<'_>) -> Poll<Sent> {
+        self.state = state;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+fn send(frame: Vec<u8>) -> Poll<Sent> {
+    Poll::Ready(Some(Ok(frame.into())))
 }
 
 fn broken() -> io::Error {
