@@ -191,7 +191,7 @@ async fn a_listing_of_consumers_comes_in_pages_whose_tokens_expire() {
         "a token of another listing"
     );
     sleep(millis(300_001)).await;
-    let answer = fake.list_stream_consumers(first).await;
+    let answer = fake.list_stream_consumers(first.clone()).await;
     assert_eq!(remedy(answer), Remedy::RestartListing);
     let garbage = fake
         .list_stream_consumers(Some(NextToken("x".into())))
@@ -592,4 +592,32 @@ async fn a_lost_answer_to_subscribe_leaves_the_shard_in_use() {
     let _held = subscribe(&fake, &consumer, 0, Position::Latest)
         .await
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_consumers_is_none_of_a_stream_made_anew() {
+    let fake = Fake::builder().page_size(1).build();
+    for name in ["a", "b"] {
+        register(&fake, name).await;
+    }
+    let token = fake.list_stream_consumers(None).await.unwrap().next;
+    fake.delete_stream_and_consumers().await.unwrap();
+    fake.create_stream(1).await.unwrap();
+    register(&fake, "b").await;
+    let answer = fake.list_stream_consumers(token).await;
+    assert_eq!(remedy(answer), Remedy::Verify);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_nobody_holds_is_forgotten_when_its_time_is_over() {
+    let fake = Fake::new(1);
+    let consumer = register(&fake, "audit").await;
+    for round in 0..3 {
+        fake.inject(Fault::lost_answer(Operation::SubscribeToShard));
+        let lost = subscribe(&fake, &consumer, 0, Position::Latest).await;
+        assert_eq!(remedy(lost), Remedy::Retry, "{round}");
+        sleep(millis(300_000)).await;
+    }
+    let _held = subscribe(&fake, &consumer, 0, Position::Latest).await;
+    assert_eq!(fake.fail_subscriptions(&shard(0), "Nonsense"), 1);
 }
