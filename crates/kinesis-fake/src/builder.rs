@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use kinesis_source::Timestamp;
 
 use crate::{
-    Fake,
+    Fake, FaultPlan,
     clock::{Clock, EPOCH},
     model::{Choices, Durations, Limits, Service, Settings},
 };
@@ -26,18 +26,30 @@ use crate::{
 #[must_use = "describes a fake; `build` makes it"]
 pub struct Builder {
     name: String,
-    shards: u32,
+    first: First,
     epoch: Timestamp,
+    manual: bool,
     settings: Settings,
+    plan: Option<FaultPlan>,
+}
+
+/// The stream that there is from the start.
+#[derive(Clone, Copy, Debug)]
+enum First {
+    None,
+    Provisioned(u32),
+    OnDemand,
 }
 
 impl Default for Builder {
     fn default() -> Self {
         Self {
             name: "stream".to_owned(),
-            shards: 1,
+            first: First::Provisioned(1),
             epoch: EPOCH,
+            manual: false,
             settings: Settings::default(),
+            plan: None,
         }
     }
 }
@@ -54,18 +66,34 @@ impl Builder {
     /// Its stream begins with so many shards instead of one, each with an even part of the hash
     /// keys. It is there at once, however long creating takes.
     pub fn shards(self, shards: u32) -> Self {
-        Self { shards, ..self }
+        let first = match shards {
+            0 => First::None,
+            shards => First::Provisioned(shards),
+        };
+        Self { first, ..self }
+    }
+
+    /// Its stream is on demand: it begins with four shards and grows by itself.
+    pub fn on_demand(self) -> Self {
+        let first = First::OnDemand;
+        Self { first, ..self }
     }
 
     /// There is no stream yet:
     /// [`create_stream`](kinesis_source::KinesisWriteApi::create_stream) makes it.
     pub fn without_stream(self) -> Self {
-        self.shards(0)
+        let first = First::None;
+        Self { first, ..self }
     }
 
     /// What is allowed instead of what the service allows.
     pub fn limits(self, limits: Limits) -> Self {
         self.settings(|settings| settings.limits = limits)
+    }
+
+    /// Nothing is limited, as for a benchmark: see [`Limits::none`] for what is left.
+    pub fn without_limits(self) -> Self {
+        self.limits(Limits::none())
     }
 
     /// What it does where the documents leave it open.
@@ -93,6 +121,14 @@ impl Builder {
         self.settings(|settings| settings.seed = seed)
     }
 
+    /// From its first moment on, it [follows](Fake::follow) that plan.
+    pub fn follow(self, plan: FaultPlan) -> Self {
+        Self {
+            plan: Some(plan),
+            ..self
+        }
+    }
+
     /// What time it is when the fake is made, instead of 2026-01-01T00:00:00Z. From there on it
     /// follows tokio's clock.
     pub fn epoch(self, epoch: Timestamp) -> Self {
@@ -105,15 +141,33 @@ impl Builder {
         self.epoch(SystemTime::now().into())
     }
 
+    /// Its time passes by [`Fake::advance`] and not otherwise: for tests where tokio's clock cannot
+    /// be paused, on a runtime of several threads.
+    pub fn manual_clock(self) -> Self {
+        Self {
+            manual: true,
+            ..self
+        }
+    }
+
     /// Makes the fake. To run in paused time, make it where time is paused.
     #[must_use]
     pub fn build(self) -> Fake {
-        let clock = Clock::starting_at(self.epoch);
+        let clock = match self.manual {
+            true => Clock::standing_at(self.epoch),
+            false => Clock::starting_at(self.epoch),
+        };
         let mut service = Service::new(self.settings);
-        if self.shards > 0 {
-            service.put_stream(&self.name, self.shards, clock.now());
+        match self.first {
+            First::None => {}
+            First::Provisioned(shards) => service.put_stream(&self.name, shards, clock.now()),
+            First::OnDemand => service.put_on_demand_stream(&self.name, clock.now()),
         }
-        Fake::open(clock, service, &self.name)
+        let fake = Fake::open(clock, service, &self.name);
+        if let Some(plan) = self.plan {
+            fake.follow(&plan);
+        }
+        fake
     }
 
     fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use kinesis_source::Remedy;
 
-use crate::{failure::Failure, model::Operation};
+use crate::{
+    faults::Spoiling,
+    model::{Operation, Refusal},
+};
 
 /// How often each operation was called, and what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,13 +37,21 @@ impl Calls {
         self.by_operation.values().map(|it| it.throttled).sum()
     }
 
-    pub(crate) fn count<T>(&mut self, operation: Operation, answer: &Result<T, Failure>) {
+    pub(crate) fn make(&mut self, operation: Operation) {
+        self.by_operation.entry(operation).or_default().made += 1;
+    }
+
+    /// Counts what came of a call that was made.
+    pub(crate) fn settle<T>(
+        &mut self,
+        operation: Operation,
+        answer: &Result<(T, Option<Spoiling>), Refusal>,
+    ) {
         let tally = self.by_operation.entry(operation).or_default();
-        tally.made += 1;
         match answer {
-            Ok(_) => {}
-            Err(failure) if failure.remedy() == Remedy::Wait => tally.throttled += 1,
-            Err(_) => tally.failed += 1,
+            Ok((_, None)) => {}
+            Err(refusal) if refusal.remedy() == Remedy::Wait => tally.throttled += 1,
+            Ok((_, Some(_))) | Err(_) => tally.failed += 1,
         }
     }
 }

@@ -1,20 +1,29 @@
 use std::{
+    any::Any,
+    collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use kinesis_source::{ApiError, PutEntry, Record, SequenceNumber, Shard, ShardId};
+use tokio::time::sleep;
 
 use crate::{
-    Builder, Calls, Fault,
+    Builder, Calls, Fault, FaultPlan, FaultReport,
     clock::Clock,
     failure::Failure,
-    faults::{Blow, Faults},
-    model::{Limits, Moment, Operation, Refusal, Service},
+    faults::{Blow, Faults, Spoiling, Subject},
+    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId, stream_of},
 };
 
+mod changing;
+pub(crate) mod delivery;
+mod fan_out;
 mod reading;
+mod subscription;
 mod writing;
 
 /// A Kinesis stream in memory, on tokio's clock.
@@ -24,8 +33,8 @@ mod writing;
 /// Clones, and the fakes that [`stream`](Self::stream) returns, share that account.
 ///
 /// A call happens as a whole when it is first polled, so that each is safe to cancel. It takes no
-/// time: on a paused clock, a caller that does not sleep between calls stays at the same moment and
-/// soon meets the limits.
+/// time, unless a [fault](FaultPlan) says so: on a paused clock, a caller that does not sleep between
+/// calls stays at the same moment and soon meets the limits.
 #[derive(Clone, Debug)]
 pub struct Fake {
     account: Arc<Account>,
@@ -43,6 +52,7 @@ struct State {
     service: Service,
     faults: Faults,
     calls: Calls,
+    wakers: BTreeMap<SubscriptionId, Waker>,
 }
 
 impl Fake {
@@ -56,12 +66,13 @@ impl Fake {
         Builder::default()
     }
 
-    /// A face for another stream of the same account, whether there is one of that name or not.
+    /// A face for another stream of the same account, by its name or its ARN, whether there is one
+    /// of that name or not.
     #[must_use]
     pub fn stream(&self, name: &str) -> Self {
         Self {
             account: Arc::clone(&self.account),
-            stream: name.into(),
+            stream: stream_of(name).unwrap_or(name).into(),
         }
     }
 
@@ -144,7 +155,23 @@ impl Fake {
 
     /// Lets something go wrong with calls to come, for all streams of the account.
     pub fn inject(&self, fault: Fault) {
-        self.lock().faults.add(fault);
+        let mut state = self.lock();
+        let now = self.moment();
+        state.faults.add(fault, now);
+    }
+
+    /// Begins a plan: what it says goes wrong from now on, for all streams of the account, beside
+    /// what was injected before. If the thread panics while the account is dropped, as it does where
+    /// a test fails, the plan is printed to standard error with what each of its faults did.
+    pub fn follow(&self, plan: &FaultPlan) {
+        let mut state = self.lock();
+        let now = self.moment();
+        state.faults.follow(plan, now);
+    }
+
+    /// What each fault that was injected or planned has done by now.
+    pub fn fault_report(&self) -> FaultReport {
+        self.lock().faults.report()
     }
 
     /// How many of the injected faults have yet to happen, or to happen again.
@@ -157,6 +184,39 @@ impl Fake {
         self.lock().faults.clear();
     }
 
+    /// Lets the subscriptions to a shard that there are now fail with that code of the service,
+    /// known or unknown, among their events; returns how many those are.
+    pub fn fail_subscriptions(&self, shard: &ShardId, code: &str) -> usize {
+        let message = "This failure was injected by a test.";
+        let refusal = Refusal::new(code.to_owned(), message);
+        self.with(|service, _| service.fail_subscriptions(&self.stream, shard, &refusal))
+    }
+
+    /// Lets the subscriptions to a shard that there are now fall silent for good, as on a
+    /// connection that is dead and does not know; returns how many those are.
+    pub fn silence_subscriptions(&self, shard: &ShardId) -> usize {
+        self.with(|service, _| service.silence_subscriptions(&self.stream, shard))
+    }
+
+    /// Lets time pass, on a fake whose [clock is moved by hand](Builder::manual_clock), and wakes
+    /// whoever waits for events.
+    ///
+    /// # Panics
+    ///
+    /// If it follows tokio's clock.
+    pub fn advance(&self, span: Duration) {
+        let mut state = self.lock();
+        assert!(
+            self.account.clock.advance(span),
+            "this fake follows tokio's clock: use `tokio::time::advance`"
+        );
+        let woken = std::mem::take(&mut state.wakers);
+        drop(state);
+        for (_, waker) in woken {
+            waker.wake();
+        }
+    }
+
     /// Changes what is allowed from now on, for all streams of the account.
     pub fn set_limits(&self, limits: Limits) {
         self.with(|service, _| service.settings_mut().limits = limits);
@@ -167,6 +227,7 @@ impl Fake {
             service,
             faults: Faults::default(),
             calls: Calls::default(),
+            wakers: BTreeMap::new(),
         };
         Self {
             account: Arc::new(Account {
@@ -181,31 +242,85 @@ impl Fake {
         self.account.clock.now()
     }
 
-    /// Makes a call of the service: counted, and with what is injected.
-    pub(crate) async fn call<T>(
+    /// Makes a call of the service where nothing lies between caller and service: counted, and with
+    /// what goes wrong. An answer that is spoiled on its way is a failure here.
+    pub(crate) async fn call<T: Any>(
         &self,
-        operation: Operation,
-        shard: impl FnOnce(&Service) -> Option<ShardId>,
+        subject: Subject,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
     ) -> Result<T, Failure> {
+        match self.exchange(subject, act).await {
+            Ok((answer, None)) => Ok(answer),
+            Ok((_, Some(spoiling))) => Err(spoiling.into()),
+            Err(refusal) => Err(Failure::Refused(refusal)),
+        }
+    }
+
+    /// Makes a call of the service: counted, and with what goes wrong. The answer may have to be
+    /// spoiled on its way to the caller.
+    pub(crate) async fn exchange<T: Any>(
+        &self,
+        subject: Subject,
+        act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+    ) -> Result<(T, Option<Spoiling>), Refusal> {
         // Whoever calls in a loop must leave room for others, as if this were a network.
         tokio::task::consume_budget().await;
+        let blow = self.strike(&subject);
+        match &blow {
+            Some(Blow::Delay(delay)) => sleep(*delay).await,
+            Some(Blow::Hang) => std::future::pending().await,
+            _ => {}
+        }
+        let answer = self.carry_out(&subject, blow.as_ref(), act);
+        if let Some(Blow::AnswerLate(delay)) = blow {
+            sleep(delay).await;
+        }
+        answer
+    }
+
+    fn strike(&self, subject: &Subject) -> Option<Blow> {
         let mut state = self.lock();
-        let State {
-            service,
-            faults,
-            calls,
-        } = &mut *state;
         let now = self.moment();
-        let blow = faults.strike(operation, || shard(service));
+        state.calls.make(subject.operation);
+        let State {
+            service, faults, ..
+        } = &mut *state;
+        faults.strike(subject, service, now)
+    }
+
+    /// What happens to an event of a subscription. It is no call: nothing is counted.
+    fn strike_event(&self, subject: &Subject) -> Option<Blow> {
+        let mut state = self.lock();
+        let now = self.moment();
+        let State {
+            service, faults, ..
+        } = &mut *state;
+        faults.strike(subject, service, now)
+    }
+
+    /// The call itself, at one moment.
+    fn carry_out<T: Any>(
+        &self,
+        subject: &Subject,
+        blow: Option<&Blow>,
+        act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+    ) -> Result<(T, Option<Spoiling>), Refusal> {
+        let mut state = self.lock();
+        let now = self.moment();
         let answer = match blow {
-            None => act(service, now).map_err(Failure::Refused),
-            Some(Blow::Instead(failure)) => Err(failure),
-            Some(Blow::Afterwards(failure)) => act(service, now)
-                .map_err(Failure::Refused)
-                .and(Err(failure)),
+            Some(Blow::Refuse(refusal)) => Err(refusal.clone()),
+            _ => act(&mut state.service, now),
         };
-        calls.count(operation, &answer);
+        let spoiling = match blow {
+            Some(Blow::Spoil(spoiling)) => Some(*spoiling),
+            _ => None,
+        };
+        let mut answer = answer.map(|answer| (answer, spoiling));
+        if let (Some(Blow::Rewrite { rewrite, draw }), Ok((answer, _))) = (blow, &mut answer) {
+            rewrite.apply(answer, &subject.about, *draw);
+        }
+        state.calls.settle(subject.operation, &answer);
+        spread_news(state);
         answer
     }
 
@@ -219,12 +334,41 @@ impl Fake {
         let mut state = self.lock();
         // Under the lock, so that the model never sees time run backwards.
         let now = self.moment();
-        act(&mut state.service, now)
+        let result = act(&mut state.service, now);
+        spread_news(state);
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         let state = self.account.state.lock();
         // Nothing panics in there on purpose; if it does, other tests' threads need not follow.
         state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Account {
+    /// Whoever looks at a test that failed must see what went wrong on purpose.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let faults = &state.unwrap_or_else(PoisonError::into_inner).faults;
+        if std::thread::panicking() && faults.has_plan() {
+            eprintln!("{}", faults.report());
+        }
+    }
+}
+
+/// Wakes the subscribers that something has come for. They may call at once: nothing is locked then.
+fn spread_news(mut state: MutexGuard<'_, State>) {
+    if state.wakers.is_empty() {
+        return;
+    }
+    let news = state.service.take_news();
+    let woken: Vec<_> = news
+        .iter()
+        .filter_map(|id| state.wakers.remove(id))
+        .collect();
+    drop(state);
+    for waker in woken {
+        waker.wake();
     }
 }

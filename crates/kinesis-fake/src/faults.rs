@@ -1,184 +1,309 @@
+use std::{collections::BTreeMap, time::Duration};
+
 use kinesis_source::ShardId;
 
-use crate::{
-    failure::Failure,
-    model::{Operation, Refusal},
-};
+use crate::model::{Moment, Service};
 
-/// Something to go wrong with the next calls of one operation.
-///
-/// ```
-/// use kinesis_fake::{Fake, Fault, Operation};
-///
-/// let fake = Fake::new(1);
-/// let shard = "shardId-000000000000".into();
-/// // The third and the fourth read of that shard.
-/// fake.inject(
-///     Fault::refusal(Operation::GetRecords, "KMSThrottlingException")
-///         .on_shard(&shard)
-///         .after(2)
-///         .times(2),
-/// );
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a fault does nothing until it is injected"]
-pub struct Fault {
-    operation: Operation,
-    shard: Option<ShardId>,
-    after: u32,
-    times: u32,
-    effect: Effect,
-}
+mod chance;
+mod effect;
+mod expression;
+mod fault;
+mod operations;
+mod plan;
+mod report;
+mod rewrite;
+mod swizzle;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Effect {
-    Refuse { code: String },
-    LoseAnswer,
-}
+pub(crate) use effect::{About, Blow, Spoiling, Subject};
+pub use fault::Fault;
+pub use operations::Operations;
+pub use plan::FaultPlan;
+pub use report::{FaultReport, FaultTally};
+pub use rewrite::Rewrite;
+pub use swizzle::Swizzle;
 
-/// What a fault does to one call.
-#[derive(Debug)]
-pub(crate) enum Blow {
-    /// The call is not carried out and fails.
-    Instead(Failure),
-    /// The call is carried out, and fails.
-    Afterwards(Failure),
-}
+use chance::{Chance, Purpose};
 
-impl Fault {
-    /// The next call of `operation` is refused with that code of the service, known or unknown, as
-    /// `InternalFailure`. It is not carried out and counts against no limit.
-    pub fn refusal(operation: Operation, code: impl Into<String>) -> Self {
-        Self::new(operation, Effect::Refuse { code: code.into() })
-    }
-
-    /// The next call of `operation` is carried out, but its answer gets lost on the way: the caller
-    /// cannot know. Over HTTP, the connection breaks.
-    pub fn lost_answer(operation: Operation) -> Self {
-        Self::new(operation, Effect::LoseAnswer)
-    }
-
-    /// Only calls that concern `shard` count: GetShardIterator, GetRecords, SplitShard and
-    /// MergeShards (its first shard).
-    pub fn on_shard(self, shard: &ShardId) -> Self {
-        Self {
-            shard: Some(shard.clone()),
-            ..self
-        }
-    }
-
-    /// So many calls pass first.
-    pub fn after(self, calls: u32) -> Self {
-        Self {
-            after: calls,
-            ..self
-        }
-    }
-
-    /// Happens so many times in a row instead of once.
-    pub fn times(self, times: u32) -> Self {
-        Self { times, ..self }
-    }
-
-    fn new(operation: Operation, effect: Effect) -> Self {
-        Self {
-            operation,
-            shard: None,
-            after: 0,
-            times: 1,
-            effect,
-        }
-    }
-
-    fn concerns(&self, operation: Operation, shard: Option<&ShardId>) -> bool {
-        let anywhere = self.shard.is_none();
-        self.operation == operation && (anywhere || self.shard.as_ref() == shard)
-    }
-
-    /// Counts a call that it concerns; whether it strikes.
-    fn strikes(&mut self) -> bool {
-        if self.after > 0 {
-            self.after -= 1;
-            return false;
-        }
-        let strikes = self.times > 0;
-        self.times = self.times.saturating_sub(1);
-        strikes
-    }
-
-    fn blow(&self) -> Blow {
-        match &self.effect {
-            Effect::Refuse { code } => Blow::Instead(Failure::Refused(Refusal::new(
-                code.clone(),
-                "This failure was injected by a test.",
-            ))),
-            Effect::LoseAnswer => Blow::Afterwards(Failure::Lost),
-        }
-    }
-}
-
-/// What is yet to go wrong, in the order in which it was injected.
+/// What is yet to go wrong and what has, in the order in which it came.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    waiting: Vec<Fault>,
+    /// Of the plan that was last begun.
+    seed: Option<u64>,
+    rules: Vec<Rule>,
+}
+
+/// A fault at work.
+#[derive(Debug)]
+struct Rule {
+    fault: Fault,
+    chance: Chance,
+    begun: Moment,
+    seen: u64,
+    seen_on: BTreeMap<Option<ShardId>, u64>,
+    fired: u64,
+    /// How often it may still strike.
+    left: u64,
 }
 
 impl Faults {
-    pub(crate) fn add(&mut self, fault: Fault) {
-        self.waiting.push(fault);
+    /// One fault more, from now on.
+    pub(crate) fn add(&mut self, fault: Fault, now: Moment) {
+        let number = self.rules.len() as u64;
+        self.rules.push(Rule::new(fault, 0, number, now));
     }
 
+    /// Those of a plan, from now on.
+    pub(crate) fn follow(&mut self, plan: &FaultPlan, now: Moment) {
+        self.seed = Some(plan.seed());
+        let rules = plan.faults().iter().cloned().zip(0..);
+        let rules = rules.map(|(fault, number)| Rule::new(fault, plan.seed(), number, now));
+        self.rules.extend(rules);
+    }
+
+    /// None of them strikes again.
     pub(crate) fn clear(&mut self) {
-        self.waiting.clear();
+        for rule in &mut self.rules {
+            rule.left = 0;
+        }
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.rules.iter().filter(|rule| rule.left > 0).count()
+    }
+
+    pub(crate) fn has_plan(&self) -> bool {
+        self.seed.is_some()
+    }
+
+    pub(crate) fn report(&self) -> FaultReport {
+        let rows = self.rules.iter().map(|rule| FaultTally {
+            fault: rule.fault.clone(),
+            seen: rule.seen,
+            fired: rule.fired,
+        });
+        FaultReport {
+            seed: self.seed,
+            rows: rows.collect(),
+        }
     }
 
     /// What happens to a call. Of several faults that concern it the first to strike does, and
     /// those behind it do not count the call.
     pub(crate) fn strike(
         &mut self,
-        operation: Operation,
-        shard: impl FnOnce() -> Option<ShardId>,
+        subject: &Subject,
+        service: &Service,
+        now: Moment,
     ) -> Option<Blow> {
-        if self.waiting.is_empty() {
+        let mut rules = self.rules.iter_mut();
+        let event = matches!(subject.about, About::Event(_));
+        let concerns = |rule: &Rule| {
+            let fault = &rule.fault;
+            rule.left > 0
+                && fault.operations().contains(subject.operation)
+                && fault.is_in_stream() == event
+        };
+        let mut first = rules.find(|rule| concerns(rule))?;
+        let shard = match &subject.about {
+            About::Shard(shard) | About::Event(shard) => Some(shard.clone()),
+            About::Iterator(iterator) => service.shard_of(iterator),
+            About::Whole | About::Token(_) => None,
+        };
+        loop {
+            let blow = first.strike(shard.as_ref(), now);
+            if blow.is_some() {
+                return blow;
+            }
+            first = rules.find(|rule| concerns(rule))?;
+        }
+    }
+}
+
+impl Rule {
+    fn new(fault: Fault, seed: u64, number: u64, begun: Moment) -> Self {
+        Self {
+            left: fault.most(),
+            fault,
+            chance: Chance::new(seed, number),
+            begun,
+            seen: 0,
+            seen_on: BTreeMap::new(),
+            fired: 0,
+        }
+    }
+
+    /// Counts a call of its operations, if it counts; what happens to it, if it strikes.
+    fn strike(&mut self, shard: Option<&ShardId>, now: Moment) -> Option<Blow> {
+        let since: Duration = now.since(self.begun);
+        let rest = self.fault.counts(shard, since, self.chance)?;
+        self.seen += 1;
+        let here = self.seen_on.entry(shard.cloned()).or_default();
+        *here += 1;
+        let here = *here;
+        if !self.fault.strikes(self.seen, shard, here, self.chance) {
             return None;
         }
-        let shard = shard();
-        let blow = self.waiting.iter_mut().find_map(|fault| {
-            let strikes = fault.concerns(operation, shard.as_ref()) && fault.strikes();
-            strikes.then(|| fault.blow())
-        });
-        self.waiting.retain(|fault| fault.times > 0);
-        blow
+        self.fired += 1;
+        self.left -= 1;
+        let draw = self.chance.draw(Purpose::Detail, shard, here);
+        Some(self.fault.blow(rest, draw))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Operation, Settings};
+
+    /// A rig without streams: which calls are struck, and by what.
+    struct Rig {
+        faults: Faults,
+        service: Service,
+    }
+
+    const START: Moment = Moment::since_epoch(Duration::from_secs(1_000));
+
+    impl Rig {
+        fn with(faults: impl IntoIterator<Item = Fault>, seed: u64) -> Self {
+            let plan = faults
+                .into_iter()
+                .fold(FaultPlan::new(seed), FaultPlan::with);
+            let mut faults = Faults::default();
+            faults.follow(&plan, START);
+            let service = Service::new(Settings::default());
+            Self { faults, service }
+        }
+
+        fn call(&mut self, operation: Operation, shard: Option<&ShardId>, at: u64) -> Option<Blow> {
+            let about = shard.cloned().map_or(About::Whole, About::Shard);
+            let now = START.plus(Duration::from_secs(at));
+            self.faults
+                .strike(&Subject { operation, about }, &self.service, now)
+        }
+
+        fn reads(&mut self, shard: &ShardId, count: usize) -> Vec<bool> {
+            let struck = |_| self.call(Operation::GetRecords, Some(shard), 0).is_some();
+            (0..count).map(struck).collect()
+        }
+    }
+
+    fn refusal() -> Fault {
+        Fault::refusal(Operation::GetRecords, "InternalFailure")
+    }
 
     #[test]
     fn a_fault_strikes_its_operation_and_shard_after_and_times_given() {
         let shard: ShardId = "shardId-000000000001".into();
-        let mut faults = Faults::default();
-        faults.add(
-            Fault::refusal(Operation::GetRecords, "InternalFailure")
-                .on_shard(&shard)
-                .after(1)
-                .times(2),
-        );
-        let mut strikes = |operation, shard: Option<&ShardId>| {
-            faults.strike(operation, || shard.cloned()).is_some()
-        };
-        assert!(!strikes(Operation::GetShardIterator, Some(&shard)));
-        assert!(!strikes(Operation::GetRecords, None));
-        let struck: Vec<_> = (0..4)
-            .map(|_| strikes(Operation::GetRecords, Some(&shard)))
+        let mut rig = Rig::with([refusal().on_shard(&shard).after(1).times(2)], 0);
+        let other = rig.call(Operation::GetShardIterator, Some(&shard), 0);
+        assert!(other.is_none());
+        assert!(rig.call(Operation::GetRecords, None, 0).is_none());
+        assert_eq!(rig.reads(&shard, 4), [false, true, true, false]);
+        assert_eq!(rig.faults.waiting(), 0);
+        let report = rig.faults.report();
+        assert_eq!((report.rows[0].seen, report.fired()), (3, 2));
+    }
+
+    #[test]
+    fn a_fault_strikes_once_unless_something_says_how_often() {
+        let shard: ShardId = "s".into();
+        for (fault, struck) in [
+            (refusal(), [true, false, false, false, false, false]),
+            (refusal().always(), [true; 6]),
+            (refusal().every(3), [false, false, true, false, false, true]),
+            (
+                refusal().after(1).every(2),
+                [false, false, true, false, true, false],
+            ),
+            (
+                refusal().every(2).times(1),
+                [false, true, false, false, false, false],
+            ),
+            (
+                refusal().between(Duration::ZERO..Duration::from_secs(1)),
+                [true; 6],
+            ),
+            (refusal().with_probability(0.0), [false; 6]),
+        ] {
+            let shown = format!("{fault:?}");
+            assert_eq!(Rig::with([fault], 0).reads(&shard, 6), struck, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_counted_from_the_plans_begin() {
+        let window = Duration::from_secs(10)..Duration::from_secs(20);
+        let mut rig = Rig::with([refusal().between(window)], 0);
+        let struck: Vec<_> = [9, 10, 19, 20]
+            .into_iter()
+            .map(|at| rig.call(Operation::GetRecords, None, at).is_some())
             .collect();
         assert_eq!(struck, [false, true, true, false]);
-        assert_eq!(faults.waiting(), 0);
+    }
+
+    #[test]
+    fn what_is_held_waits_for_the_end_of_its_window() {
+        let window = Duration::from_secs(10)..Duration::from_secs(20);
+        let mut rig = Rig::with([Fault::held(Operation::GetRecords).between(window)], 0);
+        let blow = rig.call(Operation::GetRecords, None, 13);
+        assert!(matches!(blow, Some(Blow::Delay(rest)) if rest == Duration::from_secs(7)));
+        let mut rig = Rig::with([Fault::held(Operation::GetRecords)], 0);
+        let blow = rig.call(Operation::GetRecords, None, 13);
+        assert!(matches!(blow, Some(Blow::Hang)));
+    }
+
+    #[test]
+    fn the_first_fault_that_strikes_does_and_those_behind_it_do_not_see_the_call() {
+        let mut rig = Rig::with(
+            [refusal().every(2), Fault::hung(Operations::ALL).always()],
+            0,
+        );
+        let blows: Vec<_> = (0..4)
+            .map(|_| rig.call(Operation::GetRecords, None, 0))
+            .map(|blow| matches!(blow, Some(Blow::Refuse(_))))
+            .collect();
+        assert_eq!(blows, [false, true, false, true]);
+        let report = rig.faults.report();
+        let seen: Vec<_> = report
+            .rows
+            .iter()
+            .map(|row| (row.seen, row.fired))
+            .collect();
+        assert_eq!(seen, [(4, 2), (2, 2)]);
+        assert!(report.all_fired());
+    }
+
+    #[test]
+    fn chance_strikes_about_as_often_as_told_and_the_same_calls_whatever_others_do() {
+        let (one, other): (ShardId, ShardId) = ("one".into(), "other".into());
+        let rule = || [refusal().with_probability(0.3)];
+        let alone = Rig::with(rule(), 5).reads(&one, 1_000);
+        let struck = alone.iter().filter(|struck| **struck).count();
+        assert!((250..350).contains(&struck), "{struck}");
+
+        let mut both = Rig::with(rule(), 5);
+        let mixed: Vec<_> = (0..1_000)
+            .map(|_| {
+                both.reads(&other, 2);
+                both.reads(&one, 1)[0]
+            })
+            .collect();
+        assert_eq!(mixed, alone);
+        assert_ne!(Rig::with(rule(), 6).reads(&one, 1_000), alone);
+    }
+
+    #[test]
+    fn what_is_cleared_strikes_no_more_and_stays_in_the_report() {
+        let shard: ShardId = "s".into();
+        let mut rig = Rig::with([refusal().always()], 3);
+        assert_eq!(rig.reads(&shard, 1), [true]);
+        rig.faults.clear();
+        assert_eq!(rig.reads(&shard, 1), [false]);
+        assert_eq!(rig.faults.waiting(), 0);
+        assert_eq!(
+            rig.faults.report().to_string(),
+            "faults of seed 3:\n    seen   fired  fault\n       1       1  \
+             Fault::refusal(Operation::GetRecords, \"InternalFailure\").always()\n"
+        );
     }
 }

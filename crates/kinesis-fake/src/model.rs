@@ -24,6 +24,9 @@
 //! # Ok::<(), kinesis_fake::model::Refusal>(())
 //! ```
 
+mod arn;
+mod capacity;
+mod consumer;
 mod iterator;
 mod limits;
 mod moment;
@@ -35,30 +38,25 @@ mod service;
 mod settings;
 mod shard;
 mod stream;
+mod subscription;
 mod token;
 
+pub use arn::{arn, consumer_of, stream_of};
+pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
 pub use limits::Limits;
 pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
-pub use service::{Listing, Service};
-pub use settings::{Choices, Durations, FutureTimestamp, OlderThanHorizon, Settings, ShardEnd};
+pub use service::{Listing, NewStream, Service};
+pub use settings::{
+    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,
+    ShardEnd, SubscriptionRefusal, Takeover,
+};
 pub use stream::ShardFilter;
+pub use subscription::{Sent, SubscriptionId};
+
+pub(crate) use arn::ACCOUNT;
 
 pub(crate) use refusal::INTERNAL_FAILURE;
 #[cfg(feature = "serve")]
 pub(crate) use stream::status_name;
-
-/// The account that all streams belong to.
-pub(crate) const ACCOUNT: &str = "000000000000";
-const ARN_PREFIX: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/";
-
-/// The ARN of the stream of that name.
-pub fn arn(stream: &str) -> String {
-    format!("{ARN_PREFIX}{stream}")
-}
-
-/// The name of the stream of that ARN; `None` if it is no ARN of a stream of this service.
-pub fn stream_of(arn: &str) -> Option<&str> {
-    arn.strip_prefix(ARN_PREFIX).filter(|name| !name.is_empty())
-}

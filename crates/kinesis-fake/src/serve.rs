@@ -1,4 +1,10 @@
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -7,25 +13,33 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::exchange::Desk;
 use crate::Fake;
 
 mod answer;
 mod call;
+mod check;
 mod connection;
+mod event_stream;
+mod events;
 mod exchange;
+mod format;
+mod garble;
+mod line;
 mod wire;
 
 /// The account of a [`Fake`] over HTTP, for the AWS SDKs of any language.
 ///
-/// It speaks AWS JSON 1.1 over HTTP/1.1, without TLS. Signatures are neither asked for nor checked:
-/// let it listen where only tests can reach it. Streams go by name or by ARN, as
-/// `arn:aws:kinesis:us-east-1:000000000000:stream/NAME`.
+/// It speaks AWS JSON 1.1 and AWS CBOR 1.1, each over HTTP/1.1 and HTTP/2, without TLS. Signatures
+/// are neither asked for nor checked: let it listen where only tests can reach it. Streams go by
+/// name or by ARN, as `arn:aws:kinesis:us-east-1:000000000000:stream/NAME`.
 ///
-/// A request has at most 16 MiB and a connection may be idle for ever; up to 1,024 connections are
-/// answered at a time, and more wait for one of them to end.
+/// A request has at most 16 MiB and a connection may be idle for ever; up to 1,024 connections and
+/// eight requests of more than 64 KiB are attended to at a time, and more wait for one of them to end.
 ///
-/// An SDK wants an endpoint `http://…`, region `us-east-1` and any credentials. Its clock and that
-/// of the fake should agree: [`wall_clock`](crate::Builder::wall_clock).
+/// An SDK wants an endpoint `http://…`, region `us-east-1` and any credentials. Answers are dated by
+/// the fake's clock, and clients that go by dates see its time; for those that look at their own,
+/// make both agree: [`wall_clock`](crate::Builder::wall_clock).
 ///
 /// ```
 /// use kinesis_fake::{Fake, Server};
@@ -33,8 +47,8 @@ mod wire;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let fake = Fake::builder().wall_clock().name("orders").build();
-/// let server = Server::bind("127.0.0.1:0".parse()?, fake.clone()).await?;
-/// let endpoint = format!("http://{}", server.local_addr());
+/// let server = Server::on_loopback(fake.clone()).await?;
+/// let endpoint = server.endpoint();
 ///
 /// let tests = async {
 ///     // Here a client reads from `endpoint` what is put into the fake.
@@ -71,6 +85,20 @@ impl Server {
         })
     }
 
+    /// Listens at a free port of 127.0.0.1, where no other machine reaches it.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub async fn on_loopback(fake: Fake) -> io::Result<Self> {
+        Self::bind((Ipv4Addr::LOCALHOST, 0).into(), fake).await
+    }
+
+    /// What an SDK takes as its endpoint, as `http://127.0.0.1:4567`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.local_addr)
+    }
+
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -84,6 +112,7 @@ impl Server {
     /// Answers until `signal` completes; then takes no more connections, finishes the calls in
     /// hand, within 5 s, and returns. Dropped, it breaks all connections.
     pub async fn run_until(self, signal: impl Future<Output = ()>) {
+        let desk = Arc::new(Desk::new(self.fake.clone()));
         let (stop, stopped) = watch::channel(());
         let mut connections = JoinSet::new();
         tokio::pin!(signal);
@@ -94,7 +123,7 @@ impl Server {
                 Some(ended) = connections.join_next() => report(ended),
                 stream = self.accept(), if connections.len() < MOST_CONNECTIONS => {
                     let stopped = stopped.clone();
-                    connections.spawn(connection::serve(stream, self.fake.clone(), stopped));
+                    connections.spawn(connection::serve(stream, Arc::clone(&desk), stopped));
                 }
             }
         }

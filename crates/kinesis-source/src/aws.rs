@@ -4,6 +4,7 @@ mod clock;
 mod config;
 mod convert;
 mod error;
+mod fan_out;
 mod stream_address;
 
 use std::{fmt, sync::Arc};
@@ -13,6 +14,7 @@ use aws_sdk_kinesis::{
     Client,
     types::{PutRecordsRequestEntry, ShardIteratorType},
 };
+use tokio::sync::OnceCell;
 
 use self::{clock::ServiceClock, convert::Senseless, stream_address::StreamAddress};
 pub use self::{
@@ -51,6 +53,8 @@ pub struct AwsKinesis {
     client: Client,
     stream: StreamAddress,
     clock: Arc<ServiceClock>,
+    /// The stream's ARN, once the service was asked for it.
+    arn: Arc<OnceCell<String>>,
 }
 
 /// The most shards that a page of a listing holds here. The service would give up to 10,000.

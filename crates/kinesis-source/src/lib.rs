@@ -65,6 +65,7 @@
 //! | part | is |
 //! |---|---|
 //! | [`KinesisApi`] | the transport: four calls, errors by [`Remedy`]. Implement it to wrap or replace one |
+//! | [`KinesisFanOutApi`] | the calls of enhanced fan-out: consumers, and subscriptions to shards |
 //! | [`ShardSource`] | a [`Producer`](stage_core::Producer) that reads one shard |
 //! | [`StreamSource`] | a stage that coordinates, and one `ShardSource` for each shard |
 //! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
@@ -86,6 +87,7 @@ mod backoff;
 mod checkpoint;
 mod coordinator;
 mod deaggregation;
+mod fan_out_api;
 pub mod kpl;
 mod listing;
 mod pinned_position;
@@ -122,6 +124,12 @@ pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, StreamIdentity,
 };
 pub use deaggregation::{Deaggregation, OutsideRange};
+#[cfg(any(test, feature = "mock"))]
+pub use fan_out_api::MockKinesisFanOutApi;
+pub use fan_out_api::{
+    ConsumerAddress, ConsumerArn, ConsumerStatus, ConsumersPage, KinesisFanOutApi,
+    ShardSubscription, StreamConsumer, SubscribeEvent,
+};
 pub use pinned_position::PinnedPosition;
 pub use record::Record;
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};

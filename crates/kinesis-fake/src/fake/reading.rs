@@ -5,7 +5,10 @@ use kinesis_source::{
 };
 
 use super::Fake;
-use crate::model::{Listing, Operation, ShardFilter};
+use crate::{
+    faults::Subject,
+    model::{Listing, Operation, ShardFilter},
+};
 
 #[async_trait]
 impl KinesisApi for Fake {
@@ -15,11 +18,9 @@ impl KinesisApi for Fake {
 
     async fn describe_stream_summary(&self) -> Result<StreamSummary, ApiError> {
         let operation = Operation::DescribeStreamSummary;
-        self.call(
-            operation,
-            |_| None,
-            |service, now| service.describe_stream_summary(&self.stream, now),
-        )
+        self.call(Subject::whole(operation), |service, now| {
+            service.describe_stream_summary(&self.stream, now)
+        })
         .await
         .map_err(|failure| failure.into_api_error(operation))
     }
@@ -38,8 +39,7 @@ impl KinesisApi for Fake {
         };
         let operation = Operation::ListShards;
         self.call(
-            operation,
-            |_| None,
+            Subject::listing(operation, token.as_ref()),
             |service, now| service.list_shards(&listing, now),
         )
         .await
@@ -52,11 +52,9 @@ impl KinesisApi for Fake {
         position: &Position,
     ) -> Result<ShardIterator, ApiError> {
         let operation = Operation::GetShardIterator;
-        self.call(
-            operation,
-            |_| Some(shard.clone()),
-            |service, now| service.get_shard_iterator(&self.stream, shard, position, now),
-        )
+        self.call(Subject::on(operation, shard), |service, now| {
+            service.get_shard_iterator(&self.stream, shard, position, now)
+        })
         .await
         .map_err(|failure| failure.into_api_error(operation))
     }
@@ -67,11 +65,9 @@ impl KinesisApi for Fake {
         limit: usize,
     ) -> Result<RecordsPage, ApiError> {
         let operation = Operation::GetRecords;
-        self.call(
-            operation,
-            |service| service.shard_of(iterator),
-            |service, now| service.get_records(iterator, limit, now),
-        )
+        self.call(Subject::reading(operation, iterator), |service, now| {
+            service.get_records(iterator, limit, now)
+        })
         .await
         .map_err(|failure| failure.into_api_error(operation))
     }

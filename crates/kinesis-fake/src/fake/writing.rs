@@ -2,39 +2,33 @@ use async_trait::async_trait;
 use kinesis_source::{ApiError, KinesisWriteApi, PutEntry, PutOutcome, ShardId};
 
 use super::Fake;
-use crate::model::Operation;
+use crate::{faults::Subject, model::Operation};
 
 #[async_trait]
 impl KinesisWriteApi for Fake {
     async fn create_stream(&self, shards: u32) -> Result<(), ApiError> {
         let operation = Operation::CreateStream;
-        self.call(
-            operation,
-            |_| None,
-            |service, now| service.create_stream(&self.stream, shards, now),
-        )
+        self.call(Subject::whole(operation), |service, now| {
+            service.create_stream(&self.stream, shards, now)
+        })
         .await
         .map_err(|failure| failure.into_api_error(operation))
     }
 
     async fn delete_stream(&self) -> Result<(), ApiError> {
         let operation = Operation::DeleteStream;
-        self.call(
-            operation,
-            |_| None,
-            |service, now| service.delete_stream(&self.stream, now),
-        )
+        self.call(Subject::whole(operation), |service, now| {
+            service.delete_stream(&self.stream, now)
+        })
         .await
         .map_err(|failure| failure.into_api_error(operation))
     }
 
     async fn put_records(&self, records: &[PutEntry]) -> Result<Vec<PutOutcome>, ApiError> {
         let operation = Operation::PutRecords;
-        self.call(
-            operation,
-            |_| None,
-            |service, now| service.put_records(&self.stream, records, now),
-        )
+        self.call(Subject::whole(operation), |service, now| {
+            service.put_records(&self.stream, records, now)
+        })
         .await
         .map_err(|failure| failure.into_api_error(operation))
     }
@@ -45,22 +39,18 @@ impl KinesisWriteApi for Fake {
         new_starting_hash_key: u128,
     ) -> Result<(), ApiError> {
         let operation = Operation::SplitShard;
-        self.call(
-            operation,
-            |_| Some(shard.clone()),
-            |service, now| service.split_shard(&self.stream, shard, new_starting_hash_key, now),
-        )
+        self.call(Subject::on(operation, shard), |service, now| {
+            service.split_shard(&self.stream, shard, new_starting_hash_key, now)
+        })
         .await
         .map_err(|failure| failure.into_api_error(operation))
     }
 
     async fn merge_shards(&self, shard: &ShardId, adjacent: &ShardId) -> Result<(), ApiError> {
         let operation = Operation::MergeShards;
-        self.call(
-            operation,
-            |_| Some(shard.clone()),
-            |service, now| service.merge_shards(&self.stream, shard, adjacent, now),
-        )
+        self.call(Subject::on(operation, shard), |service, now| {
+            service.merge_shards(&self.stream, shard, adjacent, now)
+        })
         .await
         .map_err(|failure| failure.into_api_error(operation))
     }

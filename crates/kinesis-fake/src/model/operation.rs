@@ -30,8 +30,14 @@ operations! {
     DecreaseStreamRetentionPeriod,
     /// Removes a stream.
     DeleteStream,
+    /// Takes a consumer away from its stream.
+    DeregisterStreamConsumer,
+    /// Tells the account's limits.
+    DescribeLimits,
     /// Tells what a stream is, with its shards.
     DescribeStream,
+    /// Tells what a consumer is.
+    DescribeStreamConsumer,
     /// Tells what a stream is, without its shards.
     DescribeStreamSummary,
     /// Reads records.
@@ -42,6 +48,8 @@ operations! {
     IncreaseStreamRetentionPeriod,
     /// Lists a stream's shards.
     ListShards,
+    /// Lists a stream's consumers.
+    ListStreamConsumers,
     /// Lists the streams.
     ListStreams,
     /// Merges two shards.
@@ -50,8 +58,20 @@ operations! {
     PutRecord,
     /// Puts up to 500 records.
     PutRecords,
+    /// Registers a consumer with a stream.
+    RegisterStreamConsumer,
     /// Splits a shard.
     SplitShard,
+    /// Has a shard send its records to a consumer.
+    SubscribeToShard,
+    /// Changes how large a stream's records may be.
+    UpdateMaxRecordSize,
+    /// Changes how many shards a stream has.
+    UpdateShardCount,
+    /// Changes who decides how many shards a stream has.
+    UpdateStreamMode,
+    /// Changes who decides which shard a record falls on.
+    UpdateStreamRecordDistributionStrategy,
 }
 
 impl Operation {

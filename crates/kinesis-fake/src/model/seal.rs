@@ -1,13 +1,11 @@
-use md5::{Digest, Md5};
-
 /// Turns contents into text that says nothing, and back if nobody has touched it.
 ///
-/// The tag is a keyed digest of the contents, and they are veiled by a stream of digests of key and
-/// tag. That keeps honest clients from looking inside or building their own; it is no cryptography
-/// to guard secrets with.
+/// The tag is a keyed digest of the contents, and they are veiled by what key and tag make. That
+/// keeps honest clients from looking inside or building their own; it is no cryptography to guard
+/// secrets with, and fast, as each read of a shard opens one and closes one.
 #[derive(Debug)]
 pub(crate) struct Seal {
-    secret: [u8; TAG],
+    secret: [u64; 4],
 }
 
 /// What is sealed: the text of one kind is not accepted for another.
@@ -15,6 +13,7 @@ pub(crate) struct Seal {
 pub(crate) enum Kind {
     Iterator = 1,
     Token = 2,
+    ConsumersToken = 3,
 }
 
 const TAG: usize = 16;
@@ -23,8 +22,10 @@ const MAX_TEXT: usize = 1_024;
 
 impl Seal {
     pub(crate) fn new(seed: u64) -> Self {
-        let secret = digest(&[b"kinesis-fake", &seed.to_be_bytes()]);
-        Self { secret }
+        let secret = |number| mix(seed ^ PRIMES[0], PRIMES[1].wrapping_add(number)) | 1;
+        Self {
+            secret: [0, 1, 2, 3].map(secret),
+        }
     }
 
     pub(crate) fn close(&self, kind: Kind, contents: &[u8]) -> String {
@@ -43,57 +44,157 @@ impl Seal {
         (self.tag(kind, &contents) == *tag).then_some(contents)
     }
 
+    /// A number up to `most` that looks like chance: always the same for the same `number`.
+    pub(crate) fn draw(&self, number: u64, most: u64) -> u64 {
+        let [a, b, ..] = self.secret;
+        let wide = u128::from(mix(number ^ b, a)) * (u128::from(most) + 1);
+        (wide >> 64) as u64 // it is at most `most`
+    }
+
     fn tag(&self, kind: Kind, contents: &[u8]) -> [u8; TAG] {
-        digest(&[&self.secret, &[kind as u8], contents, &self.secret])
+        let [a, b, c, d] = self.secret;
+        // The length, so that no end made of zeros can be added or taken.
+        let begin = (contents.len() as u64) << 8 | kind as u64;
+        let mut lanes = [mix(begin ^ a, c), mix(begin ^ b, d)];
+        for word in contents.chunks(8).map(word) {
+            lanes = [
+                mix(lanes[0] ^ word, c).wrapping_add(lanes[1]),
+                mix(lanes[1] ^ word, d).wrapping_add(word),
+            ];
+        }
+        let [one, two] = [mix(lanes[0] ^ d, a), mix(lanes[1] ^ c, b)];
+        (u128::from(one) << 64 | u128::from(two)).to_be_bytes()
     }
 
     /// Twice is as if never.
     fn veil(&self, tag: [u8; TAG], contents: &mut [u8]) {
-        for (block, number) in contents.chunks_mut(TAG).zip(0_u32..) {
-            let veil = digest(&[&self.secret, &tag, &number.to_be_bytes()]);
-            for (byte, veil) in block.iter_mut().zip(veil) {
+        let [a, b, ..] = self.secret;
+        let begin = word(&tag[..8]) ^ mix(word(&tag[8..]), a);
+        for (block, number) in contents.chunks_mut(8).zip(1_u64..) {
+            let veil = mix(begin.wrapping_add(number.wrapping_mul(PRIMES[0])), b);
+            for (byte, veil) in block.iter_mut().zip(veil.to_be_bytes()) {
                 *byte ^= veil;
             }
         }
     }
 }
 
-fn digest(parts: &[&[u8]]) -> [u8; TAG] {
-    let mut md5 = Md5::new();
-    for part in parts {
-        md5.update(part);
-    }
-    md5.finalize().into()
+/// Up to eight bytes as a number, with zeros behind them.
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_be_bytes(word)
 }
+
+/// Both halves of the product of two numbers that are made unlike zero: each bit of either decides
+/// on about half of the bits.
+fn mix(a: u64, b: u64) -> u64 {
+    let wide = u128::from(a ^ PRIMES[1]) * u128::from(b ^ PRIMES[0]);
+    let mixed = (wide >> 64) as u64 ^ wide as u64; // the casts cut it in two
+    (mixed ^ mixed >> 32).wrapping_mul(PRIMES[1])
+}
+
+/// Large and odd, without structure.
+const PRIMES: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
 
 fn to_hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(HEX[usize::from(nibble)]);
-    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 0xf)];
-    bytes.iter().flat_map(digits).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 0xf));
+    }
+    text
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     if text.len() > MAX_TEXT || !text.len().is_multiple_of(2) {
         return None;
     }
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let pairs = text.as_bytes().chunks_exact(2);
-    pairs
-        .map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?))
-        .collect()
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    for pair in text.as_bytes().chunks_exact(2) {
+        let [high, low] = [pair[0], pair[1]].map(|digit| VALUES[usize::from(digit)]);
+        if high > 0xf || low > 0xf {
+            return None;
+        }
+        bytes.push(high << 4 | low);
+    }
+    Some(bytes)
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+/// What each character is worth as a digit; more than 15 if it is none.
+const VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[HEX[value] as usize] = value as u8; // it is below 16
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn contents_that_differ_by_a_bit_have_nothing_in_common() {
+        let seal = Seal::new(7);
+        let mut texts = std::collections::BTreeSet::new();
+        let mut ones = 0_u64;
+        for bit in 0..512_usize {
+            let mut contents = [0_u8; 64];
+            contents[bit / 8] = 1 << (bit % 8);
+            let text = seal.close(Kind::Iterator, &contents);
+            let bytes = from_hex(&text).unwrap();
+            ones += bytes
+                .iter()
+                .map(|byte| u64::from(byte.count_ones()))
+                .sum::<u64>();
+            // Neither the tag nor the veiled contents begin as others do.
+            assert!(texts.insert(text[..16].to_owned()));
+            assert!(texts.insert(text[32..48].to_owned()));
+        }
+        let bits = 512 * 80 * 8;
+        assert!(
+            (48 * bits / 100..=52 * bits / 100).contains(&ones),
+            "{ones} of {bits}"
+        );
+    }
+
+    #[test]
+    fn no_zero_at_the_end_can_be_taken_or_added() {
+        let seal = Seal::new(7);
+        for length in 1..20 {
+            let zeros = vec![0; length];
+            let text = seal.close(Kind::Iterator, &zeros);
+            for shorter in 0..length {
+                let cut = &text[..2 * (TAG + shorter)];
+                assert_eq!(
+                    seal.open(Kind::Iterator, cut),
+                    None,
+                    "{shorter} of {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_is_spread_and_the_same_again() {
+        let seal = Seal::new(7);
+        let drawn: Vec<_> = (0..1_000).map(|number| seal.draw(number, 9)).collect();
+        for value in 0..10 {
+            let times = drawn.iter().filter(|drawn| **drawn == value).count();
+            assert!((60..140).contains(&times), "{value}: {times} times");
+        }
+        let again: Vec<_> = (0..1_000).map(|number| seal.draw(number, 9)).collect();
+        assert_eq!(drawn, again);
+        assert_eq!(seal.draw(3, 0), 0);
+        assert_ne!(seal.draw(3, u64::MAX), Seal::new(8).draw(3, u64::MAX));
+    }
 
     proptest! {
         #[test]

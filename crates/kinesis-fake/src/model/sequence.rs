@@ -76,6 +76,21 @@ impl Sequence {
         (self.low >> 4) as u32
     }
 
+    /// The same but for its second, which is that one if it was earlier. No record comes between.
+    pub(crate) fn in_second(self, second: u64) -> Self {
+        let second = u128::from(second & THIRTY_SIX_BITS);
+        let own = self.low >> 36 & u128::from(THIRTY_SIX_BITS);
+        let low = self.low & !(u128::from(THIRTY_SIX_BITS) << 36) | own.max(second) << 36;
+        Self { low, ..self }
+    }
+
+    /// Beyond this one, and below that of any record that comes after it.
+    pub(crate) fn a_second_later(self) -> Self {
+        let own = self.low >> 36 & u128::from(THIRTY_SIX_BITS);
+        // Both cut to 36 bits.
+        self.in_second(own as u64 + 1)
+    }
+
     const fn index(self) -> u64 {
         // Both cut to what belongs to the index: 16 bits above, 48 below.
         (self.high & 0xffff) << 48 | (self.low >> 80) as u64
@@ -156,6 +171,17 @@ mod tests {
             let sequence = Sequence::new(born, shard, index, second);
             prop_assert_eq!(Sequence::parse(&sequence.number()), Some(sequence));
             prop_assert_eq!((sequence.born(), sequence.shard(), sequence.index()), (born, shard, index));
+        }
+
+        #[test]
+        fn a_later_second_lies_below_the_next_index(index in 0..LAST_INDEX, own: u32, second: u32) {
+            let sequence = Sequence::new(SECOND, 3, index, own.into());
+            let next = Sequence::new(SECOND, 3, index + 1, 0);
+            let later = sequence.in_second(second.into());
+            prop_assert!(sequence <= later && later < next);
+            prop_assert_eq!(later, Sequence::new(SECOND, 3, index, own.max(second).into()));
+            let beyond = sequence.a_second_later();
+            prop_assert!(sequence < beyond && beyond < next);
         }
 
         #[test]

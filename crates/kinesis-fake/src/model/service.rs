@@ -1,16 +1,22 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use kinesis_source::{Record, Shard, ShardId};
+use kinesis_source::{Record, Shard, ShardId, StreamStatus};
 
 use super::{
-    ACCOUNT, Moment, Operation, Refusal, Settings, limits::Rate, seal::Seal, stream::Stream,
+    ACCOUNT, DeletingStream, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate,
+    seal::Seal, stream::Stream, subscription::Subscription,
 };
 
+mod capacity;
+mod consumers;
 mod control;
+mod creation;
 mod listing;
 mod reading;
+mod subscriptions;
 mod writing;
 
+pub use creation::NewStream;
 pub use listing::Listing;
 
 /// All streams of one account, by name.
@@ -28,6 +34,10 @@ pub struct Service {
     streams_made: u64,
     /// The latest second in the numbers of any stream that has gone: none may come twice.
     used_second: u64,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    subscriptions_made: u64,
+    /// The subscriptions with something to say, beside those that their streams know.
+    news: BTreeSet<SubscriptionId>,
 }
 
 impl Service {
@@ -40,6 +50,9 @@ impl Service {
             rates: BTreeMap::new(),
             streams_made: 0,
             used_second: 0,
+            subscriptions: BTreeMap::new(),
+            subscriptions_made: 0,
+            news: BTreeSet::new(),
         }
     }
 
@@ -80,14 +93,15 @@ impl Service {
     /// The stream of that name as it is at `now`, whatever its status.
     fn stream(&mut self, name: &str, now: Moment) -> Result<&mut Stream, Refusal> {
         self.forget_if_gone(name, now);
-        find(&mut self.streams, name, now)
+        find(&mut self.streams, &self.settings, name, now)
     }
 
     fn forget_if_gone(&mut self, name: &str, now: Moment) {
         if self.streams.get(name).is_some_and(|it| it.has_gone(now))
-            && let Some(gone) = self.streams.remove(name)
+            && let Some(mut gone) = self.streams.remove(name)
         {
             self.used_second = self.used_second.max(gone.newest_second());
+            self.news.append(&mut gone.news);
         }
     }
 
@@ -98,12 +112,22 @@ impl Service {
             Operation::ListShards => limits.list_shards_per_second,
             Operation::DescribeStream => limits.describe_stream_per_second,
             Operation::DescribeStreamSummary => limits.describe_stream_summary_per_second,
-            // Limited by shard.
-            Operation::GetRecords
+            Operation::DescribeLimits => limits.describe_limits_per_second,
+            Operation::UpdateShardCount => limits.update_shard_count_per_second,
+            Operation::RegisterStreamConsumer => limits.consumers_per_second,
+            // Limited by stream, consumer or shard.
+            Operation::DeregisterStreamConsumer
+            | Operation::DescribeStreamConsumer
+            | Operation::GetRecords
             | Operation::GetShardIterator
+            | Operation::ListStreamConsumers
             | Operation::PutRecord
-            | Operation::PutRecords => None,
+            | Operation::PutRecords
+            | Operation::SubscribeToShard => None,
             Operation::CreateStream
+            | Operation::UpdateMaxRecordSize
+            | Operation::UpdateStreamMode
+            | Operation::UpdateStreamRecordDistributionStrategy
             | Operation::DecreaseStreamRetentionPeriod
             | Operation::DeleteStream
             | Operation::IncreaseStreamRetentionPeriod
@@ -128,12 +152,14 @@ impl Service {
 /// As [`Service::stream`], but borrows nothing else and leaves alone what is gone.
 fn find<'a>(
     streams: &'a mut BTreeMap<String, Stream>,
+    settings: &Settings,
     name: &str,
     now: Moment,
 ) -> Result<&'a mut Stream, Refusal> {
     match streams.get_mut(name) {
         Some(stream) if !stream.has_gone(now) => {
             stream.settle(now);
+            stream.grow(&settings.limits, now);
             Ok(stream)
         }
         _ => Err(no_stream(name)),
@@ -143,12 +169,15 @@ fn find<'a>(
 /// The same, if the stream can be read and written.
 fn find_usable<'a>(
     streams: &'a mut BTreeMap<String, Stream>,
+    settings: &Settings,
     name: &str,
     now: Moment,
 ) -> Result<&'a mut Stream, Refusal> {
-    let stream = find(streams, name, now)?;
+    let stream = find(streams, settings, name, now)?;
+    let lingers = settings.choices.deleting_stream == DeletingStream::Serve
+        && stream.status() == StreamStatus::Deleting;
     // To readers and writers, a stream in the making is not there yet.
-    if stream.is_usable() {
+    if stream.is_usable() || lingers {
         return Ok(stream);
     }
     Err(no_stream(name))

@@ -43,6 +43,10 @@ pub struct Durations {
     pub update: Duration,
     /// From DeleteStream until the stream has gone.
     pub delete: Duration,
+    /// From RegisterStreamConsumer until the consumer is active.
+    pub register: Duration,
+    /// From DeregisterStreamConsumer until the consumer has gone.
+    pub deregister: Duration,
 }
 
 impl Durations {
@@ -52,12 +56,14 @@ impl Durations {
             create: duration,
             update: duration,
             delete: duration,
+            register: duration,
+            deregister: duration,
         }
     }
 }
 
 /// What the service does where its documents are silent, or differ from what people saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Choices {
     /// GetShardIterator at a number whose record has been trimmed.
@@ -69,6 +75,36 @@ pub struct Choices {
     /// Each so many-th GetRecords of a shard is answered with no records although there are some,
     /// which is legal. Zero, the default, never does.
     pub empty_answer_every: u32,
+    /// How much earlier than it came a record may say that it came, drawn for each: arrival times are
+    /// approximate, and not in order. Zero by default.
+    pub arrival_disorder: Duration,
+    /// How long after its last event a subscription sends one without records: five seconds.
+    pub heartbeat: Duration,
+    /// Reading and writing a stream that is being removed.
+    pub deleting_stream: DeletingStream,
+    /// The continuation of an event with records.
+    pub continuation: Continuation,
+    /// How a subscription ends that another one takes over.
+    pub takeover: Takeover,
+    /// Where SubscribeToShard's refusals are said.
+    pub subscription_refusal: SubscriptionRefusal,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self {
+            older_than_horizon: OlderThanHorizon::default(),
+            future_timestamp: FutureTimestamp::default(),
+            shard_end: ShardEnd::default(),
+            empty_answer_every: 0,
+            arrival_disorder: Duration::ZERO,
+            heartbeat: HEARTBEAT,
+            deleting_stream: DeletingStream::default(),
+            continuation: Continuation::default(),
+            takeover: Takeover::default(),
+            subscription_refusal: SubscriptionRefusal::default(),
+        }
+    }
 }
 
 /// What GetShardIterator does at a number whose record has been trimmed.
@@ -104,6 +140,57 @@ pub enum ShardEnd {
     OneMoreAnswer,
 }
 
+/// What becomes of calls that read or write a stream that is being removed.
+///
+/// The documents say both: that whoever operates on it gets `ResourceNotFound`, and that the service
+/// "might continue to accept data read and write operations" until it has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeletingStream {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are served, until it has gone.
+    Serve,
+}
+
+/// Which number a subscription's event with records gives to go on after.
+///
+/// The documents allow to go on at it as well as after it: what is sent again at it differs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Continuation {
+    /// That of its last record.
+    #[default]
+    LastRecord,
+    /// One between its last record's and the next one's.
+    BeyondLastRecord,
+}
+
+/// How a subscription ends that another one of the same consumer and shard takes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Takeover {
+    /// With `ResourceInUse` among its events.
+    #[default]
+    Fails,
+    /// As if its time were over.
+    Ends,
+}
+
+/// Where SubscribeToShard's refusals are said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubscriptionRefusal {
+    /// The call fails.
+    #[default]
+    AtCall,
+    /// The call succeeds, and the first event is the error.
+    InStream,
+}
+
+/// Not documented; about what people see.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
 /// API IncreaseStreamRetentionPeriod: the default, and the least there is.
 pub(crate) const RETENTION_HOURS: u32 = 24;
 /// API IncreaseStreamRetentionPeriod: 365 days.

@@ -1,4 +1,7 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use kinesis_source::{HashRange, Record, SequenceNumber, ShardId, Timestamp};
 
@@ -7,10 +10,13 @@ use super::{
     iterator::Place,
     limits::{Allowance, Debt, Rate},
     sequence::{LAST_INDEX, Sequence},
+    subscription::SubscriptionId,
 };
 
 mod read;
 mod seek;
+
+pub(crate) use read::{Extent, Read};
 
 /// One shard: its records, where it stands among the others, and what it still allows.
 #[derive(Debug)]
@@ -31,10 +37,15 @@ pub(crate) struct Shard {
     /// The newest number whose record has gone.
     trimmed: Option<Sequence>,
     answers: u64,
+    /// Who wants to know when something happens to it.
+    pub(crate) subscribers: BTreeSet<SubscriptionId>,
     gets: Rate,
     iterators: Rate,
     read_debt: Debt,
+    read_records_debt: Debt,
     write_bytes: Allowance,
+    /// What large records draw on, and all others too.
+    tank: Allowance,
     write_records: Allowance,
 }
 
@@ -80,12 +91,20 @@ impl Shard {
             newest_arrival: birth.at.timestamp(),
             trimmed: None,
             answers: 0,
+            subscribers: BTreeSet::new(),
             gets: Rate::default(),
             iterators: Rate::default(),
             read_debt: Debt::default(),
+            read_records_debt: Debt::default(),
             write_bytes: Allowance::default(),
+            tank: Allowance::default(),
             write_records: Allowance::default(),
         }
+    }
+
+    /// The newest number it gave, or its starting one.
+    pub(crate) fn newest(&self) -> Sequence {
+        self.newest
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -110,10 +129,18 @@ impl Shard {
             limits.write_bytes_per_second,
             limits.write_records_per_second,
         );
-        let admitted =
-            self.write_bytes.has(bytes, per_second, now) && self.write_records.has(1, records, now);
+        // A large record draws on the tank alone: it never fits into a second.
+        let is_large = per_second.is_some_and(|per_second| bytes > per_second);
+        let admitted = (is_large || self.write_bytes.has(bytes, per_second, now))
+            && self
+                .tank
+                .holds(bytes, limits.write_burst_bytes, per_second, now)
+            && self.write_records.has(1, records, now);
         if admitted {
-            self.write_bytes.take(bytes, per_second, now);
+            if !is_large {
+                self.write_bytes.take(bytes, per_second, now);
+            }
+            self.tank.take(bytes, per_second, now);
             self.write_records.take(1, records, now);
         }
         admitted
@@ -131,8 +158,9 @@ impl Shard {
 
     /// Whether it can be read at `now`; if so, the call counts.
     pub(crate) fn admit_read(&mut self, limits: &Limits, now: Moment) -> Result<(), Refusal> {
-        let rate = limits.read_bytes_per_second;
-        let paid = self.read_debt.is_free(rate, limits.read_burst, now);
+        let (bytes, records) = (limits.read_bytes_per_second, limits.read_records_per_second);
+        let paid = self.read_debt.is_free(bytes, limits.read_burst, now)
+            && (self.read_records_debt).is_free(records, limits.read_burst, now);
         if paid && self.gets.admit(limits.get_records_per_second, now) {
             return Ok(());
         }
@@ -143,27 +171,32 @@ impl Shard {
         Refusal::throughput_exceeded(format!("Rate exceeded for shard {}.", self.id))
     }
 
-    /// Appends a record that arrives `now`; `index` is larger than any that the stream used.
+    /// Appends a record that arrives `now`, and says so or that it was `earlier`; `index` is larger
+    /// than any that the stream used.
     pub(crate) fn append(
         &mut self,
         index: u64,
         now: Moment,
-        partition_key: String,
+        earlier: Duration,
+        partition_key: Option<String>,
         data: bytes::Bytes,
     ) -> SequenceNumber {
         let born = self.starting.born();
         self.newest = Sequence::new(born, self.number, index, now.seconds());
         // Kept in order, so that a time can be found by halving.
         self.newest_arrival = now.timestamp().max(self.newest_arrival);
+        let told = self.newest_arrival.as_millis();
+        let earlier = i64::try_from(earlier.as_millis()).unwrap_or(i64::MAX);
+        let told = Timestamp::from_millis(told.saturating_sub(earlier));
         let sequence_number = self.newest.number();
         self.records.push_back(Stored {
             sequence: self.newest,
             arrival: self.newest_arrival,
             record: Record {
                 sequence_number: sequence_number.clone(),
-                partition_key: Some(partition_key),
+                partition_key,
                 data,
-                approximate_arrival: Some(self.newest_arrival),
+                approximate_arrival: Some(told),
             },
         });
         sequence_number
@@ -217,6 +250,14 @@ const PREFIX: &str = "shardId-";
 /// A place is where its number stands or would stand.
 impl Shard {
     fn index_of(&self, place: Place) -> usize {
+        // Most readers are at the tip: no need to look for that among the records.
+        let at_tip = match place {
+            Place::At(from) => from > self.newest,
+            Place::After(from) => from >= self.newest,
+        };
+        if at_tip {
+            return self.records.len();
+        }
         match place {
             Place::At(from) => self.records.partition_point(|it| it.sequence < from),
             Place::After(from) => self.records.partition_point(|it| it.sequence <= from),

@@ -1,20 +1,37 @@
-use std::{collections::BTreeMap, time::Duration};
-
-use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamStatus, StreamSummary};
-
-use super::{
-    Moment, Refusal,
-    shard::{self, Birth, Shard},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
+use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamSummary};
+
+use self::{
+    capacity::Provision,
+    consumers::Consumers,
+    phase::{Change, Phase},
+    ranges::even_ranges,
+};
+use super::{
+    ACCOUNT, Moment, Operation, Refusal, StreamMode,
+    limits::Rate,
+    shard::{self, Birth, Shard},
+    subscription::SubscriptionId,
+};
+
+mod capacity;
+mod consumers;
 mod listing;
+mod phase;
+mod ranges;
 mod reshard;
+mod resize;
 mod write;
 
 pub(crate) use listing::Filter;
 pub use listing::ShardFilter;
 #[cfg(feature = "serve")]
 pub(crate) use listing::status_name;
+pub(crate) use resize::Goal;
 pub(crate) use write::bytes_of;
 
 /// One stream: its shards, and what is being done to it.
@@ -34,21 +51,12 @@ pub(crate) struct Stream {
     newest_index: u64,
     /// What its shards keep.
     bytes: u64,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Active,
-    Creating { until: Moment },
-    Updating { until: Moment, change: Change },
-    Deleting { until: Moment },
-}
-
-/// A change of the shards.
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Split { shard: u32, at: u128 },
-    Merge { shard: u32, adjacent: u32 },
+    pub(crate) provision: Provision,
+    pub(crate) consumers: Consumers,
+    /// The subscriptions that something happened to.
+    pub(crate) news: BTreeSet<SubscriptionId>,
+    /// The limits that hold for the stream.
+    rates: BTreeMap<Operation, Rate>,
 }
 
 /// What a new stream is to be.
@@ -57,6 +65,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) name: &'a str,
     pub(crate) number: u64,
     pub(crate) shards: u32,
+    pub(crate) mode: StreamMode,
     pub(crate) retention_hours: u32,
     /// The second that the sequence numbers of its shards carry.
     pub(crate) second: u64,
@@ -78,6 +87,10 @@ impl Stream {
             routes: BTreeMap::new(),
             newest_index: 0,
             bytes: 0,
+            provision: Provision::new(plan.mode),
+            consumers: Consumers::default(),
+            news: BTreeSet::new(),
+            rates: BTreeMap::new(),
         };
         for hash_range in even_ranges(plan.shards) {
             stream.open_shard(Vec::new(), hash_range, now, plan.second);
@@ -86,41 +99,35 @@ impl Stream {
         stream
     }
 
-    /// Completes what is due.
-    pub(crate) fn settle(&mut self, now: Moment) {
-        match self.phase {
-            Phase::Creating { until } if until <= now => self.phase = Phase::Active,
-            Phase::Updating { until, change } if until <= now => {
-                self.phase = Phase::Active;
-                self.apply(change, until);
-            }
-            Phase::Active
-            | Phase::Creating { .. }
-            | Phase::Updating { .. }
-            | Phase::Deleting { .. } => {}
+    /// Counts a call against the stream's limit on its operation.
+    pub(crate) fn admit(
+        &mut self,
+        operation: Operation,
+        per_second: Option<u32>,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let rate = self.rates.entry(operation).or_default();
+        if rate.admit(per_second, now) {
+            return Ok(());
         }
+        Err(Refusal::limit_exceeded(format!(
+            "Rate exceeded for {operation} on stream {} under account {ACCOUNT}.",
+            self.name
+        )))
     }
 
-    pub(crate) fn has_gone(&self, now: Moment) -> bool {
-        matches!(self.phase, Phase::Deleting { until } if until <= now)
+    /// Who is subscribed to a shard; `None` if there is no such shard.
+    pub(crate) fn subscribers(&self, shard: &ShardId) -> Option<&BTreeSet<SubscriptionId>> {
+        let number = shard::number(shard.as_str())?;
+        let shard = self.shards.get(number as usize)?;
+        Some(&shard.subscribers)
     }
 
-    pub(crate) fn delete(&mut self, until: Moment) {
-        self.phase = Phase::Deleting { until };
-    }
-
-    pub(crate) fn status(&self) -> StreamStatus {
-        match self.phase {
-            Phase::Active => StreamStatus::Active,
-            Phase::Creating { .. } => StreamStatus::Creating,
-            Phase::Updating { .. } => StreamStatus::Updating,
-            Phase::Deleting { .. } => StreamStatus::Deleting,
+    pub(crate) fn forget_subscriber(&mut self, shard: u32, id: SubscriptionId) {
+        if let Some(shard) = self.shards.get_mut(shard as usize) {
+            shard.subscribers.remove(&id);
         }
-    }
-
-    /// Whether it has records and shards to show.
-    pub(crate) fn is_usable(&self) -> bool {
-        matches!(self.phase, Phase::Active | Phase::Updating { .. })
+        self.news.remove(&id);
     }
 
     pub(crate) fn summary(&self) -> StreamSummary {
@@ -244,45 +251,6 @@ impl Stream {
 
 fn not_found(shard: &ShardId, stream: &str) -> Refusal {
     Refusal::not_found(format!(
-        "Shard {shard} in stream {stream} under account {} does not exist",
-        super::ACCOUNT
+        "Shard {shard} in stream {stream} under account {ACCOUNT} does not exist"
     ))
-}
-
-/// So many ranges of the same size, the last perhaps a little larger, that cover every hash key.
-fn even_ranges(count: u32) -> impl Iterator<Item = HashRange> {
-    let count = u128::from(count);
-    // The floor of 2^128 / count, which itself does not fit when there is one range only.
-    let most = u128::MAX;
-    let size = most.checked_div(count).map_or(0, |size| {
-        size.wrapping_add(u128::from(most % count == count - 1))
-    });
-    (0..count).map(move |index| HashRange {
-        start: index.wrapping_mul(size),
-        end: match index + 1 {
-            next if next == count => most,
-            next => next * size - 1,
-        },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn even_ranges_cover_every_hash_key_once() {
-        for count in [1, 2, 3, 7, 64, 1_000] {
-            let ranges: Vec<_> = even_ranges(count).collect();
-            assert_eq!(ranges.len(), count as usize);
-            assert_eq!(ranges[0].start, 0);
-            assert_eq!(ranges.last().unwrap().end, u128::MAX);
-            for pair in ranges.windows(2) {
-                assert_eq!(pair[0].end + 1, pair[1].start);
-            }
-        }
-        assert_eq!(even_ranges(0).count(), 0);
-        let halves: Vec<_> = even_ranges(2).map(|range| range.start).collect();
-        assert_eq!(halves, [0, 1 << 127]);
-    }
 }

@@ -62,6 +62,37 @@ impl Token {
     }
 }
 
+/// What a token of a listing of consumers says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConsumersToken {
+    pub(crate) issued: Moment,
+    /// Tells the stream from others of its name.
+    pub(crate) stream_number: u64,
+    /// The consumer before the one that comes next.
+    pub(crate) after: String,
+}
+
+impl ConsumersToken {
+    pub(crate) fn seal(&self, seal: &Seal) -> String {
+        let mut contents = Vec::with_capacity(16 + self.after.len());
+        contents.extend_from_slice(&self.issued.nanos().to_be_bytes());
+        contents.extend_from_slice(&self.stream_number.to_be_bytes());
+        contents.extend_from_slice(self.after.as_bytes());
+        seal.close(Kind::ConsumersToken, &contents)
+    }
+
+    pub(crate) fn open(seal: &Seal, text: &str) -> Option<Self> {
+        let contents = seal.open(Kind::ConsumersToken, text)?;
+        let (issued, rest) = contents.split_first_chunk()?;
+        let (stream_number, after) = rest.split_first_chunk()?;
+        Some(Self {
+            issued: Moment::from_nanos(u64::from_be_bytes(*issued)),
+            stream_number: u64::from_be_bytes(*stream_number),
+            after: String::from_utf8(after.to_vec()).ok()?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +117,18 @@ mod tests {
             };
             assert_eq!(Token::open(&seal, &token.seal(&seal)), Some(token));
         }
+    }
+
+    #[test]
+    fn a_token_of_consumers_survives_its_seal() {
+        let seal = Seal::new(1);
+        let token = ConsumersToken {
+            issued: Moment::from_nanos(9),
+            stream_number: 3,
+            after: "audit".into(),
+        };
+        let text = token.seal(&seal);
+        assert_eq!(ConsumersToken::open(&seal, &text), Some(token));
+        assert_eq!(Token::open(&seal, &text), None);
     }
 }

@@ -1,39 +1,65 @@
-use kinesis_source::ShardId;
+use std::any::Any;
+
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::{check::Check, format::Format};
 use crate::{
     Fake,
-    failure::Failure,
+    faults::{About, Spoiling, Subject},
     model::{INTERNAL_FAILURE, Moment, Operation, Refusal, Service},
 };
 
+mod capacity;
+mod consumers;
 mod control;
 mod listing;
 mod reading;
+mod subscribing;
 mod writing;
 
-/// What an operation's request says, and what the model makes of it.
-trait Call: DeserializeOwned + Send + Sync {
-    type Answer: Serialize + Send;
+pub(super) use subscribing::Wanted;
 
-    /// The shard that it concerns, if it is one.
-    fn shard(&self, _service: &Service) -> Option<ShardId> {
-        None
+/// What an operation's request says, and what the model makes of it.
+///
+/// Members are optional though the service wants them: it understands a request without them, and
+/// then [tells](Self::check) all that is missing.
+trait Call: DeserializeOwned + Send + Sync {
+    /// What the model gives.
+    type Outcome: Any + Send;
+    /// How that is written.
+    type Answer: Serialize + From<Self::Outcome>;
+
+    /// What it names, as far as faults want to know.
+    fn about(&self) -> About {
+        About::Whole
     }
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Answer, Refusal>;
+    /// What is wrong with it, whatever the service's state.
+    fn check(&self, check: &mut Check);
+
+    /// Whether the records that it puts must have partition keys.
+    fn needs_keys(&self, _: &mut Service, _: Moment) -> bool {
+        false
+    }
+
+    /// Carries it out, if nothing was wrong with it.
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Outcome, Refusal>;
 }
 
-/// Carries out what `body` asks for; the answer is JSON.
+/// The body of an answer, and what happens to it on its way.
+pub(super) type Answered = Result<(Vec<u8>, Option<Spoiling>), Refusal>;
+
+/// Carries out what `body` asks for.
 pub(super) async fn dispatch(
     fake: &Fake,
     operation: Operation,
+    format: Format,
     body: &[u8],
-) -> Result<Vec<u8>, Failure> {
+) -> Answered {
     use Operation as Op;
     macro_rules! carry_out {
         ($call:ty) => {
-            carry_out::<$call>(fake, operation, body).await
+            carry_out::<$call>(fake, operation, format, body).await
         };
     }
     match operation {
@@ -51,30 +77,44 @@ pub(super) async fn dispatch(
         Op::PutRecord => carry_out!(writing::PutRecord),
         Op::PutRecords => carry_out!(writing::PutRecords),
         Op::SplitShard => carry_out!(control::SplitShard),
+        Op::DescribeLimits => carry_out!(capacity::DescribeLimits),
+        Op::UpdateMaxRecordSize => carry_out!(capacity::UpdateMaxRecordSize),
+        Op::UpdateShardCount => carry_out!(capacity::UpdateShardCount),
+        Op::UpdateStreamMode => carry_out!(capacity::UpdateStreamMode),
+        Op::UpdateStreamRecordDistributionStrategy => {
+            carry_out!(capacity::UpdateRecordDistribution)
+        }
+        Op::DeregisterStreamConsumer => carry_out!(consumers::DeregisterStreamConsumer),
+        Op::DescribeStreamConsumer => carry_out!(consumers::DescribeStreamConsumer),
+        Op::ListStreamConsumers => carry_out!(consumers::ListStreamConsumers),
+        Op::RegisterStreamConsumer => carry_out!(consumers::RegisterStreamConsumer),
+        // Its answer does not end, and is another's to give.
+        Op::SubscribeToShard => Err(Refusal::new(
+            INTERNAL_FAILURE,
+            "SubscribeToShard is answered by a stream of events.",
+        )),
     }
 }
 
 async fn carry_out<C: Call>(
     fake: &Fake,
     operation: Operation,
+    format: Format,
     body: &[u8],
-) -> Result<Vec<u8>, Failure> {
-    let call: C = serde_json::from_slice(body).map_err(not_understood)?;
-    let answer = fake
-        .call(
-            operation,
-            |service| call.shard(service),
-            |service, now| call.act(service, now),
-        )
-        .await?;
+) -> Answered {
+    let call: C = format.read(body)?;
+    let subject = Subject {
+        operation,
+        about: call.about(),
+    };
+    let exchange = fake.exchange(subject, |service, now| {
+        let mut check = Check::with_keys(call.needs_keys(service, now));
+        call.check(&mut check);
+        check.done()?;
+        call.act(service, now)
+    });
+    let (outcome, spoiling) = exchange.await?;
     // Outside the call: others need not wait until ten megabytes have been written.
-    serde_json::to_vec(&answer)
-        .map_err(|error| Failure::Refused(Refusal::new(INTERNAL_FAILURE, error.to_string())))
-}
-
-/// Tells where the text stops making sense. That may repeat what the client sent, to the client.
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-fn not_understood(error: serde_json::Error) -> Failure {
-    let message = error.to_string().chars().take(300).collect::<String>();
-    Failure::Refused(Refusal::new("SerializationException", message))
+    let body = format.write(&C::Answer::from(outcome))?;
+    Ok((body, spoiling))
 }

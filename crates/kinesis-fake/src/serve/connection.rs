@@ -1,25 +1,28 @@
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
 use tokio::{net::TcpStream, sync::watch};
 
-use super::exchange;
-use crate::Fake;
+use super::{exchange::Desk, line::Line};
 
 /// Answers one connection's requests, until either side ends it or `stopped` loses its sender.
 ///
-/// It may be idle as long as it likes: a client that holds connections open must not find them
-/// broken.
-pub(super) async fn serve(stream: TcpStream, fake: Fake, mut stopped: watch::Receiver<()>) {
+/// It speaks HTTP/1.1, or HTTP/2 to a client that begins with it, as the SDK for JavaScript does. It
+/// may be idle as long as it likes: a client that holds connections open must not find them broken.
+pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>, mut stopped: watch::Receiver<()>) {
     // An answer is written at once and waits for nothing; if it cannot be had, it is only slower.
     let _ = stream.set_nodelay(true);
-    let answer = service_fn(|request| exchange::answer(&fake, request));
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(MOST_BUFFERED)
-        .serve_connection(TokioIo::new(stream), answer);
+    let (line, cut) = Line::new(stream);
+    let answer = service_fn(|request| {
+        let (desk, cut) = (Arc::clone(&desk), cut.clone());
+        async move { desk.answer(&cut, request).await }
+    });
+    let builder = builder();
+    let connection = builder.serve_connection(TokioIo::new(line), answer);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -36,7 +39,24 @@ pub(super) async fn serve(stream: TcpStream, fake: Fake, mut stopped: watch::Rec
     }
 }
 
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(MOST_BUFFERED);
+    builder
+        .http2()
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(MOST_BUFFERED as u32);
+    builder
+}
+
 /// AWS's clients send about a dozen.
 const MOST_HEADERS: usize = 64;
 /// For a request's headers, and for what is read ahead of a body.
 const MOST_BUFFERED: usize = 64 * 1_024;
+/// Requests of one connection of HTTP/2 at the same time. A client has a subscription for each shard.
+const MOST_STREAMS: u32 = 1_024;

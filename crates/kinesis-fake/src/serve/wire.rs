@@ -1,45 +1,16 @@
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use kinesis_source::{ChildShard, HashRange, Record, SequenceNumber, Shard, Timestamp};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use kinesis_source::{ChildShard, HashRange, Record, SequenceNumber, Shard};
+use serde::Serialize;
 
+use super::check::Check;
 use crate::model::{self, Refusal};
 
-/// Bytes, in base64. It has no `Debug`, so that nothing prints them.
-pub(super) struct Blob(pub(super) Bytes);
+mod blob;
+mod most;
+mod time;
 
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let bytes = STANDARD.decode(text.as_bytes()).map_err(Error::custom)?;
-        Ok(Self(bytes.into()))
-    }
-}
-
-/// A moment, in seconds with three decimals.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Seconds(f64);
-
-impl From<Timestamp> for Seconds {
-    fn from(timestamp: Timestamp) -> Self {
-        // Exact for the next 285,000 years.
-        Self(timestamp.as_millis() as f64 / 1_000.0)
-    }
-}
-
-impl From<Seconds> for Timestamp {
-    fn from(seconds: Seconds) -> Self {
-        // A cast of a float stays within bounds.
-        Self::from_millis((seconds.0 * 1_000.0).round() as i64)
-    }
-}
+pub(super) use blob::Blob;
+pub(super) use most::Most;
+pub(super) use time::Time;
 
 /// The stream that a request means, by name, by ARN or by both.
 pub(super) fn stream_name<'a>(
@@ -64,6 +35,12 @@ pub(super) fn stream_name<'a>(
     }
 }
 
+/// What is wrong with how a request names its stream.
+pub(super) fn check_stream(check: &mut Check, name: Option<&str>, arn: Option<&str>) {
+    check.name("streamName", name);
+    check.length("streamARN", arn, 1..=2_048);
+}
+
 /// A hash key, which is written in decimal digits.
 pub(super) fn hash_key(text: &str) -> Result<u128, Refusal> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -86,7 +63,7 @@ pub(super) fn count(number: Option<i64>) -> Option<usize> {
 pub(super) struct RecordOut {
     sequence_number: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    approximate_arrival_timestamp: Option<Seconds>,
+    approximate_arrival_timestamp: Option<Time>,
     data: Blob,
     #[serde(skip_serializing_if = "Option::is_none")]
     partition_key: Option<String>,
@@ -96,7 +73,7 @@ impl From<Record> for RecordOut {
     fn from(record: Record) -> Self {
         Self {
             sequence_number: record.sequence_number.as_str().to_owned(),
-            approximate_arrival_timestamp: record.approximate_arrival.map(Seconds::from),
+            approximate_arrival_timestamp: record.approximate_arrival.map(Time::from),
             data: Blob(record.data),
             partition_key: record.partition_key,
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kinesis_fake::{
-    Choices, Durations, Fake, Fault, FutureTimestamp, Limits, OlderThanHorizon, Operation, ShardEnd,
+    Choices, Durations, Fake, Fault, FaultPlan, FutureTimestamp, Limits, OlderThanHorizon,
+    Operation, Operations, Rewrite, ShardEnd, Swizzle,
 };
 use kinesis_source::{
     ApiError, KinesisApi, KinesisWriteApi, NextToken, Position, PutEntry, PutOutcome, Record,
@@ -14,7 +15,13 @@ use kinesis_source::{
 use tokio::time::{advance, sleep};
 
 mod changing;
+mod deliveries;
+mod determinism;
+mod fan_out;
+mod faults;
 mod reading;
+mod scaling;
+mod worker;
 mod writing;
 
 const MIB: usize = 1_024 * 1_024;

@@ -247,3 +247,73 @@ async fn one_record_is_returned_however_large() {
     let page = fake.get_records(&at, 10).await.unwrap();
     assert_eq!(data(&page.records), ["large enough"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lenient_shard_lets_reading_run_a_second_ahead() {
+    for (limits, closed_for) in [(Limits::default(), 1_000), (Limits::lenient(), 0)] {
+        let fake = Fake::builder().limits(limits).build();
+        for _ in 0..4 {
+            fake.put("k", vec![0; MIB - 1]).unwrap();
+        }
+        let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+        let page = fake.get_records(&at, 2).await.unwrap();
+        let next = page.next.unwrap();
+        if closed_for > 0 {
+            sleep(millis(closed_for - 1)).await;
+            assert_eq!(remedy(fake.get_records(&next, 2).await), Remedy::Wait);
+            sleep(millis(1)).await;
+        }
+        let next = fake.get_records(&next, 2).await.unwrap().next.unwrap();
+        // That was all that it may run ahead.
+        assert_eq!(remedy(fake.get_records(&next, 2).await), Remedy::Wait);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exception_takes_nothing_and_leaves_the_iterator_good() {
+    let fake = Fake::new(1);
+    fake.put("k", "x").unwrap();
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    for code in ["InternalFailure", "KMSThrottlingException", "Nonsense"] {
+        fake.inject(Fault::refusal(Operation::GetRecords, code));
+        let error = fake.get_records(&at, 10).await.unwrap_err();
+        assert_eq!(error.code(), Some(code));
+    }
+    assert_eq!(fake.get_records(&at, 10).await.unwrap().records.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrival_times_may_be_out_of_order() {
+    let mut choices = Choices::default();
+    choices.arrival_disorder = millis(500);
+    let told = |seed| {
+        let fake = Fake::builder().choices(choices).seed(seed).build();
+        fake.put_numbered(0..100).unwrap();
+        let records = fake.records().remove(0).1;
+        let told = records.iter().map(|it| it.approximate_arrival.unwrap());
+        (told.collect::<Vec<_>>(), fake.now())
+    };
+    let (times, now) = told(1);
+    assert!(!times.is_sorted());
+    assert!(
+        times
+            .iter()
+            .all(|time| *time <= now && now.since(*time) <= millis(500))
+    );
+    assert_eq!(told(1).0, times);
+    assert_ne!(told(2).0, times);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_thousand_records_a_second_may_be_all_that_is_read() {
+    let mut limits = Limits::default();
+    limits.read_records_per_second = Some(2_000);
+    let fake = Fake::builder().limits(limits).build();
+    fake.put_numbered(0..3_000).unwrap();
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    let next = fake.get_records(&at, 3_000).await.unwrap().next.unwrap();
+    sleep(millis(1_499)).await;
+    assert_eq!(remedy(fake.get_records(&next, 1).await), Remedy::Wait);
+    sleep(millis(1)).await;
+    fake.get_records(&next, 1).await.unwrap();
+}

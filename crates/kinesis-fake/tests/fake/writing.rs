@@ -80,3 +80,67 @@ async fn a_record_can_be_put_on_any_open_shard() {
     assert_eq!(remedy(fake.put_on(&shard(0), "k", "x")), Remedy::Verify);
     assert_eq!(remedy(fake.put_on(&shard(9), "k", "x")), Remedy::Verify);
 }
+
+fn was_stored(outcomes: &[PutOutcome]) -> bool {
+    matches!(outcomes, [PutOutcome::Stored { .. }])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_record_is_taken_once_the_stream_may_have_it() {
+    let fake = Fake::new(1);
+    let large = [entry("k", 5 * MIB)];
+    let refused = fake.put_records(&large).await;
+    assert_eq!(remedy(refused), Remedy::Correct);
+    for kib in [1_023, 10_241] {
+        let answer = fake.update_max_record_size(kib).await;
+        assert_eq!(answer.unwrap_err().code(), Some("ValidationException"));
+    }
+    fake.update_max_record_size(5 * 1_024 + 1).await.unwrap();
+    assert!(was_stored(&fake.put_records(&large).await.unwrap()));
+    let larger = fake.put_records(&[entry("k", 6 * MIB)]).await;
+    assert_eq!(remedy(larger), Remedy::Correct);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_records_draw_on_a_tank_of_ten_mib_that_fills_up_at_one_a_second() {
+    let fake = Fake::new(1);
+    fake.update_max_record_size(10_240).await.unwrap();
+    let five = [entry("k", 5 * MIB - 1)];
+    assert!(was_stored(&fake.put_records(&five).await.unwrap()));
+    assert!(was_stored(&fake.put_records(&five).await.unwrap()));
+    // It is empty: small ones wait as well, for as much as they take.
+    let small = [entry("k", MIB / 2)];
+    assert!(!was_stored(&fake.put_records(&small).await.unwrap()));
+    sleep(millis(600)).await;
+    assert!(was_stored(&fake.put_records(&small).await.unwrap()));
+    sleep(millis(4_400)).await;
+    assert!(!was_stored(&fake.put_records(&five).await.unwrap()));
+    sleep(millis(600)).await;
+    assert!(was_stored(&fake.put_records(&five).await.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tank_changes_nothing_for_small_records() {
+    let fake = Fake::new(1);
+    fake.update_max_record_size(10_240).await.unwrap();
+    let half = [entry("k", MIB / 2 - 1)];
+    for _ in 0..100 {
+        assert!(was_stored(&fake.put_records(&half).await.unwrap()));
+        assert!(was_stored(&fake.put_records(&half).await.unwrap()));
+        assert!(!was_stored(&fake.put_records(&half).await.unwrap()));
+        sleep(millis(1_000)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_puts_again_makes_a_duplicate_with_a_number_of_its_own() {
+    let fake = Fake::new(1);
+    fake.inject(Fault::lost_answer(Operation::PutRecords));
+    let records = [entry("k", 1)];
+    assert_eq!(remedy(fake.put_records(&records).await), Remedy::Retry);
+    fake.put_records(&records).await.unwrap();
+    let stored = fake.records().remove(0).1;
+    assert_eq!(stored.len(), 2);
+    assert_eq!(stored[0].data, stored[1].data);
+    assert!(stored[0].sequence_number < stored[1].sequence_number);
+}

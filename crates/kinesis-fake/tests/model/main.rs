@@ -13,9 +13,13 @@ use kinesis_source::{
 };
 use proptest::{collection::vec, prelude::*};
 
+mod fan_out;
 mod limits;
 mod lineage;
+mod listing;
 mod places;
+mod refusals;
+mod resize;
 
 const STREAM: &str = "orders";
 const START: Moment = Moment::since_epoch(Duration::from_secs(1_767_225_600));

@@ -32,7 +32,7 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
             "Serialization",
         ),
         ("GetRecords", json!({"ShardIterator": 7}), "Serialization"),
-        ("GetRecords", json!({}), "Serialization"),
+        ("GetRecords", json!({}), "Validation"),
         ("GetRecords", json!([]), "Serialization"),
         (
             "PutRecord",
@@ -52,12 +52,27 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
         (
             "PutRecord",
             json!({"StreamName": "stream", "PartitionKey": "k", "Data": "", "ExplicitHashKey": "-1"}),
-            "InvalidArgument",
+            "Validation",
         ),
         (
             "PutRecord",
             json!({"StreamName": "stream", "PartitionKey": "k", "Data": "", "ExplicitHashKey": "9".repeat(40)}),
+            "Validation",
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "", "ExplicitHashKey": "9".repeat(39)}),
             "InvalidArgument",
+        ),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": [{}]}),
+            "Validation",
+        ),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": [[]]}),
+            "Serialization",
         ),
         (
             "PutRecords",
@@ -102,6 +117,11 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
         ),
         (
             "CreateStream",
+            json!({"StreamName": "x", "ShardCount": 1, "StreamModeDetails": {"StreamMode": "x"}}),
+            "Validation",
+        ),
+        (
+            "CreateStream",
             json!({"StreamName": "x", "ShardCount": -5}),
             "Validation",
         ),
@@ -138,12 +158,12 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
         (
             "GetShardIterator",
             json!({"StreamName": "stream", "ShardId": shard, "ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "x"}),
-            "InvalidArgument",
+            "Validation",
         ),
         (
             "SplitShard",
             json!({"StreamName": "stream", "ShardToSplit": shard, "NewStartingHashKey": "x"}),
-            "InvalidArgument",
+            "Validation",
         ),
         (
             "DescribeStreamSummary",
@@ -154,6 +174,46 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
     ] {
         let got = refused(address, target, body.clone()).await;
         assert_eq!(got, format!("{code}Exception"), "{target} {body}");
+    }
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_is_told_in_the_services_words() {
+    let running = serve(Fake::new(1)).await;
+    for (target, body, message) in [
+        (
+            "GetShardIterator",
+            json!({"StreamName": "a b", "ShardIteratorType": "SOMEWHERE"}),
+            "3 validation errors detected: Value 'a b' at 'streamName' failed to satisfy \
+             constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+; Value \
+             null at 'shardId' failed to satisfy constraint: Member must not be null; Value \
+             'SOMEWHERE' at 'shardIteratorType' failed to satisfy constraint: Member must satisfy \
+             enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_TIMESTAMP, AT_SEQUENCE_NUMBER, \
+             TRIM_HORIZON]",
+        ),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": [
+                {"PartitionKey": "k", "Data": ""}, {"Data": "", "ExplicitHashKey": "01"}]}),
+            "2 validation errors detected: Value null at 'records.2.member.partitionKey' failed to \
+             satisfy constraint: Member must not be null; Value '01' at \
+             'records.2.member.explicitHashKey' failed to satisfy constraint: Member must satisfy \
+             regular expression pattern: 0|([1-9]\\d{0,38})",
+        ),
+        (
+            "ListShards",
+            json!({"StreamName": "stream", "MaxResults": 10_001}),
+            "1 validation error detected: Value '10001' at 'maxResults' failed to satisfy \
+             constraint: Member must have value less than or equal to 10000",
+        ),
+        (
+            "DescribeStreamSummary",
+            json!({"StreamName": "other"}),
+            "Stream other under account 000000000000 not found.",
+        ),
+    ] {
+        let answer = post(running.address, target, body).await;
+        assert_eq!(answer.json()["message"], message);
     }
 }
 
@@ -198,7 +258,7 @@ async fn hostile_bytes_are_answered_or_dropped_and_the_server_lives() {
         ),
         (
             format!(
-                "{post}{target}Content-Type: application/x-amz-cbor-1.1\r\nContent-Length: 0\r\n\r\n"
+                "{post}{target}Content-Type: application/x-amz-ion\r\nContent-Length: 0\r\n\r\n"
             ),
             400,
         ),

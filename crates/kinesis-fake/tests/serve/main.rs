@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use kinesis_fake::{Fake, Fault, Limits, Operation, Server};
+use kinesis_fake::{Fake, Fault, Limits, Operation, Rewrite, Server};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,7 +13,12 @@ use tokio::{
     time::timeout,
 };
 
+mod cbor;
+mod fan_out;
+mod faults;
+mod fuzz;
 mod hostile;
+mod http2;
 mod operations;
 
 /// A server, and what stops it.
@@ -78,8 +83,12 @@ async fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
 }
 
 fn request(target: &str, body: &[u8], more_headers: &str) -> Vec<u8> {
+    request_in("json", target, body, more_headers)
+}
+
+fn request_in(format: &str, target: &str, body: &[u8], more_headers: &str) -> Vec<u8> {
     let mut bytes = format!(
-        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.1\r\n\
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-{format}-1.1\r\n\
          X-Amz-Target: Kinesis_20131202.{target}\r\nContent-Length: {}\r\n{more_headers}\r\n",
         body.len()
     )

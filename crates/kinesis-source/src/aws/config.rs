@@ -355,6 +355,7 @@ fn assemble(config: Builder, stream: StreamAddress) -> Result<AwsKinesis, AwsCon
         client: Client::from_conf(config.build()),
         stream,
         clock,
+        arn: Arc::default(),
     })
 }
 

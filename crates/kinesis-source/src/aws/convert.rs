@@ -5,7 +5,8 @@ use std::fmt;
 use aws_sdk_kinesis::{
     error::BuildError,
     operation::{
-        get_records::GetRecordsOutput, list_shards::ListShardsOutput, put_records::PutRecordsOutput,
+        get_records::GetRecordsOutput, list_shards::ListShardsOutput,
+        list_stream_consumers::ListStreamConsumersOutput, put_records::PutRecordsOutput,
     },
     primitives::{Blob, DateTime},
     types,
@@ -13,8 +14,9 @@ use aws_sdk_kinesis::{
 use bytes::Bytes;
 
 use crate::{
-    ApiError, ChildShard, HashRange, NextToken, PutEntry, PutOutcome, Record, RecordsPage, Remedy,
-    SequenceNumber, Shard, ShardId, ShardIterator, ShardsPage, StreamStatus, StreamSummary,
+    ApiError, ChildShard, ConsumerArn, ConsumerStatus, ConsumersPage, HashRange, NextToken,
+    PutEntry, PutOutcome, Record, RecordsPage, Remedy, SequenceNumber, Shard, ShardId,
+    ShardIterator, ShardsPage, StreamConsumer, StreamStatus, StreamSummary, SubscribeEvent,
     Timestamp,
 };
 
@@ -110,6 +112,76 @@ pub(super) fn records(answer: GetRecordsOutput) -> Result<RecordsPage, Senseless
     })
 }
 
+pub(super) fn event(event: types::SubscribeToShardEvent) -> Result<SubscribeEvent, Senseless> {
+    let children = event.child_shards.unwrap_or_default();
+    let records = event.records.into_iter().map(record);
+    // The SDK has an empty text where the service sent none.
+    let continuation = Some(event.continuation_sequence_number).filter(|text| !text.is_empty());
+    Ok(SubscribeEvent {
+        records: records.collect::<Result<_, _>>()?,
+        continuation_sequence_number: continuation.as_deref().map(sequence_number).transpose()?,
+        millis_behind_latest: event.millis_behind_latest.try_into().ok(),
+        children: children.into_iter().map(child).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn consumer(consumer: types::Consumer) -> Result<StreamConsumer, Senseless> {
+    let status = consumer_status(&consumer.consumer_status)?;
+    let (name, arn) = (consumer.consumer_name, consumer.consumer_arn);
+    Ok(stream_consumer(
+        name,
+        arn,
+        status,
+        &consumer.consumer_creation_timestamp,
+    ))
+}
+
+pub(super) fn described_consumer(
+    consumer: types::ConsumerDescription,
+) -> Result<StreamConsumer, Senseless> {
+    let status = consumer_status(&consumer.consumer_status)?;
+    let (name, arn) = (consumer.consumer_name, consumer.consumer_arn);
+    Ok(stream_consumer(
+        name,
+        arn,
+        status,
+        &consumer.consumer_creation_timestamp,
+    ))
+}
+
+pub(super) fn consumers(answer: ListStreamConsumersOutput) -> Result<ConsumersPage, Senseless> {
+    let consumers = answer.consumers.unwrap_or_default().into_iter();
+    Ok(ConsumersPage {
+        consumers: consumers.map(consumer).collect::<Result<_, _>>()?,
+        next: answer.next_token.map(NextToken),
+    })
+}
+
+fn stream_consumer(
+    name: String,
+    arn: String,
+    status: ConsumerStatus,
+    created: &DateTime,
+) -> StreamConsumer {
+    // The SDK puts the epoch where a server left the moment out.
+    let created = timestamp(created);
+    StreamConsumer {
+        name,
+        arn: ConsumerArn::new(arn),
+        status,
+        created: (created.as_millis() != 0).then_some(created),
+    }
+}
+
+fn consumer_status(status: &types::ConsumerStatus) -> Result<ConsumerStatus, Senseless> {
+    match status {
+        types::ConsumerStatus::Creating => Ok(ConsumerStatus::Creating),
+        types::ConsumerStatus::Deleting => Ok(ConsumerStatus::Deleting),
+        types::ConsumerStatus::Active => Ok(ConsumerStatus::Active),
+        _ => Err(Senseless::new("it has a status that nobody knows")),
+    }
+}
+
 fn record(record: types::Record) -> Result<Record, Senseless> {
     Ok(Record {
         sequence_number: sequence_number(&record.sequence_number)?,
@@ -142,8 +214,9 @@ fn sequence_number(text: &str) -> Result<SequenceNumber, Senseless> {
 }
 
 pub(super) fn entry(entry: &PutEntry) -> Result<types::PutRecordsRequestEntry, BuildError> {
+    let key = Some(&entry.partition_key).filter(|key| !key.is_empty());
     types::PutRecordsRequestEntry::builder()
-        .partition_key(&entry.partition_key)
+        .set_partition_key(key.cloned())
         .set_explicit_hash_key(entry.explicit_hash_key.map(|key| key.to_string()))
         .data(Blob::new(entry.data.as_ref()))
         .build()

@@ -4,7 +4,9 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
+    primitives::event_stream::Message,
 };
+use aws_smithy_types::event_stream::RawMessage;
 
 use crate::{ApiError, Remedy};
 
@@ -49,6 +51,40 @@ where
         SdkError::ConstructionFailure(_) => failure(operation, Remedy::Correct, error),
         _ => failure(operation, Remedy::Retry, error),
     }
+}
+
+/// A subscription ended with `error` instead of its next event.
+pub(super) fn explain_event<E>(operation: &'static str, error: &SdkError<E, RawMessage>) -> ApiError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let (raw, message) = match error {
+        SdkError::ServiceError(answered) => (answered.raw(), answered.err().message()),
+        SdkError::ResponseError(answered) => (answered.raw(), None),
+        _ => return failure(operation, Remedy::Retry, error),
+    };
+    // The frame says what it is, and its body need not.
+    let said = |name| match raw {
+        RawMessage::Decoded(frame) => header(frame, name),
+        _ => None,
+    };
+    let code = said(":exception-type").or_else(|| said(":error-code"));
+    let message = message.or_else(|| said(":error-message"));
+    let Some(code) = code.filter(|code| !code.is_empty()) else {
+        let error = ApiError::new(operation, Remedy::Retry);
+        return error.with_message("an event cannot be read");
+    };
+    let error = ApiError::new(operation, Remedy::for_code(code)).with_code(code);
+    match message {
+        Some(message) => error.with_message(&without(message, [])),
+        None => error,
+    }
+}
+
+fn header<'a>(frame: &'a Message, name: &str) -> Option<&'a str> {
+    let mut headers = frame.headers().iter();
+    let header = headers.find(|header| header.name().as_str() == name)?;
+    header.value().as_string().ok().map(|value| value.as_str())
 }
 
 /// The entries could not even be made into a request.

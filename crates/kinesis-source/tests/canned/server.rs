@@ -17,8 +17,12 @@ pub(crate) enum Answer {
     Whole {
         status: u16,
         headers: String,
-        body: String,
+        body: Vec<u8>,
     },
+    /// A subscription's events, then the connection breaks.
+    BrokenEvents(Vec<u8>),
+    /// A subscription's events, then nothing, for ever.
+    EventsAndSilence(Vec<u8>),
     /// The head of an answer and a piece of its body, then the connection breaks.
     Broken,
     /// The connection breaks at once.
@@ -32,7 +36,16 @@ impl Answer {
         Self::Whole {
             status,
             headers: "content-type: application/x-amz-json-1.1\r\n".into(),
-            body: body.into(),
+            body: body.into().into_bytes(),
+        }
+    }
+
+    /// A subscription that sends these frames and ends.
+    pub(crate) fn events(frames: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self::Whole {
+            status: 200,
+            headers: EVENT_STREAM.into(),
+            body: frames.into_iter().flatten().collect(),
         }
     }
 
@@ -47,7 +60,7 @@ impl Answer {
         Self::Whole {
             status,
             headers: "content-type: text/html\r\n".into(),
-            body: "<html><h1>Something went wrong</h1></html>".into(),
+            body: b"<html><h1>Something went wrong</h1></html>".to_vec(),
         }
     }
 
@@ -55,7 +68,7 @@ impl Answer {
         Self::Whole {
             status,
             headers: String::new(),
-            body: String::new(),
+            body: Vec::new(),
         }
     }
 
@@ -139,8 +152,16 @@ async fn serve(mut connection: TcpStream, script: Arc<Script>) {
             } => {
                 let length = body.len();
                 let head = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\n");
-                let text = format!("{head}\r\n{body}");
-                connection.write_all(text.as_bytes()).await.unwrap();
+                let bytes = [head.as_bytes(), b"\r\n", &body].concat();
+                connection.write_all(&bytes).await.unwrap();
+            }
+            Answer::BrokenEvents(body) => {
+                connection.write_all(&unfinished(&body)).await.unwrap();
+                return;
+            }
+            Answer::EventsAndSilence(body) => {
+                connection.write_all(&unfinished(&body)).await.unwrap();
+                std::future::pending::<()>().await;
             }
             Answer::Broken => {
                 let text = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"Records\":[";
@@ -152,6 +173,15 @@ async fn serve(mut connection: TcpStream, script: Arc<Script>) {
         }
     }
 }
+
+/// An answer that promises more than it has.
+fn unfinished(body: &[u8]) -> Vec<u8> {
+    let length = body.len() + 1_000;
+    let head = format!("HTTP/1.1 200 X\r\n{EVENT_STREAM}content-length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+const EVENT_STREAM: &str = "content-type: application/vnd.amazon.eventstream\r\n";
 
 async fn read_request(connection: &mut TcpStream) -> Option<Request> {
     let mut bytes = Vec::new();

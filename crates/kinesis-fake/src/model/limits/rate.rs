@@ -4,39 +4,52 @@ use crate::model::Moment;
 
 /// Lets so many calls pass in any second, wherever that second begins: five at 0.9 s and five at
 /// 1.1 s are five too many. A call that is refused does not count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rate {
-    /// The calls that passed, no more of them than pass in a second.
+    window: Duration,
+    /// The calls that passed, no more of them than pass in a window.
     passed: VecDeque<Moment>,
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+impl Default for Rate {
+    fn default() -> Self {
+        Self::within(Duration::from_secs(1))
+    }
+}
 
 impl Rate {
+    /// The same for another window than a second.
+    pub(crate) const fn within(window: Duration) -> Self {
+        Self {
+            window,
+            passed: VecDeque::new(),
+        }
+    }
+
     /// Whether another call may pass at `now`.
-    pub(crate) fn is_free(&mut self, per_second: Option<u32>, now: Moment) -> bool {
+    pub(crate) fn is_free(&mut self, most: Option<u32>, now: Moment) -> bool {
         while self
             .passed
             .front()
-            .is_some_and(|passed| now.since(*passed) >= SECOND)
+            .is_some_and(|passed| now.since(*passed) >= self.window)
         {
             self.passed.pop_front();
         }
-        per_second.is_none_or(|most| self.passed.len() < most as usize)
+        most.is_none_or(|most| self.passed.len() < most as usize)
     }
 
     /// A call passed.
-    pub(crate) fn count(&mut self, per_second: Option<u32>, now: Moment) {
-        if per_second.is_some() {
+    pub(crate) fn count(&mut self, most: Option<u32>, now: Moment) {
+        if most.is_some() {
             self.passed.push_back(now);
         }
     }
 
     /// Lets a call pass, or not.
-    pub(crate) fn admit(&mut self, per_second: Option<u32>, now: Moment) -> bool {
-        let free = self.is_free(per_second, now);
+    pub(crate) fn admit(&mut self, most: Option<u32>, now: Moment) -> bool {
+        let free = self.is_free(most, now);
         if free {
-            self.count(per_second, now);
+            self.count(most, now);
         }
         free
     }

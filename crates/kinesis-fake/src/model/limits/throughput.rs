@@ -20,6 +20,11 @@ impl Debt {
         debt.is_none_or(|debt| debt < NO_DEBT)
     }
 
+    /// When all is paid for; nothing was owed yet without.
+    pub(crate) fn free_at(&self) -> Option<Moment> {
+        self.free_at
+    }
+
     pub(crate) fn add(&mut self, bytes: u64, per_second: Option<u64>, now: Moment) {
         if let Some(rate) = per_second {
             let from = self.free_at.map_or(now, |free_at| free_at.max(now));
@@ -28,7 +33,7 @@ impl Debt {
     }
 }
 
-/// What writing may do: an allowance that fills up within a second.
+/// What writing may do: an allowance that fills up at its rate.
 #[derive(Debug, Default)]
 pub(crate) struct Allowance {
     /// When it is full again; full if there is none.
@@ -36,13 +41,25 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// Whether so much can be taken. Something larger than a second's allowance passes alone.
+    /// Whether so much can be taken, of a second's worth. Something larger passes alone.
     pub(crate) fn has(&self, amount: u64, per_second: Option<u64>, now: Moment) -> bool {
+        self.holds(amount, per_second.unwrap_or(0), per_second, now)
+    }
+
+    /// Whether so much can be taken, of `capacity` in all. Something larger passes alone.
+    pub(crate) fn holds(
+        &self,
+        amount: u64,
+        capacity: u64,
+        per_second: Option<u64>,
+        now: Moment,
+    ) -> bool {
         let Some((rate, full_at)) = per_second.zip(self.full_at) else {
             return true;
         };
         let missing = full_at.since(now);
-        missing.is_zero() || missing.saturating_add(time_for(amount, rate)) <= SECOND
+        missing.is_zero()
+            || missing.saturating_add(time_for(amount, rate)) <= time_for(capacity, rate)
     }
 
     pub(crate) fn take(&mut self, amount: u64, per_second: Option<u64>, now: Moment) {
@@ -53,7 +70,6 @@ impl Allowance {
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
 /// Kinesis tells time in milliseconds, and no call takes less: two small answers at one moment of a
 /// paused clock are no offence. What is owed is not forgiven but for this.
 const NO_DEBT: Duration = Duration::from_millis(1);

@@ -4,7 +4,8 @@ use kinesis_source::{ShardId, StreamStatus};
 
 use super::Service;
 use crate::model::{
-    ACCOUNT, Moment, Operation, Refusal,
+    ACCOUNT, Moment, Operation, Refusal, StreamMode,
+    limits::ON_DEMAND_SHARDS_AT_START,
     settings::{MAX_RETENTION_HOURS, RETENTION_HOURS},
     stream::{Plan, Stream},
 };
@@ -17,48 +18,64 @@ impl Service {
     /// `ResourceInUse` if there is one of that name; `Validation` for a name or number that is
     /// none; `LimitExceeded` for too many calls, shards, or streams in the making.
     pub fn create_stream(&mut self, name: &str, shards: u32, now: Moment) -> Result<(), Refusal> {
-        self.admit(Operation::CreateStream, now)?;
-        check_name(name)?;
+        self.check_new_stream(name, now)?;
         if shards == 0 {
             return Err(Refusal::validation(
                 "1 validation error detected: Value '0' at 'shardCount' failed to satisfy \
                  constraint: Member must have value greater than or equal to 1",
             ));
         }
-        self.forget_all_gone(now);
-        if self.streams.contains_key(name) {
-            return Err(Refusal::in_use(format!(
-                "Stream {name} under account {ACCOUNT} already exists."
-            )));
-        }
-        self.check_creating()?;
         self.check_room(shards)?;
-        self.add_stream(name, shards, self.settings.durations.create, now);
+        self.add_stream(name, Some(shards), self.settings.durations.create, now);
         Ok(())
     }
 
     /// Makes a stream at once and without any limit, for whoever sets up a test. One of that name
     /// is lost.
     pub fn put_stream(&mut self, name: &str, shards: u32, now: Moment) {
-        self.add_stream(name, shards, Duration::ZERO, now);
+        self.add_stream(name, Some(shards), Duration::ZERO, now);
     }
 
-    /// Removes a stream, which takes [`delete`](crate::model::Durations::delete).
+    /// Removes a stream that has no consumers, which takes
+    /// [`delete`](crate::model::Durations::delete).
     ///
     /// # Errors
     ///
-    /// `ResourceNotFound` without such a stream; `ResourceInUse` if it is being made;
-    /// `LimitExceeded`.
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` if it is being made, or has
+    /// consumers; `LimitExceeded`.
     pub fn delete_stream(&mut self, name: &str, now: Moment) -> Result<(), Refusal> {
+        self.delete(name, false, now)
+    }
+
+    /// [Removes](Self::delete_stream) a stream, its consumers, if it has any, with it
+    /// (`EnforceConsumerDeletion`).
+    ///
+    /// # Errors
+    ///
+    /// As [`delete_stream`](Self::delete_stream), but not for its consumers.
+    pub fn delete_stream_and_consumers(&mut self, name: &str, now: Moment) -> Result<(), Refusal> {
+        self.delete(name, true, now)
+    }
+
+    fn delete(&mut self, name: &str, consumers_too: bool, now: Moment) -> Result<(), Refusal> {
         self.admit(Operation::DeleteStream, now)?;
         let until = now.plus(self.settings.durations.delete);
         let stream = self.stream(name, now)?;
+        if !stream.consumers.is_empty() && !consumers_too {
+            return Err(Refusal::in_use(format!(
+                "Stream {name} under account {ACCOUNT} has consumers. Deregister them first, or \
+                 enforce their deletion."
+            )));
+        }
         match stream.status() {
             StreamStatus::Creating => return Err(stream.not_active()),
             // Asking twice does no harm and does not begin it anew.
             StreamStatus::Deleting => {}
             _ => stream.delete(until),
         }
+        let ending = stream.consumers.deregister_all(until);
+        let gone = Refusal::not_found(format!("Stream {name} under account {ACCOUNT} has gone."));
+        self.fail_all(ending, &gone);
         self.forget_if_gone(name, now);
         Ok(())
     }
@@ -69,7 +86,8 @@ impl Service {
     /// # Errors
     ///
     /// `ResourceNotFound` without such a stream or shard; `ResourceInUse` unless the stream is
-    /// active; `InvalidArgument` for a closed shard and for a key outside it; `LimitExceeded`.
+    /// active; `InvalidArgument` for a closed shard and for a key outside it; `Validation` for a
+    /// stream on demand; `LimitExceeded`.
     pub fn split_shard(
         &mut self,
         stream: &str,
@@ -78,7 +96,9 @@ impl Service {
         now: Moment,
     ) -> Result<(), Refusal> {
         self.admit(Operation::SplitShard, now)?;
-        self.stream(stream, now)?.check_usable()?;
+        let it = self.stream(stream, now)?;
+        it.check_usable()?;
+        it.check_provisioned(Operation::SplitShard)?;
         self.check_room(1)?;
         let takes = self.settings.durations.update;
         self.stream(stream, now)?
@@ -104,6 +124,7 @@ impl Service {
         let takes = self.settings.durations.update;
         let stream = self.stream(stream, now)?;
         stream.check_usable()?;
+        stream.check_provisioned(Operation::MergeShards)?;
         stream.merge(shard, adjacent, takes, now)
     }
 
@@ -147,9 +168,7 @@ impl Service {
         now: Moment,
     ) -> Result<(), Refusal> {
         let stream = self.stream(stream, now)?;
-        if stream.status() != StreamStatus::Active {
-            return Err(stream.not_active());
-        }
+        stream.check_active()?;
         let old = stream.retention_hours();
         if !allowed(old) || !(RETENTION_HOURS..=MAX_RETENTION_HOURS).contains(&hours) {
             return Err(Refusal::invalid_argument(format!(
@@ -162,12 +181,33 @@ impl Service {
         Ok(())
     }
 
-    fn add_stream(&mut self, name: &str, shards: u32, duration: Duration, now: Moment) {
+    /// Whether a stream of that name may be made. The call counts.
+    pub(super) fn check_new_stream(&mut self, name: &str, now: Moment) -> Result<(), Refusal> {
+        self.admit(Operation::CreateStream, now)?;
+        check_name("streamName", name)?;
+        self.forget_all_gone(now);
+        if self.streams.contains_key(name) {
+            return Err(Refusal::in_use(format!(
+                "Stream {name} under account {ACCOUNT} already exists."
+            )));
+        }
+        self.check_creating()
+    }
+
+    /// Makes a stream of so many shards, or on demand.
+    pub(super) fn add_stream(
+        &mut self,
+        name: &str,
+        shards: Option<u32>,
+        duration: Duration,
+        now: Moment,
+    ) {
         self.streams_made += 1;
         let plan = Plan {
             name,
             number: self.streams_made,
-            shards,
+            shards: shards.unwrap_or(ON_DEMAND_SHARDS_AT_START),
+            mode: shards.map_or(StreamMode::OnDemand, |_| StreamMode::Provisioned),
             retention_hours: self.settings.retention_hours,
             second: now.seconds().max(self.used_second + 1),
             duration,
@@ -176,10 +216,9 @@ impl Service {
             .insert(name.to_owned(), Stream::new(&plan, now));
     }
 
-    fn check_room(&self, more_shards: u32) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, more_shards: u32) -> Result<(), Refusal> {
         let limits = &self.settings.limits;
-        let streams = self.streams.values();
-        let open: u32 = streams.map(|stream| stream.open_shards()).sum();
+        let open = self.open_shards();
         if open.saturating_add(more_shards) > limits.open_shards {
             return Err(Refusal::limit_exceeded(format!(
                 "This request would exceed the shard limit for the account {ACCOUNT} in us-east-1. \
@@ -210,17 +249,18 @@ impl Service {
         }
         for stream in self.streams.values_mut() {
             stream.settle(now);
+            stream.grow(&self.settings.limits, now);
         }
     }
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn check_name(member: &str, name: &str) -> Result<(), Refusal> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if (1..=128).contains(&name.len()) && name.chars().all(allowed) {
         return Ok(());
     }
-    Err(Refusal::validation(
-        "1 validation error detected: Value at 'streamName' failed to satisfy constraint: Member \
-         must satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length between 1 and 128",
-    ))
+    Err(Refusal::validation(format!(
+        "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must \
+         satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length between 1 and 128"
+    )))
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use kinesis_source::{NextToken, ShardsPage, StreamSummary};
 
 use super::{Service, find};
@@ -48,7 +50,7 @@ impl Service {
         let most = page_size(*max_results, self.settings.page_size)?;
         let start = self.start(listing, now)?;
         let filter = start.filter;
-        let stream = find(&mut self.streams, &start.stream, now)?;
+        let stream = find(&mut self.streams, &self.settings, &start.stream, now)?;
         if let Some(number) = start.stream_number {
             stream.check_number(number)?;
         }
@@ -153,18 +155,29 @@ impl Service {
     }
 
     fn token(&self, token: &NextToken, now: Moment) -> Result<Token, Refusal> {
-        let Some(token) = Token::open(&self.seal, &token.0) else {
-            return Err(Refusal::invalid_argument("Invalid NextToken."));
-        };
-        let life = self.settings.limits.token_life;
-        if life.is_some_and(|life| now.since(token.issued) > life) {
-            return Err(Refusal::new(
-                "ExpiredNextTokenException",
-                "The NextToken has expired: begin the listing anew.",
-            ));
-        }
+        let token = Token::open(&self.seal, &token.0).ok_or_else(no_token)?;
+        check_age(token.issued, self.settings.limits.token_life, now)?;
         Ok(token)
     }
+}
+
+pub(super) fn no_token() -> Refusal {
+    Refusal::invalid_argument("Invalid NextToken.")
+}
+
+/// Refuses a token that was issued too long ago.
+pub(super) fn check_age(
+    issued: Moment,
+    life: Option<Duration>,
+    now: Moment,
+) -> Result<(), Refusal> {
+    if life.is_none_or(|life| now.since(issued) <= life) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "ExpiredNextTokenException",
+        "The NextToken has expired: begin the listing anew.",
+    ))
 }
 
 /// What a page is of.
@@ -177,7 +190,7 @@ struct Start {
     from: u32,
 }
 
-fn page_size(asked: Option<usize>, default: usize) -> Result<usize, Refusal> {
+pub(super) fn page_size(asked: Option<usize>, default: usize) -> Result<usize, Refusal> {
     match asked {
         None => Ok(default.max(1)),
         Some(most @ 1..=MAX_PAGE_SIZE) => Ok(most),

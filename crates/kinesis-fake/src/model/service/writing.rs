@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use kinesis_source::{PutEntry, PutOutcome, SequenceNumber, ShardId};
 
 use super::{Service, find_usable};
-use crate::model::{INTERNAL_FAILURE, Limits, Moment, Refusal, stream::bytes_of};
+use crate::model::{
+    INTERNAL_FAILURE, Limits, Moment, RecordDistribution, Refusal, stream::bytes_of,
+};
 
 impl Service {
     /// Puts records: each is stored or refused by its shard, whatever becomes of the others.
@@ -16,8 +20,13 @@ impl Service {
         entries: &[PutEntry],
         now: Moment,
     ) -> Result<Vec<PutOutcome>, Refusal> {
-        let limits = self.settings.limits.clone();
-        check_request(entries, &limits)?;
+        let mut limits = self.settings.limits.clone();
+        let mut keyless = false;
+        if let Some(stream) = self.streams.get(stream) {
+            limits.record_bytes = stream.record_bytes(&limits);
+            keyless = stream.provision.distribution == RecordDistribution::Auto;
+        }
+        check_request(entries, &limits, keyless)?;
         self.put_within(stream, entries, &limits, now)
     }
 
@@ -63,8 +72,12 @@ impl Service {
     ) -> Result<Vec<PutOutcome>, Refusal> {
         let incoming = entries.iter().map(bytes_of).sum();
         self.make_room(incoming, now)?;
-        let stream = find_usable(&mut self.streams, stream, now)?;
-        let outcomes = entries.iter().map(|entry| stream.put(entry, limits, now));
+        let stream = find_usable(&mut self.streams, &self.settings, stream, now)?;
+        let disorder = self.settings.choices.arrival_disorder.as_millis();
+        let disorder = u64::try_from(disorder).unwrap_or(u64::MAX);
+        let earlier = |index| Duration::from_millis(self.seal.draw(index, disorder));
+        let outcomes = entries.iter();
+        let outcomes = outcomes.map(|entry| stream.put(entry, limits, earlier, now));
         Ok(outcomes.collect())
     }
 
@@ -102,7 +115,7 @@ fn stored(outcomes: Vec<PutOutcome>) -> Result<(ShardId, SequenceNumber), Refusa
     }
 }
 
-fn check_request(entries: &[PutEntry], limits: &Limits) -> Result<(), Refusal> {
+fn check_request(entries: &[PutEntry], limits: &Limits, keyless: bool) -> Result<(), Refusal> {
     let most = limits.records_per_put;
     if entries.is_empty() || entries.len() > most {
         return Err(Refusal::validation(format!(
@@ -111,7 +124,7 @@ fn check_request(entries: &[PutEntry], limits: &Limits) -> Result<(), Refusal> {
         )));
     }
     for (entry, position) in entries.iter().zip(1_u32..) {
-        check_record(entry, position, limits)?;
+        check_record(entry, position, limits, keyless)?;
     }
     let bytes: u64 = entries.iter().map(bytes_of).sum();
     if bytes > limits.bytes_per_put as u64 {
@@ -123,7 +136,12 @@ fn check_request(entries: &[PutEntry], limits: &Limits) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_record(entry: &PutEntry, position: u32, limits: &Limits) -> Result<(), Refusal> {
+fn check_record(
+    entry: &PutEntry,
+    position: u32,
+    limits: &Limits,
+    keyless: bool,
+) -> Result<(), Refusal> {
     let most = limits.partition_key_chars;
     let invalid = |member: &str, constraint: String| {
         Refusal::validation(format!(
@@ -131,7 +149,7 @@ fn check_record(entry: &PutEntry, position: u32, limits: &Limits) -> Result<(), 
              satisfy constraint: {constraint}"
         ))
     };
-    if entry.partition_key.is_empty() {
+    if entry.partition_key.is_empty() && !keyless {
         let constraint = "Member must have length greater than or equal to 1";
         return Err(invalid("partitionKey", constraint.to_owned()));
     }

@@ -7,9 +7,18 @@ use crate::model::{Moment, Settings, ShardEnd, iterator::Place};
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) records: Vec<Record>,
+    /// The records', with their keys.
+    pub(crate) bytes: u64,
     /// Where to go on; `None` at the end of a closed shard.
     pub(crate) next: Option<Place>,
     pub(crate) millis_behind: u64,
+}
+
+/// How much one read takes at most; one record is taken however many bytes it has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(crate) records: usize,
+    pub(crate) bytes: u64,
 }
 
 impl Shard {
@@ -25,24 +34,50 @@ impl Shard {
             limits, choices, ..
         } = settings;
         self.answers += 1;
-        let from = self.index_of(place);
         let every = u64::from(choices.empty_answer_every);
-        let empty = every > 0 && self.answers.is_multiple_of(every) && from < self.records.len();
-        let limit = if empty { 0 } else { limit };
-        let (records, bytes) = self.page(from, limit, limits.bytes_per_answer as u64);
-        self.read_debt.add(bytes, limits.read_bytes_per_second, now);
+        let due = every > 0 && self.answers.is_multiple_of(every);
+        let empty = due && self.index_of(place) < self.records.len();
+        let extent = Extent {
+            records: if empty { 0 } else { limit },
+            bytes: limits.bytes_per_answer as u64,
+        };
+        let read = self.look(place, extent, choices.shard_end, now);
+        self.read_debt
+            .add(read.bytes, limits.read_bytes_per_second, now);
+        let records = read.records.len() as u64;
+        self.read_records_debt
+            .add(records, limits.read_records_per_second, now);
+        read
+    }
 
+    /// What is there from `place` on.
+    pub(crate) fn look(
+        &self,
+        place: Place,
+        extent: Extent,
+        shard_end: ShardEnd,
+        now: Moment,
+    ) -> Read {
+        let from = self.index_of(place);
+        let (records, bytes) = self.page(from, extent.records, extent.bytes);
         let end = from + records.len();
         let next = match end.checked_sub(1).and_then(|last| self.records.get(last)) {
             Some(last) if !records.is_empty() => Place::After(last.sequence),
             _ => place,
         };
-        let last_answer = self.ends_at(end, records.is_empty(), choices.shard_end);
+        let last_answer = self.ends_at(end, records.is_empty(), shard_end);
         Read {
             millis_behind: self.millis_behind(end, now),
             next: (!last_answer).then_some(next),
+            bytes,
             records,
         }
+    }
+
+    /// When the first record from `place` on came; `None` if there is none.
+    pub(crate) fn arrival_at(&self, place: Place) -> Option<Moment> {
+        let unread = self.records.get(self.index_of(place))?;
+        Some(unread.arrival.into())
     }
 
     /// Records from index `from` on, and their bytes; at least one if `limit` allows it.

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use kinesis_source::{ChildShard, HashRange, ShardId, StreamStatus};
+use kinesis_source::{ChildShard, HashRange, ShardId};
 
-use super::{Change, Phase, Stream};
+use super::{Change, Stream};
 use crate::model::{ACCOUNT, Moment, Refusal, shard::Shard};
 
 impl Stream {
@@ -113,14 +113,8 @@ impl Stream {
     }
 
     fn begin(&mut self, change: Change, takes: Duration, now: Moment) -> Result<(), Refusal> {
-        if self.status() != StreamStatus::Active {
-            return Err(self.not_active());
-        }
-        self.phase = Phase::Updating {
-            until: now.plus(takes),
-            change,
-        };
-        self.settle(now);
+        self.check_active()?;
+        self.update(vec![change], None, takes, now);
         Ok(())
     }
 

@@ -1,17 +1,27 @@
+use std::time::Duration;
+
 use kinesis_source::{PutEntry, PutOutcome};
 use md5::{Digest, Md5};
 
 use super::Stream;
-use crate::model::{Limits, Moment};
+use crate::model::{Limits, Moment, RecordDistribution};
 
 impl Stream {
-    /// Puts one record. A shard that has had enough refuses it.
-    pub(crate) fn put(&mut self, entry: &PutEntry, limits: &Limits, now: Moment) -> PutOutcome {
+    /// Puts one record, which says that it came so much `earlier`, by its index. A shard that has had
+    /// enough refuses it.
+    pub(crate) fn put(
+        &mut self,
+        entry: &PutEntry,
+        limits: &Limits,
+        earlier: impl Fn(u64) -> Duration,
+        now: Moment,
+    ) -> PutOutcome {
         let retention = self.retention();
         let number = self.route(entry);
         let shard = &mut self.shards[number as usize];
         self.bytes -= shard.trim(retention, now);
-        if !shard.admit_write(bytes_of(entry), limits, now) {
+        let bytes = bytes_of(entry);
+        if !shard.admit_write(bytes, limits, now) {
             let refusal = shard.rate_exceeded();
             return PutOutcome::Refused {
                 code: refusal.code().to_owned(),
@@ -19,21 +29,42 @@ impl Stream {
             };
         }
         self.newest_index += 1;
-        self.bytes += bytes_of(entry);
+        self.bytes += bytes;
+        self.provision.count(bytes, now);
+        self.news.extend(&shard.subscribers);
+        // Only a stream that needs none takes a record without.
         let key = entry.partition_key.clone();
+        let key = Some(key).filter(|key| !key.is_empty());
         PutOutcome::Stored {
-            sequence_number: shard.append(self.newest_index, now, key, entry.data.clone()),
+            sequence_number: shard.append(
+                self.newest_index,
+                now,
+                earlier(self.newest_index),
+                key,
+                entry.data.clone(),
+            ),
             shard: shard.id.clone(),
         }
     }
 
     /// The open shard that a record falls on.
     fn route(&self, entry: &PutEntry) -> u32 {
+        if self.provision.distribution == RecordDistribution::Auto {
+            return self.route_evenly();
+        }
         let by_key = || hash_of(&entry.partition_key);
         let hash_key = entry.explicit_hash_key.unwrap_or_else(by_key);
         let below = self.routes.range(..=hash_key).next_back();
         let (_, number) = below.expect("the open shards cover every hash key, from zero on");
         *number
+    }
+
+    /// The open shards in turn.
+    fn route_evenly(&self) -> u32 {
+        let open = self.routes.values();
+        let turn = self.newest_index % self.routes.len() as u64;
+        let number = open.copied().nth(usize::try_from(turn).unwrap_or(0));
+        number.expect("a stream has open shards, and the turn is one of them")
     }
 }
 

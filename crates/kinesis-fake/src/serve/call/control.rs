@@ -1,40 +1,58 @@
 use kinesis_source::ShardId;
 use serde::Deserialize;
 
-use super::Call;
+use super::{
+    Call,
+    capacity::{ModeIn, check_record_size, check_strategy, distribution, kib},
+};
 use crate::{
-    model::{Moment, Refusal, Service},
-    serve::wire::{Nothing, hash_key, stream_name},
+    faults::About,
+    model::{Moment, NewStream, Refusal, Service, StreamMode},
+    serve::{
+        check::{Check, Pattern},
+        wire::{Nothing, check_stream, hash_key, stream_name},
+    },
 };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CreateStream {
-    stream_name: String,
+    stream_name: Option<String>,
     shard_count: Option<i64>,
     stream_mode_details: Option<ModeIn>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ModeIn {
-    stream_mode: String,
+    #[serde(rename = "MaxRecordSizeInKiB")]
+    max_record_size_in_kib: Option<i64>,
+    record_distribution_strategy: Option<String>,
 }
 
 impl Call for CreateStream {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let mode = self.stream_mode_details.as_ref();
-        if mode.is_some_and(|mode| mode.stream_mode != "PROVISIONED") {
-            return Err(Refusal::validation(
-                "This service knows streams of the mode PROVISIONED only.",
-            ));
+    fn check(&self, check: &mut Check) {
+        check.required("streamName", self.stream_name.as_ref());
+        check.name("streamName", self.stream_name.as_deref());
+        check.range("shardCount", self.shard_count, 1..=i64::MAX);
+        if let Some(mode) = &self.stream_mode_details {
+            mode.check(check);
         }
+        check_record_size(check, self.max_record_size_in_kib);
+        check_strategy(check, self.record_distribution_strategy.as_deref());
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
+        let name = self.stream_name.as_deref().unwrap_or_default();
+        let mode = self.stream_mode_details.as_ref().map(ModeIn::mode);
         // What is out of bounds becomes none or too many, and either is refused.
         let shards = self.shard_count.unwrap_or_default().max(0);
         let shards = u32::try_from(shards).unwrap_or(u32::MAX);
-        service.create_stream(&self.stream_name, shards, now)?;
+        let strategy = self.record_distribution_strategy.as_deref();
+        let new = NewStream {
+            shards: (mode != Some(StreamMode::OnDemand)).then_some(shards),
+            record_kib: self.max_record_size_in_kib.map(kib),
+            distribution: strategy.map(distribution).unwrap_or_default(),
+        };
+        service.create_described_stream(name, new, now)?;
         Ok(Nothing {})
     }
 }
@@ -45,14 +63,27 @@ pub(super) struct DeleteStream {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    enforce_consumer_deletion: Option<bool>,
 }
 
 impl Call for DeleteStream {
+    type Outcome = Nothing;
     type Answer = Nothing;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        service.delete_stream(stream, now)?;
+        match self.enforce_consumer_deletion.unwrap_or_default() {
+            true => service.delete_stream_and_consumers(stream, now)?,
+            false => service.delete_stream(stream, now)?,
+        }
         Ok(Nothing {})
     }
 }
@@ -63,21 +94,35 @@ pub(super) struct SplitShard {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    shard_to_split: String,
-    new_starting_hash_key: String,
+    shard_to_split: Option<String>,
+    new_starting_hash_key: Option<String>,
 }
 
 impl Call for SplitShard {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
-    fn shard(&self, _: &Service) -> Option<ShardId> {
-        Some(ShardId::new(&*self.shard_to_split))
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.required("shardToSplit", self.shard_to_split.as_ref());
+        check.name("shardToSplit", self.shard_to_split.as_deref());
+        let key = self.new_starting_hash_key.as_deref();
+        check.required("newStartingHashKey", key);
+        check.pattern("newStartingHashKey", key, Pattern::HashKey);
+    }
+
+    fn about(&self) -> About {
+        About::Shard(shard(self.shard_to_split.as_deref()))
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let shard = ShardId::new(&*self.shard_to_split);
-        let at = hash_key(&self.new_starting_hash_key)?;
+        let shard = shard(self.shard_to_split.as_deref());
+        let at = hash_key(self.new_starting_hash_key.as_deref().unwrap_or_default())?;
         service.split_shard(stream, &shard, at, now)?;
         Ok(Nothing {})
     }
@@ -89,22 +134,41 @@ pub(super) struct MergeShards {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    shard_to_merge: String,
-    adjacent_shard_to_merge: String,
+    shard_to_merge: Option<String>,
+    adjacent_shard_to_merge: Option<String>,
 }
 
 impl Call for MergeShards {
+    type Outcome = Nothing;
     type Answer = Nothing;
 
-    fn shard(&self, _: &Service) -> Option<ShardId> {
-        Some(ShardId::new(&*self.shard_to_merge))
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        for (member, shard) in [
+            ("shardToMerge", self.shard_to_merge.as_deref()),
+            (
+                "adjacentShardToMerge",
+                self.adjacent_shard_to_merge.as_deref(),
+            ),
+        ] {
+            check.required(member, shard);
+            check.name(member, shard);
+        }
+    }
+
+    fn about(&self) -> About {
+        About::Shard(shard(self.shard_to_merge.as_deref()))
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let shard = ShardId::new(&*self.shard_to_merge);
-        let adjacent = ShardId::new(&*self.adjacent_shard_to_merge);
-        service.merge_shards(stream, &shard, &adjacent, now)?;
+        let one = shard(self.shard_to_merge.as_deref());
+        let adjacent = shard(self.adjacent_shard_to_merge.as_deref());
+        service.merge_shards(stream, &one, &adjacent, now)?;
         Ok(Nothing {})
     }
 }
@@ -115,17 +179,27 @@ struct Retention {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    retention_period_hours: i64,
+    retention_period_hours: Option<i64>,
 }
 
 impl Retention {
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        let hours = self.retention_period_hours.as_ref();
+        check.required("retentionPeriodHours", hours);
+    }
+
     fn stream(&self) -> Result<&str, Refusal> {
         stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())
     }
 
     /// What is out of bounds becomes zero, which is refused.
     fn hours(&self) -> u32 {
-        u32::try_from(self.retention_period_hours).unwrap_or_default()
+        u32::try_from(self.retention_period_hours.unwrap_or_default()).unwrap_or_default()
     }
 }
 
@@ -134,7 +208,12 @@ impl Retention {
 pub(super) struct IncreaseRetention(Retention);
 
 impl Call for IncreaseRetention {
+    type Outcome = Nothing;
     type Answer = Nothing;
+
+    fn check(&self, check: &mut Check) {
+        self.0.check(check);
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
         service.increase_retention(self.0.stream()?, self.0.hours(), now)?;
@@ -147,10 +226,20 @@ impl Call for IncreaseRetention {
 pub(super) struct DecreaseRetention(Retention);
 
 impl Call for DecreaseRetention {
+    type Outcome = Nothing;
     type Answer = Nothing;
+
+    fn check(&self, check: &mut Check) {
+        self.0.check(check);
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
         service.decrease_retention(self.0.stream()?, self.0.hours(), now)?;
         Ok(Nothing {})
     }
+}
+
+/// The shard that a request names; the check tells if it names none.
+fn shard(name: Option<&str>) -> ShardId {
+    ShardId::new(name.unwrap_or_default())
 }

@@ -1,10 +1,16 @@
-use kinesis_source::{NextToken, ShardId, StreamSummary};
+use kinesis_source::{NextToken, ShardId, ShardsPage, StreamSummary};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
-    model::{Listing, Moment, Refusal, Service, ShardFilter, status_name},
-    serve::wire::{Seconds, ShardOut, count, stream_name},
+    faults::About,
+    model::{
+        Listing, Moment, RecordDistribution, Refusal, Service, ShardFilter, StreamMode, status_name,
+    },
+    serve::{
+        check::Check,
+        wire::{ShardOut, Time, check_stream, count, stream_name},
+    },
 };
 
 #[derive(Deserialize)]
@@ -22,9 +28,9 @@ pub(super) struct ListShards {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct FilterIn {
-    r#type: String,
+    r#type: Option<String>,
     shard_id: Option<String>,
-    timestamp: Option<Seconds>,
+    timestamp: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -36,9 +42,33 @@ pub(super) struct ShardsAnswer {
 }
 
 impl Call for ListShards {
+    type Outcome = ShardsPage;
     type Answer = ShardsAnswer;
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<ShardsAnswer, Refusal> {
+    fn about(&self) -> About {
+        let token = self.next_token.clone().map(NextToken);
+        token.map_or(About::Whole, About::Token)
+    }
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.length("nextToken", self.next_token.as_deref(), 1..=MOST_TOKEN);
+        let start = self.exclusive_start_shard_id.as_deref();
+        check.name("exclusiveStartShardId", start);
+        check.range("maxResults", self.max_results, 1..=MOST);
+        if let Some(filter) = &self.shard_filter {
+            let kind = filter.r#type.as_deref();
+            check.required("shardFilter.type", kind);
+            check.one_of("shardFilter.type", kind, &FILTERS);
+            check.name("shardFilter.shardId", filter.shard_id.as_deref());
+        }
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<ShardsPage, Refusal> {
         let max_results = count(self.max_results);
         let token = self.next_token.clone().map(NextToken);
         let listing = match &token {
@@ -52,11 +82,16 @@ impl Call for ListShards {
                 max_results,
             },
         };
-        let page = service.list_shards(&listing, now)?;
-        Ok(ShardsAnswer {
+        service.list_shards(&listing, now)
+    }
+}
+
+impl From<ShardsPage> for ShardsAnswer {
+    fn from(page: ShardsPage) -> Self {
+        Self {
             shards: page.shards.into_iter().map(ShardOut::from).collect(),
             next_token: page.next.map(|token| token.0),
-        })
+        }
     }
 }
 
@@ -93,7 +128,8 @@ impl ListShards {
 
 impl FilterIn {
     fn meant(&self) -> Result<ShardFilter, Refusal> {
-        match (&*self.r#type, &self.shard_id, self.timestamp) {
+        let kind = self.r#type.as_deref().unwrap_or_default();
+        match (kind, &self.shard_id, self.timestamp) {
             ("AFTER_SHARD_ID", Some(id), _) => Ok(ShardFilter::AfterShardId(ShardId::new(&**id))),
             ("AT_TRIM_HORIZON", ..) => Ok(ShardFilter::AtTrimHorizon),
             ("FROM_TRIM_HORIZON", ..) => Ok(ShardFilter::FromTrimHorizon),
@@ -101,7 +137,7 @@ impl FilterIn {
             ("AT_TIMESTAMP", _, Some(time)) => Ok(ShardFilter::AtTimestamp(time.into())),
             ("FROM_TIMESTAMP", _, Some(time)) => Ok(ShardFilter::FromTimestamp(time.into())),
             (kind, ..) => Err(Refusal::invalid_argument(format!(
-                "ShardFilter of type {kind:.60} is unknown or lacks its ShardId or Timestamp."
+                "ShardFilter of type {kind:.60} is incomplete: it lacks its ShardId or Timestamp."
             ))),
         }
     }
@@ -124,18 +160,31 @@ pub(super) struct StreamAnswer {
 }
 
 impl Call for DescribeStream {
+    type Outcome = StreamAnswer;
     type Answer = StreamAnswer;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.range("limit", self.limit, 1..=MOST);
+        let start = self.exclusive_start_shard_id.as_deref();
+        check.name("exclusiveStartShardId", start);
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let most = page(self.limit)?;
+        let most = page(self.limit);
         let after = self.exclusive_start_shard_id.as_deref().map(ShardId::new);
         let (summary, shards, more) = service.describe_stream(stream, after.as_ref(), most, now)?;
+        let capacity = service.capacity(stream, now)?;
         Ok(StreamAnswer {
             stream_description: Description {
                 shards: Some(shards.into_iter().map(ShardOut::from).collect()),
                 has_more_shards: Some(more),
-                ..Description::summary(summary)
+                ..Description::summary(summary, capacity.mode)
             },
         })
     }
@@ -156,17 +205,29 @@ pub(super) struct SummaryAnswer {
 }
 
 impl Call for DescribeStreamSummary {
+    type Outcome = SummaryAnswer;
     type Answer = SummaryAnswer;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<SummaryAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
         let summary = service.describe_stream_summary(stream, now)?;
+        let capacity = service.capacity(stream, now)?;
         let open_shards = summary.open_shards;
         Ok(SummaryAnswer {
             stream_description_summary: Description {
                 open_shard_count: Some(open_shards),
-                consumer_count: Some(0),
-                ..Description::summary(summary)
+                consumer_count: Some(capacity.consumers),
+                max_record_size_in_kib: Some(MOST_KIB.min(capacity.record_bytes / 1_024)),
+                record_distribution_strategy: Some(strategy_name(capacity.distribution)),
+                ..Description::summary(summary, capacity.mode)
             },
         })
     }
@@ -187,7 +248,12 @@ struct Description {
     #[serde(skip_serializing_if = "Option::is_none")]
     open_shard_count: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    consumer_count: Option<u32>,
+    consumer_count: Option<usize>,
+    #[serde(rename = "MaxRecordSizeInKiB")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_record_size_in_kib: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_distribution_strategy: Option<&'static str>,
 }
 
 /// Without any metrics: there are none.
@@ -206,7 +272,7 @@ struct StreamOut {
     stream_status: &'static str,
     stream_mode_details: ModeOut,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stream_creation_timestamp: Option<Seconds>,
+    stream_creation_timestamp: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -216,10 +282,10 @@ struct ModeOut {
 }
 
 impl Description {
-    fn summary(summary: StreamSummary) -> Self {
+    fn summary(summary: StreamSummary, mode: StreamMode) -> Self {
         Self {
             retention_period_hours: summary.retention_hours,
-            stream: summary.into(),
+            stream: StreamOut::new(summary, mode),
             enhanced_monitoring: [Monitoring {
                 shard_level_metrics: [],
             }],
@@ -228,21 +294,33 @@ impl Description {
             has_more_shards: None,
             open_shard_count: None,
             consumer_count: None,
+            max_record_size_in_kib: None,
+            record_distribution_strategy: None,
         }
     }
 }
 
-impl From<StreamSummary> for StreamOut {
-    fn from(summary: StreamSummary) -> Self {
+impl StreamOut {
+    fn new(summary: StreamSummary, mode: StreamMode) -> Self {
         Self {
             stream_name: summary.name,
             stream_arn: summary.arn,
             stream_status: status_name(summary.status),
             stream_mode_details: ModeOut {
-                stream_mode: "PROVISIONED",
+                stream_mode: match mode {
+                    StreamMode::Provisioned => "PROVISIONED",
+                    StreamMode::OnDemand => "ON_DEMAND",
+                },
             },
-            stream_creation_timestamp: summary.created.map(Seconds::from),
+            stream_creation_timestamp: summary.created.map(Time::from),
         }
+    }
+}
+
+fn strategy_name(distribution: RecordDistribution) -> &'static str {
+    match distribution {
+        RecordDistribution::UserPartitionKey => "USER_PARTITION_KEY",
+        RecordDistribution::Auto => "AUTO",
     }
 }
 
@@ -266,33 +344,53 @@ pub(super) struct StreamsAnswer {
 }
 
 impl Call for ListStreams {
+    type Outcome = StreamsAnswer;
     type Answer = StreamsAnswer;
+
+    fn check(&self, check: &mut Check) {
+        check.range("limit", self.limit, 1..=MOST);
+        let start = self.exclusive_start_stream_name.as_deref();
+        check.name("exclusiveStartStreamName", start);
+        check.length("nextToken", self.next_token.as_deref(), 1..=MOST_TOKEN);
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamsAnswer, Refusal> {
         let after = self.next_token.as_deref();
         let after = after.or(self.exclusive_start_stream_name.as_deref());
-        let (streams, more) = service.list_streams(after, page(self.limit)?, now)?;
+        let (streams, more) = service.list_streams(after, page(self.limit), now)?;
         let names: Vec<_> = streams.iter().map(|stream| stream.name.clone()).collect();
+        let mut summaries = Vec::new();
+        for stream in streams {
+            let mode = service.capacity(&stream.name, now)?.mode;
+            summaries.push(StreamOut::new(stream, mode));
+        }
         Ok(StreamsAnswer {
             next_token: names.last().filter(|_| more).cloned(),
             stream_names: names,
             has_more_streams: more,
-            stream_summaries: streams.into_iter().map(StreamOut::from).collect(),
+            stream_summaries: summaries,
         })
     }
 }
 
-fn page(limit: Option<i64>) -> Result<usize, Refusal> {
-    match count(limit).unwrap_or(PAGE) {
-        limit @ 1..=MOST => Ok(limit),
-        limit => Err(Refusal::validation(format!(
-            "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: \
-             Member must have value between 1 and {MOST}"
-        ))),
-    }
+fn page(limit: Option<i64>) -> usize {
+    count(limit).unwrap_or(PAGE)
 }
 
 /// API DescribeStream, ListStreams: the default.
 const PAGE: usize = 100;
-/// API DescribeStream, ListStreams: the most that may be asked for.
-const MOST: usize = 10_000;
+/// API DescribeStream, ListShards, ListStreams: the most that may be asked for.
+const MOST: i64 = 10_000;
+/// API ListShards, ListStreams: the longest token.
+const MOST_TOKEN: usize = 1_048_576;
+/// API StreamDescriptionSummary: the most that MaxRecordSizeInKiB says, also where no limit holds.
+const MOST_KIB: usize = 10_240;
+/// API ShardFilter: Type.
+const FILTERS: [&str; 6] = [
+    "AFTER_SHARD_ID",
+    "AT_TRIM_HORIZON",
+    "FROM_TRIM_HORIZON",
+    "AT_LATEST",
+    "AT_TIMESTAMP",
+    "FROM_TIMESTAMP",
+];

@@ -3,8 +3,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
+    faults::About,
     model::{Moment, Refusal, Service},
-    serve::wire::{ChildOut, RecordOut, Seconds, count, stream_name},
+    serve::{
+        check::{Check, Pattern},
+        wire::{ChildOut, RecordOut, Time, check_stream, count, stream_name},
+    },
 };
 
 #[derive(Deserialize)]
@@ -13,10 +17,10 @@ pub(super) struct GetShardIterator {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    shard_id: String,
-    shard_iterator_type: String,
+    shard_id: Option<String>,
+    shard_iterator_type: Option<String>,
     starting_sequence_number: Option<String>,
-    timestamp: Option<Seconds>,
+    timestamp: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -26,16 +30,37 @@ pub(super) struct IteratorAnswer {
 }
 
 impl Call for GetShardIterator {
+    type Outcome = IteratorAnswer;
     type Answer = IteratorAnswer;
 
-    fn shard(&self, _: &Service) -> Option<ShardId> {
-        Some(ShardId::new(&*self.shard_id))
+    fn about(&self) -> About {
+        About::Shard(self.shard())
+    }
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.required("shardId", self.shard_id.as_ref());
+        check.name("shardId", self.shard_id.as_deref());
+        let kind = self.shard_iterator_type.as_deref();
+        check.required("shardIteratorType", kind);
+        check.one_of("shardIteratorType", kind, &POSITIONS);
+        let number = self.starting_sequence_number.as_deref();
+        check.pattern("startingSequenceNumber", number, Pattern::SequenceNumber);
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<IteratorAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let shard = ShardId::new(&*self.shard_id);
-        let iterator = service.get_shard_iterator(stream, &shard, &self.position()?, now)?;
+        let shard = self.shard();
+        let position = position(
+            self.shard_iterator_type.as_deref().unwrap_or_default(),
+            self.starting_sequence_number.as_deref(),
+            self.timestamp,
+        )?;
+        let iterator = service.get_shard_iterator(stream, &shard, &position, now)?;
         Ok(IteratorAnswer {
             shard_iterator: iterator.as_str().to_owned(),
         })
@@ -43,40 +68,44 @@ impl Call for GetShardIterator {
 }
 
 impl GetShardIterator {
-    fn position(&self) -> Result<Position, Refusal> {
-        let kind = &*self.shard_iterator_type;
-        let number = self.starting_sequence_number.as_deref();
-        match (kind, number, self.timestamp) {
-            ("TRIM_HORIZON", None, None) => Ok(Position::TrimHorizon),
-            ("LATEST", None, None) => Ok(Position::Latest),
-            ("AT_TIMESTAMP", None, Some(time)) => Ok(Position::AtTimestamp(time.into())),
-            ("AT_SEQUENCE_NUMBER", Some(text), None) => {
-                Ok(Position::AtSequenceNumber(number_of(text)?))
-            }
-            ("AFTER_SEQUENCE_NUMBER", Some(text), None) => {
-                Ok(Position::AfterSequenceNumber(number_of(text)?))
-            }
-            _ if TYPES.contains(&kind) => Err(Refusal::invalid_argument(
-                "AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER need a StartingSequenceNumber, \
-                 AT_TIMESTAMP needs a Timestamp, and nothing else may be given.",
-            )),
-            _ => Err(Refusal::validation(format!(
-                "1 validation error detected: Value '{kind:.60}' at 'shardIteratorType' failed to \
-                 satisfy constraint: Member must satisfy enum value set: [{}]",
-                TYPES.join(", ")
-            ))),
-        }
+    fn shard(&self) -> ShardId {
+        ShardId::new(self.shard_id.as_deref().unwrap_or_default())
     }
 }
 
-fn number_of(text: &str) -> Result<SequenceNumber, Refusal> {
+/// Where to begin, of what a request says about that.
+pub(super) fn position(
+    kind: &str,
+    number: Option<&str>,
+    time: Option<Time>,
+) -> Result<Position, Refusal> {
+    match (kind, number, time) {
+        ("TRIM_HORIZON", None, None) => Ok(Position::TrimHorizon),
+        ("LATEST", None, None) => Ok(Position::Latest),
+        ("AT_TIMESTAMP", None, Some(time)) => Ok(Position::AtTimestamp(time.into())),
+        ("AT_SEQUENCE_NUMBER", Some(text), None) => {
+            Ok(Position::AtSequenceNumber(number_of(text)?))
+        }
+        ("AFTER_SEQUENCE_NUMBER", Some(text), None) => {
+            Ok(Position::AfterSequenceNumber(number_of(text)?))
+        }
+        _ => Err(Refusal::invalid_argument(
+            "AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER need a StartingSequenceNumber, \
+             AT_TIMESTAMP needs a Timestamp, and nothing else may be given.",
+        )),
+    }
+}
+
+/// A sequence number that a request gives.
+pub(super) fn number_of(text: &str) -> Result<SequenceNumber, Refusal> {
     text.parse()
         .map_err(|error: kinesis_source::InvalidSequenceNumber| {
-            Refusal::invalid_argument(format!("StartingSequenceNumber is {error}"))
+            Refusal::invalid_argument(format!("A sequence number is {error}"))
         })
 }
 
-const TYPES: [&str; 5] = [
+/// API GetShardIterator: ShardIteratorType; StartingPosition: Type.
+pub(super) const POSITIONS: [&str; 5] = [
     "AFTER_SEQUENCE_NUMBER",
     "LATEST",
     "AT_TIMESTAMP",
@@ -87,7 +116,7 @@ const TYPES: [&str; 5] = [
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GetRecords {
-    shard_iterator: String,
+    shard_iterator: Option<String>,
     limit: Option<i64>,
 }
 
@@ -103,17 +132,30 @@ pub(super) struct RecordsAnswer {
 }
 
 impl Call for GetRecords {
+    type Outcome = RecordsPage;
     type Answer = RecordsAnswer;
 
-    fn shard(&self, service: &Service) -> Option<ShardId> {
-        service.shard_of(&ShardIterator::new(&*self.shard_iterator))
+    fn about(&self) -> About {
+        About::Iterator(self.iterator())
     }
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsAnswer, Refusal> {
-        let iterator = ShardIterator::new(&*self.shard_iterator);
+    fn check(&self, check: &mut Check) {
+        let iterator = self.shard_iterator.as_deref();
+        check.required("shardIterator", iterator);
+        check.length("shardIterator", iterator, 1..=512);
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsPage, Refusal> {
+        let iterator = self.iterator();
         let most = service.settings().limits.records_per_answer;
         let limit = count(self.limit).unwrap_or(most);
-        Ok(service.get_records(&iterator, limit, now)?.into())
+        service.get_records(&iterator, limit, now)
+    }
+}
+
+impl GetRecords {
+    fn iterator(&self) -> ShardIterator {
+        ShardIterator::new(self.shard_iterator.as_deref().unwrap_or_default())
     }
 }
 

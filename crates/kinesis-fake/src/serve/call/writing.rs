@@ -1,10 +1,13 @@
 use kinesis_source::{PutEntry, PutOutcome};
 use serde::{Deserialize, Serialize};
 
-use super::Call;
+use super::{Call, reading::number_of};
 use crate::{
-    model::{Moment, Refusal, Service},
-    serve::wire::{Blob, hash_key, stream_name},
+    model::{Moment, RecordDistribution, Refusal, Service},
+    serve::{
+        check::{Check, Pattern},
+        wire::{Blob, Most, check_stream, hash_key, stream_name},
+    },
 };
 
 #[derive(Deserialize)]
@@ -13,9 +16,10 @@ pub(super) struct PutRecord {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    data: Blob,
-    partition_key: String,
+    data: Option<Blob>,
+    partition_key: Option<String>,
     explicit_hash_key: Option<String>,
+    sequence_number_for_ordering: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -27,13 +31,33 @@ pub(super) struct PutAnswer {
 }
 
 impl Call for PutRecord {
+    type Outcome = PutAnswer;
     type Answer = PutAnswer;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        let number = self.sequence_number_for_ordering.as_deref();
+        let member = "sequenceNumberForOrdering";
+        check.pattern(member, number, Pattern::SequenceNumber);
+        self.entry().check(check, "");
+    }
+
+    fn needs_keys(&self, service: &mut Service, now: Moment) -> bool {
+        let (name, arn) = (self.stream_name.as_deref(), self.stream_arn.as_deref());
+        stream_name(name, arn).is_ok_and(|stream| needs_keys(service, stream, now))
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let explicit = self.explicit_hash_key.as_deref();
-        let entry = entry(&self.partition_key, explicit, &self.data)?;
-        let (shard, number) = service.put_record(stream, &entry, now)?;
+        let entry = self.entry().put()?;
+        let (shard, number) = match self.sequence_number_for_ordering.as_deref() {
+            Some(number) => service.put_record_after(stream, &entry, &number_of(number)?, now)?,
+            None => service.put_record(stream, &entry, now)?,
+        };
         Ok(PutAnswer {
             shard_id: shard.to_string(),
             sequence_number: number.to_string(),
@@ -48,14 +72,14 @@ pub(super) struct PutRecords {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    records: Vec<EntryIn>,
+    records: Option<Most<EntryIn, MOST_ENTRIES>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct EntryIn {
-    data: Blob,
-    partition_key: String,
+    data: Option<Blob>,
+    partition_key: Option<String>,
     explicit_hash_key: Option<String>,
 }
 
@@ -81,14 +105,30 @@ struct OutcomeOut {
 }
 
 impl Call for PutRecords {
+    type Outcome = PutsAnswer;
     type Answer = PutsAnswer;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.required("records", self.records.as_ref());
+        for (record, position) in self.entries().iter().zip(1_u32..) {
+            let place = format!("records.{position}.member.");
+            record.entry().check(check, &place);
+        }
+    }
+
+    fn needs_keys(&self, service: &mut Service, now: Moment) -> bool {
+        let (name, arn) = (self.stream_name.as_deref(), self.stream_arn.as_deref());
+        stream_name(name, arn).is_ok_and(|stream| needs_keys(service, stream, now))
+    }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutsAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let entries = self.records.iter().map(|record| {
-            let explicit = record.explicit_hash_key.as_deref();
-            entry(&record.partition_key, explicit, &record.data)
-        });
+        let entries = self.entries().iter().map(|record| record.entry().put());
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let outcomes = service.put_records(stream, &entries, now)?;
         let records: Vec<_> = outcomes.into_iter().map(OutcomeOut::from).collect();
@@ -121,10 +161,66 @@ impl From<PutOutcome> for OutcomeOut {
     }
 }
 
-fn entry(key: &str, explicit_hash_key: Option<&str>, data: &Blob) -> Result<PutEntry, Refusal> {
-    Ok(PutEntry {
-        partition_key: key.to_owned(),
-        explicit_hash_key: explicit_hash_key.map(hash_key).transpose()?,
-        data: data.0.clone(),
-    })
+impl PutRecord {
+    fn entry(&self) -> Entry<'_> {
+        Entry {
+            data: self.data.as_ref(),
+            partition_key: self.partition_key.as_deref(),
+            explicit_hash_key: self.explicit_hash_key.as_deref(),
+        }
+    }
 }
+
+impl PutRecords {
+    fn entries(&self) -> &[EntryIn] {
+        self.records.as_ref().map_or(&[], |records| &records.0)
+    }
+}
+
+impl EntryIn {
+    fn entry(&self) -> Entry<'_> {
+        Entry {
+            data: self.data.as_ref(),
+            partition_key: self.partition_key.as_deref(),
+            explicit_hash_key: self.explicit_hash_key.as_deref(),
+        }
+    }
+}
+
+/// A record to put, alone or with others.
+struct Entry<'a> {
+    data: Option<&'a Blob>,
+    partition_key: Option<&'a str>,
+    explicit_hash_key: Option<&'a str>,
+}
+
+impl Entry<'_> {
+    /// Its sizes are looked at by the model, which knows the limits.
+    fn check(&self, check: &mut Check, place: &str) {
+        check.key(format_args!("{place}partitionKey"), self.partition_key);
+        check.required(format_args!("{place}data"), self.data);
+        check.pattern(
+            format_args!("{place}explicitHashKey"),
+            self.explicit_hash_key,
+            Pattern::HashKey,
+        );
+    }
+
+    fn put(&self) -> Result<PutEntry, Refusal> {
+        Ok(PutEntry {
+            partition_key: self.partition_key.unwrap_or_default().to_owned(),
+            explicit_hash_key: self.explicit_hash_key.map(hash_key).transpose()?,
+            data: self.data.map(|data| data.0.clone()).unwrap_or_default(),
+        })
+    }
+}
+
+/// A stream that distributes its records by itself takes them without keys.
+fn needs_keys(service: &mut Service, stream: &str, now: Moment) -> bool {
+    let capacity = service.capacity(stream, now);
+    capacity.is_ok_and(|it| it.distribution == RecordDistribution::UserPartitionKey)
+}
+
+/// More are not even read: an entry of two bytes takes a hundred in memory. The service's own limit
+/// is 500, and the model's to impose.
+const MOST_ENTRIES: usize = 100_000;

@@ -1,0 +1,29 @@
+//! A Kinesis on the loopback, with iterators that live as long as you like.
+//!
+//! ```sh
+//! cargo run -p kinesis-fake --features serve --example server -- 2000
+//! ```
+//!
+//! The number is the life of an iterator in milliseconds; without one it is the service's five
+//! minutes. The first line that is printed is the endpoint. It ends when it is killed.
+
+use std::{error::Error, time::Duration};
+
+use kinesis_fake::{Fake, Limits, Server};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut limits = Limits::default();
+    if let Some(millis) = std::env::args().nth(1) {
+        limits.iterator_life = Some(Duration::from_millis(millis.parse()?));
+    }
+    let fake = Fake::builder()
+        .without_stream()
+        .wall_clock()
+        .limits(limits)
+        .build();
+    let server = Server::on_loopback(fake).await?;
+    println!("{}", server.endpoint());
+    server.run().await;
+    Ok(())
+}

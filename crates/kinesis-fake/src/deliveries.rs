@@ -1,0 +1,290 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kinesis_source::{Record, SequenceNumber, ShardId};
+
+use crate::Fake;
+
+/// Remembers what a consumer was given, and says whether that is what it promises.
+///
+/// Clones share what they remember. What a check finds names shards and sequence numbers, never what
+/// was put.
+///
+/// ```
+/// use kinesis_fake::{Deliveries, Fake};
+///
+/// let fake = Fake::new(2);
+/// fake.put_numbered(0..10).unwrap();
+/// let deliveries = Deliveries::new();
+/// for (shard, records) in fake.records() {
+///     for record in &records {
+///         deliveries.note(&shard, record); // your handler does this
+///     }
+/// }
+/// deliveries.assert_each_delivered(&fake);
+/// deliveries.assert_order_per_key();
+/// assert_eq!((deliveries.numbers().len(), deliveries.duplicates()), (10, 0));
+/// ```
+#[derive(Clone, Default)]
+pub struct Deliveries {
+    log: Arc<Mutex<Vec<Delivery>>>,
+}
+
+#[derive(Clone)]
+struct Delivery {
+    shard: ShardId,
+    record: Record,
+}
+
+/// What a consumer did wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WrongDelivery {
+    /// A record never came.
+    #[error("record {number} of {shard} was never delivered ({missing} are missing in all)")]
+    Missing {
+        /// Its shard.
+        shard: ShardId,
+        /// Its number.
+        number: SequenceNumber,
+        /// How many did not.
+        missing: usize,
+    },
+    /// A record came that the stream does not have there, or has otherwise.
+    #[error("record {number} of {shard} was delivered, and is not in the stream as it was given")]
+    Foreign {
+        /// The shard that it is said to be of.
+        shard: ShardId,
+        /// Its number.
+        number: SequenceNumber,
+    },
+    /// A record came although one of its key before it had not come.
+    #[error("record {later} was delivered before record {earlier} of the same key, on {shard}")]
+    OutOfOrder {
+        /// The shard of the one that came too late.
+        shard: ShardId,
+        /// The one that came too late.
+        earlier: SequenceNumber,
+        /// The one that came first.
+        later: SequenceNumber,
+    },
+    /// A record came again although too much after it had come already.
+    #[error(
+        "record {number} of {shard} was delivered again, and was the {behind}. from the last of its \
+         shard by then; {window} may be"
+    )]
+    TooFarBack {
+        /// Its shard.
+        shard: ShardId,
+        /// Its number.
+        number: SequenceNumber,
+        /// How many records of the shard had come that are not before it, itself included.
+        behind: usize,
+        /// How many may have.
+        window: usize,
+    },
+}
+
+impl Deliveries {
+    /// Nothing has been delivered yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A record was delivered, for the first time or again.
+    pub fn note(&self, shard: &ShardId, record: &Record) {
+        self.lock().push(Delivery {
+            shard: shard.clone(),
+            record: record.clone(),
+        });
+    }
+
+    /// How many were, each as often as it was.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The numbers that [`Fake::put_numbered`] put, in the order of their delivery and as often. What
+    /// is no number is left out.
+    pub fn numbers(&self) -> Vec<u64> {
+        let number = |it: &Delivery| std::str::from_utf8(&it.record.data).ok()?.parse().ok();
+        self.lock().iter().filter_map(number).collect()
+    }
+
+    /// How many deliveries were of records that had been delivered before.
+    pub fn duplicates(&self) -> usize {
+        let log = self.lock();
+        let records = log.iter().map(|it| (&it.shard, &it.record.sequence_number));
+        let different: BTreeSet<_> = records.collect();
+        log.len() - different.len()
+    }
+
+    /// Checks that every record that the stream keeps was delivered, as it was put, and no other.
+    ///
+    /// # Errors
+    ///
+    /// The first that was not, or should not have been.
+    pub fn check_each_delivered(&self, fake: &Fake) -> Result<(), WrongDelivery> {
+        let log = self.lock();
+        let mut delivered = BTreeMap::new();
+        for it in log.iter() {
+            delivered.insert((&it.shard, &it.record.sequence_number), &it.record);
+        }
+        let kept = fake.records();
+        let (mut missing, mut first) = (0, None);
+        for (shard, record) in kept
+            .iter()
+            .flat_map(|(shard, them)| them.iter().map(move |it| (shard, it)))
+        {
+            match delivered.remove(&(shard, &record.sequence_number)) {
+                Some(it) if it == record => {}
+                Some(it) => return Err(foreign(shard, it)),
+                None => {
+                    missing += 1;
+                    first = first.or(Some((shard, record)));
+                }
+            }
+        }
+        if let Some((shard, record)) = first {
+            return Err(WrongDelivery::Missing {
+                shard: shard.clone(),
+                number: record.sequence_number.clone(),
+                missing,
+            });
+        }
+        // What has been trimmed meanwhile cannot be told from what never was.
+        let known = |shard: &ShardId, record: &Record| {
+            let them = kept.iter().find(|(it, _)| it == shard)?;
+            let oldest = &them.1.first()?.sequence_number;
+            (record.sequence_number >= *oldest).then_some(())
+        };
+        let unknown = delivered
+            .iter()
+            .find(|((shard, _), it)| known(shard, it).is_some());
+        match unknown {
+            Some(((shard, _), it)) => Err(foreign(shard, it)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that of each key's records none was delivered for the first time before one that was
+    /// put earlier, over splits and merges. Those without a key have no order.
+    ///
+    /// # Errors
+    ///
+    /// The first pair that was not.
+    pub fn check_order_per_key(&self) -> Result<(), WrongDelivery> {
+        let log = self.lock();
+        let mut seen = BTreeSet::new();
+        let mut newest = BTreeMap::<&String, &SequenceNumber>::new();
+        for it in log.iter() {
+            let number = &it.record.sequence_number;
+            let is_first = seen.insert((&it.shard, number));
+            let Some(key) = it.record.partition_key.as_ref().filter(|_| is_first) else {
+                continue;
+            };
+            // A child's numbers are larger than all of its parents'.
+            match newest.insert(key, number) {
+                Some(later) if later > number => {
+                    return Err(WrongDelivery::OutOfOrder {
+                        shard: it.shard.clone(),
+                        earlier: number.clone(),
+                        later: later.clone(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that whatever was delivered again was among the last `window` records of its shard by
+    /// then: as many as may be delivered and not remembered as done. None is, with a window of zero.
+    ///
+    /// # Errors
+    ///
+    /// The first that does not.
+    pub fn check_duplicates_within(&self, window: usize) -> Result<(), WrongDelivery> {
+        let log = self.lock();
+        let mut seen = BTreeMap::<&ShardId, BTreeSet<&SequenceNumber>>::new();
+        for it in log.iter() {
+            let number = &it.record.sequence_number;
+            let seen = seen.entry(&it.shard).or_default();
+            if seen.insert(number) {
+                continue;
+            }
+            let behind = seen.iter().rev().take_while(|it| **it >= number).count();
+            if behind > window {
+                return Err(WrongDelivery::TooFarBack {
+                    shard: it.shard.clone(),
+                    number: number.clone(),
+                    behind,
+                    window,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// [Checks](Self::check_each_delivered) that every record was delivered.
+    ///
+    /// # Panics
+    ///
+    /// If not.
+    #[track_caller]
+    pub fn assert_each_delivered(&self, fake: &Fake) {
+        must(self.check_each_delivered(fake));
+    }
+
+    /// [Checks](Self::check_order_per_key) the order of each key.
+    ///
+    /// # Panics
+    ///
+    /// If it was not kept.
+    #[track_caller]
+    pub fn assert_order_per_key(&self) {
+        must(self.check_order_per_key());
+    }
+
+    /// [Checks](Self::check_duplicates_within) how far deliveries went back.
+    ///
+    /// # Panics
+    ///
+    /// If one went further.
+    #[track_caller]
+    pub fn assert_duplicates_within(&self, window: usize) {
+        must(self.check_duplicates_within(window));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Delivery>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn foreign(shard: &ShardId, record: &Record) -> WrongDelivery {
+    WrongDelivery::Foreign {
+        shard: shard.clone(),
+        number: record.sequence_number.clone(),
+    }
+}
+
+#[track_caller]
+fn must(check: Result<(), WrongDelivery>) {
+    if let Err(wrong) = check {
+        panic!("{wrong}");
+    }
+}
+
+impl fmt::Debug for Deliveries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Deliveries({})", self.len())
+    }
+}

@@ -1,0 +1,104 @@
+//! What the service allows, number by number, and where that is said.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+pub(crate) const KIB: usize = 1_024;
+const MIB: usize = 1_024 * KIB;
+
+// Sources. API: docs.aws.amazon.com/kinesis/latest/APIReference/API_<operation>.html.
+// Quotas: docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html.
+
+/// API GetShardIterator, GetRecords; quotas: "up to 5 transactions per second per shard".
+pub(crate) const GET_RECORDS_PER_SECOND: u32 = 5;
+/// API GetRecords, quotas: "2 MiB per second per shard".
+pub(crate) const READ_BYTES_PER_SECOND: u64 = 2 * MIB as u64;
+/// API GetRecords: "up to 10,000 records per call".
+pub(crate) const RECORDS_PER_ANSWER: usize = 10_000;
+/// API GetRecords: "the maximum size of data that GetRecords can return is 10 MiB".
+pub(crate) const BYTES_PER_ANSWER: usize = 10 * MIB;
+/// API GetShardIterator: "a limit of five transactions per second per account per open shard".
+pub(crate) const GET_SHARD_ITERATOR_PER_SECOND: u32 = 5;
+/// API GetShardIterator: "expires 5 minutes after it is returned to the requester".
+pub(crate) const ITERATOR_LIFE: Duration = Duration::from_secs(300);
+/// How far a lenient service lets reading run ahead; not documented.
+pub(crate) const LENIENT_READ_BURST: Duration = Duration::from_secs(1);
+/// API ListShards: "tokens expire after 300 seconds".
+pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(300);
+/// API PutRecords, quotas: "1 MiB per second per shard".
+pub(crate) const WRITE_BYTES_PER_SECOND: u64 = MIB as u64;
+/// API PutRecords, quotas: "1,000 records per second per shard".
+pub(crate) const WRITE_RECORDS_PER_SECOND: u64 = 1_000;
+/// Guide "Handle large records": it "bursts up to 10 MiBs, while averaging out to 1 MiB per second".
+pub(crate) const WRITE_BURST_BYTES: u64 = 10 * MIB as u64;
+/// API UpdateMaxRecordSize: "between 1024 and 10240 KiB".
+pub(crate) const RECORD_KIB: RangeInclusive<u32> = 1_024..=10_240;
+/// API DescribeLimits: "one transaction per second per account".
+pub(crate) const DESCRIBE_LIMITS_PER_SECOND: u32 = 1;
+/// API UpdateShardCount: not "over 10 TPS".
+pub(crate) const UPDATE_SHARD_COUNT_PER_SECOND: u32 = 10;
+/// API UpdateShardCount: not "more than ten times per rolling 24-hour period per stream".
+pub(crate) const UPDATE_SHARD_COUNT_PER_DAY: u32 = 10;
+/// Guide "Choose the right mode": "switch between modes two times within 24 hours".
+pub(crate) const MODE_SWITCHES_PER_DAY: u32 = 2;
+/// Quotas: 50 streams on demand per account.
+pub(crate) const ON_DEMAND_STREAMS: usize = 50;
+/// Guide "Choose the right mode": "4 MB/s and 4,000 records per second for writes" at first.
+pub(crate) const ON_DEMAND_SHARDS_AT_START: u32 = 4;
+/// Quotas: a stream on demand writes 200 MB/s by default in the smaller regions.
+pub(crate) const ON_DEMAND_SHARDS: u32 = 200;
+/// Guide "Choose the right mode": throttled if traffic "more than doubles within 15 minutes".
+pub(crate) const ON_DEMAND_GROWTH: Duration = Duration::from_secs(15 * 60);
+/// Not documented: over how long the traffic of a stream on demand is averaged.
+pub(crate) const TRAFFIC_WINDOW: Duration = Duration::from_secs(60);
+/// API PutRecords: "each request can support up to 500 records".
+pub(crate) const RECORDS_PER_PUT: usize = 500;
+/// API PutRecords: "up to a limit of 10 MiB for the entire request".
+pub(crate) const BYTES_PER_PUT: usize = 10 * MIB;
+/// API PutRecord: data and partition key together "must not exceed 1 MiB" unless raised.
+pub(crate) const RECORD_BYTES: usize = MIB;
+/// API PutRecord: "Unicode strings with a maximum length limit of 256 characters".
+pub(crate) const PARTITION_KEY_CHARS: usize = 256;
+/// Quotas: ListShards 100 a second; the API's text says 1,000 per stream.
+pub(crate) const LIST_SHARDS_PER_SECOND: u32 = 100;
+/// Quotas: DescribeStream 10 a second per account.
+pub(crate) const DESCRIBE_STREAM_PER_SECOND: u32 = 10;
+/// Quotas: DescribeStreamSummary 20 a second per account.
+pub(crate) const DESCRIBE_STREAM_SUMMARY_PER_SECOND: u32 = 20;
+/// Quotas: CreateStream, DeleteStream, ListStreams, SplitShard, MergeShards and both changes of
+/// retention 5 a second per account.
+pub(crate) const CONTROL_PER_SECOND: u32 = 5;
+/// API CreateStream: no "more than five streams in the CREATING state at any point in time".
+pub(crate) const STREAMS_IN_CREATION: usize = 5;
+/// Quotas: 500 shards per account in the large regions, 200 elsewhere.
+pub(crate) const OPEN_SHARDS: u32 = 500;
+/// API RegisterStreamConsumer (per account), DeregisterStreamConsumer, ListStreamConsumers (per
+/// stream): five a second.
+pub(crate) const CONSUMERS_PER_SECOND: u32 = 5;
+/// API DescribeStreamConsumer: "20 transactions per second per stream".
+pub(crate) const DESCRIBE_STREAM_CONSUMER_PER_SECOND: u32 = 20;
+/// API RegisterStreamConsumer: 20 for "On-demand Standard and Provisioned streams".
+pub(crate) const CONSUMERS_PER_STREAM: usize = 20;
+/// API RegisterStreamConsumer: "you cannot have more than 5 consumers in a CREATING status".
+pub(crate) const CONSUMERS_IN_CREATION: usize = 5;
+/// API SubscribeToShard: "one call to SubscribeToShard per second per registered consumer per
+/// shard".
+pub(crate) const SUBSCRIBE_TO_SHARD_PER_SECOND: u32 = 1;
+/// API SubscribeToShard: "within 5 seconds of a successful call, you'll get a
+/// ResourceInUseException".
+pub(crate) const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(5);
+/// API SubscribeToShard: "for up to 5 minutes".
+pub(crate) const SUBSCRIPTION_LIFE: Duration = Duration::from_secs(300);
+/// API RegisterStreamConsumer: "up to 2 MiB per second for every shard".
+pub(crate) const SUBSCRIPTION_BYTES_PER_SECOND: u64 = 2 * MIB as u64;
+/// Not documented; as many as GetRecords may return.
+pub(crate) const RECORDS_PER_EVENT: usize = 10_000;
+/// Not documented; half a second's worth.
+pub(crate) const BYTES_PER_EVENT: usize = MIB;
+/// Not documented; after 30 s HTTP clients gave up in turn (amazon-kinesis-connector-flink #3).
+pub(crate) const SUBSCRIBER_STALL: Duration = Duration::from_secs(30);
+/// Ours: what one machine carries easily.
+pub(crate) const MOST_CONSUMERS: usize = 10_000;
+/// Ours: what one machine carries easily.
+pub(crate) const MOST_SHARDS: u32 = 100_000;
+/// Ours: more than any test wants, less than a machine has.
+pub(crate) const STORED_BYTES: u64 = 4 * 1_024 * MIB as u64;

@@ -1,0 +1,264 @@
+use std::time::Duration;
+
+use kinesis_source::{PutEntry, SequenceNumber, ShardId, StreamStatus};
+
+use super::{Service, find, find_usable};
+use crate::model::{
+    ACCOUNT, AccountLimits, Capacity, Limits, Moment, Operation, RecordDistribution, Refusal,
+    Resize, StreamMode,
+    limits::{KIB, RECORD_KIB},
+    sequence::Sequence,
+    stream::Goal,
+};
+
+impl Service {
+    /// Makes a stream on demand, of four shards, which takes
+    /// [`create`](crate::model::Durations::create).
+    ///
+    /// # Errors
+    ///
+    /// As [`create_stream`](Self::create_stream); `LimitExceeded` for too many streams on demand.
+    pub fn create_on_demand_stream(&mut self, name: &str, now: Moment) -> Result<(), Refusal> {
+        self.check_new_stream(name, now)?;
+        self.check_on_demand_room()?;
+        let takes = self.settings.durations.create;
+        self.add_stream(name, None, takes, now);
+        Ok(())
+    }
+
+    /// Makes a stream [on demand](Self::create_on_demand_stream) at once and without any limit, for
+    /// whoever sets up a test. One of that name is lost.
+    pub fn put_on_demand_stream(&mut self, name: &str, now: Moment) {
+        self.add_stream(name, None, Duration::ZERO, now);
+    }
+
+    /// Changes how many shards a stream has, by splits and merges in rounds of which each takes
+    /// [`update`](crate::model::Durations::update). In the end all have the same size.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` unless it is active; `Validation`
+    /// for a number that is none, and for a stream on demand; `LimitExceeded` for more than twice or
+    /// less than half as many as it has, more than the account may have on the way, more than ten
+    /// times a day, and too many calls.
+    pub fn update_shard_count(
+        &mut self,
+        stream: &str,
+        target: u32,
+        now: Moment,
+    ) -> Result<Resize, Refusal> {
+        self.admit(Operation::UpdateShardCount, now)?;
+        if target == 0 {
+            return Err(Refusal::validation(
+                "1 validation error detected: Value '0' at 'targetShardCount' failed to satisfy \
+                 constraint: Member must have value greater than or equal to 1",
+            ));
+        }
+        let it = self.stream(stream, now)?;
+        it.check_provisioned(Operation::UpdateShardCount)?;
+        it.check_active()?;
+        let current = it.open_shards();
+        let more = it.peak_on_the_way_to(target) - current;
+        check_scale(current, target)?;
+        self.check_room(more)?;
+        let Self { settings, .. } = self;
+        let step = settings.durations.update;
+        let it = find(&mut self.streams, settings, stream, now)?;
+        it.admit_resize(&settings.limits, now)?;
+        let goal = Goal {
+            shards: target,
+            step,
+        };
+        it.resize(goal, now);
+        Ok(Resize { current, target })
+    }
+
+    /// Changes who decides how many shards a stream has, which takes
+    /// [`update`](crate::model::Durations::update).
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` unless it is active;
+    /// `InvalidArgument` for the mode that it is in; `LimitExceeded` for more than twice a day, too
+    /// many streams on demand, too many shards of its own, and too many calls.
+    pub fn update_stream_mode(
+        &mut self,
+        stream: &str,
+        mode: StreamMode,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        self.admit(Operation::UpdateStreamMode, now)?;
+        let it = self.stream(stream, now)?;
+        it.check_active()?;
+        let (former, shards) = (it.provision.mode, it.open_shards());
+        if mode != former {
+            match mode {
+                StreamMode::OnDemand => self.check_on_demand_room()?,
+                StreamMode::Provisioned => self.check_room(shards)?,
+            }
+        }
+        let Self { settings, .. } = self;
+        let it = find(&mut self.streams, settings, stream, now)?;
+        it.switch_mode(mode, &settings.limits, settings.durations.update, now)
+    }
+
+    /// Changes how large a stream's records may be: 1,024 to 10,240 KiB with their keys.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` unless it is active; `Validation`
+    /// for another size; `LimitExceeded`.
+    pub fn update_max_record_size(
+        &mut self,
+        stream: &str,
+        kib: u32,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        self.admit(Operation::UpdateMaxRecordSize, now)?;
+        if !RECORD_KIB.contains(&kib) {
+            return Err(Refusal::validation(format!(
+                "1 validation error detected: Value '{kib}' at 'maxRecordSizeInKiB' failed to \
+                 satisfy constraint: Member must have value between {} and {}",
+                RECORD_KIB.start(),
+                RECORD_KIB.end()
+            )));
+        }
+        let stream = self.stream(stream, now)?;
+        stream.check_active()?;
+        stream.provision.record_bytes = Some(kib as usize * KIB);
+        Ok(())
+    }
+
+    /// Changes who decides which shard a record falls on, from now on.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream; `ResourceInUse` unless it is active;
+    /// `InvalidArgument` for [`Auto`](RecordDistribution::Auto) unless it is on demand;
+    /// `LimitExceeded`.
+    pub fn update_stream_record_distribution_strategy(
+        &mut self,
+        stream: &str,
+        distribution: RecordDistribution,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        self.admit(Operation::UpdateStreamRecordDistributionStrategy, now)?;
+        let stream = self.stream(stream, now)?;
+        stream.check_active()?;
+        let provisioned = stream.provision.mode == StreamMode::Provisioned;
+        if provisioned && distribution == RecordDistribution::Auto {
+            return Err(Refusal::invalid_argument(format!(
+                "Stream {} is provisioned: its records are distributed by their keys.",
+                stream.name
+            )));
+        }
+        stream.provision.distribution = distribution;
+        Ok(())
+    }
+
+    /// Puts one record behind that of a number (`SequenceNumberForOrdering`), as all are.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_record`](Self::put_record); `InvalidArgument` for a number that is none, and for a
+    /// stream that distributes records by itself.
+    pub fn put_record_after(
+        &mut self,
+        stream: &str,
+        entry: &PutEntry,
+        number: &SequenceNumber,
+        now: Moment,
+    ) -> Result<(ShardId, SequenceNumber), Refusal> {
+        let it = find_usable(&mut self.streams, &self.settings, stream, now)?;
+        if it.provision.distribution == RecordDistribution::Auto {
+            return Err(Refusal::invalid_argument(format!(
+                "Stream {stream} distributes records by itself: there is no order to ask for."
+            )));
+        }
+        if Sequence::parse(number).is_none() {
+            return Err(Refusal::invalid_argument(format!(
+                "SequenceNumberForOrdering {number} is invalid."
+            )));
+        }
+        self.put_record(stream, entry, now)
+    }
+
+    /// What the account may have, and has.
+    ///
+    /// # Errors
+    ///
+    /// `LimitExceeded`.
+    pub fn describe_limits(&mut self, now: Moment) -> Result<AccountLimits, Refusal> {
+        self.admit(Operation::DescribeLimits, now)?;
+        self.forget_all_gone(now);
+        Ok(AccountLimits {
+            shard_limit: self.settings.limits.open_shards,
+            open_shards: self.open_shards(),
+            on_demand_stream_limit: self.settings.limits.on_demand_streams,
+            on_demand_streams: self.on_demand_streams(),
+        })
+    }
+
+    /// What a stream takes, and how. It is no call: nothing is counted.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream.
+    pub fn capacity(&mut self, stream: &str, now: Moment) -> Result<Capacity, Refusal> {
+        self.forget_if_gone(stream, now);
+        let settings = &self.settings;
+        Ok(find(&mut self.streams, settings, stream, now)?.capacity(&settings.limits))
+    }
+
+    /// The open shards of the streams that are provisioned.
+    pub(super) fn open_shards(&self) -> u32 {
+        let streams = self.streams.values();
+        let provisioned = streams.filter(|it| it.provision.mode == StreamMode::Provisioned);
+        provisioned.map(|stream| stream.open_shards()).sum()
+    }
+
+    fn on_demand_streams(&self) -> usize {
+        let streams = self.streams.values();
+        let on_demand = streams.filter(|it| it.provision.mode == StreamMode::OnDemand);
+        on_demand.count()
+    }
+
+    fn check_on_demand_room(&self) -> Result<(), Refusal> {
+        let Limits {
+            on_demand_streams, ..
+        } = self.settings.limits;
+        if self.on_demand_streams() < on_demand_streams {
+            return Ok(());
+        }
+        Err(Refusal::limit_exceeded(format!(
+            "Account {ACCOUNT} may have {on_demand_streams} streams on demand."
+        )))
+    }
+}
+
+impl super::Stream {
+    /// Refuses what can only be done to a stream that nothing else is being done to.
+    pub(crate) fn check_active(&self) -> Result<(), Refusal> {
+        if self.status() == StreamStatus::Active {
+            return Ok(());
+        }
+        Err(self.not_active())
+    }
+}
+
+/// Not more than twice and not less than half as many.
+fn check_scale(current: u32, target: u32) -> Result<(), Refusal> {
+    let refuse = |how: &str| {
+        Err(Refusal::limit_exceeded(format!(
+            "UpdateShardCount cannot scale {how} your current open shard count. Current open shard \
+             count: {current}, Target shard count: {target}"
+        )))
+    };
+    if u64::from(target) > 2 * u64::from(current) {
+        return refuse("up over double");
+    }
+    if 2 * u64::from(target) < u64::from(current) {
+        return refuse("down below half");
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+use kinesis_source::{ConsumerArn, Position, ShardId};
+use serde::Deserialize;
+
+use super::reading::{POSITIONS, position};
+use crate::{
+    model::Refusal,
+    serve::{
+        check::{Check, Pattern},
+        format::Format,
+        wire::Time,
+    },
+};
+
+/// What a SubscribeToShard asks for. It is no [`Call`](super::Call): its answer does not end.
+pub(in crate::serve) struct Wanted {
+    pub(in crate::serve) consumer: ConsumerArn,
+    pub(in crate::serve) shard: ShardId,
+    pub(in crate::serve) position: Position,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SubscribeToShard {
+    #[serde(rename = "ConsumerARN")]
+    consumer_arn: Option<String>,
+    shard_id: Option<String>,
+    starting_position: Option<StartingPosition>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StartingPosition {
+    r#type: Option<String>,
+    sequence_number: Option<String>,
+    timestamp: Option<Time>,
+}
+
+impl Wanted {
+    pub(in crate::serve) fn read(format: Format, body: &[u8]) -> Result<Self, Refusal> {
+        let request: SubscribeToShard = format.read(body)?;
+        let mut check = Check::default();
+        request.check(&mut check);
+        check.done()?;
+        let start = request.starting_position.as_ref();
+        Ok(Self {
+            consumer: ConsumerArn::new(request.consumer_arn.unwrap_or_default()),
+            shard: ShardId::new(request.shard_id.unwrap_or_default()),
+            position: position(
+                start
+                    .and_then(|start| start.r#type.as_deref())
+                    .unwrap_or_default(),
+                start.and_then(|start| start.sequence_number.as_deref()),
+                start.and_then(|start| start.timestamp),
+            )?,
+        })
+    }
+}
+
+impl SubscribeToShard {
+    fn check(&self, check: &mut Check) {
+        check.required("consumerARN", self.consumer_arn.as_ref());
+        check.length("consumerARN", self.consumer_arn.as_deref(), 1..=2_048);
+        check.required("shardId", self.shard_id.as_ref());
+        check.name("shardId", self.shard_id.as_deref());
+        check.required("startingPosition", self.starting_position.as_ref());
+        if let Some(start) = &self.starting_position {
+            let kind = start.r#type.as_deref();
+            check.required("startingPosition.type", kind);
+            check.one_of("startingPosition.type", kind, &POSITIONS);
+            check.pattern(
+                "startingPosition.sequenceNumber",
+                start.sequence_number.as_deref(),
+                Pattern::SequenceNumber,
+            );
+        }
+    }
+}

@@ -1,0 +1,148 @@
+use hyper::{HeaderMap, header::CONTENT_TYPE};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::model::{INTERNAL_FAILURE, Refusal};
+
+/// How requests and answers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// AWS JSON 1.1: bytes are base64, times are seconds.
+    Json,
+    /// AWS CBOR 1.1, which the Java SDK speaks: bytes are bytes, times are milliseconds under tag 1
+    /// (where CBOR's own rule is seconds).
+    Cbor,
+}
+
+impl Format {
+    /// The one that a request's headers name, if it is one of these.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        match content_type.split(';').next()?.trim() {
+            AMZ_JSON | "application/json" => Some(Self::Json),
+            AMZ_CBOR | "application/cbor" => Some(Self::Cbor),
+            _ => None,
+        }
+    }
+
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => AMZ_JSON,
+            Self::Cbor => AMZ_CBOR,
+        }
+    }
+
+    pub(super) fn read<T: DeserializeOwned>(self, body: &[u8]) -> Result<T, Refusal> {
+        match self {
+            Self::Json => serde_json::from_slice(body).map_err(|error| not_understood(&error)),
+            Self::Cbor => {
+                let mut rest = body;
+                let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEEPEST)
+                    .map_err(|error| not_understood(&error))?;
+                match rest {
+                    [] => Ok(value),
+                    _ => Err(not_understood(&"bytes follow the request")),
+                }
+            }
+        }
+    }
+
+    pub(super) fn write<T: Serialize>(self, answer: &T) -> Result<Vec<u8>, Refusal> {
+        let failed = |error: String| Refusal::new(INTERNAL_FAILURE, error);
+        match self {
+            Self::Json => serde_json::to_vec(answer).map_err(|error| failed(error.to_string())),
+            Self::Cbor => {
+                let mut bytes = Vec::new();
+                ciborium::into_writer(answer, &mut bytes)
+                    .map(|()| bytes)
+                    .map_err(|error| failed(error.to_string()))
+            }
+        }
+    }
+}
+
+/// Tells where the text stops making sense. That may repeat what the client sent, to the client.
+fn not_understood(error: &dyn std::fmt::Display) -> Refusal {
+    let message = error.to_string().chars().take(300).collect::<String>();
+    Refusal::new("SerializationException", message)
+}
+
+const AMZ_JSON: &str = "application/x-amz-json-1.1";
+const AMZ_CBOR: &str = "application/x-amz-cbor-1.1";
+/// Requests are five deep. (serde_json's own limit is 128.)
+const DEEPEST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::wire::{Blob, Time};
+
+    #[derive(serde::Deserialize, serde::Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Sample {
+        blob: Blob,
+        time: Option<Time>,
+    }
+
+    /// Bytes as the Java SDK sends them: a map of no stated length, bytes as bytes, and
+    /// milliseconds under tag 1.
+    #[test]
+    fn cbor_is_read_as_the_java_sdk_writes_it() {
+        let bytes = b"\xbf\x64Blob\x43abc\x64Time\xc1\x1b\x00\x00\x01\xa0\x13\xac\xcc\x38\xff";
+        let sample: Sample = Format::Cbor.read(bytes).unwrap();
+        assert_eq!(&sample.blob.0[..], b"abc");
+        let time = kinesis_source::Timestamp::from(sample.time.unwrap());
+        assert_eq!(time.as_millis(), 0x01a0_13ac_cc38);
+        let written = Format::Cbor.write(&sample).unwrap();
+        assert_eq!(written[0], 0xa2, "a map of two");
+        assert_eq!(written[1..], bytes[1..bytes.len() - 1]);
+    }
+
+    #[test]
+    fn a_time_may_lack_its_tag_and_be_any_number() {
+        for (number, millis) in [
+            (&b"\x19\x03\xe8"[..], 1_000),
+            (b"\xc1\x19\x03\xe8", 1_000),
+            (b"\x20", -1),
+            (b"\xf9\x3c\x00", 1),
+            (b"\xfb\x7f\xef\xff\xff\xff\xff\xff\xff", i64::MAX),
+        ] {
+            let bytes = [b"\xa2\x64Blob\x40\x64Time", number].concat();
+            let sample: Sample = Format::Cbor.read(&bytes).unwrap();
+            let time = kinesis_source::Timestamp::from(sample.time.unwrap());
+            assert_eq!(time.as_millis(), millis, "{number:x?}");
+        }
+    }
+
+    #[test]
+    fn json_has_base64_and_seconds() {
+        let text = br#"{"Blob":"YWJj","Time":1.5}"#;
+        let sample: Sample = Format::Json.read(text).unwrap();
+        assert_eq!(&sample.blob.0[..], b"abc");
+        assert_eq!(Format::Json.write(&sample).unwrap(), text);
+    }
+
+    #[test]
+    fn hostile_cbor_is_refused() {
+        let deep = [&[0x81; 100_000][..], b"\x00"].concat();
+        let huge_bytes = b"\xa1\x64Blob\x5b\xff\xff\xff\xff\xff\xff\xff\xff";
+        let huge_list = b"\xa1\x64Blob\x9b\xff\xff\xff\xff\xff\xff\xff\xff\x00";
+        let deep_inside = [&b"\xa1\x64Else"[..], &deep].concat();
+        for bytes in [
+            &b""[..],
+            b"\xff",
+            b"\xf6",
+            b"\xa0",
+            b"\xa1\x64Blob\x63abc",
+            b"\xa1\x64Blob\x40\x00",
+            b"\xa1\x64Blob\x5f\x41a",
+            &deep,
+            &deep_inside,
+            huge_bytes,
+            huge_list,
+        ] {
+            let read = Format::Cbor.read::<Sample>(bytes);
+            let refusal = read.map(drop).unwrap_err();
+            assert_eq!(refusal.code(), "SerializationException");
+        }
+    }
+}

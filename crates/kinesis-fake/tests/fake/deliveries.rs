@@ -1,0 +1,142 @@
+//! What a test finds out about a consumer.
+
+use kinesis_fake::{Deliveries, WrongDelivery};
+
+use super::*;
+
+/// A stream of ten records under three keys, and a consumer that got them all.
+fn delivered() -> (Fake, Vec<(ShardId, Record)>) {
+    let fake = Fake::new(2);
+    for number in 0..10 {
+        fake.put(&format!("key-{}", number % 3), number.to_string())
+            .unwrap();
+    }
+    let records = fake.records();
+    let flat = records.into_iter().flat_map(|(shard, records)| {
+        records
+            .into_iter()
+            .map(move |record| (shard.clone(), record))
+    });
+    (fake, flat.collect())
+}
+
+fn noted(log: &[(ShardId, Record)]) -> Deliveries {
+    let deliveries = Deliveries::new();
+    for (shard, record) in log {
+        deliveries.note(shard, record);
+    }
+    deliveries
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_consumer_is_found_to_be_one() {
+    let (fake, log) = delivered();
+    let deliveries = noted(&log);
+    deliveries.assert_each_delivered(&fake);
+    deliveries.assert_order_per_key();
+    deliveries.assert_duplicates_within(0);
+    let mut numbers = deliveries.numbers();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+    assert_eq!((deliveries.len(), deliveries.is_empty()), (10, false));
+    assert!(!format!("{deliveries:?}").contains("key-"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_never_came_is_missed() {
+    let (fake, mut log) = delivered();
+    let (shard, record) = log.remove(4);
+    log.remove(6);
+    let wrong = noted(&log).check_each_delivered(&fake).unwrap_err();
+    let number = record.sequence_number;
+    let missing = 2;
+    assert_eq!(
+        wrong,
+        WrongDelivery::Missing {
+            shard,
+            number,
+            missing
+        }
+    );
+    assert!(wrong.to_string().contains("2 are missing"), "{wrong}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_changed_or_made_up_is_seen() {
+    let (fake, log) = delivered();
+    let mut changed = log.clone();
+    changed[3].1.data = Bytes::from_static(b"other");
+    let mut made_up = log.clone();
+    let mut another = log[3].clone();
+    another.1.sequence_number = format!("{}9", another.1.sequence_number).parse().unwrap();
+    made_up.push(another);
+    let mut elsewhere = log.clone();
+    elsewhere.push((shard(7), log[3].1.clone()));
+    for (log, is_foreign) in [
+        (changed, true),
+        (made_up, true),
+        (elsewhere, false),
+        (log, false),
+    ] {
+        let check = noted(&log).check_each_delivered(&fake);
+        let foreign = matches!(check, Err(WrongDelivery::Foreign { .. }));
+        // Of a shard that is not there any more nobody can know.
+        assert_eq!(foreign, is_foreign, "{check:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_been_trimmed_since_it_was_delivered_is_nothing_wrong() {
+    let (fake, log) = delivered();
+    let deliveries = noted(&log);
+    sleep(Duration::from_secs(25 * 3_600)).await;
+    deliveries.assert_each_delivered(&fake);
+    for shard in fake.shards() {
+        let number = fake.put_on(&shard.id, "k", "new").unwrap();
+        let missing = deliveries.check_each_delivered(&fake).unwrap_err();
+        assert!(matches!(missing, WrongDelivery::Missing { number: it, .. } if it == number));
+        let kept = fake.records().into_iter().find(|it| it.0 == shard.id);
+        deliveries.note(&shard.id, &kept.unwrap().1[0]);
+    }
+    deliveries.assert_each_delivered(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_out_of_order_is_seen_and_records_that_come_again_are_not() {
+    let (fake, log) = delivered();
+    let same_key =
+        |a: &(ShardId, Record), b: &(ShardId, Record)| a.1.partition_key == b.1.partition_key;
+    let later = (1..log.len())
+        .find(|at| same_key(&log[0], &log[*at]))
+        .unwrap();
+    let mut swapped = log.clone();
+    swapped.swap(0, later);
+    let wrong = noted(&swapped).check_order_per_key().unwrap_err();
+    assert!(matches!(wrong, WrongDelivery::OutOfOrder { .. }), "{wrong}");
+    // After a restart everything comes again from some record on: that is no disorder.
+    let again = [log.clone(), log].concat();
+    noted(&again).assert_order_per_key();
+    assert_eq!(noted(&again).duplicates(), 10);
+    noted(&again).assert_each_delivered(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_again_lies_within_the_window() {
+    let (_, log) = delivered();
+    // The second shard has most of them.
+    let of_one: Vec<_> = log.iter().filter(|it| it.0 == shard(1)).cloned().collect();
+    assert!(of_one.len() >= 4);
+    for back in 1..of_one.len() {
+        let again = [of_one.clone(), of_one[of_one.len() - back..].to_vec()].concat();
+        noted(&again).assert_duplicates_within(back);
+        let wrong = noted(&again).check_duplicates_within(back - 1).unwrap_err();
+        assert!(matches!(wrong, WrongDelivery::TooFarBack { behind, .. } if behind == back));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "was never delivered")]
+async fn an_assertion_says_what_is_wrong() {
+    let (fake, _) = delivered();
+    Deliveries::new().assert_each_delivered(&fake);
+}

@@ -1,0 +1,420 @@
+//! What a plan does to calls.
+
+use kinesis_source::KinesisFanOutApi;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use super::*;
+
+/// A fake with three records on one shard, without limits, and an iterator to the first of them.
+async fn with(fault: Fault) -> (Fake, ShardIterator) {
+    let fake = Fake::builder().limits(Limits::none()).build();
+    fake.put_numbered(0..3).unwrap();
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    fake.inject(fault);
+    (fake, at)
+}
+
+async fn read_under(fault: Fault) -> RecordsPage {
+    let (fake, at) = with(fault).await;
+    fake.get_records(&at, 10).await.unwrap()
+}
+
+async fn read_under_rewrite(rewrite: Rewrite) -> RecordsPage {
+    read_under(Fault::rewritten(Operation::GetRecords, rewrite)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_refused_with_any_code_and_not_carried_out() {
+    let (fake, at) = with(Fault::refusal(Operations::ALL, "UnheardOfException")).await;
+    let error = fake.put_records(&[entry("k", 1)]).await.unwrap_err();
+    assert_eq!(error.code(), Some("UnheardOfException"));
+    assert_eq!(error.remedy(), Remedy::Retry);
+    assert_eq!(fake.get_records(&at, 10).await.unwrap().records.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_call_is_carried_out_later_and_a_late_answer_is_as_old_as_its_call() {
+    let second = Duration::from_secs(1);
+    for (fault, seen) in [
+        (Fault::delayed(Operation::GetRecords, second), 4),
+        (Fault::late_answer(Operation::GetRecords, second), 3),
+    ] {
+        let shown = format!("{fault:?}");
+        let (fake, at) = with(fault).await;
+        let begun = Instant::now();
+        let read = tokio::spawn({
+            let fake = fake.clone();
+            async move { fake.get_records(&at, 10).await.unwrap() }
+        });
+        sleep(second / 2).await;
+        fake.put("k", "later").unwrap();
+        let page = read.await.unwrap();
+        assert_eq!(page.records.len(), seen, "{shown}");
+        assert_eq!(begun.elapsed(), second, "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_call_is_never_answered_nor_carried_out_and_can_be_dropped() {
+    let (fake, at) = with(Fault::hung(Operations::ALL)).await;
+    let put = [entry("k", 1)];
+    let put = timeout(Duration::from_secs(86_400), fake.put_records(&put));
+    assert!(put.await.is_err());
+    let page = fake.get_records(&at, 10).await.unwrap();
+    assert_eq!(page.records.len(), 3);
+    let tally = fake.calls().of(Operation::PutRecords);
+    assert_eq!((tally.made, tally.failed), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_cut_or_garbled_is_worth_a_retry_and_its_call_was_carried_out() {
+    let operation = Operation::PutRecords;
+    for fault in [
+        Fault::lost_answer(operation),
+        Fault::cut_answer(operation, 20),
+        Fault::garbled_answer(operation),
+    ] {
+        let shown = format!("{fault:?}");
+        let (fake, at) = with(fault).await;
+        let put = fake.put_records(&[entry("k", 1)]).await;
+        assert_eq!(remedy(put), Remedy::Retry, "{shown}");
+        let page = fake.get_records(&at, 10).await.unwrap();
+        assert_eq!(page.records.len(), 4, "{shown}");
+        assert_eq!(fake.calls().of(operation).failed, 1, "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_page_and_a_duplicate_page_lead_back_to_the_same_records() {
+    for (rewrite, first) in [(Rewrite::EMPTY_PAGE, 0), (Rewrite::DUPLICATE_PAGE, 3)] {
+        let (fake, at) = with(Fault::rewritten(Operation::GetRecords, rewrite)).await;
+        let page = fake.get_records(&at, 10).await.unwrap();
+        assert_eq!(page.records.len(), first);
+        let again = fake.get_records(&page.next.unwrap(), 10).await.unwrap();
+        assert_eq!(data(&again.records), ["0", "1", "2"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_rewritten_as_the_name_says() {
+    let pages = |rewrite| read_under_rewrite(rewrite);
+    let page = pages(Rewrite::REPEATED_RECORDS).await;
+    assert_eq!(data(&page.records), ["0", "0", "1", "1", "2", "2"]);
+    let page = pages(Rewrite::WRONG_ORDER).await;
+    assert_eq!(data(&page.records), ["2", "1", "0"]);
+    assert_eq!(pages(Rewrite::MISSING_RECORD).await.records.len(), 2);
+    let page = pages(Rewrite::NO_NEXT_ITERATOR).await;
+    assert_eq!((page.next, page.records.len()), (None, 3));
+    let keys = |page: RecordsPage| page.records.iter().all(|it| it.partition_key.is_none());
+    assert!(keys(pages(Rewrite::NO_PARTITION_KEYS).await));
+    let times = |page: RecordsPage| {
+        page.records
+            .iter()
+            .all(|it| it.approximate_arrival.is_none())
+    };
+    assert!(times(pages(Rewrite::NO_ARRIVAL_TIMES).await));
+    let lag = pages(Rewrite::NO_LAG).await.millis_behind_latest;
+    assert_eq!(lag, None);
+    let lag = pages(Rewrite::HUGE_LAG).await.millis_behind_latest;
+    assert_eq!(lag, Some(86_400_000));
+    let own = Rewrite::records("only one", |page| page.records.truncate(1));
+    assert_eq!(pages(own).await.records.len(), 1);
+    // What is about listings leaves reads alone.
+    assert_eq!(pages(Rewrite::NO_SHARDS).await.records.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrival_times_run_backwards() {
+    let fake = Fake::builder().limits(Limits::none()).build();
+    for number in 0..3 {
+        fake.put_numbered(number..number + 1).unwrap();
+        sleep(millis(10)).await;
+    }
+    let rewrite = Rewrite::ARRIVAL_TIMES_BACKWARDS;
+    fake.inject(Fault::rewritten(Operation::GetRecords, rewrite));
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    let page = fake.get_records(&at, 10).await.unwrap();
+    assert_eq!(data(&page.records), ["0", "1", "2"]);
+    let times: Vec<_> = page
+        .records
+        .iter()
+        .map(|it| it.approximate_arrival)
+        .collect();
+    assert!(times[0] > times[1] && times[1] > times[2], "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_shard_may_name_no_children() {
+    let (fake, at) = with(Fault::rewritten(
+        Operation::GetRecords,
+        Rewrite::NO_CHILDREN,
+    ))
+    .await;
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    let end = fake.get_records(&at, 10).await.unwrap();
+    assert_eq!((end.next, end.children.len()), (None, 0));
+    let end = fake.get_records(&at, 10).await.unwrap();
+    assert_eq!((end.next, end.children.len()), (None, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn listings_are_rewritten_as_the_name_says() {
+    let listed = async |rewrite| {
+        let fake = Fake::builder().shards(4).page_size(2).build();
+        let first = fake.list_shards(None).await.unwrap();
+        fake.inject(Fault::rewritten(Operation::ListShards, rewrite));
+        let second = fake.list_shards(first.next.clone()).await.unwrap();
+        let names = second.shards.iter().map(|it| it.id.to_string());
+        (names.collect::<Vec<_>>(), second.next == first.next)
+    };
+    let (two, three) = ("shardId-000000000002", "shardId-000000000003");
+    assert_eq!(listed(Rewrite::NO_SHARDS).await, (vec![], false));
+    assert_eq!(listed(Rewrite::MISSING_SHARD).await.0.len(), 1);
+    let backwards = listed(Rewrite::SHARDS_BACKWARDS).await;
+    assert_eq!(backwards.0, [three, two]);
+    let same_token = listed(Rewrite::SAME_TOKEN).await;
+    assert_eq!(same_token, (vec![two.into(), three.into()], true));
+    let own = Rewrite::shards("the first", |page| page.shards.truncate(1));
+    assert_eq!(listed(own).await.0, [two]);
+
+    let fake = Fake::builder().shards(4).page_size(2).build();
+    fake.inject(Fault::rewritten(Operation::ListShards, Rewrite::NO_TOKEN));
+    assert_eq!(fake.list_shards(None).await.unwrap().next, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn swizzled_shards_stand_still_and_go_on_in_another_order() {
+    let plan = FaultPlan::new(1).with(
+        Fault::held(Operation::GetRecords).swizzled(
+            Swizzle::of(0.5)
+                .stopping_over(Duration::ZERO)
+                .lasting(Duration::from_secs(20)),
+        ),
+    );
+    let fake = Fake::builder()
+        .shards(20)
+        .limits(Limits::none())
+        .follow(plan)
+        .build();
+    let begun = Instant::now();
+    let mut reads = JoinSet::new();
+    for number in 0..20 {
+        let fake = fake.clone();
+        reads.spawn(async move {
+            let at = iterator(&fake, &shard(number), Position::TrimHorizon).await;
+            fake.get_records(&at, 1).await.unwrap();
+            (begun.elapsed(), number)
+        });
+    }
+    let mut answered = Vec::new();
+    while let Some(read) = reads.join_next().await {
+        answered.push(read.unwrap());
+    }
+    let held: Vec<_> = answered
+        .iter()
+        .filter(|(after, _)| !after.is_zero())
+        .collect();
+    assert_eq!(fake.fault_report().fired(), held.len() as u64);
+    assert!((5..15).contains(&held.len()), "{answered:?}");
+    assert!(
+        held.iter()
+            .all(|(after, _)| (20..30).contains(&after.as_secs()))
+    );
+    let released: Vec<_> = held.iter().map(|(_, number)| number).collect();
+    assert!(!released.is_sorted(), "{released:?}");
+}
+
+/// What a worker meets, in a text that has everything.
+async fn trace(seed: u64) -> String {
+    let plan = FaultPlan::drawn(seed, Duration::from_secs(600))
+        .with(Fault::refusal(Operation::GetRecords, "InternalFailure").with_probability(0.2));
+    let fake = Fake::builder().follow(plan).build();
+    fake.put_numbered(0..50).unwrap();
+    let mut trace = String::new();
+    let begun = Instant::now();
+    let mut at = None;
+    for _ in 0..300 {
+        let next = match at.take() {
+            None => {
+                fake.get_shard_iterator(&shard(0), &Position::TrimHorizon)
+                    .await
+            }
+            Some(at) => {
+                let page = fake.get_records(&at, 7).await;
+                trace += &format!("{:?} {page:?}\n", begun.elapsed());
+                page.map(|page| page.next.unwrap())
+            }
+        };
+        match next {
+            Ok(next) => at = Some(next),
+            Err(error) => trace += &format!("{:?} {error}\n", begun.elapsed()),
+        }
+        sleep(millis(2_100)).await;
+    }
+    trace + &fake.fault_report().to_string()
+}
+
+#[test]
+fn a_seed_gives_the_same_trace_byte_for_byte() {
+    let current_thread = |seed| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(trace(seed))
+    };
+    let mut traces: Vec<_> = (0..20).map(current_thread).collect();
+    for (seed, trace) in (0..20).zip(&traces) {
+        assert_eq!(&current_thread(seed), trace, "seed {seed}");
+    }
+    assert!(traces.iter().any(|trace| trace.contains("InternalFailure")));
+    traces.sort();
+    traces.dedup();
+    assert_eq!(traces.len(), 20, "each seed has a trace of its own");
+}
+
+/// What is drawn does not depend on time: so it is the same where time cannot be paused.
+#[test]
+fn a_seed_strikes_the_same_calls_on_either_runtime() {
+    async fn outcomes() -> String {
+        let plan = FaultPlan::new(3)
+            .with(Fault::refusal(Operation::GetRecords, "InternalFailure").with_probability(0.2))
+            .with(Fault::rewritten(Operation::GetRecords, Rewrite::MISSING_RECORD).every(3))
+            .with(Fault::garbled_answer(Operations::ALL).with_probability(0.1));
+        let fake = Fake::builder().limits(Limits::none()).build();
+        fake.put_numbered(0..50).unwrap();
+        let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+        fake.follow(&plan);
+        let mut outcomes = String::new();
+        for _ in 0..500 {
+            let page = fake.get_records(&at, 7).await;
+            let page = page.map(|page| data(&page.records));
+            outcomes += &format!("{page:?}\n");
+        }
+        outcomes + &fake.fault_report().to_string()
+    }
+    let current_thread = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let multi_thread = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    let paused = current_thread.block_on(outcomes());
+    let threads = multi_thread.block_on(multi_thread.spawn(outcomes()));
+    assert_eq!(paused, threads.unwrap());
+    assert!(paused.contains("InternalFailure") && paused.contains("makes no sense"));
+}
+
+/// Prints what was planned when a test fails: run by the next one, in a process of its own.
+#[test]
+fn the_plan_is_printed_when_a_test_fails() {
+    const INSIDE: &str = "KINESIS_FAKE_TEST_FAILS";
+    if std::env::var_os(INSIDE).is_some() {
+        let fault = Fault::refusal(Operation::GetRecords, "InternalFailure").every(3);
+        let _fake = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(async {
+                Fake::builder()
+                    .follow(FaultPlan::new(77).with(fault))
+                    .build()
+            });
+        panic!("as it must");
+    }
+    let test = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(test)
+        .args(["--exact", "faults::the_plan_is_printed_when_a_test_fails"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(printed.contains("faults of seed 77:"), "{printed}");
+    let fault = r#"0       0  Fault::refusal(Operation::GetRecords, "InternalFailure").every(3)"#;
+    assert!(printed.contains(fault), "{printed}");
+}
+
+/// A subscription from the start of a shard that has three records, whose events meet with `fault`.
+async fn subscribed(fault: Fault) -> (Fake, kinesis_source::ShardSubscription) {
+    let fake = Fake::builder().limits(Limits::none()).build();
+    fake.put_numbered(0..3).unwrap();
+    let consumer = fake.register_stream_consumer("audit").await.unwrap();
+    fake.inject(fault.in_stream());
+    let (shard, position) = (shard(0), Position::TrimHorizon);
+    let subscription = fake.subscribe_to_shard(&consumer.arn, &shard, &position);
+    let subscription = subscription.await.unwrap();
+    (fake, subscription)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_refused_spoiled_or_delayed_and_a_call_is_not() {
+    let operation = Operation::SubscribeToShard;
+    for (fault, remedy) in [
+        (
+            Fault::refusal(operation, "ResourceInUseException"),
+            Remedy::AwaitActive,
+        ),
+        (Fault::lost_answer(operation), Remedy::Retry),
+        (Fault::cut_answer(operation, 9), Remedy::Retry),
+        (Fault::garbled_answer(operation), Remedy::Retry),
+    ] {
+        let shown = format!("{fault:?}");
+        let (fake, mut subscription) = subscribed(fault).await;
+        let error = subscription.next().await.unwrap().unwrap_err();
+        assert_eq!(error.remedy(), remedy, "{shown}");
+        assert!(subscription.next().await.is_none(), "{shown}");
+        assert_eq!(fake.calls().of(operation).failed, 0, "{shown}");
+    }
+    let second = Duration::from_secs(1);
+    let (_, mut subscription) = subscribed(Fault::delayed(operation, second)).await;
+    let begun = Instant::now();
+    let event = subscription.next().await.unwrap().unwrap();
+    assert_eq!((event.records.len(), begun.elapsed()), (3, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_falls_silent_and_does_not_end() {
+    let (_, mut subscription) = subscribed(Fault::hung(Operation::SubscribeToShard)).await;
+    let silence = timeout(Duration::from_secs(3_600), subscription.next()).await;
+    assert!(silence.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_rewritten_as_the_name_says() {
+    let event = async |rewrite| {
+        let fault = Fault::rewritten(Operation::SubscribeToShard, rewrite);
+        let (_, mut subscription) = subscribed(fault).await;
+        subscription.next().await.unwrap().unwrap()
+    };
+    let backwards = event(Rewrite::WRONG_ORDER).await;
+    assert_eq!(data(&backwards.records), ["2", "1", "0"]);
+    let repeated = event(Rewrite::REPEATED_RECORDS).await;
+    assert_eq!(repeated.records.len(), 6);
+    let ended = event(Rewrite::NO_NEXT_ITERATOR).await;
+    assert_eq!(ended.continuation_sequence_number, None);
+    assert_eq!(event(Rewrite::NO_LAG).await.millis_behind_latest, None);
+    let own = Rewrite::events("only one", |event| event.records.truncate(1));
+    assert_eq!(event(own).await.records.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_meant_for_calls_leaves_events_alone() {
+    let fault = Fault::refusal(Operation::SubscribeToShard, "InternalFailure").always();
+    let fake = Fake::builder().limits(Limits::none()).build();
+    fake.put_numbered(0..3).unwrap();
+    let consumer = fake.register_stream_consumer("audit").await.unwrap();
+    let (shard, position) = (shard(0), Position::TrimHorizon);
+    let subscription = fake.subscribe_to_shard(&consumer.arn, &shard, &position);
+    let mut subscription = subscription.await.unwrap();
+    fake.inject(fault);
+    let event = subscription.next().await.unwrap().unwrap();
+    assert_eq!(event.records.len(), 3);
+    let refused = fake.subscribe_to_shard(&consumer.arn, &shard, &position);
+    assert_eq!(remedy(refused.await), Remedy::Retry);
+}

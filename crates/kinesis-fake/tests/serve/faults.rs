@@ -1,0 +1,118 @@
+//! What goes wrong on purpose, as it looks on the wire.
+
+use super::*;
+
+fn put() -> Value {
+    json!({"StreamName": "stream", "PartitionKey": "k", "Data": ""})
+}
+
+/// Everything that comes back on a connection, and how that ends.
+async fn bytes_and_end(address: SocketAddr, request: &[u8]) -> (Vec<u8>, std::io::Result<()>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut bytes = Vec::new();
+    let read = stream.read_to_end(&mut bytes);
+    let end = timeout(Duration::from_secs(20), read).await.unwrap();
+    (bytes, end.map(drop))
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_400_or_a_500_and_a_lost_answer_a_broken_connection() {
+    let running = serve(Fake::new(1)).await;
+    for (code, status) in [
+        ("InternalFailure", 500),
+        ("ServiceUnavailable", 503),
+        ("KMSThrottlingException", 400),
+        ("UnheardOfException", 400),
+    ] {
+        running
+            .fake
+            .inject(Fault::refusal(Operation::PutRecord, code));
+        let failed = post(running.address, "PutRecord", put()).await;
+        assert_eq!((failed.status, failed.code()), (status, code.into()));
+    }
+    running
+        .fake
+        .inject(Fault::lost_answer(Operation::PutRecord));
+    let bytes = request("PutRecord", &serde_json::to_vec(&put()).unwrap(), CLOSE);
+    assert!(raw(running.address, &bytes).await.is_none());
+    assert_eq!(running.fake.records()[0].1.len(), 1, "it was stored");
+}
+
+#[tokio::test]
+async fn a_connection_is_reset_after_any_number_of_bytes() {
+    let running = serve(Fake::new(1)).await;
+    let request = request("ListStreams", b"{}", CLOSE);
+    let (whole, end) = bytes_and_end(running.address, &request).await;
+    end.unwrap();
+    assert!(whole.ends_with(b"}"));
+    for cut in 0..whole.len() as u64 {
+        running.fake.set_limits(Limits::none());
+        running
+            .fake
+            .inject(Fault::cut_answer(Operation::ListStreams, cut));
+        let (bytes, end) = bytes_and_end(running.address, &request).await;
+        assert!(end.is_err() || bytes.is_empty(), "cut after {cut}: {end:?}");
+        assert!(bytes.len() as u64 <= cut, "cut after {cut}");
+    }
+    let cut = whole.len() as u64;
+    running
+        .fake
+        .inject(Fault::cut_answer(Operation::ListStreams, cut));
+    let (bytes, end) = bytes_and_end(running.address, &request).await;
+    end.unwrap();
+    assert_eq!(bytes.len(), whole.len(), "nothing was left to be cut off");
+}
+
+#[tokio::test]
+async fn a_garbled_answer_is_a_success_that_nobody_can_read() {
+    let running = serve(Fake::new(1)).await;
+    let garbled = Fault::garbled_answer(Operation::ListShards).times(50);
+    running.fake.inject(garbled);
+    for _ in 0..50 {
+        let body = json!({"StreamName": "stream"});
+        let answer = post(running.address, "ListShards", body).await;
+        assert_eq!(answer.status, 200);
+        let value: Result<Value, _> = serde_json::from_slice(&answer.body);
+        let shards = value.map(|value| value["Shards"].is_array());
+        assert!(!shards.unwrap_or(false), "{:?}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn answers_are_rewritten_over_http_too() {
+    let running = serve(Fake::new(2)).await;
+    let address = running.address;
+    let missing = Fault::rewritten(Operation::ListShards, Rewrite::MISSING_SHARD);
+    running.fake.inject(missing);
+    let listed = ok(address, "ListShards", json!({"StreamName": "stream"})).await;
+    assert_eq!(listed["Shards"].as_array().unwrap().len(), 1);
+
+    let shard = "shardId-000000000000";
+    let at = json!({"StreamName": "stream", "ShardId": shard, "ShardIteratorType": "LATEST"});
+    let at = ok(address, "GetShardIterator", at).await;
+    let end = Fault::rewritten(Operation::GetRecords, Rewrite::NO_NEXT_ITERATOR);
+    running.fake.inject(end.on_shard(&shard.into()));
+    let page = ok(address, "GetRecords", at.clone()).await;
+    assert_eq!(page.get("NextShardIterator"), None);
+    let page = ok(address, "GetRecords", at).await;
+    assert!(page["NextShardIterator"].is_string());
+}
+
+#[tokio::test]
+async fn a_hung_call_holds_up_nobody_else_and_no_stop() {
+    let mut running = serve(Fake::new(1)).await;
+    running.fake.inject(Fault::hung(Operation::PutRecord));
+    let mut hung = TcpStream::connect(running.address).await.unwrap();
+    let body = serde_json::to_vec(&put()).unwrap();
+    hung.write_all(&request("PutRecord", &body, ""))
+        .await
+        .unwrap();
+    while running.fake.calls().of(Operation::PutRecord).made == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(post_ok(running.address).await, 200);
+    running.stop.send(()).unwrap();
+    let ended = timeout(Duration::from_secs(20), running.tasks.join_next());
+    ended.await.unwrap().unwrap().unwrap();
+}
