@@ -88,8 +88,9 @@ pub use deliveries::{Deliveries, WrongDelivery};
 pub use fake::Fake;
 pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
-    AccountLimits, Choices, Continuation, Durations, FutureTimestamp, Limits, OlderThanHorizon,
-    Operation, RecordDistribution, Resize, ShardEnd, StreamMode, SubscriptionRefusal, Takeover,
+    AccountLimits, Choices, Continuation, DeletingStream, Durations, FutureTimestamp, Limits,
+    OlderThanHorizon, Operation, RecordDistribution, Resize, ShardEnd, StreamMode,
+    SubscriptionRefusal, Takeover,
 };
 pub use resharding::{Reshard, Resharding};
 #[cfg(feature = "serve")]

@@ -25,6 +25,7 @@
 //! ```
 
 mod arn;
+mod capacity;
 mod consumer;
 mod iterator;
 mod limits;
@@ -41,16 +42,15 @@ mod subscription;
 mod token;
 
 pub use arn::{arn, consumer_of, stream_of};
+pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
 pub use limits::Limits;
 pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
-pub use service::{
-    AccountLimits, Capacity, Listing, NewStream, RecordDistribution, Resize, Service, StreamMode,
-};
+pub use service::{Listing, NewStream, Service};
 pub use settings::{
-    Choices, Continuation, Durations, FutureTimestamp, OlderThanHorizon, Settings, ShardEnd,
-    SubscriptionRefusal, Takeover,
+    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,
+    ShardEnd, SubscriptionRefusal, Takeover,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};

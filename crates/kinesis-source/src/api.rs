@@ -167,7 +167,8 @@ pub struct RecordsPage {
 /// A record to put. Its `Debug` shows sizes only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PutEntry {
-    /// What decides on its shard: 1 to 256 characters.
+    /// What decides on its shard: 1 to 256 characters. A stream that distributes records by itself
+    /// needs none: there, it may be empty.
     pub partition_key: String,
     /// Overrides the hash of the partition key.
     pub explicit_hash_key: Option<u128>,

@@ -210,6 +210,19 @@ async fn some_records_may_be_refused() {
 }
 
 #[tokio::test]
+async fn a_record_without_a_key_is_sent_without_one() {
+    let stored = r#"{"Records":[{"SequenceNumber":"1","ShardId":"s"}]}"#;
+    let server = CannedServer::start([stored, stored].map(|it| Answer::json(200, it))).await;
+    let api = client(&server, "orders");
+    for key in ["", "k"] {
+        api.put_records(&[entry(key)]).await.unwrap();
+    }
+    let requests = server.requests();
+    let has_key = requests.iter().map(|it| it.body.contains("PartitionKey"));
+    assert_eq!(has_key.collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test]
 async fn an_answer_about_other_records_than_were_put_is_an_error() {
     for body in [
         r#"{"Records":[{"SequenceNumber":"1","ShardId":"s"}]}"#,

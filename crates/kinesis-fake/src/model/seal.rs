@@ -166,6 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn no_zero_at_the_end_can_be_taken_or_added() {
+        let seal = Seal::new(7);
+        for length in 1..20 {
+            let zeros = vec![0; length];
+            let text = seal.close(Kind::Iterator, &zeros);
+            for shorter in 0..length {
+                let cut = &text[..2 * (TAG + shorter)];
+                assert_eq!(
+                    seal.open(Kind::Iterator, cut),
+                    None,
+                    "{shorter} of {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_is_drawn_is_spread_and_the_same_again() {
         let seal = Seal::new(7);
         let drawn: Vec<_> = (0..1_000).map(|number| seal.draw(number, 9)).collect();

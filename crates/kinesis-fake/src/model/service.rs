@@ -1,21 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kinesis_source::{Record, Shard, ShardId};
+use kinesis_source::{Record, Shard, ShardId, StreamStatus};
 
 use super::{
-    ACCOUNT, Limits, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate,
+    ACCOUNT, DeletingStream, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate,
     seal::Seal, stream::Stream, subscription::Subscription,
 };
 
 mod capacity;
+mod consumers;
 mod control;
 mod creation;
-mod fan_out;
 mod listing;
 mod reading;
+mod subscriptions;
 mod writing;
 
-pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
 pub use creation::NewStream;
 pub use listing::Listing;
 
@@ -93,7 +93,7 @@ impl Service {
     /// The stream of that name as it is at `now`, whatever its status.
     fn stream(&mut self, name: &str, now: Moment) -> Result<&mut Stream, Refusal> {
         self.forget_if_gone(name, now);
-        find(&mut self.streams, &self.settings.limits, name, now)
+        find(&mut self.streams, &self.settings, name, now)
     }
 
     fn forget_if_gone(&mut self, name: &str, now: Moment) {
@@ -152,14 +152,14 @@ impl Service {
 /// As [`Service::stream`], but borrows nothing else and leaves alone what is gone.
 fn find<'a>(
     streams: &'a mut BTreeMap<String, Stream>,
-    limits: &Limits,
+    settings: &Settings,
     name: &str,
     now: Moment,
 ) -> Result<&'a mut Stream, Refusal> {
     match streams.get_mut(name) {
         Some(stream) if !stream.has_gone(now) => {
             stream.settle(now);
-            stream.grow(limits, now);
+            stream.grow(&settings.limits, now);
             Ok(stream)
         }
         _ => Err(no_stream(name)),
@@ -169,13 +169,15 @@ fn find<'a>(
 /// The same, if the stream can be read and written.
 fn find_usable<'a>(
     streams: &'a mut BTreeMap<String, Stream>,
-    limits: &Limits,
+    settings: &Settings,
     name: &str,
     now: Moment,
 ) -> Result<&'a mut Stream, Refusal> {
-    let stream = find(streams, limits, name, now)?;
+    let stream = find(streams, settings, name, now)?;
+    let lingers = settings.choices.deleting_stream == DeletingStream::Serve
+        && stream.status() == StreamStatus::Deleting;
     // To readers and writers, a stream in the making is not there yet.
-    if stream.is_usable() {
+    if stream.is_usable() || lingers {
         return Ok(stream);
     }
     Err(no_stream(name))

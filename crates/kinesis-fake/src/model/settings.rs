@@ -80,6 +80,8 @@ pub struct Choices {
     pub arrival_disorder: Duration,
     /// How long after its last event a subscription sends one without records: five seconds.
     pub heartbeat: Duration,
+    /// Reading and writing a stream that is being removed.
+    pub deleting_stream: DeletingStream,
     /// The continuation of an event with records.
     pub continuation: Continuation,
     /// How a subscription ends that another one takes over.
@@ -97,6 +99,7 @@ impl Default for Choices {
             empty_answer_every: 0,
             arrival_disorder: Duration::ZERO,
             heartbeat: HEARTBEAT,
+            deleting_stream: DeletingStream::default(),
             continuation: Continuation::default(),
             takeover: Takeover::default(),
             subscription_refusal: SubscriptionRefusal::default(),
@@ -135,6 +138,20 @@ pub enum ShardEnd {
     WithLastRecords,
     /// An empty one, after that with its last records.
     OneMoreAnswer,
+}
+
+/// What becomes of calls that read or write a stream that is being removed.
+///
+/// The documents say both: that whoever operates on it gets `ResourceNotFound`, and that the service
+/// "might continue to accept data read and write operations" until it has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeletingStream {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are served, until it has gone.
+    Serve,
 }
 
 /// Which number a subscription's event with records gives to go on after.

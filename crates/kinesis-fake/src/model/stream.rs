@@ -3,9 +3,14 @@ use std::{
     time::Duration,
 };
 
-use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamStatus, StreamSummary};
+use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamSummary};
 
-use self::{capacity::Provision, consumers::Consumers};
+use self::{
+    capacity::Provision,
+    consumers::Consumers,
+    phase::{Change, Phase},
+    ranges::even_ranges,
+};
 use super::{
     ACCOUNT, Moment, Operation, Refusal, StreamMode,
     limits::Rate,
@@ -16,6 +21,8 @@ use super::{
 mod capacity;
 mod consumers;
 mod listing;
+mod phase;
+mod ranges;
 mod reshard;
 mod resize;
 mod write;
@@ -50,42 +57,6 @@ pub(crate) struct Stream {
     pub(crate) news: BTreeSet<SubscriptionId>,
     /// The limits that hold for the stream.
     rates: BTreeMap<Operation, Rate>,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Active,
-    Creating {
-        until: Moment,
-    },
-    Updating {
-        until: Moment,
-        /// What is done to the shards then.
-        changes: Vec<Change>,
-        /// What for, if that is not enough.
-        goal: Option<Goal>,
-    },
-    Deleting {
-        until: Moment,
-    },
-}
-
-/// A change of the shards.
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Split { shard: u32, at: u128 },
-    Merge { shard: u32, adjacent: u32 },
-}
-
-impl Change {
-    /// The shards that it closes.
-    fn parents(self) -> impl Iterator<Item = u32> {
-        let (first, second) = match self {
-            Self::Split { shard, .. } => (shard, None),
-            Self::Merge { shard, adjacent } => (shard, Some(adjacent)),
-        };
-        [first].into_iter().chain(second)
-    }
 }
 
 /// What a new stream is to be.
@@ -128,29 +99,6 @@ impl Stream {
         stream
     }
 
-    /// Completes what is due.
-    pub(crate) fn settle(&mut self, now: Moment) {
-        self.consumers.settle(now);
-        if matches!(self.phase, Phase::Creating { until } if until <= now) {
-            self.phase = Phase::Active;
-        }
-        self.complete(now);
-    }
-
-    pub(crate) fn has_gone(&self, now: Moment) -> bool {
-        matches!(self.phase, Phase::Deleting { until } if until <= now)
-    }
-
-    /// When it changes by itself, if it does.
-    pub(crate) fn next_change(&self) -> Option<Moment> {
-        let completes = match self.phase {
-            Phase::Updating { until, .. } => Some(until),
-            Phase::Active | Phase::Creating { .. } | Phase::Deleting { .. } => None,
-        };
-        let times = [completes, self.provision.grows_at()];
-        times.into_iter().flatten().min()
-    }
-
     /// Counts a call against the stream's limit on its operation.
     pub(crate) fn admit(
         &mut self,
@@ -180,24 +128,6 @@ impl Stream {
             shard.subscribers.remove(&id);
         }
         self.news.remove(&id);
-    }
-
-    pub(crate) fn delete(&mut self, until: Moment) {
-        self.phase = Phase::Deleting { until };
-    }
-
-    pub(crate) fn status(&self) -> StreamStatus {
-        match self.phase {
-            Phase::Active => StreamStatus::Active,
-            Phase::Creating { .. } => StreamStatus::Creating,
-            Phase::Updating { .. } => StreamStatus::Updating,
-            Phase::Deleting { .. } => StreamStatus::Deleting,
-        }
-    }
-
-    /// Whether it has records and shards to show.
-    pub(crate) fn is_usable(&self) -> bool {
-        matches!(self.phase, Phase::Active | Phase::Updating { .. })
     }
 
     pub(crate) fn summary(&self) -> StreamSummary {
@@ -323,42 +253,4 @@ fn not_found(shard: &ShardId, stream: &str) -> Refusal {
     Refusal::not_found(format!(
         "Shard {shard} in stream {stream} under account {ACCOUNT} does not exist"
     ))
-}
-
-/// So many ranges of the same size, the last perhaps a little larger, that cover every hash key.
-fn even_ranges(count: u32) -> impl Iterator<Item = HashRange> {
-    let count = u128::from(count);
-    // The floor of 2^128 / count, which itself does not fit when there is one range only.
-    let most = u128::MAX;
-    let size = most.checked_div(count).map_or(0, |size| {
-        size.wrapping_add(u128::from(most % count == count - 1))
-    });
-    (0..count).map(move |index| HashRange {
-        start: index.wrapping_mul(size),
-        end: match index + 1 {
-            next if next == count => most,
-            next => next * size - 1,
-        },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn even_ranges_cover_every_hash_key_once() {
-        for count in [1, 2, 3, 7, 64, 1_000] {
-            let ranges: Vec<_> = even_ranges(count).collect();
-            assert_eq!(ranges.len(), count as usize);
-            assert_eq!(ranges[0].start, 0);
-            assert_eq!(ranges.last().unwrap().end, u128::MAX);
-            for pair in ranges.windows(2) {
-                assert_eq!(pair[0].end + 1, pair[1].start);
-            }
-        }
-        assert_eq!(even_ranges(0).count(), 0);
-        let halves: Vec<_> = even_ranges(2).map(|range| range.start).collect();
-        assert_eq!(halves, [0, 1 << 127]);
-    }
 }

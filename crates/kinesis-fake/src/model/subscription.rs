@@ -79,7 +79,7 @@ impl Subscription {
 
     /// It says that next, and nothing after it. An end that has come already stays.
     pub(crate) fn fail(&mut self, refusal: Refusal) {
-        if !matches!(self.state, State::Ended | State::Failing(_)) {
+        if !matches!(self.state, State::Ended) {
             self.state = State::Failing(refusal);
         }
     }

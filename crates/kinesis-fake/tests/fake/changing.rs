@@ -1,5 +1,7 @@
 //! Streams and shards that come, change and go; faults.
 
+use kinesis_fake::DeletingStream;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -225,4 +227,32 @@ async fn an_injected_fault_happens_and_is_used_up() {
     assert_eq!(remedy(answer), Remedy::Retry);
     assert_eq!(fake.records()[0].1.len(), 1, "it was carried out");
     assert_eq!(fake.faults_waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_being_removed_refuses_or_goes_on_to_serve() {
+    for deleting_stream in [DeletingStream::Refuse, DeletingStream::Serve] {
+        let mut choices = Choices::default();
+        choices.deleting_stream = deleting_stream;
+        let mut durations = Durations::default();
+        durations.delete = Duration::from_secs(30);
+        let fake = Fake::builder().choices(choices).durations(durations);
+        let fake = fake.build();
+        let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+        fake.delete_stream().await.unwrap();
+        let put = fake.put_records(&[entry("k", 1)]).await;
+        let read = fake
+            .get_records(&at, 1)
+            .await
+            .map(|page| page.records.len());
+        match deleting_stream {
+            DeletingStream::Serve => assert_eq!((put.unwrap().len(), read.unwrap()), (1, 1)),
+            _ => assert_eq!(
+                (remedy(put), remedy(read)),
+                (Remedy::Verify, Remedy::Verify)
+            ),
+        }
+        advance(Duration::from_secs(30)).await;
+        assert_eq!(remedy(fake.get_records(&at, 1).await), Remedy::Verify);
+    }
 }

@@ -72,6 +72,8 @@ async fn a_consumer_is_creating_active_deleting_and_gone() {
     fake.deregister_stream_consumer(&arn).await.unwrap();
     let status = fake.describe_stream_consumer(&arn).await.unwrap().status;
     assert_eq!(status, ConsumerStatus::Deleting);
+    let late = subscribe(&fake, &consumer.arn, 0, Position::Latest).await;
+    assert_eq!(code_of(late), "ResourceInUseException");
     assert_eq!(
         code(&mut subscription.unwrap()).await,
         "ResourceNotFoundException"
@@ -189,7 +191,7 @@ async fn a_listing_of_consumers_comes_in_pages_whose_tokens_expire() {
         "a token of another listing"
     );
     sleep(millis(300_001)).await;
-    let answer = fake.list_stream_consumers(first).await;
+    let answer = fake.list_stream_consumers(first.clone()).await;
     assert_eq!(remedy(answer), Remedy::RestartListing);
     let garbage = fake
         .list_stream_consumers(Some(NextToken("x".into())))
@@ -535,6 +537,22 @@ async fn who_does_not_read_for_thirty_seconds_loses_the_connection_and_nothing_e
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_has_to_be_paid_for_first_keeps_nobody_waiting() {
+    let (mut limits, mut choices) = (Limits::default(), Choices::default());
+    limits.subscriber_stall = Some(millis(1_000));
+    choices.heartbeat = Duration::from_secs(60);
+    let fake = Fake::builder().limits(limits).choices(choices).build();
+    fake.put("k", vec![0; 10 * MIB]).unwrap();
+    fake.put("k", "x").unwrap();
+    let (_, mut subscription) = subscribed(&fake).await;
+    assert_eq!(event(&mut subscription).await.records.len(), 1);
+    let sent = Instant::now();
+    // Five seconds later, though a reader may keep an event waiting for one second only.
+    assert_eq!(data(&event(&mut subscription).await.records), ["x"]);
+    assert_eq!(sent.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_patient_connection_waits_for_its_reader() {
     let mut limits = Limits::default();
     limits.subscriber_stall = None;
@@ -574,4 +592,32 @@ async fn a_lost_answer_to_subscribe_leaves_the_shard_in_use() {
     let _held = subscribe(&fake, &consumer, 0, Position::Latest)
         .await
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_consumers_is_none_of_a_stream_made_anew() {
+    let fake = Fake::builder().page_size(1).build();
+    for name in ["a", "b"] {
+        register(&fake, name).await;
+    }
+    let token = fake.list_stream_consumers(None).await.unwrap().next;
+    fake.delete_stream_and_consumers().await.unwrap();
+    fake.create_stream(1).await.unwrap();
+    register(&fake, "b").await;
+    let answer = fake.list_stream_consumers(token).await;
+    assert_eq!(remedy(answer), Remedy::Verify);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_nobody_holds_is_forgotten_when_its_time_is_over() {
+    let fake = Fake::new(1);
+    let consumer = register(&fake, "audit").await;
+    for round in 0..3 {
+        fake.inject(Fault::lost_answer(Operation::SubscribeToShard));
+        let lost = subscribe(&fake, &consumer, 0, Position::Latest).await;
+        assert_eq!(remedy(lost), Remedy::Retry, "{round}");
+        sleep(millis(300_000)).await;
+    }
+    let _held = subscribe(&fake, &consumer, 0, Position::Latest).await;
+    assert_eq!(fake.fail_subscriptions(&shard(0), "Nonsense"), 1);
 }

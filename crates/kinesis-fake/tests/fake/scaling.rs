@@ -165,6 +165,27 @@ async fn a_stream_on_demand_begins_with_four_and_doubles_what_it_took_a_quarter_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_on_demand_grows_again_and_not_beyond_its_bound() {
+    let mut limits = Limits::default();
+    limits.on_demand_shards = 13;
+    let fake = Fake::builder().on_demand().limits(limits).build();
+    for (mib, grown) in [(4, 8), (8, 13), (13, 13)] {
+        assert_eq!(write_for_a_minute(&fake, mib).await, 0, "{mib}");
+        sleep(Duration::from_secs(16 * 60)).await;
+        assert_eq!(open_ranges(&fake).len(), grown);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_back_to_provisioned_only_if_there_is_room_for_its_shards() {
+    let mut limits = Limits::default();
+    limits.open_shards = 3;
+    let fake = Fake::builder().on_demand().limits(limits).build();
+    let answer = fake.update_stream_mode(StreamMode::Provisioned).await;
+    assert_eq!(code(answer), "LimitExceededException");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_on_demand_grows_even_if_nobody_looks() {
     let fake = Fake::builder().on_demand().build();
     let at = iterator(&fake, &shard(0), Position::Latest).await;

@@ -10,8 +10,8 @@ use std::{
 
 use kinesis_fake::{Deliveries, Dependency, Gate, Reshard, Resharding, Worker};
 use kinesis_source::{
-    Checkpoint, CheckpointStore, KinesisFanOutApi, MemoryCheckpointStore, ShardRecord,
-    StreamIdentity, StreamSource,
+    Checkpoint, CheckpointError, CheckpointStore, KinesisFanOutApi, MemoryCheckpointStore,
+    ShardRecord, StreamIdentity, StreamSource,
 };
 use stage_core::{Batch, Consumer, Pipeline, Window};
 use tokio::time::{Instant, timeout};
@@ -51,6 +51,75 @@ async fn a_paused_worker_stands_still_and_its_timers_go_on() {
     call.await.unwrap().unwrap();
     worker.finish().await;
     assert_eq!(steps.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_while_a_worker_is_paused_is_seen_when_it_goes_on() {
+    let fake = Fake::new(1);
+    let worker = Worker::new(&fake);
+    fake.inject(Fault::late_answer(Operation::ListShards, SECOND));
+    let api = worker.api();
+    let call = tokio::spawn(async move { api.list_shards(None).await.map(|_| Instant::now()) });
+    let slow = Arc::new(SlowStore(MemoryCheckpointStore::new()));
+    let store = worker.checkpoints(slow);
+    let load = tokio::spawn(async move { store.load(&stream()).await.map(|_| Instant::now()) });
+    sleep(millis(500)).await;
+    worker.pause();
+    sleep(SECOND * 10).await;
+    let resumed = Instant::now();
+    worker.resume();
+    assert_eq!(call.await.unwrap().unwrap(), resumed);
+    assert_eq!(load.await.unwrap().unwrap(), resumed);
+}
+
+/// Takes a second for everything.
+#[derive(Debug)]
+struct SlowStore(MemoryCheckpointStore);
+
+#[async_trait::async_trait]
+impl CheckpointStore for SlowStore {
+    async fn load(&self, stream: &StreamIdentity) -> Result<Checkpoints, CheckpointError> {
+        sleep(SECOND).await;
+        self.0.load(stream).await
+    }
+
+    async fn save(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &Checkpoints,
+    ) -> Result<(), CheckpointError> {
+        sleep(SECOND).await;
+        self.0.save(stream, checkpoints).await
+    }
+}
+
+type Checkpoints = std::collections::BTreeMap<ShardId, Checkpoint>;
+
+fn stream() -> StreamIdentity {
+    StreamIdentity {
+        name: "orders".to_owned(),
+        created: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_was_stored_as_a_worker_was_paused_is_known_when_it_goes_on() {
+    let worker = Worker::new(&Fake::new(1));
+    let kept = Arc::new(SlowStore(MemoryCheckpointStore::new()));
+    let store = worker.checkpoints(kept.clone());
+    let save = tokio::spawn(async move {
+        let done = [(shard(0), Checkpoint::End)].into();
+        store.load(&stream()).await.unwrap();
+        store.save(&stream(), &done).await.unwrap();
+        Instant::now()
+    });
+    sleep(millis(1_500)).await;
+    worker.pause();
+    sleep(SECOND * 10).await;
+    assert_eq!(kept.load(&stream()).await.unwrap().len(), 1);
+    let resumed = Instant::now();
+    worker.resume();
+    assert_eq!(save.await.unwrap(), resumed);
 }
 
 /// Makes a call when it is dropped, as a destructor that checkpoints might.
@@ -105,10 +174,7 @@ async fn a_worker_can_be_cut_off_from_each_dependency() {
     let worker = Worker::new(&fake);
     let (api, store) = (worker.api(), Arc::new(MemoryCheckpointStore::new()));
     let store = worker.checkpoints(store);
-    let stream = StreamIdentity {
-        name: "orders".to_owned(),
-        created: None,
-    };
+    let stream = stream();
     let consumer = api.register_stream_consumer("audit").await.unwrap().arn;
     let (shard, position) = (shard(0), Position::Latest);
     let subscription = api.subscribe_to_shard(&consumer, &shard, &position).await;
@@ -182,6 +248,20 @@ async fn resharding_stays_within_its_bounds_and_is_the_same_for_the_same_seed() 
     assert!(first.iter().any(|it| matches!(it, Reshard::Merge(..))));
     assert_eq!(changes(1).await, first);
     assert_ne!(changes(2).await, first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn resharding_leaves_alone_what_may_not_change() {
+    for (from, bounds, to) in [(2, 2..=2, 2), (1, 2..=2, 2), (4, 2..=2, 2)] {
+        let fake = Fake::new(from);
+        let mut resharding = Resharding::new(1).shards(bounds);
+        for _ in 0..5 {
+            resharding.step(&fake).await.unwrap();
+            sleep(SECOND).await;
+        }
+        let open = fake.shards().iter().filter(|it| !it.is_closed()).count();
+        assert_eq!(open, to, "from {from}");
+    }
 }
 
 /// Notes what it takes in, slowly.
@@ -266,10 +346,7 @@ async fn a_dead_workers_checkpoints_are_not_stored() {
     let kept = Arc::new(MemoryCheckpointStore::new());
     let worker = Worker::new(&fake);
     let store = worker.checkpoints(kept.clone());
-    let stream = StreamIdentity {
-        name: "orders".to_owned(),
-        created: None,
-    };
+    let stream = stream();
     store.load(&stream).await.unwrap();
     worker.kill().await;
     let done = [(shard(0), Checkpoint::End)].into();

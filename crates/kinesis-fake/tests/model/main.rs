@@ -18,6 +18,7 @@ mod limits;
 mod lineage;
 mod listing;
 mod places;
+mod refusals;
 mod resize;
 
 const STREAM: &str = "orders";

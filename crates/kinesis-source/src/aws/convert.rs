@@ -214,8 +214,9 @@ fn sequence_number(text: &str) -> Result<SequenceNumber, Senseless> {
 }
 
 pub(super) fn entry(entry: &PutEntry) -> Result<types::PutRecordsRequestEntry, BuildError> {
+    let key = Some(&entry.partition_key).filter(|key| !key.is_empty());
     types::PutRecordsRequestEntry::builder()
-        .partition_key(&entry.partition_key)
+        .set_partition_key(key.cloned())
         .set_explicit_hash_key(entry.explicit_hash_key.map(|key| key.to_string()))
         .data(Blob::new(entry.data.as_ref()))
         .build()

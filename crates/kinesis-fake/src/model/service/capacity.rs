@@ -4,71 +4,12 @@ use kinesis_source::{PutEntry, SequenceNumber, ShardId, StreamStatus};
 
 use super::{Service, find, find_usable};
 use crate::model::{
-    ACCOUNT, Limits, Moment, Operation, Refusal,
+    ACCOUNT, AccountLimits, Capacity, Limits, Moment, Operation, RecordDistribution, Refusal,
+    Resize, StreamMode,
     limits::{KIB, RECORD_KIB},
     sequence::Sequence,
     stream::Goal,
 };
-
-/// Who decides how many shards a stream has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum StreamMode {
-    /// Its owner.
-    #[default]
-    Provisioned,
-    /// The service: it begins with four, and has twice as many as the traffic took, a while later.
-    OnDemand,
-}
-
-/// Who decides which shard a record falls on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RecordDistribution {
-    /// Its partition key, or its explicit hash key.
-    #[default]
-    UserPartitionKey,
-    /// The service, whatever its keys say; it needs none.
-    Auto,
-}
-
-/// What a stream takes, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Capacity {
-    /// Who decides how many shards it has.
-    pub mode: StreamMode,
-    /// Who decides which shard a record falls on.
-    pub distribution: RecordDistribution,
-    /// What a record may have, in bytes, with its key.
-    pub record_bytes: usize,
-    /// How many consumers are registered with it.
-    pub consumers: usize,
-}
-
-/// What an account may have, and has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AccountLimits {
-    /// Open shards that its provisioned streams may have.
-    pub shard_limit: u32,
-    /// Open shards that they have.
-    pub open_shards: u32,
-    /// Streams that may be on demand.
-    pub on_demand_stream_limit: usize,
-    /// Streams that are.
-    pub on_demand_streams: usize,
-}
-
-/// What became of UpdateShardCount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Resize {
-    /// Open shards at the call.
-    pub current: u32,
-    /// Open shards in the end.
-    pub target: u32,
-}
 
 impl Service {
     /// Makes a stream on demand, of four shards, which takes
@@ -122,7 +63,7 @@ impl Service {
         self.check_room(more)?;
         let Self { settings, .. } = self;
         let step = settings.durations.update;
-        let it = find(&mut self.streams, &settings.limits, stream, now)?;
+        let it = find(&mut self.streams, settings, stream, now)?;
         it.admit_resize(&settings.limits, now)?;
         let goal = Goal {
             shards: target,
@@ -157,7 +98,7 @@ impl Service {
             }
         }
         let Self { settings, .. } = self;
-        let it = find(&mut self.streams, &settings.limits, stream, now)?;
+        let it = find(&mut self.streams, settings, stream, now)?;
         it.switch_mode(mode, &settings.limits, settings.durations.update, now)
     }
 
@@ -228,7 +169,7 @@ impl Service {
         number: &SequenceNumber,
         now: Moment,
     ) -> Result<(ShardId, SequenceNumber), Refusal> {
-        let it = find_usable(&mut self.streams, &self.settings.limits, stream, now)?;
+        let it = find_usable(&mut self.streams, &self.settings, stream, now)?;
         if it.provision.distribution == RecordDistribution::Auto {
             return Err(Refusal::invalid_argument(format!(
                 "Stream {stream} distributes records by itself: there is no order to ask for."
@@ -265,8 +206,8 @@ impl Service {
     /// `ResourceNotFound` without such a stream.
     pub fn capacity(&mut self, stream: &str, now: Moment) -> Result<Capacity, Refusal> {
         self.forget_if_gone(stream, now);
-        let limits = &self.settings.limits;
-        Ok(find(&mut self.streams, limits, stream, now)?.capacity(limits))
+        let settings = &self.settings;
+        Ok(find(&mut self.streams, settings, stream, now)?.capacity(&settings.limits))
     }
 
     /// The open shards of the streams that are provisioned.

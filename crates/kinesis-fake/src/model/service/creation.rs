@@ -1,6 +1,6 @@
-use super::{RecordDistribution, Service, find};
+use super::{Service, find};
 use crate::model::{
-    Moment, Refusal,
+    Moment, RecordDistribution, Refusal,
     limits::{KIB, RECORD_KIB},
 };
 
@@ -47,7 +47,7 @@ impl Service {
             Some(shards) => self.create_stream(name, shards, now)?,
             None => self.create_on_demand_stream(name, now)?,
         }
-        let stream = find(&mut self.streams, &self.settings.limits, name, now)?;
+        let stream = find(&mut self.streams, &self.settings, name, now)?;
         stream.provision.record_bytes = new.record_kib.map(|kib| kib as usize * KIB);
         stream.provision.distribution = new.distribution;
         Ok(())

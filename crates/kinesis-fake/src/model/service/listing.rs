@@ -50,7 +50,7 @@ impl Service {
         let most = page_size(*max_results, self.settings.page_size)?;
         let start = self.start(listing, now)?;
         let filter = start.filter;
-        let stream = find(&mut self.streams, &self.settings.limits, &start.stream, now)?;
+        let stream = find(&mut self.streams, &self.settings, &start.stream, now)?;
         if let Some(number) = start.stream_number {
             stream.check_number(number)?;
         }

@@ -18,7 +18,7 @@ impl Service {
         position: &Position,
         now: Moment,
     ) -> Result<ShardIterator, Refusal> {
-        let stream = find_usable(&mut self.streams, &self.settings.limits, stream, now)?;
+        let stream = find_usable(&mut self.streams, &self.settings, stream, now)?;
         let number = stream.number_of(shard)?;
         let shard = stream.shard(number, now)?;
         shard.admit_iterator(&self.settings.limits, now)?;
@@ -49,12 +49,7 @@ impl Service {
         self.check_limit(limit)?;
         let ticket = self.ticket(iterator, now)?;
         let number = ticket.shard;
-        let stream = find_usable(
-            &mut self.streams,
-            &self.settings.limits,
-            &ticket.stream,
-            now,
-        )?;
+        let stream = find_usable(&mut self.streams, &self.settings, &ticket.stream, now)?;
         stream.check_number(ticket.stream_number)?;
         let shard = stream.shard(number, now)?;
         shard.admit_read(&self.settings.limits, now)?;

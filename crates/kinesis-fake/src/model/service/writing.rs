@@ -72,7 +72,7 @@ impl Service {
     ) -> Result<Vec<PutOutcome>, Refusal> {
         let incoming = entries.iter().map(bytes_of).sum();
         self.make_room(incoming, now)?;
-        let stream = find_usable(&mut self.streams, &self.settings.limits, stream, now)?;
+        let stream = find_usable(&mut self.streams, &self.settings, stream, now)?;
         let disorder = self.settings.choices.arrival_disorder.as_millis();
         let disorder = u64::try_from(disorder).unwrap_or(u64::MAX);
         let earlier = |index| Duration::from_millis(self.seal.draw(index, disorder));

@@ -87,15 +87,11 @@ impl Stream {
     fn splits(&self, wanted: &BTreeSet<u128>) -> impl Iterator<Item = Change> {
         self.routes.values().filter_map(|shard| {
             let HashRange { start, end } = self.shards[*shard as usize].hash_range;
-            let inside: Vec<_> = wanted
-                .range(start..=end)
-                .filter(|at| **at > start)
-                .collect();
-            // The one in the middle, so that both halves have as much left to do.
-            let at = inside.get(inside.len() / 2)?;
+            // At most twice as many shards are wanted: a second boundary is left to the next round.
+            let at = wanted.range(start..=end).find(|at| **at > start)?;
             Some(Change::Split {
                 shard: *shard,
-                at: **at,
+                at: *at,
             })
         })
     }
