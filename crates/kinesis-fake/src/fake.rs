@@ -210,7 +210,9 @@ impl Fake {
             self.account.clock.advance(span),
             "this fake follows tokio's clock: use `tokio::time::advance`"
         );
-        for (_, waker) in std::mem::take(&mut state.wakers) {
+        let woken = std::mem::take(&mut state.wakers);
+        drop(state);
+        for (_, waker) in woken {
             waker.wake();
         }
     }
@@ -318,7 +320,7 @@ impl Fake {
             rewrite.apply(answer, &subject.about, *draw);
         }
         state.calls.settle(subject.operation, &answer);
-        state.spread_news();
+        spread_news(state);
         answer
     }
 
@@ -333,7 +335,7 @@ impl Fake {
         // Under the lock, so that the model never sees time run backwards.
         let now = self.moment();
         let result = act(&mut state.service, now);
-        state.spread_news();
+        spread_news(state);
         result
     }
 
@@ -355,16 +357,18 @@ impl Drop for Account {
     }
 }
 
-impl State {
-    /// Wakes the subscribers that something has come for.
-    fn spread_news(&mut self) {
-        if self.wakers.is_empty() {
-            return;
-        }
-        for id in self.service.take_news() {
-            if let Some(waker) = self.wakers.remove(&id) {
-                waker.wake();
-            }
-        }
+/// Wakes the subscribers that something has come for. They may call at once: nothing is locked then.
+fn spread_news(mut state: MutexGuard<'_, State>) {
+    if state.wakers.is_empty() {
+        return;
+    }
+    let news = state.service.take_news();
+    let woken: Vec<_> = news
+        .iter()
+        .filter_map(|id| state.wakers.remove(id))
+        .collect();
+    drop(state);
+    for waker in woken {
+        waker.wake();
     }
 }

@@ -52,9 +52,13 @@ impl Subscription {
     fn ask(&self, id: SubscriptionId, context: &Context<'_>) -> Sent {
         let mut state = self.fake.lock();
         let sent = state.service.next_event(id, self.fake.moment());
-        if matches!(sent, Sent::Nothing { .. }) {
-            state.wakers.insert(id, context.waker().clone());
-        }
+        let former = match sent {
+            Sent::Nothing { .. } => state.wakers.insert(id, context.waker().clone()),
+            _ => None,
+        };
+        // A waker may hold what holds a fake: none is dropped while the account is locked.
+        drop(state);
+        drop(former);
         sent
     }
 }
@@ -99,8 +103,10 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         if let Source::Model(id) = self.source {
             let mut state = self.fake.lock();
-            state.wakers.remove(&id);
+            let waker = state.wakers.remove(&id);
             state.service.unsubscribe(id);
+            drop(state);
+            drop(waker);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::model::Operation;
 /// many calls of that shard the rule has seen, and on no order between shards or tasks.
 ///
 /// `Debug` prints it as a Rust expression, to be pasted into a test. When a test fails, the fake
-/// prints it by itself, with what each rule [did](FaultReport).
+/// prints it by itself, with what each rule [did](crate::FaultReport).
 ///
 /// ```
 /// use std::time::Duration;

@@ -621,3 +621,35 @@ async fn a_subscription_that_nobody_holds_is_forgotten_when_its_time_is_over() {
     let _held = subscribe(&fake, &consumer, 0, Position::Latest).await;
     assert_eq!(fake.fail_subscriptions(&shard(0), "Nonsense"), 1);
 }
+
+/// Calls the fake from within `wake`, as an executor does that polls there.
+struct CallsBack(Fake, std::sync::atomic::AtomicU32);
+
+impl std::task::Wake for CallsBack {
+    fn wake(self: std::sync::Arc<Self>) {
+        let shards = self.0.shards().len();
+        let shards = u32::try_from(shards).unwrap();
+        self.1
+            .fetch_add(shards, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn whoever_is_woken_may_call_at_once() {
+    let fake = Fake::builder().manual_clock().build();
+    let woken = std::sync::Arc::new(CallsBack(fake.clone(), 0.into()));
+    let waker = std::sync::Arc::clone(&woken).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().unwrap();
+    let (_, mut subscription) = runtime.block_on(subscribed(&fake));
+    let mut next = Box::pin(subscription.next());
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    fake.put("k", "x").unwrap();
+    assert!(next.as_mut().poll(&mut context).is_ready());
+    drop(next);
+    let mut next = Box::pin(subscription.next());
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    fake.advance(millis(1));
+    assert_eq!(woken.1.load(std::sync::atomic::Ordering::SeqCst), 2);
+}
