@@ -2,7 +2,10 @@ use std::any::Any;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{check::Check, format::Format};
+use super::{
+    check::{Check, Keys},
+    format::Format,
+};
 use crate::{
     Fake,
     faults::{About, Spoiling, Subject},
@@ -37,9 +40,9 @@ trait Call: DeserializeOwned + Send + Sync {
     /// What is wrong with it, whatever the service's state.
     fn check(&self, check: &mut Check);
 
-    /// Whether the records that it puts must have partition keys.
-    fn needs_keys(&self, _: &mut Service, _: Moment) -> bool {
-        false
+    /// What the stream that it puts records into wants of their partition keys.
+    fn keys(&self, _: &mut Service, _: Moment) -> Keys {
+        Keys::default()
     }
 
     /// Carries it out, if nothing was wrong with it.
@@ -108,13 +111,18 @@ async fn carry_out<C: Call>(
         about: call.about(),
     };
     let exchange = fake.exchange(subject, |service, now| {
-        let mut check = Check::with_keys(call.needs_keys(service, now));
+        let mut check = Check::with(call.keys(service, now));
         call.check(&mut check);
         check.done()?;
         call.act(service, now)
     });
     let (outcome, spoiling) = exchange.await?;
     // Outside the call: others need not wait until ten megabytes have been written.
-    let body = format.write(&C::Answer::from(outcome))?;
+    let answer = C::Answer::from(outcome);
+    let body = match size_of::<C::Answer>() {
+        // API CreateStream and others: "with an empty HTTP body".
+        0 => Vec::new(),
+        _ => format.write(&answer)?,
+    };
     Ok((body, spoiling))
 }

@@ -10,8 +10,16 @@ use crate::model::Refusal;
 #[derive(Debug, Default)]
 pub(super) struct Check {
     wrong: Vec<String>,
-    /// Whether records must have partition keys.
-    needs_keys: bool,
+    keys: Keys,
+}
+
+/// What is wanted of the partition keys of records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Keys {
+    /// Whether there must be one.
+    pub(super) needed: bool,
+    /// The most characters.
+    pub(super) most: usize,
 }
 
 /// What a text must look like, as the service says it.
@@ -24,10 +32,10 @@ pub(super) enum Pattern {
 }
 
 impl Check {
-    /// Of a request whose records must have partition keys, or need none.
-    pub(super) fn with_keys(needs_keys: bool) -> Self {
+    /// Of a request that puts records.
+    pub(super) fn with(keys: Keys) -> Self {
         Self {
-            needs_keys,
+            keys,
             ..Self::default()
         }
     }
@@ -57,8 +65,10 @@ impl Check {
     }
 
     pub(super) fn key(&mut self, member: impl Display, key: Option<&str>) {
-        if self.needs_keys {
-            self.required(member, key);
+        let Keys { needed, most } = self.keys;
+        if needed {
+            self.required(&member, key);
+            self.length(member, key, 1..=most);
         }
     }
 

@@ -3,7 +3,7 @@ use std::{convert::Infallible, time::Duration};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
-    HeaderMap, Method, Request, Response,
+    HeaderMap, Method, Request, Response, Version,
     body::{Body, Incoming},
 };
 use kinesis_source::KinesisApi;
@@ -51,6 +51,10 @@ impl Desk {
             format: Format::of(request.headers()).unwrap_or(Format::Json),
             now: self.fake.now(),
         };
+        // On HTTP/2, an answer may still be on its way that is to be cut.
+        if request.version() < Version::HTTP_2 {
+            cut.lift();
+        }
         // Held until the answer has been made: a body and what is made of it are in memory.
         let (operation, body, _room) = match self.read(request, answers).await {
             Ok(read) => read,

@@ -5,10 +5,11 @@ use super::format::Format;
 pub(super) fn garble(body: Vec<u8>, format: Format, draw: u64) -> Vec<u8> {
     let (way, rest) = (draw % WAYS, draw / WAYS);
     match (way, format) {
-        (0, _) => broken_off(body, rest),
+        // Of nothing, no piece can be missing.
+        (0, _) if !body.is_empty() => broken_off(body, rest),
         // No text begins so, and in CBOR it is the end of something that has not begun.
         (1, _) => [b"\xff", &*body].concat(),
-        (2, _) => PAGE.to_vec(),
+        (0 | 2, _) => PAGE.to_vec(),
         (3, Format::Json) => SENSELESS.to_vec(),
         (3, Format::Cbor) => HUGE.to_vec(),
         (_, Format::Json) => vec![b'['; DEEP],

@@ -64,6 +64,11 @@ impl Cut {
         self.left.store(bytes, Ordering::Relaxed);
     }
 
+    /// Nothing is left of a cut that an answer was too short for.
+    pub(super) fn lift(&self) {
+        self.after(NEVER);
+    }
+
     fn is_set(&self) -> bool {
         self.left.load(Ordering::Relaxed) != NEVER
     }

@@ -36,10 +36,11 @@ async fn call(address: SocketAddr, target: &str, body: Value) -> (u16, Cbor) {
         head.contains("content-type: application/x-amz-cbor-1.1"),
         "{head}"
     );
-    (
-        answer.status,
-        Cbor(ciborium::from_reader(&answer.body[..]).unwrap()),
-    )
+    let value = match &answer.body[..] {
+        [] => Value::Null,
+        body => ciborium::from_reader(body).unwrap(),
+    };
+    (answer.status, Cbor(value))
 }
 
 async fn ok(address: SocketAddr, target: &str, body: Value) -> Cbor {

@@ -62,6 +62,15 @@ async fn a_connection_is_reset_after_any_number_of_bytes() {
     let (bytes, end) = bytes_and_end(running.address, &request).await;
     end.unwrap();
     assert_eq!(bytes.len(), whole.len(), "nothing was left to be cut off");
+
+    // What an answer was too short for does not meet the next one.
+    running
+        .fake
+        .inject(Fault::cut_answer(Operation::ListStreams, cut + 100));
+    let first = self::request("ListStreams", b"{}", "");
+    let (bytes, end) = bytes_and_end(running.address, &[first, request].concat()).await;
+    end.unwrap();
+    assert!(bytes.len() > whole.len() + 100);
 }
 
 #[tokio::test]

@@ -58,8 +58,12 @@ struct Answer {
 }
 
 impl Answer {
+    /// Its body, if it has one.
     fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
+        match &self.body[..] {
+            [] => Value::Null,
+            body => serde_json::from_slice(body).unwrap(),
+        }
     }
 
     fn code(&self) -> String {

@@ -204,6 +204,14 @@ async fn an_answer_has_a_type_the_fakes_date_and_ids_of_its_own() {
 }
 
 #[tokio::test]
+async fn an_operation_without_an_answer_has_an_empty_body() {
+    let running = unlimited().await;
+    let create = json!({"StreamName": "s", "ShardCount": 1});
+    let created = post(running.address, "CreateStream", create).await;
+    assert_eq!((created.status, created.body.len()), (200, 0));
+}
+
+#[tokio::test]
 async fn signatures_are_taken_as_they_are() {
     let running = serve(Fake::new(1)).await;
     let signed = "Authorization: AWS4-HMAC-SHA256 Credential=nobody/20260101/us-east-1/kinesis/\

@@ -228,7 +228,10 @@ impl From<AccountLimits> for LimitsAnswer {
             shard_limit: limits.shard_limit,
             open_shard_count: limits.open_shards,
             on_demand_stream_count: limits.on_demand_streams,
-            on_demand_stream_count_limit: limits.on_demand_stream_limit,
+            on_demand_stream_count_limit: limits.on_demand_stream_limit.min(MOST),
         }
     }
 }
+
+/// API DescribeLimits: the most that it says, also where no limit holds. Clients read 32 bits.
+const MOST: usize = 1_000_000;

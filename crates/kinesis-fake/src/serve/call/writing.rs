@@ -5,7 +5,7 @@ use super::{Call, reading::number_of};
 use crate::{
     model::{Moment, RecordDistribution, Refusal, Service},
     serve::{
-        check::{Check, Pattern},
+        check::{Check, Keys, Pattern},
         wire::{Blob, Most, check_stream, hash_key, stream_name},
     },
 };
@@ -46,9 +46,9 @@ impl Call for PutRecord {
         self.entry().check(check, "");
     }
 
-    fn needs_keys(&self, service: &mut Service, now: Moment) -> bool {
-        let (name, arn) = (self.stream_name.as_deref(), self.stream_arn.as_deref());
-        stream_name(name, arn).is_ok_and(|stream| needs_keys(service, stream, now))
+    fn keys(&self, service: &mut Service, now: Moment) -> Keys {
+        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref());
+        keys(service, stream.unwrap_or_default(), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutAnswer, Refusal> {
@@ -115,15 +115,18 @@ impl Call for PutRecords {
             self.stream_arn.as_deref(),
         );
         check.required("records", self.records.as_ref());
+        if self.records.is_some() && self.entries().is_empty() {
+            check.length_of("Value '[]'", "records", 0, 1..=usize::MAX);
+        }
         for (record, position) in self.entries().iter().zip(1_u32..) {
             let place = format!("records.{position}.member.");
             record.entry().check(check, &place);
         }
     }
 
-    fn needs_keys(&self, service: &mut Service, now: Moment) -> bool {
-        let (name, arn) = (self.stream_name.as_deref(), self.stream_arn.as_deref());
-        stream_name(name, arn).is_ok_and(|stream| needs_keys(service, stream, now))
+    fn keys(&self, service: &mut Service, now: Moment) -> Keys {
+        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref());
+        keys(service, stream.unwrap_or_default(), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutsAnswer, Refusal> {
@@ -215,10 +218,16 @@ impl Entry<'_> {
     }
 }
 
-/// A stream that distributes its records by itself takes them without keys.
-fn needs_keys(service: &mut Service, stream: &str, now: Moment) -> bool {
+/// A stream that distributes its records by itself takes them without keys. Of one that is not there,
+/// nothing is known.
+fn keys(service: &mut Service, stream: &str, now: Moment) -> Keys {
+    let most = service.settings().limits.partition_key_chars;
     let capacity = service.capacity(stream, now);
-    capacity.is_ok_and(|it| it.distribution == RecordDistribution::UserPartitionKey)
+    let auto = capacity.is_ok_and(|it| it.distribution == RecordDistribution::Auto);
+    Keys {
+        needed: !auto,
+        most,
+    }
 }
 
 /// More are not even read: an entry of two bytes takes a hundred in memory. The service's own limit
