@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     AddError, Consumer, Producer, Subscription, Transform,
-    crew::{AnyDesk, Crew, Member, Task},
+    crew::{AnyDesk, Claim, Member, Task},
     desk::Desk,
     inbox::Inbox,
     link::{ReceiveEnd, SendEnd},
@@ -23,8 +23,8 @@ pub(crate) struct Assembled<D> {
 }
 
 impl<D> Assembled<D> {
-    pub(crate) fn add_to(self, crew: &Crew) -> Result<Arc<D>, AddError> {
-        crew.add(self.member, self.task)?;
+    pub(crate) fn add_by(self, claim: Claim) -> Result<Arc<D>, AddError> {
+        claim.add(self.member, self.task)?;
         Ok(self.desk)
     }
 }

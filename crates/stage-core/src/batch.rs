@@ -1,6 +1,7 @@
 use std::{
     fmt, mem,
     ops::{Deref, DerefMut},
+    slice,
     sync::Arc,
     vec,
 };
@@ -13,6 +14,9 @@ use crate::{
 };
 
 /// Events on their way between two stages, in order.
+///
+/// Receipts go by place. Whoever puts events into another order, or new ones in after taking others out,
+/// has them stand for each other from then on: all are acked together, or nacked.
 ///
 /// To its user it is a `Vec`: slice it, iterate, [`push`](Self::push), [`drain`](Self::drain),
 /// extend. Its storage goes back to the stage that filled it once the call is over that it was handed
@@ -57,8 +61,38 @@ impl<E> Batch<E> {
         if receipt.is_untracked() && self.receipts.is_none() {
             return self.push(event);
         }
-        self.receipts_until(self.events.len()).push(receipt);
+        let before = self.events.len();
         self.events.own().push(event);
+        let receipts = self.receipts_until(before);
+        let has_more = receipts.len() > before;
+        receipts.push(receipt);
+        if has_more {
+            // Of events that were taken out: this one stands for them, too.
+            receipts.join(before + 1);
+        }
+    }
+
+    /// If events were taken out, and others put in, those that are there stand for all together.
+    #[inline]
+    fn align(&mut self) {
+        if self.receipts.is_some() {
+            self.align_receipts();
+        }
+    }
+
+    #[cold]
+    fn align_receipts(&mut self) {
+        let events = self.events.len();
+        if let Some(receipts) = self.receipts.as_mut().filter(|all| all.len() > events) {
+            receipts.join(events);
+        }
+    }
+
+    /// The events one by one, to be changed where they are. Each keeps its receipt, other than after a
+    /// look at all of them as a slice that can be changed: somebody may have put them into another
+    /// order, and from then on they stand for each other.
+    pub fn iter_mut(&mut self) -> slice::IterMut<'_, E> {
+        self.events.own().iter_mut()
     }
 
     /// Adds all events of `events`. An empty batch takes its storage over, so that nothing is
@@ -80,6 +114,7 @@ impl<E> Batch<E> {
     /// Takes all events out, in order, each with its receipt: to settle them one by one, or to keep
     /// them for longer than the call that the batch was handed to.
     pub fn drain_with_receipts(&mut self) -> DrainWithReceipts<'_, E> {
+        self.align();
         DrainWithReceipts {
             receipts: self.receipts.take(),
             events: self.events.own().drain(..),
@@ -169,6 +204,7 @@ impl<E> Batch<E> {
     /// assert!(words.is_empty());
     /// ```
     pub fn map_into<Out>(&mut self, out: &mut Batch<Out>, make: impl FnMut(E) -> Out) {
+        self.align();
         let before = out.len();
         out.events
             .own()
@@ -192,6 +228,7 @@ impl<E> Batch<E> {
     where
         I: IntoIterator<Item = Out>,
     {
+        self.align();
         let Some(mut receipts) = self.receipts.take() else {
             return out
                 .events
@@ -262,6 +299,7 @@ impl<E> Batch<E> {
 
     /// The same events, to be taken off from the front bit by bit.
     pub(crate) fn into_queue(mut self) -> BatchQueue<E> {
+        self.align();
         BatchQueue {
             events: mem::replace(&mut self.events, Events::new()),
             is_reversed: false,
@@ -288,6 +326,7 @@ impl<E> Batch<E> {
 
     /// Takes the receipts of all events out. The events stay.
     pub(crate) fn take_receipts(&mut self) -> Receipts {
+        self.align();
         let mut receipts = self.receipts.take().unwrap_or_default();
         receipts.pad(self.events.len());
         *receipts
@@ -315,6 +354,8 @@ impl<E> Batch<E> {
 
     /// Adds the events of `other`, with their receipts.
     pub(crate) fn append(&mut self, other: &mut Self) {
+        self.align();
+        other.align();
         if self.receipts.is_some() || other.receipts.is_some() {
             let receipts = self.receipts_until(self.events.len());
             if let Some(others) = other.receipts.take() {
@@ -345,6 +386,7 @@ impl<E> Batch<E> {
     /// Takes the receipts off, to be shared by `takers` who each get these events. `None` if there
     /// are none.
     pub(crate) fn fan_out(&mut self, takers: usize) -> Option<Arc<FanOut>> {
+        self.align();
         Some(self.receipts.take()?.fan_out(takers))
     }
 
@@ -486,6 +528,10 @@ impl<E> Deref for Batch<E> {
 
 impl<E> DerefMut for Batch<E> {
     fn deref_mut(&mut self) -> &mut [E] {
+        if let Some(receipts) = &mut self.receipts {
+            // Whoever sorts them does not sort their receipts.
+            receipts.join(self.events.len());
+        }
         self.events.own()
     }
 }
@@ -514,10 +560,19 @@ impl<E> From<Vec<E>> for Batch<E> {
 
 impl<'a, E> IntoIterator for &'a Batch<E> {
     type Item = &'a E;
-    type IntoIter = std::slice::Iter<'a, E>;
+    type IntoIter = slice::Iter<'a, E>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.events.as_slice().iter()
+    }
+}
+
+impl<'a, E> IntoIterator for &'a mut Batch<E> {
+    type Item = &'a mut E;
+    type IntoIter = slice::IterMut<'a, E>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
     }
 }
 

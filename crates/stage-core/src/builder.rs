@@ -1,9 +1,10 @@
-use std::hash::Hash;
+use std::{hash::Hash, sync::Arc};
 
 use crate::{
     AddError, Consumer, Group, Intake, LaneBuilder, Outlet, Pipeline, Producer, Subscription,
     Transform,
     assemble::{self, Assembled},
+    crew::Claim,
     desk::Desk,
     link::SendEnd,
     protocol::{Broadcast, ByDemand, Dispatcher, Partition},
@@ -139,9 +140,10 @@ impl<'p> StageBuilder<'p> {
         E: Send + 'static,
         C: Consumer<E>,
     {
-        let stage = assemble::consumer(&self.name.into(), consumer, subscriptions);
+        let (name, claim) = self.pipeline.claim(self.name);
+        let stage = assemble::consumer(&name, consumer, subscriptions);
         let intake = Intake(stage.desk.clone());
-        self.pipeline.add(stage);
+        add(stage, claim);
         intake
     }
 }
@@ -152,9 +154,10 @@ impl<D> StageBuilder<'_, D> {
     where
         D: Dispatching<P::Event>,
     {
+        let (name, claim) = self.pipeline.claim(self.name);
         let dispatcher = self.dispatching.into_dispatcher();
-        let stage = assemble::producer(&self.name.into(), producer, dispatcher);
-        self.pipeline.add_with_outlet(stage)
+        let stage = assemble::producer(&name, producer, dispatcher);
+        add_with_outlet(stage, claim)
     }
 
     /// Adds the stage, as one that turns events into others.
@@ -168,26 +171,38 @@ impl<D> StageBuilder<'_, D> {
         T: Transform<In>,
         D: Dispatching<T::Out>,
     {
+        let (name, claim) = self.pipeline.claim(self.name);
         let dispatcher = self.dispatching.into_dispatcher();
-        let stage = assemble::transform(&self.name.into(), transform, subscriptions, dispatcher);
-        self.pipeline.add_with_outlet(stage)
+        let stage = assemble::transform(&name, transform, subscriptions, dispatcher);
+        add_with_outlet(stage, claim)
     }
 }
 
 impl Pipeline {
-    fn add_with_outlet<E: Send + 'static>(
-        &mut self,
-        stage: Assembled<Desk<SendEnd<E>>>,
-    ) -> Outlet<E> {
-        let outlet = Outlet::of_stage(&stage.desk);
-        self.add(stage);
-        outlet
-    }
-
-    fn add<D>(&mut self, stage: Assembled<D>) {
+    /// The name for a stage. If it is taken, that is told when the pipeline is run.
+    fn claim(&mut self, name: String) -> (Arc<str>, Option<Claim>) {
+        let name = name.into();
+        let claim = self.crew.claim(&name);
         // Nothing stops a pipeline that does not run, so the name is the only trouble.
-        if let Err(AddError::NameTaken { name }) = stage.add_to(&self.crew) {
-            self.name_taken.get_or_insert(name);
+        if let Err(AddError::NameTaken { name }) = &claim {
+            self.name_taken.get_or_insert_with(|| name.clone());
         }
+        (name, claim.ok())
+    }
+}
+
+fn add_with_outlet<E: Send + 'static>(
+    stage: Assembled<Desk<SendEnd<E>>>,
+    claim: Option<Claim>,
+) -> Outlet<E> {
+    let outlet = Outlet::of_stage(&stage.desk);
+    add(stage, claim);
+    outlet
+}
+
+fn add<D>(stage: Assembled<D>, claim: Option<Claim>) {
+    if let Some(claim) = claim {
+        // It does not run yet, and so does not stop.
+        let _ = stage.add_by(claim);
     }
 }

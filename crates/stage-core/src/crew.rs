@@ -1,6 +1,6 @@
 use std::{
     any::Any,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, mem,
     pin::Pin,
     sync::{Arc, Weak},
@@ -32,10 +32,36 @@ pub(crate) struct Crew {
 #[derive(Default)]
 struct State {
     stages: BTreeMap<Arc<str>, Arc<Member>>,
+    /// Names of stages that are being put together.
+    claimed: BTreeSet<Arc<str>>,
     waiting: Vec<(Arc<Member>, Task)>,
     groups: Weaks<dyn Close>,
     stopping: bool,
     ended: bool,
+}
+
+/// A name that nobody else gets until this is dropped or used.
+#[must_use = "dropping it gives the name up"]
+pub(crate) struct Claim {
+    crew: Arc<Crew>,
+    name: Arc<str>,
+}
+
+impl Claim {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Adds the stage of that name, to be started.
+    pub(crate) fn add(self, member: Member, task: Task) -> Result<(), AddError> {
+        self.crew.add(member, task)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.crew.lock().claimed.remove(&self.name);
+    }
 }
 
 /// A stage, as its pipeline sees it.
@@ -50,6 +76,7 @@ pub(crate) struct Member {
 /// A desk, whatever its events are.
 pub(crate) trait AnyDesk: Send + Sync {
     fn stop(&self);
+    fn expect_nobody(&self);
     fn leave(&self);
     fn hold(&self, held: bool);
     fn notify(&self, notice: Notice);
@@ -66,6 +93,10 @@ pub(crate) trait Close: Send + Sync {
 impl<L: Send + 'static> AnyDesk for Desk<L> {
     fn stop(&self) {
         Self::stop(self);
+    }
+
+    fn expect_nobody(&self) {
+        Self::expect_nobody(self);
     }
 
     fn leave(&self) {
@@ -94,17 +125,30 @@ impl<L: Send + 'static> AnyDesk for Desk<L> {
 }
 
 impl Crew {
+    /// Keeps a name for a stage that is about to be put together: a stage that cannot be added is to
+    /// leave no trace.
+    pub(crate) fn claim(self: &Arc<Self>, name: &Arc<str>) -> Result<Claim, AddError> {
+        let mut state = self.lock();
+        if state.stopping || state.ended {
+            return Err(AddError::Stopping);
+        }
+        if state.stages.contains_key(name) || !state.claimed.insert(Arc::clone(name)) {
+            let name = name.to_string();
+            return Err(AddError::NameTaken { name });
+        }
+        Ok(Claim {
+            crew: Arc::clone(self),
+            name: Arc::clone(name),
+        })
+    }
+
     /// Adds a stage, to be started.
-    pub(crate) fn add(&self, member: Member, task: Task) -> Result<(), AddError> {
+    fn add(&self, member: Member, task: Task) -> Result<(), AddError> {
         let mut state = self.lock();
         if state.stopping || state.ended {
             return Err(AddError::Stopping);
         }
         let name = Arc::clone(&member.meter.stage);
-        if state.stages.contains_key(&name) {
-            let name = name.to_string();
-            return Err(AddError::NameTaken { name });
-        }
         let member = Arc::new(member);
         state.stages.insert(name, Arc::clone(&member));
         state.waiting.push((member, task));
@@ -119,7 +163,9 @@ impl Crew {
         let numbered = (2..).map(|n| format!("{wish}-{n}"));
         let mut names = std::iter::once(wish.to_owned()).chain(numbered);
         names
-            .find(|name| !state.stages.contains_key(name.as_str()))
+            .find(|name| {
+                !state.stages.contains_key(name.as_str()) && !state.claimed.contains(name.as_str())
+            })
             .expect("there are more numbers than stages")
     }
 
@@ -148,6 +194,9 @@ impl Crew {
         for member in members {
             // What it has been given before is to be drained.
             member.hold(false);
+            if let Some(front) = &member.front {
+                front.expect_nobody();
+            }
             match &member.back {
                 Some(back) => back.stop(),
                 None => member.stop(),

@@ -37,6 +37,8 @@ struct State<L> {
     next_slot: usize,
     /// How many others may still bring links.
     expecting: usize,
+    /// Whatever they may, no links are to be waited for.
+    expects_nobody: bool,
     /// Every link that was ever handed in and is still there, for those who look on.
     links: Weaks<dyn Control>,
     /// Whom to tell when the stage has dealt with all that it has now.
@@ -84,6 +86,7 @@ impl<L> Desk<L> {
                 free: Vec::new(),
                 next_slot: DESK + 1,
                 expecting: 0,
+                expects_nobody: false,
                 closed: false,
                 stopping: false,
             }),
@@ -164,6 +167,12 @@ impl<L> Desk<L> {
         self.bell.ring(DESK);
     }
 
+    /// Tells the stage to wait for no links that it has not been given yet.
+    pub(crate) fn expect_nobody(&self) {
+        self.lock().expects_nobody = true;
+        self.bell.ring(DESK);
+    }
+
     /// Tells a stage that takes events in to take no more.
     pub(crate) fn leave(&self) {
         self.lock().leaving = true;
@@ -194,7 +203,7 @@ impl<L> Desk<L> {
         News {
             arrivals: mem::take(&mut state.arrivals),
             notices: mem::take(&mut state.notices),
-            expecting: state.expecting > 0,
+            expecting: state.expecting > 0 && !state.expects_nobody,
             stopping: state.stopping,
             leaving: state.leaving,
             held: state.held,

@@ -115,10 +115,10 @@ impl<E: Send + 'static> Group<E> {
         P: Producer<Event = E>,
     {
         let crew = self.0.crew.upgrade().ok_or(AddError::Stopping)?;
-        let name = name.into().into();
-        let stage = assemble::producer(&name, producer, Box::new(ByDemand::default()));
+        let claim = crew.claim(&name.into().into())?;
+        let stage = assemble::producer(claim.name(), producer, Box::new(ByDemand::default()));
         self.0.members.join(&stage.desk)?;
-        stage.add_to(&crew)?;
+        stage.add_by(claim)?;
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     Transform,
     assemble::{self, Assembled},
     builder::{As, Dispatching, ToAll, ToOne},
-    crew::{AnyDesk, Crew, Member},
+    crew::{AnyDesk, Claim, Crew, Member},
     desk::Desk,
     link::{ReceiveEnd, SendEnd},
     protocol::{Dispatcher, Partition},
@@ -316,9 +316,9 @@ impl LateStage {
         E: Send + 'static,
         C: Consumer<E>,
     {
-        let crew = self.crew.upgrade().ok_or(AddError::Stopping)?;
-        let stage = assemble::consumer(&self.name.into(), consumer, subscriptions);
-        Ok(Intake(stage.add_to(&crew)?))
+        let claim = claim(&self.crew, self.name)?;
+        let stage = assemble::consumer(claim.name(), consumer, subscriptions);
+        Ok(Intake(stage.add_by(claim)?))
     }
 }
 
@@ -333,9 +333,10 @@ impl<D> LateStage<D> {
     where
         D: Dispatching<P::Event>,
     {
+        let claim = claim(&self.crew, self.name)?;
         let dispatcher: Box<dyn Dispatcher<_>> = self.dispatching.into_dispatcher();
-        let stage = assemble::producer(&self.name.into(), producer, dispatcher);
-        add_expecting(&self.crew, stage)
+        let stage = assemble::producer(claim.name(), producer, dispatcher);
+        add_expecting(claim, stage)
     }
 
     /// Adds the stage, as one that turns events into others. It waits for subscribers as long as its
@@ -354,20 +355,26 @@ impl<D> LateStage<D> {
         T: Transform<In>,
         D: Dispatching<T::Out>,
     {
+        let claim = claim(&self.crew, self.name)?;
         let dispatcher = self.dispatching.into_dispatcher();
-        let stage = assemble::transform(&self.name.into(), transform, subscriptions, dispatcher);
-        add_expecting(&self.crew, stage)
+        let stage = assemble::transform(claim.name(), transform, subscriptions, dispatcher);
+        add_expecting(claim, stage)
     }
 }
 
+/// The name, for a stage that is put together next.
+fn claim(crew: &Weak<Crew>, name: String) -> Result<Claim, AddError> {
+    let crew = crew.upgrade().ok_or(AddError::Stopping)?;
+    crew.claim(&name.into())
+}
+
 fn add_expecting<E: Send + 'static>(
-    crew: &Weak<Crew>,
+    claim: Claim,
     stage: Assembled<Desk<SendEnd<E>>>,
 ) -> Result<Outlet<E>, AddError> {
-    let crew = crew.upgrade().ok_or(AddError::Stopping)?;
     // Before it runs, or it would end at once for lack of subscribers.
     let outlet = Outlet::expecting(&stage.desk);
-    stage.add_to(&crew)?;
+    stage.add_by(claim)?;
     Ok(outlet)
 }
 

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -25,6 +25,9 @@ pub(crate) struct Lives<F, S> {
     /// For the log.
     what: &'static str,
 }
+
+/// Longer than anybody waits.
+const FAR_OFF: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
     /// Makes the first one.
@@ -136,7 +139,8 @@ impl<F: FnMut(Generation) -> S, S> Lives<F, S> {
             ?wait,
             "{what} failed; making a new one"
         );
-        self.next_at += wait;
+        // One that is too far off to be counted is far enough off.
+        self.next_at = now.checked_add(wait).unwrap_or(now + FAR_OFF);
         Ok(())
     }
 }

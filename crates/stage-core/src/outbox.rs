@@ -56,6 +56,8 @@ pub(crate) struct Outbox<E: 'static> {
     /// The dispatcher is at work, or weights are taken: code of the user's. If it is still so later,
     /// that has panicked, and who gets what is left nobody knows.
     is_dividing: bool,
+    /// How many events the dispatcher was given, or had, that were not sent since.
+    at_stake: usize,
     /// Another stage was woken, and nobody has taken note of that yet.
     has_woken: bool,
     ear: Ear,
@@ -98,6 +100,7 @@ impl<E: Send + 'static> Outbox<E> {
             sole: None,
             is_unusual: true,
             is_dividing: false,
+            at_stake: 0,
             has_woken: false,
             ear: Ear::default(),
             handout: Handout::new(),
@@ -224,6 +227,9 @@ impl<E: Send + 'static> Outbox<E> {
         poll_fn(|cx| {
             loop {
                 self.read_news();
+                if !self.expecting {
+                    self.give_up_stranded();
+                }
                 // For those who look on.
                 self.note_wanted();
                 if !self.has_events() || self.is_deserted() || self.broken.is_some() {
@@ -247,6 +253,24 @@ impl<E: Send + 'static> Outbox<E> {
         self.meter.raise_alarm();
     }
 
+    /// Drops what the dispatcher holds for subscribers that will not come, so that others get theirs.
+    fn give_up_stranded(&mut self) {
+        loop {
+            let stranded = self.dispatcher.give_up_stranded();
+            if stranded.is_empty() {
+                return;
+            }
+            let events = stranded.len();
+            warn!(
+                events,
+                "the stage ends, and these wait for a subscriber that has left: dropped"
+            );
+            self.meter.lost(events);
+            drop(stranded);
+            self.deliver();
+        }
+    }
+
     /// Hands events out, and keeps those that have no taker.
     #[inline]
     pub(crate) fn push(&mut self, mut batch: Batch<E>) {
@@ -257,7 +281,8 @@ impl<E: Send + 'static> Outbox<E> {
             return self.send(to, batch);
         }
         self.is_dividing = true;
-        if !self.has_events()
+        self.at_stake = self.undelivered() + batch.len();
+        if self.at_stake == batch.len()
             && let Some(to) = self.dispatcher.claim(batch.len())
         {
             self.left = self.left.saturating_sub(batch.len());
@@ -446,6 +471,7 @@ impl<E: Send + 'static> Outbox<E> {
     #[inline(never)]
     fn deliver(&mut self) {
         self.is_dividing = true;
+        self.at_stake = self.undelivered();
         loop {
             if self.has_events() || !self.notices.is_empty() {
                 self.dispatcher
@@ -465,15 +491,22 @@ impl<E: Send + 'static> Outbox<E> {
             }
         }
         self.is_dividing = false;
+        // What the dispatcher has taken, and neither handed out nor kept.
+        self.meter
+            .lost(self.at_stake.saturating_sub(self.undelivered()));
         self.tell_notices();
     }
 
     #[inline]
     fn send(&mut self, to: SubscriptionId, events: Batch<E>) {
+        let count = events.len();
         let Some(Some(link)) = self.links.get_mut(to.0 as usize) else {
+            // That subscriber is not there: what it was to be given counts as lost.
             return;
         };
-        match link.send(events) {
+        let sent = link.send(events);
+        self.at_stake = self.at_stake.saturating_sub(count);
+        match sent {
             Ok(has_woken) => self.has_woken |= has_woken,
             Err(excess) => {
                 self.broken.get_or_insert(excess);
@@ -490,6 +523,7 @@ impl<E: Send + 'static> Outbox<E> {
         self.handout.deliveries = deliveries;
         let dropped = mem::take(&mut self.handout.homeless);
         let failed = mem::take(&mut self.handout.misplaced);
+        self.at_stake = self.at_stake.saturating_sub(dropped + failed);
         if dropped > 0 {
             self.meter.dropped(dropped);
         }
@@ -533,7 +567,11 @@ impl<E: Send + 'static> Outbox<E> {
 
 impl<E: 'static> Drop for Outbox<E> {
     fn drop(&mut self) {
-        self.meter.lost(self.buffer.len() + self.dispatcher.held());
+        let lost = match self.is_dividing {
+            true => self.at_stake,
+            false => self.buffer.len() + self.dispatcher.held(),
+        };
+        self.meter.lost(lost);
         self.desk.close();
     }
 }

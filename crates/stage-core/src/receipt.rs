@@ -6,8 +6,10 @@ use crate::sync::{
 };
 
 pub(crate) use fan_out::FanOut;
+use one_by_one::OneByOne;
 
 mod fan_out;
+mod one_by_one;
 
 /// Whom to tell what became of events: the source that handed them out.
 ///
@@ -114,6 +116,8 @@ pub(crate) struct Receipts {
     runs: VecDeque<Run>,
     /// How many events the runs cover.
     covered: usize,
+    /// Whether it is one receipt for all events together.
+    is_joint: bool,
 }
 
 /// Events in a row: untracked, or of one source and numbered in a row.
@@ -177,6 +181,7 @@ impl Receipts {
             return;
         }
         self.covered += events;
+        self.is_joint = false;
         match self.runs.back_mut() {
             Some(last) if last.goes_on_with(source.as_ref()) => last.events += events,
             _ => self.runs.push_back(Run { source, events }),
@@ -213,6 +218,7 @@ impl Receipts {
     /// Adds other receipts at the end.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.covered += mem::take(&mut other.covered);
+        self.is_joint = false;
         self.runs.append(&mut other.runs);
     }
 
@@ -248,6 +254,17 @@ impl Receipts {
         self.cover(self.covered + events, Some((one.shared_by(events), 0)));
     }
 
+    /// Makes `events` events stand for all that it covers, all of them together: for when nobody knows
+    /// any more which is which.
+    pub(crate) fn join(&mut self, events: usize) {
+        if events == 0 || (self.is_joint && self.covered == events) {
+            return;
+        }
+        let all = mem::take(self);
+        self.stand_for(events, all);
+        self.is_joint = true;
+    }
+
     /// Whether it covers nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.covered == 0
@@ -268,8 +285,9 @@ impl Receipts {
     }
 
     fn settle_runs(&mut self, outcome: Outcome) {
+        let mut sources = OneByOne::default();
         for run in mem::take(&mut self.runs) {
-            run.settle(outcome);
+            sources.call(|| run.settle(outcome));
         }
     }
 

@@ -90,7 +90,9 @@ impl Running {
     fn note_stop(&mut self) -> bool {
         let stopping = self.crew.is_stopping();
         if stopping && self.deadline.is_none() && !self.report.timed_out {
-            self.deadline = self.drain_within.map(|within| Instant::now() + within);
+            let now = Instant::now();
+            // One that is too far off to be counted never comes.
+            self.deadline = self.drain_within.and_then(|within| now.checked_add(within));
         }
         stopping
     }

@@ -14,11 +14,15 @@ use std::{
 };
 
 use stage_core::{
-    Batch, Children, Consumer, Demand, DrainReport, End, Flow, Pipeline, PipelineError, Producer,
-    StageReport, SubscriptionInfo, Window, pool,
+    AddError, Batch, Children, Consumer, Demand, DrainReport, End, Flow, Mode, Pipeline,
+    PipelineError, Producer, Restart, StageReport, SubscriptionInfo, Window, from_stream, pool,
     protocol::{Backlog, Dispatcher, Handout, Refused, SubscriptionId, Terms},
+    restarting_consumer,
 };
-use tokio::{sync::Semaphore, time::Instant, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
 
 use stages::{Counter, Double, Gated, Slow, Tracked};
 
@@ -50,6 +54,8 @@ impl Producer for ByTwo {
         demand: Demand,
         batch: &mut Batch<u64>,
     ) -> Result<Flow, Infallible> {
+        // Who asks without bound is not to stop the clock.
+        sleep(Duration::from_micros(1)).await;
         self.0
             .produce(demand.min(Demand::new(2).unwrap()), batch)
             .await
@@ -398,4 +404,244 @@ async fn what_a_partition_panics_on_is_counted() {
     let report = pipeline.run_reporting(pending()).await;
     assert!(matches!(report.result, Err(PipelineError::Panicked { .. })));
     assert_eq!(counts(&report, "numbers"), (10, 10, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_draining_runs_from_the_stop() {
+    struct Finishes(Duration);
+
+    impl Consumer<u64> for Finishes {
+        type Error = Infallible;
+
+        async fn consume(&mut self, _: &mut Batch<u64>) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        async fn finish(&mut self) -> Result<(), Infallible> {
+            sleep(self.0).await;
+            Ok(())
+        }
+    }
+
+    let start = Instant::now();
+    let mut pipeline = Pipeline::new().drain_within(10 * SECOND);
+    let numbers = pipeline.produce(from_stream(futures_util::stream::pending::<u64>()));
+    for finishing in [6, 12, 18] {
+        pipeline.consume(
+            Finishes(finishing * SECOND),
+            numbers.subscribe(Window::new(4)),
+        );
+    }
+    let report = pipeline.run_reporting(sleep(SECOND)).await;
+    assert!(report.timed_out);
+    assert_eq!(start.elapsed(), 11 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_is_too_long() {
+    let mut pipeline = Pipeline::new().drain_within(Duration::MAX);
+    let numbers = pipeline.produce(Counter::up_to(u64::MAX));
+    pipeline.consume(Slow::by(SECOND), numbers.subscribe(Window::new(4)));
+    pipeline.run_until(sleep(HOUR)).await.unwrap();
+
+    let restart = Restart::new(3, HOUR).waiting(Duration::MAX, Duration::MAX);
+    let mut pipeline = Pipeline::new().drain_within(SECOND);
+    let numbers = pipeline.produce(Counter::up_to(u64::MAX));
+    let fails = restarting_consumer(restart, |_| FailsAfter(SECOND));
+    pipeline.consume(fails, numbers.subscribe(Window::new(4)));
+    let error = pipeline.run_until(sleep(HOUR)).await.unwrap_err();
+    // It still waits to begin again.
+    assert!(
+        matches!(error, PipelineError::DrainTimedOut { .. }),
+        "{error}"
+    );
+}
+
+/// Ends one way or another once it has taken in some.
+struct Ends(&'static str);
+
+impl Consumer<u64> for Ends {
+    type Error = io::Error;
+
+    async fn consume(&mut self, batch: &mut Batch<u64>) -> io::Result<()> {
+        match self.0 {
+            _ if batch.iter().all(|n| *n < 101) => Ok(()),
+            "fails" => Err(io::Error::other("on purpose")),
+            "panics" => panic!("on purpose"),
+            _ => {
+                sleep(2 * SECOND).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A consumer of one lane fails, panics or leaves; the other goes on.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_lane_whose_subscriber_has_gone() {
+    for (what, ends_by_itself) in [("fails", false), ("panics", false), ("leaves", true)] {
+        let until = if ends_by_itself { 124 } else { u64::MAX };
+        let (numbers, book) = Tracked::up_to(until);
+        let mut pipeline = Pipeline::new();
+        let mut lanes = pipeline
+            .stage("numbers")
+            .partition_by(2, |n| Some((*n % 2) as usize))
+            .produce(numbers);
+        let (gone, cancel) = lanes
+            .pop()
+            .unwrap()
+            .subscribe(Window::new(10))
+            .with_handle();
+        let stays = Slow::default();
+        let lane = lanes.pop().unwrap();
+        pipeline.consume(stays.clone(), lane.subscribe(Window::new(10)));
+        pipeline.stage("gone").consume(Ends(what), gone);
+        let leaving = tokio::spawn(async move {
+            sleep(SECOND).await;
+            if ends_by_itself {
+                cancel.cancel();
+            }
+            sleep(HOUR).await;
+            drop(cancel);
+        });
+        let handle = pipeline.handle();
+        // Nobody can use it any more once the pipeline stops.
+        let _outlet = (!ends_by_itself).then(|| handle.outlet::<u64>("numbers"));
+        let running = pipeline.run_reporting(pending());
+        let report = timeout(HOUR / 2, running).await.expect(what);
+        assert_eq!(report.result.is_ok(), ends_by_itself, "{what}");
+        leaving.abort();
+        if ends_by_itself {
+            assert_eq!(stays.seen().len(), 62, "{what}: all of the other lane");
+            assert!(!book.nacked().is_empty(), "{what}");
+        } else {
+            let numbers = of(&report, "numbers");
+            assert!(numbers.nacked > 0, "{what}: {report:?}");
+        }
+        assert!(book.outcomes().iter().all(Option::is_some), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_without_bound_takes_nothing_from_others() {
+    // By demand, it is given all, but what the other asked for is remembered.
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline
+        .stage("numbers")
+        .produce(ByTwo(Tracked::up_to(u64::MAX).0));
+    let (greedy, cancel) = numbers.subscribe(Window::new(usize::MAX)).with_handle();
+    pipeline.consume(Slow::by(SECOND / 100), greedy);
+    let other = Slow::by(SECOND / 100);
+    pipeline.consume(other.clone(), numbers.subscribe(Window::new(10)));
+    let running = tokio::spawn(pipeline.run());
+    sleep(SECOND).await;
+    cancel.cancel();
+    sleep(SECOND).await;
+    assert!(other.seen().len() > 10, "{:?}", other.seen());
+    running.abort();
+
+    // With lanes, what waits for the other is bounded.
+    let mut pipeline = Pipeline::new();
+    let lanes = pipeline
+        .stage("numbers")
+        .partition_by(2, |n| Some((*n % 2) as usize))
+        .produce(Counter::up_to(200_000));
+    let sinks = [Slow::default(), Slow::by(SECOND)];
+    let windows = [usize::MAX, 1_000];
+    for ((lane, sink), window) in lanes.into_iter().zip(&sinks).zip(windows) {
+        pipeline.consume(sink.clone(), lane.subscribe(Window::new(window)));
+    }
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    let mut most = 0;
+    while !running.is_finished() {
+        sleep(SECOND).await;
+        let status = handle.status();
+        most = most.max(
+            status
+                .stage("numbers")
+                .map_or(0, |numbers| numbers.buffered),
+        );
+    }
+    running.await.unwrap().unwrap();
+    assert_eq!(sinks.map(|sink| sink.seen().len()), [100_000, 100_000]);
+    assert!((1..=(1 << 14) + 1_000).contains(&most), "{most} waited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_cannot_be_added_leaves_no_trace() {
+    let (numbers, book) = Tracked::up_to(u64::MAX);
+    let sink = Slow::by(SECOND / 1_000);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.stage("numbers").produce(numbers);
+    let (group, members) = pipeline.group();
+    let window = Window::new(4);
+    let permanent = members.subscribe(window).mode(Mode::Permanent);
+    pipeline
+        .stage("sink")
+        .consume(sink.clone(), [numbers.subscribe(window), permanent]);
+    group
+        .add("one", from_stream(futures_util::stream::pending::<u64>()))
+        .unwrap();
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    sleep(SECOND).await;
+    for _ in 0..100 {
+        let again = handle
+            .stage("sink")
+            .consume(Slow::default(), numbers.subscribe(window));
+        assert!(matches!(again, Err(AddError::NameTaken { .. })));
+        let again = group.add("one", Counter::up_to(7));
+        assert!(matches!(again, Err(AddError::NameTaken { .. })));
+        sleep(SECOND / 100).await;
+    }
+    assert!(!running.is_finished());
+    assert_eq!(book.nacked(), []);
+    assert_eq!(sink.changes().len(), 2, "{:?}", sink.changes());
+    running.abort();
+}
+
+/// What a dispatcher of one's own does not hand out, or to nobody, is lost, and counted.
+#[tokio::test(start_paused = true)]
+async fn what_a_dispatcher_loses_is_counted() {
+    #[derive(Debug, Default)]
+    struct Loses {
+        asked: usize,
+    }
+
+    impl Dispatcher<u64> for Loses {
+        fn subscribe(&mut self, _: SubscriptionId, _: Terms<u64>) -> Result<(), Refused> {
+            Ok(())
+        }
+
+        fn ask(&mut self, _: SubscriptionId, demand: Demand) {
+            self.asked += demand.get();
+        }
+
+        fn cancel(&mut self, _: SubscriptionId) {}
+
+        fn demand(&self) -> usize {
+            self.asked
+        }
+
+        fn dispatch(&mut self, backlog: &mut Backlog<u64>, handout: &mut Handout<u64>) {
+            drop(backlog.take(3));
+            handout.deliver(SubscriptionId(77), backlog.take(2));
+        }
+    }
+
+    let (numbers, book) = Tracked::up_to(5);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline
+        .stage("numbers")
+        .dispatch(Loses::default())
+        .produce(numbers);
+    pipeline.consume(Slow::default(), numbers.subscribe(Window::new(5)));
+    let handle = pipeline.handle();
+    let running = pipeline.run_reporting(async {
+        handle.passed("numbers").await;
+    });
+    let report = running.await;
+    report.result.unwrap();
+    assert_eq!(book.nacked().len(), 5);
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use stage_core::{Batch, Consumer, Pipeline, Receipt, Transform, Window};
+use stage_core::{Acknowledge, Batch, Consumer, Outcome, Pipeline, Receipt, Transform, Window};
 use tokio::time::{sleep, timeout};
 
 use stages::{Book, Tracked};
@@ -334,4 +334,84 @@ proptest! {
             prop_assert_eq!(taken.iter().filter(|&&t| t == n).count() as u64, made);
         }
     }
+}
+
+/// Receipts go by place: whoever changes places has the events stand for each other.
+#[test]
+fn a_receipt_never_goes_with_another_event() {
+    let tracked = |events: std::ops::Range<u64>| {
+        let book = Arc::new(Book(Mutex::new(vec![None; events.end as usize])));
+        let mut batch: Batch<u64> = events.clone().collect();
+        batch.track(Arc::clone(&book) as _, events.start);
+        (batch, book)
+    };
+    let ack_even = |batch: &mut Batch<u64>| {
+        for (event, receipt) in batch.drain_with_receipts() {
+            match event % 2 {
+                0 => receipt.ack(),
+                _ => receipt.nack(),
+            }
+        }
+    };
+
+    // Changed one by one, each keeps its own.
+    let (mut batch, book) = tracked(0..4);
+    batch.iter_mut().for_each(|event| *event += 2);
+    for event in &mut batch {
+        *event -= 2;
+    }
+    ack_even(&mut batch);
+    assert_eq!((book.acked(), book.nacked()), (vec![0, 2], vec![1, 3]));
+
+    // In another order, or possibly so, all are nacked with the one that was.
+    let (mut batch, book) = tracked(0..4);
+    batch.sort_by_key(|event| std::cmp::Reverse(*event));
+    batch.swap(0, 1);
+    ack_even(&mut batch);
+    assert_eq!((book.acked(), book.nacked()), (vec![], vec![0, 1, 2, 3]));
+    let (mut batch, book) = tracked(0..4);
+    batch.reverse();
+    let mut doubled = Batch::new();
+    batch.map_into(&mut doubled, |event| 2 * event);
+    ack_even(&mut doubled);
+    assert_eq!((book.acked(), book.nacked()), (vec![0, 1, 2, 3], vec![]));
+
+    // The first that comes after events that were taken out stands for them, too.
+    let (mut batch, old) = tracked(0..2);
+    assert_eq!(batch.drain().count(), 2);
+    let (mut others, new) = tracked(0..2);
+    for (event, receipt) in others.drain_with_receipts() {
+        batch.push_with_receipt(event, receipt);
+    }
+    ack_even(&mut batch);
+    assert_eq!((old.acked(), new.acked()), (vec![0, 1], vec![0]));
+    assert_eq!(new.nacked(), [1]);
+    let (mut batch, book) = tracked(0..3);
+    assert_eq!(batch.drain().count(), 3);
+    batch.push(2);
+    ack_even(&mut batch);
+    assert_eq!((book.acked(), book.nacked()), (vec![0, 1, 2], vec![]));
+}
+
+/// One source that panics takes nothing from another.
+#[test]
+fn each_source_is_told_whatever_another_does() {
+    struct Panics;
+
+    impl Acknowledge for Panics {
+        fn settle(&self, _: std::ops::Range<u64>, _: Outcome) {
+            panic!("on purpose");
+        }
+    }
+
+    let book = Arc::new(Book(Mutex::new(vec![None; 4])));
+    let mut batch = Batch::from_iter([0_u64, 1]);
+    batch.track(Arc::clone(&book) as _, 0);
+    batch.push(2);
+    batch.track(Arc::new(Panics), 0);
+    batch.extend([3, 4]);
+    batch.track(Arc::clone(&book) as _, 2);
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(batch)));
+    assert!(dropped.is_err());
+    assert_eq!(book.nacked(), [0, 1, 2, 3]);
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use super::{Backlog, Demand, Mark, SubscriptionId};
+use crate::Batch;
 
 mod broadcast;
 mod by_demand;
@@ -91,6 +92,12 @@ pub trait Dispatcher<E>: fmt::Debug + Send + 'static {
     /// How many events it has taken from the backlog and not handed out yet.
     fn held(&self) -> usize {
         0
+    }
+
+    /// Takes out what it [holds](Self::held) for subscribers that are not there. The stage has nothing
+    /// more to make, and nobody is expected any more: they would wait for ever.
+    fn give_up_stranded(&mut self) -> Batch<E> {
+        Batch::new()
     }
 
     /// A notice has come, behind all events that were taken so far. It goes to the handout once

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Acknowledge, Outcome, Run};
+use super::{Acknowledge, OneByOne, Outcome, Run};
 
 /// What the takers of the same events share: each event is acked once all have acked it, and nacked
 /// once all have settled it and one of them nacked.
@@ -53,8 +53,15 @@ impl FanOut {
         }
     }
 
-    /// Passes on what became of these events.
-    fn pass_on(&self, numbers: Range<usize>, outcome: Outcome) {
+    /// Passes on what became of events, to each source whatever another does.
+    fn pass_on_all(&self, runs: Runs) {
+        let mut sources = OneByOne::default();
+        for (numbers, outcome) in runs.0 {
+            self.pass_on(numbers, outcome, &mut sources);
+        }
+    }
+
+    fn pass_on(&self, numbers: Range<usize>, outcome: Outcome, sources: &mut OneByOne) {
         let first = self
             .runs
             .partition_point(|(first, run)| first + run.events <= numbers.start);
@@ -65,7 +72,8 @@ impl FanOut {
                 return;
             }
             if let Some((source, number)) = &run.source {
-                source.settle(number + start as u64..number + end as u64, outcome);
+                let numbers = number + start as u64..number + end as u64;
+                sources.call(|| source.settle(numbers, outcome));
             }
         }
     }
@@ -86,9 +94,7 @@ impl Acknowledge for FanOut {
             }
         }
         drop(shares);
-        for (numbers, outcome) in settled.0 {
-            self.pass_on(numbers, outcome);
-        }
+        self.pass_on_all(settled);
     }
 }
 
@@ -101,9 +107,7 @@ impl Drop for FanOut {
                 lost.add(number, Outcome::Nacked);
             }
         }
-        for (numbers, outcome) in lost.0 {
-            self.pass_on(numbers, outcome);
-        }
+        self.pass_on_all(lost);
     }
 }
 

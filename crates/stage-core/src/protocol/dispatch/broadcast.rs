@@ -25,6 +25,8 @@ pub struct Broadcast<E> {
     subscribers: BTreeMap<SubscriptionId, Subscriber<E>>,
     /// The least demand of any subscriber; zero if there is none.
     least: usize,
+    /// How many subscribers have no more than that.
+    at_least: usize,
 }
 
 struct Subscriber<E> {
@@ -39,12 +41,14 @@ impl<E> Broadcast<E> {
         Self {
             subscribers: BTreeMap::new(),
             least: 0,
+            at_least: 0,
         }
     }
 
     fn find_least(&mut self) {
-        let demands = self.subscribers.values().map(|s| s.demand);
-        self.least = demands.min().unwrap_or(0);
+        let demands = || self.subscribers.values().map(|s| s.demand);
+        self.least = demands().min().unwrap_or(0);
+        self.at_least = demands().filter(|demand| *demand == self.least).count();
     }
 
     fn knows(&self, id: SubscriptionId, who: Option<u64>) -> bool {
@@ -65,6 +69,10 @@ impl<E: Clone + Send + Sync + 'static> Dispatcher<E> for Broadcast<E> {
             who: terms.subscriber,
         };
         self.subscribers.insert(id, subscriber);
+        self.at_least = match self.least {
+            0 => self.at_least + 1,
+            _ => 1,
+        };
         self.least = 0;
         Ok(())
     }
@@ -74,7 +82,10 @@ impl<E: Clone + Send + Sync + 'static> Dispatcher<E> for Broadcast<E> {
             let held_all_back = subscriber.demand == self.least;
             subscriber.demand = subscriber.demand.saturating_add(demand.get());
             if held_all_back {
-                self.find_least();
+                self.at_least -= 1;
+                if self.at_least == 0 {
+                    self.find_least();
+                }
             }
         }
     }

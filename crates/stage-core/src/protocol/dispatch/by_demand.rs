@@ -22,7 +22,8 @@ pub struct ByDemand {
     /// Those of them that have demand, the neediest on top; and among them places that are nobody's
     /// any more.
     queue: BinaryHeap<(Place, SubscriptionId)>,
-    total: usize,
+    /// Of all demand. It may be more than can be asked for.
+    total: u128,
     turn: u64,
 }
 
@@ -58,21 +59,21 @@ impl ByDemand {
     }
 
     /// Changes the demand of a subscriber, who is behind its equals from now on.
-    fn change(&mut self, id: SubscriptionId, change: impl FnOnce(usize, usize) -> usize) {
+    fn change(&mut self, id: SubscriptionId, change: impl FnOnce(usize) -> usize) {
         if let Some((alone, place)) = &mut self.alone {
             if *alone == id {
                 // Alone, it is nobody's equal.
-                place.demand = change(place.demand, 0);
-                self.total = place.demand;
+                place.demand = change(place.demand);
+                self.total = place.demand as u128;
             }
             return;
         }
         let turn = self.next_turn();
         if let Some(place) = self.places.get_mut(&id) {
             let before = place.demand;
-            place.demand = change(before, self.total - before);
+            place.demand = change(before);
             place.turn = turn;
-            self.total = self.total - before + place.demand;
+            self.total = self.total - before as u128 + place.demand as u128;
             let place = *place;
             self.queue_up(id, place);
         }
@@ -113,17 +114,14 @@ impl<E> Dispatcher<E> for ByDemand {
     }
 
     fn ask(&mut self, id: SubscriptionId, demand: Demand) {
-        // The sum of all demand must not overflow either.
-        self.change(id, |before, others| {
-            before + demand.get().min(usize::MAX - others - before)
-        });
+        self.change(id, |before| before.saturating_add(demand.get()));
     }
 
     fn cancel(&mut self, id: SubscriptionId) {
         let alone = self.alone.take_if(|(alone, _)| *alone == id);
         let place = alone.map(|(_, place)| place);
         if let Some(place) = place.or_else(|| self.places.remove(&id)) {
-            self.total -= place.demand;
+            self.total -= place.demand as u128;
         }
         if self.places.len() == 1 {
             self.alone = self.places.pop_first();
@@ -132,7 +130,7 @@ impl<E> Dispatcher<E> for ByDemand {
     }
 
     fn demand(&self) -> usize {
-        self.total
+        usize::try_from(self.total).unwrap_or(usize::MAX)
     }
 
     fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>) {
@@ -140,7 +138,7 @@ impl<E> Dispatcher<E> for ByDemand {
             && let Some((place, to)) = self.neediest()
         {
             let events = backlog.take(place.demand);
-            self.change(to, |before, _| before - events.len());
+            self.change(to, |before| before - events.len());
             handout.deliver(to, events);
         }
     }
@@ -150,7 +148,7 @@ impl<E> Dispatcher<E> for ByDemand {
         if place.demand < events {
             return None;
         }
-        self.change(to, |before, _| before - events);
+        self.change(to, |before| before - events);
         Some(to)
     }
 
@@ -193,7 +191,7 @@ mod tests {
             assert_eq!(by_demand.subscribe(SubscriptionId(who), terms), Ok(()));
         }
         for n in 0..1_000 {
-            by_demand.change(SubscriptionId(n % 3), |before, _| before + 1);
+            by_demand.change(SubscriptionId(n % 3), |before| before + 1);
             most = most.max(by_demand.queue.len());
             assert_eq!(by_demand.total as u64, n + 1);
             // The others are not: the first has waited longest.

@@ -30,7 +30,7 @@ pub struct Partition<E> {
     lanes: Vec<Lane<E>>,
     /// Who has which lane.
     taken: BTreeMap<SubscriptionId, usize>,
-    /// What the subscribers have asked for and not been given.
+    /// What the subscribers have asked for and not been given, of each as much as counts.
     asked: usize,
     /// The most that this has been, less what was given since: how much lanes may hold. It is more
     /// than `asked` when a subscriber has left, because what it asked for may still come.
@@ -41,6 +41,10 @@ pub struct Partition<E> {
     changed: Vec<usize>,
     notices: Notices,
 }
+
+/// So much of what one subscriber asks for counts at once: the events of other lanes that come meanwhile
+/// wait, and who asks without bound is not to have them wait without bound.
+const MOST_COUNTED: usize = 1 << 14;
 
 type LaneOf<E> = Box<dyn Fn(&E) -> Option<usize> + Send>;
 
@@ -196,9 +200,10 @@ impl<E> Partition<E> {
         loop {
             lane.is_sated |= lane.demand > 0;
             let events = lane.waiting.front().take_with(lane.demand, spares);
+            self.asked -= lane.counted();
             lane.demand -= events.len();
-            self.asked -= events.len();
-            self.room -= events.len();
+            self.asked += lane.counted();
+            self.room = self.asked.max(self.room - events.len());
             self.held -= events.len();
             if let Some(subscriber) = lane.subscriber {
                 handout.deliver(subscriber, events);
@@ -239,11 +244,10 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
             return;
         };
         let lane = &mut self.lanes[number];
-        // The sum of all demand must not overflow.
-        let more = demand.get().min(usize::MAX - self.asked);
-        lane.demand += more;
+        self.asked -= lane.counted();
+        lane.demand = lane.demand.saturating_add(demand.get());
         lane.is_sated = false;
-        self.asked += more;
+        self.asked += lane.counted();
         self.room = self.room.max(self.asked);
         lane.note_change(number, &mut self.changed);
     }
@@ -253,7 +257,8 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
             let lane = &mut self.lanes[number];
             lane.subscriber = None;
             lane.is_sated = false;
-            self.asked -= mem::take(&mut lane.demand);
+            self.asked -= lane.counted();
+            lane.demand = 0;
             while let Some(Mark(notice)) = lane.waiting.pass() {
                 self.notices.pass(notice);
             }
@@ -279,6 +284,16 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
         self.held
     }
 
+    fn give_up_stranded(&mut self) -> Batch<E> {
+        let mut events = Batch::new();
+        for lane in 0..self.lanes.len() {
+            if self.lanes[lane].subscriber.is_none() {
+                events.append(&mut self.give_up(lane));
+            }
+        }
+        events
+    }
+
     fn mark(&mut self, mark: Mark, handout: &mut Handout<E>) {
         let notice = self.notices.next();
         let mut lanes = 0;
@@ -302,6 +317,11 @@ impl<E> Lane<E> {
             fresh_tracked: Batch::new(),
             has_changed: false,
         }
+    }
+
+    /// How much of its demand counts.
+    fn counted(&self) -> usize {
+        self.demand.min(MOST_COUNTED)
     }
 
     /// Whether a notice has to wait in it: behind events, or until its subscriber, which has been
