@@ -13,17 +13,24 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Whether it flows long enough to be steady, and short enough for a debug build.
 const BATCHES: u64 = 400;
 
-/// What makes batches of half a window: none of them allocates.
-const STEADY: [&str; 5] = ["a1000", "b", "c", "d", "e"];
+/// What makes batches of half a window, and how often each may allocate. What is broadcast is shared,
+/// which takes two.
+const STEADY: [(&str, f64); 5] = [
+    ("a1000", 0.0),
+    ("b", 0.0),
+    ("c", 2.0),
+    ("d", 0.0),
+    ("e", 0.0),
+];
 
 /// A queue that grows for the last time late in a run is no allocation per batch.
 const ONCE_IN_A_WHILE: f64 = 0.02;
 
 // One test: others would allocate meanwhile.
 #[test]
-fn a_steady_flow_allocates_nothing() {
+fn a_steady_flow_allocates_nothing_but_for_what_is_shared() {
     let mut exceeded = Vec::new();
-    for name in STEADY {
+    for (name, allowed) in STEADY {
         let workload = WORKLOADS.iter().find(|it| it.name == name).expect("there");
         let batch = (workload.window / 2) as u64;
         let run = |batches| {
@@ -38,7 +45,7 @@ fn a_steady_flow_allocates_nothing() {
         let (once, twice) = (run(BATCHES), run(2 * BATCHES));
         let per_batch = (calls(&twice) as f64 - calls(&once) as f64) / BATCHES as f64;
         println!("{name}: {per_batch:.3} allocations per batch of {batch}");
-        if per_batch > ONCE_IN_A_WHILE {
+        if per_batch > allowed + ONCE_IN_A_WHILE {
             exceeded.push(format!("{name}: {per_batch:.3}"));
         }
     }
