@@ -71,6 +71,9 @@ pub(crate) struct Figures {
     pub(crate) retries: u64,
     pub(crate) repeated: u64,
     pub(crate) restarts: u64,
+    pub(crate) subscriptions: u64,
+    pub(crate) silences: u64,
+    pub(crate) takeovers: u64,
     pub(crate) findings: Findings,
     pub(crate) millis_behind_latest: Option<u64>,
 }

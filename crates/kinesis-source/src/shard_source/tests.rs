@@ -8,7 +8,10 @@ use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::Instant;
 
 use super::*;
-use crate::{ChildShard, HashRange, MockKinesisApi, StreamSummary, Timestamp};
+use crate::{
+    ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, ShardIterator, StreamSummary,
+    Timestamp,
+};
 
 fn record(number: u128) -> Record {
     Record {
