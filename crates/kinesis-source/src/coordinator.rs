@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
     CheckpointError, Remedy, ShardError, ShardRecord, ShardSource, StreamError, StreamSource,
+    Timestamp,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
@@ -153,14 +154,25 @@ impl Means {
             hash_range,
             from,
             at_tip,
+            resumed,
         } = start;
-        let progress = Progress::new(shard.clone(), from, Arc::clone(&self.news));
+        let news = Arc::clone(&self.news);
+        let progress = match resumed {
+            Some(resumed) => {
+                let now = self.source.api.now();
+                let is_kept = |quiet: Timestamp| now.since(quiet) < opened.retention;
+                let is_harmless = resumed.quiet_until.is_some_and(is_kept);
+                Progress::resumed(shard.clone(), resumed, is_harmless, news)
+            }
+            None => Progress::new(shard.clone(), from, news),
+        };
         let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
             let stream = opened.stream.clone();
             let deaggregation = self.source.deaggregation;
             let consumer = self.consumer.clone();
+            let on_data_loss = self.source.on_data_loss;
             move || {
                 // Only the first one may ask for the tip.
                 let begin = begin.take().unwrap_or_else(|| {
@@ -168,7 +180,8 @@ impl Means {
                     Begin::Pinned
                 });
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
-                let reader = ShardSource::supervised(api, progress, begin, stream.clone());
+                let reader = ShardSource::supervised(api, progress, begin, stream.clone())
+                    .on_data_loss(on_data_loss);
                 let reader = match &consumer {
                     Some(consumer) => reader.fan_out(Arc::clone(consumer)),
                     None => reader,

@@ -49,6 +49,9 @@
 //!   Records since then come again: delivery is at least once.
 //! - **Each key in order.** A shard is read once its parents are finished: both of them, after a
 //!   merge. Children begin at their first record, never at the tip.
+//! - **What the stream itself loses is told.** Reading goes on at the last record that is done, to see
+//!   that it is there: records that the stream did not keep for long enough are [`DataLoss`], and no
+//!   silent gap.
 //! - **`LATEST` is decided once.** It becomes a moment that is stored before the first read. No
 //!   failure goes back to the tip; [`PinnedPosition`], which readers start from, cannot express it.
 //! - **Nothing passes unseen or stops silently.** Throttling, expired iterators, time-outs and errors
@@ -90,7 +93,9 @@ mod aws;
 mod backoff;
 mod checkpoint;
 mod coordinator;
+mod data_loss;
 mod deaggregation;
+mod doubt;
 mod fan_out;
 mod fan_out_api;
 mod feed;
@@ -132,6 +137,7 @@ pub use checkpoint::FileCheckpointStore;
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, StreamIdentity,
 };
+pub use data_loss::{DataLoss, OnDataLoss};
 pub use deaggregation::{Deaggregation, OutsideRange};
 pub use fan_out::{Deregistration, FanOut};
 #[cfg(any(test, feature = "mock"))]

@@ -5,6 +5,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     ApiError, KinesisApi, Position, RecordsPage, ShardIterator,
     arrival::{self, Arrival},
+    doubt::Found,
     feed::Begin,
     listing::within_deadline,
     progress::Progress,
@@ -20,6 +21,7 @@ pub(crate) struct Polling {
     reads: ReadLimiter,
     iterators: ReadLimiter,
     idle: Duration,
+    last_read: Instant,
 }
 
 /// Where it is.
@@ -32,6 +34,10 @@ struct Cursor {
 /// An iterator lives for five minutes. An older one than this is not worth a try.
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html>)
 const ITERATOR_AGE: Duration = Duration::from_secs(4 * 60 + 30);
+
+/// After so long, what comes next may not be kept any more: some hours before the 24 that the service
+/// keeps everything.
+pub(crate) const LONG_AGO: Duration = Duration::from_secs(20 * 3_600);
 
 /// How long to wait after a first read that finds nothing at the tip; each further one doubles it.
 const FIRST_IDLE: Duration = Duration::from_millis(200);
@@ -48,6 +54,7 @@ impl Polling {
             reads: ReadLimiter::new(),
             iterators: ReadLimiter::new(),
             idle: FIRST_IDLE,
+            last_read: Instant::now(),
         }
     }
 
@@ -65,8 +72,8 @@ impl Polling {
         self.reads.turn().await;
         let call = self.api.get_records(&iterator, limit);
         let mut page = within_deadline("GetRecords", call).await?;
-        arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
-        Ok(self.accept(page, limit))
+        let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
+        Ok(self.accept(page, found, limit))
     }
 
     /// An iterator that is young enough.
@@ -77,9 +84,12 @@ impl Polling {
             return Ok(iterator.clone());
         }
         self.cursor = None;
+        if self.last_read.elapsed() >= LONG_AGO {
+            progress.begin_doubt();
+        }
         let position = match mem::replace(&mut self.begin, Begin::Pinned) {
             Begin::AtTip => Position::Latest,
-            Begin::Pinned => Position::from(&progress.next()),
+            Begin::Pinned => progress.position(),
         };
         self.iterators.turn().await;
         let call = self.api.get_shard_iterator(progress.shard(), &position);
@@ -89,15 +99,17 @@ impl Polling {
     }
 
     /// Moves on after an answer.
-    fn accept(&mut self, page: RecordsPage, limit: usize) -> Arrival {
+    fn accept(&mut self, page: RecordsPage, found: Option<Found>, limit: usize) -> Arrival {
         let arrival = Arrival {
             is_full: page.records.len() >= limit,
             records: page.records,
+            found,
             millis_behind_latest: page.millis_behind_latest,
             children: page.children,
             is_end: page.next.is_none(),
         };
         self.reads.charge(arrival.bytes());
+        self.last_read = Instant::now();
         self.cursor = page.next.map(Cursor::at);
         if !arrival.records.is_empty() {
             self.idle = FIRST_IDLE;

@@ -5,11 +5,12 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::{
-    Aggregation, ApiError, Checkpoint, Deaggregation, HashRange, KinesisApi, PinnedPosition,
-    Record, Remedy, ShardError, ShardId, ShardRecord, StreamIdentity, StreamStatus,
+    Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
+    PinnedPosition, Record, Remedy, ShardError, ShardId, ShardRecord, StreamIdentity, StreamStatus,
     api_error::chain,
     arrival::Arrival,
     backoff::Backoff,
+    doubt::Found,
     fan_out::Consumer,
     feed::{Begin, Feed},
     listing::within_deadline,
@@ -64,6 +65,9 @@ pub struct ShardSource {
     reads_to_tip: bool,
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
+    on_data_loss: OnDataLoss,
+    /// Why the record that is in doubt was refused.
+    refusal: Option<ApiError>,
 }
 
 /// The most records that one read may ask for.
@@ -117,6 +121,8 @@ impl ShardSource {
             unpacker: None,
             reads_to_tip: false,
             is_read: false,
+            on_data_loss: OnDataLoss::default(),
+            refusal: None,
         }
     }
 
@@ -124,6 +130,14 @@ impl ShardSource {
     pub(crate) fn fan_out(self, consumer: Arc<Consumer>) -> Self {
         Self {
             feed: self.feed.by(consumer),
+            ..self
+        }
+    }
+
+    /// What to do if records are missing.
+    pub(crate) fn on_data_loss(self, on_data_loss: OnDataLoss) -> Self {
+        Self {
+            on_data_loss,
             ..self
         }
     }
@@ -144,6 +158,59 @@ impl ShardSource {
     /// How far everything that it produced is acknowledged without a gap; `None` if nothing is.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         self.progress.checkpoint()
+    }
+
+    /// Sees whether what was done before is still there, and so all that comes after it. Returns why
+    /// the shard is not read on, if it is not.
+    fn settle_doubt(&mut self, arrival: &Arrival) -> Option<ShardError> {
+        let doubt = self.progress.doubt()?;
+        let to = match arrival.found.as_ref()? {
+            Found::It => {
+                self.progress.end_doubt();
+                return None;
+            }
+            Found::Before => return self.deny(),
+            // Only what comes after it tells. An empty answer tells nothing.
+            Found::Nothing if !arrival.is_end => return None,
+            Found::Nothing => None,
+            Found::Beyond(number) => Some(number.clone()),
+        };
+        if !doubt.is_harmless {
+            let (shard, from) = (self.shard().clone(), doubt.from);
+            let loss = DataLoss { shard, from, to };
+            self.note_loss(&loss);
+            if self.on_data_loss == OnDataLoss::Stop {
+                return Some(ShardError::DataLoss(loss));
+            }
+        }
+        self.progress.end_doubt();
+        None
+    }
+
+    /// What the shard has begins before the record in doubt. If that was refused, it is none of the
+    /// shard's.
+    fn deny(&mut self) -> Option<ShardError> {
+        Some(ShardError::InvalidPosition {
+            source: self.refusal.take()?,
+            shard: self.shard().clone(),
+            position: self.progress.next(),
+        })
+    }
+
+    fn note_loss(&self, loss: &DataLoss) {
+        if self.progress.note_loss(loss.clone()) {
+            let to = loss.to.as_ref().map(ToString::to_string);
+            warn!(shard = %loss.shard, from = %loss.from, to, "records were lost: the stream did not keep them for long enough");
+        }
+    }
+
+    /// Whether an error is about the record in doubt, which has then to be looked for from the horizon
+    /// on.
+    fn is_about_doubt(&self, error: &ApiError) -> bool {
+        let doubt = self.progress.doubt();
+        error.remedy() == Remedy::Correct
+            && !self.feed.has_place()
+            && doubt.is_some_and(|doubt| !doubt.is_refused)
     }
 
     /// Takes in what has come.
@@ -264,7 +331,8 @@ impl ShardSource {
         if millis_behind_latest.unwrap_or(0) > 0 {
             return self.progress.enter(Phase::Reading);
         }
-        self.progress.found_tip();
+        self.progress
+            .found_tip(millis_behind_latest.map(|_| self.api.now()));
         self.feed.rest().await;
     }
 
@@ -294,6 +362,11 @@ impl ShardSource {
 
     /// Does what an error calls for, or gives up with it.
     async fn cope(&mut self, error: ApiError) -> Result<(), ShardError> {
+        if self.is_about_doubt(&error) {
+            self.progress.refuse_doubt();
+            self.refusal = Some(error);
+            return Ok(());
+        }
         let wait = self.backoff.failed();
         if !self.may_pass(&error) {
             return Err(self.refused(error));
@@ -430,6 +503,9 @@ impl Producer for ShardSource {
             match self.feed.next(&self.progress, limit).await {
                 Ok(arrival) => {
                     self.succeeded();
+                    if let Some(error) = self.settle_doubt(&arrival) {
+                        return Err(error);
+                    }
                     let idles = arrival.records.is_empty() && !arrival.is_end;
                     let behind = arrival.millis_behind_latest;
                     self.take_in(arrival);

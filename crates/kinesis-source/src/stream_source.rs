@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 use stage_core::{Outlet, Pipeline, Restart};
 
 use crate::{
-    CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore, ShardRecord,
-    StartPosition, StreamHandle,
+    CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore, OnDataLoss,
+    ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
     stream_status::{Board, Inquiries},
 };
@@ -62,6 +62,7 @@ pub struct StreamSource {
     pub(crate) restarts: Restart,
     pub(crate) deaggregation: Option<Deaggregation>,
     pub(crate) fan_out: Option<FanOut>,
+    pub(crate) on_data_loss: OnDataLoss,
 }
 
 /// How often checkpoints are stored.
@@ -87,6 +88,7 @@ impl StreamSource {
             restarts: Restart::new(RESTARTS.0, RESTARTS.1),
             deaggregation: None,
             fan_out: None,
+            on_data_loss: OnDataLoss::default(),
         }
     }
 
@@ -138,6 +140,15 @@ impl StreamSource {
     pub fn deaggregate(self, deaggregation: Deaggregation) -> Self {
         Self {
             deaggregation: Some(deaggregation),
+            ..self
+        }
+    }
+
+    /// What to do when records were lost, because the stream did not keep them until they were read;
+    /// the pipeline fails unless this is called. [`StreamHandle::data_losses`] has what was lost.
+    pub fn on_data_loss(self, on_data_loss: OnDataLoss) -> Self {
+        Self {
+            on_data_loss,
             ..self
         }
     }

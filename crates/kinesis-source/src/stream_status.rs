@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    ShardId,
+    DataLoss, ShardId,
     progress::{Phase, Progress, Snapshot},
 };
 
@@ -110,6 +110,12 @@ impl StreamHandle {
         self.board.status()
     }
 
+    /// What of the stream was lost before it was read, as far as it has been noticed. Empty, if all is
+    /// well; and at most one for each shard that is read, its last.
+    pub fn data_losses(&self) -> Vec<DataLoss> {
+        self.board.data_losses()
+    }
+
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
     /// its tip or is finished, what it had by then is acknowledged, and no shard is left to open.
     ///
@@ -174,6 +180,12 @@ impl Board {
         let reading = reading.map(|progress| status(progress.shard(), &progress.snapshot()));
         let waiting = state.waiting.iter().map(waiting);
         reading.chain(waiting).collect()
+    }
+
+    fn data_losses(&self) -> Vec<DataLoss> {
+        let state = self.lock();
+        let reading = state.reading.values();
+        reading.filter_map(|progress| progress.loss()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -13,6 +13,7 @@ use crate::{
     feed::Begin,
     held_subscription::{HeldSubscription, Said},
     listing::within_deadline,
+    polling::LONG_AGO,
     progress::Progress,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Subscribing {
     not_before: Instant,
     /// How often in a row another subscriber has taken the shard over.
     takeovers: u32,
+    last_event: Instant,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Subscribing {
             arn: None,
             not_before: Instant::now(),
             takeovers: 0,
+            last_event: Instant::now(),
         }
     }
 
@@ -130,13 +133,17 @@ impl Subscribing {
     async fn subscribe(&mut self, progress: &Progress) -> Result<ShardSubscription, ApiError> {
         let arn = self.consumer.arn().await?;
         sleep_until(self.not_before).await;
+        if self.last_event.elapsed() >= LONG_AGO {
+            self.continuation = None;
+            progress.begin_doubt();
+        }
         let position = match (
             mem::replace(&mut self.begin, Begin::Pinned),
             &self.continuation,
         ) {
             (Begin::AtTip, _) => Position::Latest,
             (Begin::Pinned, Some(number)) => Position::AfterSequenceNumber(number.clone()),
-            (Begin::Pinned, None) => Position::from(&progress.next()),
+            (Begin::Pinned, None) => progress.position(),
         };
         self.not_before = Instant::now() + BETWEEN_CALLS;
         self.arn = Some(arn.clone());
@@ -212,11 +219,15 @@ impl Subscribing {
     /// Moves on after an event.
     fn accept(&mut self, event: SubscribeEvent, progress: &Progress) -> Result<Arrival, ApiError> {
         let mut records = event.records;
-        if let Err(error) = arrival::drop_repeated(OPERATION, &mut records, progress) {
-            // It is not sent again but to the next subscription.
-            self.end();
-            return Err(error);
-        }
+        let found = match arrival::drop_repeated(OPERATION, &mut records, progress) {
+            Ok(found) => found,
+            Err(error) => {
+                // It is not sent again but to the next subscription.
+                self.end();
+                return Err(error);
+            }
+        };
+        self.last_event = Instant::now();
         let is_end = event.continuation_sequence_number.is_none();
         let last = records.last().map(|record| &record.sequence_number);
         // One that is before what came with it says nothing.
@@ -227,6 +238,7 @@ impl Subscribing {
         }
         Ok(Arrival {
             records,
+            found,
             millis_behind_latest: event.millis_behind_latest,
             children: event.children,
             is_end,

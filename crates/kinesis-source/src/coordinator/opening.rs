@@ -42,7 +42,7 @@ impl<'a> Opening<'a> {
     pub(super) async fn open(mut self) -> Result<OpenStream, StreamError> {
         let source = self.source;
         let checkpoint_error = |error| StreamError::checkpoint(&source.name, error);
-        let stream = self.find().await?;
+        let (stream, retention) = self.find().await?;
         self.find_consumer().await?;
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
         let listing = self.list().await?;
@@ -56,11 +56,13 @@ impl<'a> Opening<'a> {
         info!(stream = %stream, shards = listing.len(), checkpoints = stored.len(), "stream opened");
         let now = Instant::now();
         let (list_at, save_at) = (now + source.discover_every, now + source.checkpoint_every);
-        Ok(OpenStream::new(stream, graph, stored, list_at, save_at))
+        Ok(OpenStream::new(
+            stream, retention, graph, stored, list_at, save_at,
+        ))
     }
 
-    /// Waits until the stream is there, and can be read.
-    async fn find(&mut self) -> Result<StreamIdentity, StreamError> {
+    /// Waits until the stream is there, and can be read. Also says how long it keeps records.
+    async fn find(&mut self) -> Result<(StreamIdentity, Duration), StreamError> {
         let (api, name) = (&self.source.api, &self.source.name);
         let call = || within_deadline("DescribeStreamSummary", api.describe_stream_summary());
         loop {
@@ -72,7 +74,10 @@ impl<'a> Opening<'a> {
                     let name = name.clone();
                     return Err(StreamError::NoSuchStream { name, source: None });
                 }
-                _ => return Ok(StreamIdentity::from(&summary)),
+                _ => {
+                    let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
+                    return Ok((StreamIdentity::from(&summary), retention));
+                }
             }
         }
     }
