@@ -20,13 +20,13 @@ pub use self::redb::FileCheckpointStore;
 pub use self::{
     error::CheckpointError, memory::MemoryCheckpointStore, stream_identity::StreamIdentity,
 };
-use crate::{PinnedPosition, SequenceNumber, ShardId};
+use crate::{PinnedPosition, SequenceNumber, ShardId, Timestamp};
 
 /// How far a shard is finished.
 ///
 /// The checkpoints of a shard have an order: a [`Start`](Self::Start), then each record by its
-/// number (within one record, each part of an aggregate, then the whole), then the
-/// [`End`](Self::End). See [`is_behind`](Self::is_behind).
+/// number (within one record, each part of an aggregate, then the whole, then the quiet after it),
+/// then the [`End`](Self::End). See [`is_behind`](Self::is_behind).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Checkpoint {
@@ -40,6 +40,15 @@ pub enum Checkpoint {
         /// In a record that the Kinesis Producer Library aggregated: the last part that is
         /// finished, counted from zero. `None` once the whole record is.
         sub_sequence_number: Option<u64>,
+    },
+    /// Everything is finished up to and with this record, and at that moment there was nothing after
+    /// it. Of a shard to which nothing comes this is stored about once an hour: when its last record
+    /// is not kept any more, it tells whether others were lost with it.
+    Quiet {
+        /// The record's number.
+        sequence_number: SequenceNumber,
+        /// When the shard was found to have nothing after it.
+        until: Timestamp,
     },
     /// The shard is closed, and finished to its end.
     End,
@@ -124,18 +133,22 @@ impl Checkpoint {
         self.rank() < other.rank()
     }
 
-    /// What orders checkpoints. A whole record comes after each of its parts.
-    fn rank(&self) -> (u8, Option<&SequenceNumber>, u128) {
+    /// What orders checkpoints. A whole record comes after each of its parts, and the quiet after it.
+    fn rank(&self) -> (u8, Option<&SequenceNumber>, u128, Option<Timestamp>) {
         match self {
-            Self::Start(_) => (0, None, 0),
+            Self::Start(_) => (0, None, 0, None),
             Self::After {
                 sequence_number,
                 sub_sequence_number,
             } => {
                 let part = sub_sequence_number.map_or(u128::MAX, u128::from);
-                (1, Some(sequence_number), part)
+                (1, Some(sequence_number), part, None)
             }
-            Self::End => (2, None, 0),
+            Self::Quiet {
+                sequence_number,
+                until,
+            } => (1, Some(sequence_number), u128::MAX, Some(*until)),
+            Self::End => (2, None, 0, None),
         }
     }
 }
@@ -145,7 +158,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Timestamp;
 
     fn checkpoint() -> impl Strategy<Value = Checkpoint> {
         let number = prop_oneof![0..3u128, 8..12u128, Just(u128::MAX)];
@@ -154,6 +166,10 @@ mod tests {
             Just(Checkpoint::Start(PinnedPosition::TrimHorizon)),
             (0..3i64).prop_map(|millis| {
                 Checkpoint::Start(PinnedPosition::AtTimestamp(Timestamp::from_millis(millis)))
+            }),
+            (number.clone(), 0..3i64).prop_map(|(number, until)| Checkpoint::Quiet {
+                sequence_number: number.into(),
+                until: Timestamp::from_millis(until),
             }),
             (number, part).prop_map(|(number, sub_sequence_number)| Checkpoint::After {
                 sequence_number: number.into(),

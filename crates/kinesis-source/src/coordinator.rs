@@ -14,13 +14,15 @@ use tracing::{debug, info, warn};
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
     CheckpointError, Remedy, ShardError, ShardRecord, ShardSource, StreamError, StreamSource,
+    Timestamp,
     api_error::chain,
     backoff::Backoff,
+    fan_out::Consumer,
+    feed::Begin,
     listing::list_all_shards,
     progress::Progress,
     reader::Reader,
     shard_graph::Start,
-    shard_source::Begin,
     stream_status::{Board, Inquiries},
 };
 
@@ -36,6 +38,8 @@ pub(crate) struct Coordinator {
 #[derive(Debug)]
 struct Means {
     source: StreamSource,
+    /// Whom the shards send to, if they are not asked.
+    consumer: Option<Arc<Consumer>>,
     group: Group<ShardRecord>,
     board: Arc<Board>,
     inquiries: Arc<Inquiries>,
@@ -59,6 +63,7 @@ impl Coordinator {
     ) -> Self {
         let means = Means {
             backoff: Backoff::for_name(&source.name),
+            consumer: source.fan_out.clone().map(Consumer::new),
             source,
             group,
             board,
@@ -149,13 +154,25 @@ impl Means {
             hash_range,
             from,
             at_tip,
+            resumed,
         } = start;
-        let progress = Progress::new(shard.clone(), from, Arc::clone(&self.news));
+        let news = Arc::clone(&self.news);
+        let progress = match resumed {
+            Some(resumed) => {
+                let now = self.source.api.now();
+                let is_kept = |quiet: Timestamp| now.since(quiet) < opened.retention;
+                let is_harmless = resumed.quiet_until.is_some_and(is_kept);
+                Progress::resumed(shard.clone(), resumed, is_harmless, news)
+            }
+            None => Progress::new(shard.clone(), from, news),
+        };
         let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
             let stream = opened.stream.clone();
             let deaggregation = self.source.deaggregation;
+            let consumer = self.consumer.clone();
+            let on_data_loss = self.source.on_data_loss;
             move || {
                 // Only the first one may ask for the tip.
                 let begin = begin.take().unwrap_or_else(|| {
@@ -163,7 +180,12 @@ impl Means {
                     Begin::Pinned
                 });
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
-                let reader = ShardSource::supervised(api, progress, begin, stream.clone());
+                let reader = ShardSource::supervised(api, progress, begin, stream.clone())
+                    .on_data_loss(on_data_loss);
+                let reader = match &consumer {
+                    Some(consumer) => reader.fan_out(Arc::clone(consumer)),
+                    None => reader,
+                };
                 match deaggregation {
                     Some(deaggregation) => reader.deaggregate(deaggregation, hash_range),
                     None => reader,
@@ -183,6 +205,23 @@ impl Means {
             Err(AddError::Stopping) => {}
             Err(error) => warn!(%shard, %error, "shard cannot be opened"),
         }
+    }
+
+    /// Stores the last checkpoints, once every shard's reader has ended.
+    async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
+        opened.take_ended();
+        while !opened.is_stopped() {
+            self.news.notified().await;
+            opened.take_ended();
+        }
+        for _ in 1..LAST_SAVES {
+            if self.save(opened).await.is_ok() {
+                return Ok(());
+            }
+            sleep(self.backoff.failed()).await;
+        }
+        let last = self.save(opened).await;
+        last.map_err(|error| StreamError::checkpoint(&self.source.name, error))
     }
 
     /// Stores what has been acknowledged since the last time. If that fails it is tried again with
@@ -223,7 +262,10 @@ impl Producer for Coordinator {
         let Self { means, opened } = self;
         let opened = match opened {
             Some(opened) => opened,
-            none => none.insert(Opening::of(&means.source).open().await?),
+            none => {
+                let opening = Opening::of(&means.source, means.consumer.as_deref());
+                none.insert(opening.open().await?)
+            }
         };
         loop {
             let until = means.attend(opened).await?;
@@ -238,25 +280,17 @@ impl Producer for Coordinator {
         }
     }
 
-    /// Stores the last checkpoints, once every shard's reader has ended.
+    /// Stores the last checkpoints, once every shard's reader has ended, and takes leave.
     async fn finish(&mut self) -> Result<(), StreamError> {
         let Self { means, opened } = self;
-        let Some(opened) = opened else {
-            return Ok(());
+        let stored = match opened {
+            Some(opened) => means.save_last(opened).await,
+            None => Ok(()),
         };
-        opened.take_ended();
-        while !opened.is_stopped() {
-            means.news.notified().await;
-            opened.take_ended();
+        if let Some(consumer) = &means.consumer {
+            consumer.leave().await;
         }
-        for _ in 1..LAST_SAVES {
-            if means.save(opened).await.is_ok() {
-                return Ok(());
-            }
-            sleep(means.backoff.failed()).await;
-        }
-        let last = means.save(opened).await;
-        last.map_err(|error| StreamError::checkpoint(&means.source.name, error))
+        stored
     }
 }
 

@@ -203,6 +203,12 @@ pub struct SubscribeEvent {
 /// off a connection that stands still for too long. Nothing is lost by that: subscribe anew after
 /// the last continuation.
 ///
+/// [`AwsKinesis`](crate::AwsKinesis) reads from the connection only while the next event is waited
+/// for: not asking stops the growth. Beside the part of one event, a subscription that is not read
+/// holds 2 MiB of an HTTP/2 connection at most, and takes them from the 5 MiB that all subscriptions
+/// on that connection have together. So let go of one that is not read for long, or the others
+/// starve: [`StreamSource::fan_out`](crate::StreamSource::fan_out) does.
+///
 /// # Cancel safety
 ///
 /// [`next`](Self::next) can be dropped: no event is lost. Dropping the value ends the subscription.

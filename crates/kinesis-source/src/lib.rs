@@ -49,6 +49,9 @@
 //!   Records since then come again: delivery is at least once.
 //! - **Each key in order.** A shard is read once its parents are finished: both of them, after a
 //!   merge. Children begin at their first record, never at the tip.
+//! - **What the stream itself loses is told.** Reading goes on at the last record that is done, to see
+//!   that it is there: records that the stream did not keep for long enough are [`DataLoss`], and no
+//!   silent gap.
 //! - **`LATEST` is decided once.** It becomes a moment that is stored before the first read. No
 //!   failure goes back to the tip; [`PinnedPosition`], which readers start from, cannot express it.
 //! - **Nothing passes unseen or stops silently.** Throttling, expired iterators, time-outs and errors
@@ -57,6 +60,8 @@
 //! - **Memory is bounded.** A shard never reads more than is asked for: with a window of 1,000 there
 //!   are at most 1,000 of its records on their way, for as long as the sink takes. With
 //!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart.
+//! - **Polling and fan-out are interchangeable.** [`FanOut`] is one call more on a source; everything
+//!   above holds for both, checkpoints included.
 //! - **Good manners.** At most five reads and 2 MiB a second and shard, evenly spaced; once a second
 //!   where nothing comes.
 //!
@@ -68,6 +73,7 @@
 //! | [`KinesisFanOutApi`] | the calls of enhanced fan-out: consumers, and subscriptions to shards |
 //! | [`ShardSource`] | a [`Producer`](stage_core::Producer) that reads one shard |
 //! | [`StreamSource`] | a stage that coordinates, and one `ShardSource` for each shard |
+//! | [`FanOut`] | how shards send their records to a consumer, instead of being asked for them |
 //! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
 //! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
 //! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
@@ -81,17 +87,24 @@
 
 mod api;
 mod api_error;
+mod arrival;
 #[cfg(feature = "aws")]
 mod aws;
 mod backoff;
 mod checkpoint;
 mod coordinator;
+mod data_loss;
 mod deaggregation;
+mod doubt;
+mod fan_out;
 mod fan_out_api;
+mod feed;
+mod held_subscription;
 pub mod kpl;
 mod listing;
 mod pinned_position;
 mod place;
+mod polling;
 mod progress;
 mod read_limiter;
 mod reader;
@@ -106,6 +119,7 @@ mod start_position;
 mod stream_error;
 mod stream_source;
 mod stream_status;
+mod subscribing;
 mod timestamp;
 mod unpacker;
 
@@ -123,7 +137,9 @@ pub use checkpoint::FileCheckpointStore;
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, StreamIdentity,
 };
+pub use data_loss::{DataLoss, OnDataLoss};
 pub use deaggregation::{Deaggregation, OutsideRange};
+pub use fan_out::{Deregistration, FanOut};
 #[cfg(any(test, feature = "mock"))]
 pub use fan_out_api::MockKinesisFanOutApi;
 pub use fan_out_api::{

@@ -2,14 +2,17 @@ use std::{
     fmt,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use stage_core::{Acknowledge, Outcome, protocol::Watermark};
 use tokio::sync::Notify;
 
 use crate::{
-    Checkpoint, PinnedPosition, ShardId,
+    Checkpoint, DataLoss, PinnedPosition, Position, ShardId, Timestamp,
+    doubt::Doubt,
     place::{Mark, Place},
+    shard_graph::Resumed,
     unpacker::Findings,
 };
 
@@ -39,6 +42,10 @@ struct State {
     passed: Option<Mark>,
     in_flight: u64,
     nacked: u64,
+    /// Whether what is done is still kept.
+    doubt: Option<Doubt>,
+    loss: Option<DataLoss>,
+    quiet: Quiet,
     phase: Phase,
     /// How many records were handed out when a read found the tip, the first since somebody asked.
     tip: Option<u64>,
@@ -46,6 +53,23 @@ struct State {
     /// What the shard's last answer named.
     children: Vec<ShardId>,
 }
+
+/// How long there has been nothing after what was handed out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quiet {
+    /// How many records had been handed out.
+    handed_out: u64,
+    since: Option<Timestamp>,
+    /// What the checkpoint says.
+    until: Option<Timestamp>,
+}
+
+/// How often the checkpoint of a quiet shard says that it is. The service keeps records for 24 hours
+/// at least.
+const QUIET_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How far a moment may be before the service's clock.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 /// What a reader is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +95,9 @@ pub(crate) struct Figures {
     pub(crate) retries: u64,
     pub(crate) repeated: u64,
     pub(crate) restarts: u64,
+    pub(crate) subscriptions: u64,
+    pub(crate) silences: u64,
+    pub(crate) takeovers: u64,
     pub(crate) findings: Findings,
     pub(crate) millis_behind_latest: Option<u64>,
 }
@@ -103,6 +130,9 @@ impl Progress {
                 passed: None,
                 in_flight: 0,
                 nacked: 0,
+                doubt: None,
+                loss: None,
+                quiet: Quiet::default(),
                 phase: Phase::Reading,
                 tip: None,
                 figures: Figures::default(),
@@ -113,6 +143,29 @@ impl Progress {
         })
     }
 
+    /// The progress of a shard that was done so far. `is_harmless` says whether there cannot be
+    /// anything after that which is not kept any more.
+    pub(crate) fn resumed(
+        shard: ShardId,
+        resumed: Resumed,
+        is_harmless: bool,
+        watcher: Arc<Notify>,
+    ) -> Arc<Self> {
+        let Resumed {
+            done,
+            quiet_until,
+            is_plausible,
+        } = resumed;
+        let progress = Self::new(shard, done.clone(), watcher);
+        let mut state = progress.lock();
+        let number = done.sequence_number.clone();
+        state.doubt = is_plausible.then(|| Doubt::about(number, is_harmless));
+        state.done = Some(done);
+        state.quiet.until = quiet_until;
+        drop(state);
+        progress
+    }
+
     pub(crate) fn shard(&self) -> &ShardId {
         &self.shard
     }
@@ -120,6 +173,55 @@ impl Progress {
     /// Where the next read goes on.
     pub(crate) fn next(&self) -> PinnedPosition {
         self.lock().next.position.clone()
+    }
+
+    /// Where to go on reading, in the service's own terms.
+    pub(crate) fn position(&self) -> Position {
+        let state = self.lock();
+        match &state.doubt {
+            Some(doubt) => doubt.position(),
+            None => Position::from(&state.next.position),
+        }
+    }
+
+    /// What is in doubt, if anything is.
+    pub(crate) fn doubt(&self) -> Option<Doubt> {
+        self.lock().doubt.clone()
+    }
+
+    /// So much time has passed that what comes next may not be kept any more.
+    pub(crate) fn begin_doubt(&self) {
+        let mut state = self.lock();
+        if let PinnedPosition::AfterSequenceNumber(number) = &state.next.position
+            && state.doubt.is_none()
+        {
+            state.doubt = Some(Doubt::about(number.clone(), false));
+        }
+    }
+
+    /// The record in doubt is refused.
+    pub(crate) fn refuse_doubt(&self) {
+        if let Some(doubt) = &mut self.lock().doubt {
+            doubt.is_refused = true;
+        }
+    }
+
+    /// What was in doubt is so, or does not matter.
+    pub(crate) fn end_doubt(&self) {
+        self.lock().doubt = None;
+    }
+
+    /// Takes note of a loss. Whether it is news.
+    pub(crate) fn note_loss(&self, loss: DataLoss) -> bool {
+        let mut state = self.lock();
+        let is_news = state.loss.as_ref() != Some(&loss);
+        state.loss = Some(loss);
+        is_news
+    }
+
+    /// The last loss that was noticed.
+    pub(crate) fn loss(&self) -> Option<DataLoss> {
+        self.lock().loss.clone()
     }
 
     /// Where the next read goes on, and what of the record there is done.
@@ -137,6 +239,12 @@ impl Progress {
         }
         let acked = state.done.clone().map(Place::from);
         state.next = acked.unwrap_or_else(|| state.start.clone());
+        if state.loss.is_some()
+            && let Some(done) = &state.done
+        {
+            // That may be the record that is not kept.
+            state.doubt = Some(Doubt::about(done.sequence_number.clone(), false));
+        }
         state.generation += 1;
         state.watermark = Watermark::new();
         state.passed = None;
@@ -188,8 +296,12 @@ impl Progress {
         note(&mut self.lock().figures);
     }
 
-    /// Takes note of a read that found nothing, at the shard's tip.
-    pub(crate) fn found_tip(&self) {
+    /// Takes note of a read that found nothing, at the shard's tip: at that moment, if the service
+    /// itself has said so.
+    pub(crate) fn found_tip(&self, now: Option<Timestamp>) {
+        if let Some(now) = now {
+            self.lock().note_quiet(now);
+        }
         self.reach_tip(Phase::AtTip);
     }
 
@@ -270,7 +382,14 @@ impl Progress {
         if state.phase == Phase::Finished {
             return Some(Checkpoint::End);
         }
-        state.done.clone().map(Checkpoint::from)
+        let done = state.done.clone()?;
+        Some(match state.quiet_until() {
+            Some(until) if done.sub_sequence_number.is_none() => Checkpoint::Quiet {
+                sequence_number: done.sequence_number,
+                until,
+            },
+            _ => done.into(),
+        })
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -288,6 +407,31 @@ impl Progress {
 }
 
 impl State {
+    /// Takes note that there is nothing after what was handed out.
+    fn note_quiet(&mut self, now: Timestamp) {
+        if self.doubt.as_ref().is_some_and(|doubt| !doubt.is_harmless) {
+            return;
+        }
+        let now = now.minus(CLOCK_SLACK);
+        let handed_out = self.watermark.next();
+        if self.quiet.handed_out != handed_out {
+            self.quiet = Quiet {
+                handed_out,
+                ..Quiet::default()
+            };
+        }
+        let since = *self.quiet.since.get_or_insert(now);
+        if now.since(self.quiet.until.unwrap_or(since)) >= QUIET_EVERY {
+            self.quiet.until = Some(now);
+        }
+    }
+
+    /// Since when, at least, there is nothing after what is done.
+    fn quiet_until(&self) -> Option<Timestamp> {
+        let is_all = self.quiet.handed_out == self.watermark.next() && self.watermark.is_complete();
+        self.quiet.until.filter(|_| is_all)
+    }
+
     fn is_at_rest(&self) -> bool {
         if self.phase == Phase::Finished {
             return self.in_flight == 0;

@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use crate::{ApiError, PinnedPosition, SequenceNumber, ShardId};
+use crate::{ApiError, DataLoss, PinnedPosition, SequenceNumber, ShardId};
 
 /// A shard could not be read, or what was read was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,10 @@ pub enum ShardError {
         /// How many.
         records: u64,
     },
+    /// Records were lost: the stream kept them for too short a time. It is not gone on without them
+    /// unless [told so](crate::StreamSource::on_data_loss).
+    #[error("{0}: read on with `OnDataLoss::GoOn`, or keep records for longer")]
+    DataLoss(DataLoss),
     /// An aggregated record has user records that do not belong on its shard, and was not to be
     /// delivered. Reading again only meets it again:
     /// [decide otherwise](crate::Deaggregation::outside_range).
@@ -86,6 +90,7 @@ impl ShardError {
                     | Self::StreamDeleted { .. }
                     | Self::StreamRecreated { .. }
                     | Self::OutsideRange { .. }
+                    | Self::DataLoss(_)
             )
         )
     }

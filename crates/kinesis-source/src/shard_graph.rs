@@ -55,6 +55,18 @@ pub(crate) struct Start {
     pub(crate) from: Place,
     /// Whether to begin at the shard's tip, of which `from` is the moment.
     pub(crate) at_tip: bool,
+    /// How far it was done before.
+    pub(crate) resumed: Option<Resumed>,
+}
+
+/// How far a shard was done by its checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resumed {
+    pub(crate) done: Mark,
+    /// When there was nothing after that.
+    pub(crate) quiet_until: Option<Timestamp>,
+    /// Whether such a record can be one of the shard's.
+    pub(crate) is_plausible: bool,
 }
 
 #[derive(Debug)]
@@ -70,6 +82,7 @@ enum State {
     Waiting {
         from: Place,
         at_tip: bool,
+        resumed: Option<Resumed>,
     },
     Reading,
     Finished,
@@ -214,7 +227,12 @@ impl ShardGraph {
 
     fn start(&mut self, shard: ShardId) -> Option<Start> {
         let node = self.shards.get_mut(&shard)?;
-        let State::Waiting { from, at_tip } = node.state.clone() else {
+        let State::Waiting {
+            from,
+            at_tip,
+            resumed,
+        } = node.state.clone()
+        else {
             return None;
         };
         node.state = State::Reading;
@@ -225,11 +243,12 @@ impl ShardGraph {
             hash_range,
             from,
             at_tip,
+            resumed,
         })
     }
 
     fn initial_state(&self, shard: &Shard) -> State {
-        if let Some(stored) = self.stored(&shard.id) {
+        if let Some(stored) = self.stored(shard) {
             return stored;
         }
         let (from, at_tip) = match &self.first_start {
@@ -243,25 +262,48 @@ impl ShardGraph {
             FirstStart::After { .. } | FirstStart::Resumed => (PinnedPosition::TrimHorizon, false),
         };
         let from = from.into();
-        State::Waiting { from, at_tip }
+        State::Waiting {
+            from,
+            at_tip,
+            resumed: None,
+        }
     }
 
     /// Where a shard stands by its stored checkpoint.
-    fn stored(&self, shard: &ShardId) -> Option<State> {
-        let from = match self.checkpoints.get(shard)? {
+    fn stored(&self, shard: &Shard) -> Option<State> {
+        let (done, quiet_until) = match self.checkpoints.get(&shard.id)? {
             Checkpoint::End => return Some(State::Finished),
-            Checkpoint::Start(position) => position.clone().into(),
+            Checkpoint::Start(position) => {
+                return Some(State::Waiting {
+                    from: position.clone().into(),
+                    at_tip: false,
+                    resumed: None,
+                });
+            }
             Checkpoint::After {
                 sequence_number,
                 sub_sequence_number,
-            } => Place::from(Mark {
-                sequence_number: sequence_number.clone(),
-                sub_sequence_number: *sub_sequence_number,
-            }),
+            } => {
+                let done = Mark {
+                    sequence_number: sequence_number.clone(),
+                    sub_sequence_number: *sub_sequence_number,
+                };
+                (done, None)
+            }
+            Checkpoint::Quiet {
+                sequence_number,
+                until,
+            } => (Mark::whole(sequence_number.clone()), Some(*until)),
         };
+        let is_plausible = done.sequence_number >= shard.starting_sequence_number;
         Some(State::Waiting {
-            from,
+            from: done.clone().into(),
             at_tip: false,
+            resumed: Some(Resumed {
+                done,
+                quiet_until,
+                is_plausible,
+            }),
         })
     }
 

@@ -1,19 +1,22 @@
 use std::{mem, sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::{
-    Aggregation, ApiError, Checkpoint, Deaggregation, HashRange, KinesisApi, PinnedPosition,
-    Position, Record, RecordsPage, Remedy, ShardError, ShardId, ShardIterator, ShardRecord,
-    StreamIdentity, StreamStatus,
+    Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
+    PinnedPosition, Record, Remedy, ShardError, ShardId, ShardRecord, StreamIdentity, StreamStatus,
     api_error::chain,
+    arrival::Arrival,
     backoff::Backoff,
+    doubt::Found,
+    fan_out::Consumer,
+    feed::{Begin, Feed},
     listing::within_deadline,
     place::Mark,
+    polling::Polling,
     progress::{Phase, Progress},
-    read_limiter::ReadLimiter,
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
 
@@ -48,12 +51,8 @@ use crate::{
 pub struct ShardSource {
     api: Arc<dyn KinesisApi>,
     progress: Arc<Progress>,
-    cursor: Cursor,
-    begin: Begin,
-    reads: ReadLimiter,
-    iterators: ReadLimiter,
+    feed: Feed,
     backoff: Backoff,
-    idle: Duration,
     /// Whether to end only once everything is acknowledged.
     settles_before_end: bool,
     /// The stream it belongs to, where that is known.
@@ -64,28 +63,11 @@ pub struct ShardSource {
     unpacker: Option<Unpacker>,
     /// Whether what it has yet to hand out or to take apart brings the shard to its tip.
     reads_to_tip: bool,
-}
-
-#[derive(Debug)]
-enum Cursor {
-    /// An iterator is to be got.
-    Unset,
-    At {
-        iterator: ShardIterator,
-        issued: Instant,
-    },
-    /// The shard is closed and read.
-    End,
-}
-
-/// How to get the first iterator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Begin {
-    /// Where the progress says.
-    Pinned,
-    /// At the shard's tip, once: if that fails, where the progress says, which is the moment of
-    /// that tip. Asking for the tip again would skip what came in between.
-    AtTip,
+    /// Whether the shard is closed, and all of it has come.
+    is_read: bool,
+    on_data_loss: OnDataLoss,
+    /// Why the record that is in doubt was refused.
+    refusal: Option<ApiError>,
 }
 
 /// The most records that one read may ask for.
@@ -95,16 +77,6 @@ const MAX_RECORDS: usize = 10_000;
 /// The most records that are handed out together: so many are in the processor's cache still when they
 /// are taken in.
 const AT_ONCE: usize = 512;
-
-/// An iterator lives for five minutes. An older one than this is not worth a try.
-/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html>)
-const ITERATOR_AGE: Duration = Duration::from_secs(4 * 60 + 30);
-
-/// How long to wait after a first read that finds nothing at the tip; each further one doubles it.
-const FIRST_IDLE: Duration = Duration::from_millis(200);
-
-/// The longest wait of an idle shard.
-const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 /// How many refusals in a row that may pass, as a token that has just expired, are put up with.
 const PATIENCE: u32 = 6;
@@ -140,18 +112,33 @@ impl ShardSource {
     ) -> Self {
         Self {
             backoff: Backoff::for_name(progress.shard().as_str()),
+            feed: Feed::Polling(Polling::new(Arc::clone(&api), begin)),
             api,
             progress,
-            cursor: Cursor::Unset,
-            begin,
-            reads: ReadLimiter::new(),
-            iterators: ReadLimiter::new(),
-            idle: FIRST_IDLE,
             settles_before_end,
             stream: None,
             read: Vec::new().into_iter(),
             unpacker: None,
             reads_to_tip: false,
+            is_read: false,
+            on_data_loss: OnDataLoss::default(),
+            refusal: None,
+        }
+    }
+
+    /// Has the shard send its records to a consumer, instead of asking for them.
+    pub(crate) fn fan_out(self, consumer: Arc<Consumer>) -> Self {
+        Self {
+            feed: self.feed.by(consumer),
+            ..self
+        }
+    }
+
+    /// What to do if records are missing.
+    pub(crate) fn on_data_loss(self, on_data_loss: OnDataLoss) -> Self {
+        Self {
+            on_data_loss,
+            ..self
         }
     }
 
@@ -173,70 +160,80 @@ impl ShardSource {
         self.progress.checkpoint()
     }
 
-    /// One read, of at most `limit` records.
-    async fn read(&mut self, limit: usize) -> Result<RecordsPage, ApiError> {
-        let iterator = self.iterator().await?;
-        self.reads.turn().await;
-        let call = self.api.get_records(&iterator, limit);
-        let mut page = within_deadline("GetRecords", call).await?;
-        self.drop_repeated(&mut page.records)?;
-        self.accept(&page);
-        Ok(page)
-    }
-
-    /// An iterator that is young enough.
-    async fn iterator(&mut self) -> Result<ShardIterator, ApiError> {
-        if let Cursor::At { iterator, issued } = &self.cursor
-            && issued.elapsed() < ITERATOR_AGE
-        {
-            return Ok(iterator.clone());
-        }
-        self.cursor = Cursor::Unset;
-        let position = match mem::replace(&mut self.begin, Begin::Pinned) {
-            Begin::AtTip => Position::Latest,
-            Begin::Pinned => Position::from(&self.progress.next()),
+    /// Sees whether what was done before is still there, and so all that comes after it. Returns why
+    /// the shard is not read on, if it is not.
+    fn settle_doubt(&mut self, arrival: &Arrival) -> Option<ShardError> {
+        let doubt = self.progress.doubt()?;
+        let to = match arrival.found.as_ref()? {
+            Found::It => {
+                self.progress.end_doubt();
+                return None;
+            }
+            Found::Before => return self.deny(),
+            // Only what comes after it tells. An empty answer tells nothing.
+            Found::Nothing if !arrival.is_end => return None,
+            Found::Nothing => None,
+            Found::Beyond(number) => Some(number.clone()),
         };
-        self.iterators.turn().await;
-        let call = self
-            .api
-            .get_shard_iterator(self.progress.shard(), &position);
-        let iterator = within_deadline("GetShardIterator", call).await?;
-        self.cursor = Cursor::at(iterator.clone());
-        Ok(iterator)
+        if !doubt.is_harmless {
+            let (shard, from) = (self.shard().clone(), doubt.from);
+            let loss = DataLoss { shard, from, to };
+            self.note_loss(&loss);
+            if self.on_data_loss == OnDataLoss::Stop {
+                return Some(ShardError::DataLoss(loss));
+            }
+        }
+        self.progress.end_doubt();
+        None
     }
 
-    /// Drops records that were read before, and refuses an answer that is out of order.
-    fn drop_repeated(&self, records: &mut Vec<Record>) -> Result<(), ApiError> {
-        if !records.is_sorted_by(|a, b| a.sequence_number < b.sequence_number) {
-            let message = "records out of order: the answer is dropped and asked for again";
-            return Err(ApiError::new("GetRecords", Remedy::Retry).with_message(message));
-        }
-        let next = self.progress.next_place();
-        let repeated = records.partition_point(|record| next.is_beyond(&record.sequence_number));
-        if repeated > 0 {
-            records.drain(..repeated);
-            self.progress
-                .note(|figures| figures.repeated += repeated as u64);
-        }
-        Ok(())
+    /// What the shard has begins before the record in doubt. If that was refused, it is none of the
+    /// shard's.
+    fn deny(&mut self) -> Option<ShardError> {
+        Some(ShardError::InvalidPosition {
+            source: self.refusal.take()?,
+            shard: self.shard().clone(),
+            position: self.progress.next(),
+        })
     }
 
-    /// Moves on after an answer.
-    fn accept(&mut self, page: &RecordsPage) {
-        let bytes = page.records.iter().map(size).sum();
-        self.reads.charge(bytes);
+    fn note_loss(&self, loss: &DataLoss) {
+        if self.progress.note_loss(loss.clone()) {
+            let to = loss.to.as_ref().map(ToString::to_string);
+            warn!(shard = %loss.shard, from = %loss.from, to, "records were lost: the stream did not keep them for long enough");
+        }
+    }
+
+    /// Whether an error is about the record in doubt, which has then to be looked for from the horizon
+    /// on.
+    fn is_about_doubt(&self, error: &ApiError) -> bool {
+        let doubt = self.progress.doubt();
+        error.remedy() == Remedy::Correct
+            && !self.feed.has_place()
+            && doubt.is_some_and(|doubt| !doubt.is_refused)
+    }
+
+    /// Takes in what has come.
+    fn take_in(&mut self, arrival: Arrival) {
         self.progress
-            .note_children(page.children.iter().map(|child| child.id.clone()));
+            .note_children(arrival.children.iter().map(|child| child.id.clone()));
+        let bytes = arrival.bytes();
         self.progress.note(|figures| {
             figures.reads += 1;
-            figures.records += page.records.len() as u64;
+            figures.records += arrival.records.len() as u64;
             figures.bytes += bytes;
-            figures.millis_behind_latest = page.millis_behind_latest;
+            figures.millis_behind_latest = arrival.millis_behind_latest;
         });
-        self.cursor = match &page.next {
-            Some(next) => Cursor::at(next.clone()),
-            None => Cursor::End,
-        };
+        self.is_read = arrival.is_end;
+        if arrival.records.is_empty() {
+            return;
+        }
+        self.progress.enter(Phase::Reading);
+        self.reads_to_tip = arrival.reaches_tip();
+        match &mut self.unpacker {
+            Some(unpacker) => unpacker.add(arrival.records),
+            None => self.read = arrival.records.into_iter(),
+        }
     }
 
     /// Puts records that were read into a batch, up to `demand`, and has what becomes of them told to
@@ -326,17 +323,17 @@ impl ShardSource {
     fn is_at_end(&self) -> bool {
         let is_handed_out = self.read.len() == 0;
         let is_unpacked = self.unpacker.as_ref().is_none_or(Unpacker::is_empty);
-        matches!(self.cursor, Cursor::End) && is_handed_out && is_unpacked
+        self.is_read && is_handed_out && is_unpacked
     }
 
     /// Waits after an answer without records. Behind the tip there is no reason to.
-    async fn rest(&mut self, page: &RecordsPage) {
-        if page.millis_behind_latest.unwrap_or(0) > 0 {
+    async fn rest(&mut self, millis_behind_latest: Option<u64>) {
+        if millis_behind_latest.unwrap_or(0) > 0 {
             return self.progress.enter(Phase::Reading);
         }
-        self.progress.found_tip();
-        sleep(self.idle).await;
-        self.idle = LONGEST_IDLE.min(self.idle * 2);
+        self.progress
+            .found_tip(millis_behind_latest.map(|_| self.api.now()));
+        self.feed.rest().await;
     }
 
     /// The shard has been read to its end.
@@ -365,6 +362,11 @@ impl ShardSource {
 
     /// Does what an error calls for, or gives up with it.
     async fn cope(&mut self, error: ApiError) -> Result<(), ShardError> {
+        if self.is_about_doubt(&error) {
+            self.progress.refuse_doubt();
+            self.refusal = Some(error);
+            return Ok(());
+        }
         let wait = self.backoff.failed();
         if !self.may_pass(&error) {
             return Err(self.refused(error));
@@ -376,12 +378,13 @@ impl ShardSource {
         match error.remedy() {
             Remedy::Wait => self.progress.note(|figures| figures.throttled += 1),
             Remedy::RenewIterator if self.backoff.failures() == 1 => {
-                self.cursor = Cursor::Unset;
+                self.feed.start_over(Remedy::RenewIterator);
                 return Ok(());
             }
-            Remedy::RenewIterator | Remedy::Correct | Remedy::Verify | Remedy::Authorize => {
-                self.cursor = Cursor::Unset;
-            }
+            remedy @ (Remedy::RenewIterator
+            | Remedy::Correct
+            | Remedy::Verify
+            | Remedy::Authorize) => self.feed.start_over(remedy),
             Remedy::Retry | Remedy::AwaitActive | Remedy::RestartListing | Remedy::MendKey => {
                 self.progress.note(|figures| figures.retries += 1);
             }
@@ -416,8 +419,8 @@ impl ShardSource {
     fn may_pass(&self, error: &ApiError) -> bool {
         let is_early = self.backoff.failures() < PATIENCE;
         match error.remedy() {
-            // It may be the iterator that it does not like.
-            Remedy::Correct => is_early && (self.has_iterator() || self.begins_about_now()),
+            // It may be the iterator or continuation that it does not like.
+            Remedy::Correct => is_early && (self.feed.has_place() || self.begins_about_now()),
             Remedy::Verify | Remedy::Authorize => is_early,
             _ => true,
         }
@@ -428,7 +431,7 @@ impl ShardSource {
         match self.progress.next() {
             // That one is in every shard.
             PinnedPosition::TrimHorizon => ShardError::Refused { shard, source },
-            position if source.remedy() == Remedy::Correct && !self.has_iterator() => {
+            position if source.remedy() == Remedy::Correct && !self.feed.has_place() => {
                 ShardError::InvalidPosition {
                     shard,
                     position,
@@ -437,10 +440,6 @@ impl ShardSource {
             }
             _ => ShardError::Refused { shard, source },
         }
-    }
-
-    fn has_iterator(&self) -> bool {
-        matches!(self.cursor, Cursor::At { .. })
     }
 
     /// Whether it reads from a moment that the service's clock has reached, or is about to.
@@ -501,23 +500,17 @@ impl Producer for ShardSource {
             if self.is_at_end() {
                 return self.end().await;
             }
-            match self.read(limit).await {
-                Ok(page) => {
+            match self.feed.next(&self.progress, limit).await {
+                Ok(arrival) => {
                     self.succeeded();
-                    if !page.records.is_empty() {
-                        self.idle = FIRST_IDLE;
-                        self.progress.enter(Phase::Reading);
-                        // An answer that is full may have left something at the tip.
-                        let is_all = page.records.len() < limit && page.next.is_some();
-                        self.reads_to_tip = is_all && page.millis_behind_latest == Some(0);
-                        match &mut self.unpacker {
-                            Some(unpacker) => unpacker.add(page.records),
-                            None => self.read = page.records.into_iter(),
-                        }
-                        continue;
+                    if let Some(error) = self.settle_doubt(&arrival) {
+                        return Err(error);
                     }
-                    if page.next.is_some() {
-                        self.rest(&page).await;
+                    let idles = arrival.records.is_empty() && !arrival.is_end;
+                    let behind = arrival.millis_behind_latest;
+                    self.take_in(arrival);
+                    if idles {
+                        self.rest(behind).await;
                     }
                 }
                 Err(error) => self.cope(error).await?,
@@ -532,21 +525,6 @@ impl Producer for ShardSource {
         }
         Ok(())
     }
-}
-
-impl Cursor {
-    fn at(iterator: ShardIterator) -> Self {
-        Self::At {
-            iterator,
-            issued: Instant::now(),
-        }
-    }
-}
-
-/// What a record counts against the service's limits, in bytes.
-fn size(record: &Record) -> u64 {
-    let key = record.partition_key.as_ref().map_or(0, String::len);
-    (key + record.data.len()) as u64
 }
 
 #[cfg(test)]

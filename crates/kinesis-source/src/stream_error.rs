@@ -61,6 +61,21 @@ pub enum StreamError {
         /// What Kinesis said.
         source: ApiError,
     },
+    /// It cannot be read as that consumer of enhanced fan-out: there is none, and perhaps none can be
+    /// registered, or it does not become active.
+    #[error(
+        "stream `{name}` cannot be read as consumer `{consumer}`: register it, make room for it (a \
+         stream has 20 at most), or read by polling"
+    )]
+    #[non_exhaustive]
+    Consumer {
+        /// What the source was told to read.
+        name: String,
+        /// The consumer.
+        consumer: String,
+        /// What Kinesis said.
+        source: ApiError,
+    },
     /// The checkpoints cannot be read or written.
     #[error("the checkpoints of stream `{name}` cannot be used")]
     #[non_exhaustive]

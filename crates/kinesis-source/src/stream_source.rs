@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 use stage_core::{Outlet, Pipeline, Restart};
 
 use crate::{
-    CheckpointStore, Deaggregation, KinesisApi, MemoryCheckpointStore, ShardRecord, StartPosition,
-    StreamHandle,
+    CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore, OnDataLoss,
+    ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
     stream_status::{Board, Inquiries},
 };
@@ -61,6 +61,8 @@ pub struct StreamSource {
     pub(crate) discover_every: Duration,
     pub(crate) restarts: Restart,
     pub(crate) deaggregation: Option<Deaggregation>,
+    pub(crate) fan_out: Option<FanOut>,
+    pub(crate) on_data_loss: OnDataLoss,
 }
 
 /// How often checkpoints are stored.
@@ -85,6 +87,8 @@ impl StreamSource {
             discover_every: DISCOVER_EVERY,
             restarts: Restart::new(RESTARTS.0, RESTARTS.1),
             deaggregation: None,
+            fan_out: None,
+            on_data_loss: OnDataLoss::default(),
         }
     }
 
@@ -136,6 +140,35 @@ impl StreamSource {
     pub fn deaggregate(self, deaggregation: Deaggregation) -> Self {
         Self {
             deaggregation: Some(deaggregation),
+            ..self
+        }
+    }
+
+    /// What to do when records were lost, because the stream did not keep them until they were read;
+    /// the pipeline fails unless this is called. [`StreamHandle::data_losses`] has what was lost.
+    pub fn on_data_loss(self, on_data_loss: OnDataLoss) -> Self {
+        Self {
+            on_data_loss,
+            ..self
+        }
+    }
+
+    /// Has the shards send their records to a consumer of enhanced fan-out; they are asked for them
+    /// unless this is called.
+    ///
+    /// The consumer is found, or registered, before anything is read.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use kinesis_source::{Deregistration, FanOut, KinesisApi, KinesisFanOutApi, StreamSource};
+    /// # fn source<A: KinesisApi + KinesisFanOutApi>(api: Arc<A>) -> StreamSource {
+    /// let fan_out = FanOut::new(api.clone(), "audit").deregister(Deregistration::IfRegisteredHere);
+    /// StreamSource::new("orders", api).fan_out(fan_out)
+    /// # }
+    /// ```
+    pub fn fan_out(self, fan_out: FanOut) -> Self {
+        Self {
+            fan_out: Some(fan_out),
             ..self
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    ShardId,
+    DataLoss, ShardId,
     progress::{Phase, Progress, Snapshot},
 };
 
@@ -50,7 +50,7 @@ pub struct ShardStatus {
     pub shard: ShardId,
     /// What it is doing.
     pub state: ShardState,
-    /// GetRecords calls that were answered.
+    /// GetRecords calls that were answered, or events that subscriptions sent.
     pub reads: u64,
     /// Records that were read.
     pub records_read: u64,
@@ -68,6 +68,13 @@ pub struct ShardStatus {
     pub repeated: u64,
     /// How often its reader was made anew.
     pub restarts: u64,
+    /// Subscriptions that were made to it, by [fan-out](crate::FanOut): one about every five minutes,
+    /// if all is well.
+    pub subscriptions: u64,
+    /// Subscriptions that were given up because they had fallen silent.
+    pub silences: u64,
+    /// Subscriptions that another subscriber of the same consumer has taken over, by all that is known.
+    pub takeovers: u64,
     /// User records that were handed out, of [aggregated](crate::Deaggregation) records.
     pub user_records: u64,
     /// How many of these belong on other shards, by their hash keys.
@@ -101,6 +108,12 @@ impl StreamHandle {
     /// Every shard that has been discovered, by name.
     pub fn status(&self) -> Vec<ShardStatus> {
         self.board.status()
+    }
+
+    /// What of the stream was lost before it was read, as far as it has been noticed. Empty, if all is
+    /// well; and at most one for each shard that is read, its last.
+    pub fn data_losses(&self) -> Vec<DataLoss> {
+        self.board.data_losses()
     }
 
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
@@ -169,6 +182,12 @@ impl Board {
         reading.chain(waiting).collect()
     }
 
+    fn data_losses(&self) -> Vec<DataLoss> {
+        let state = self.lock();
+        let reading = state.reading.values();
+        reading.filter_map(|progress| progress.loss()).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,6 +207,9 @@ fn status(shard: &ShardId, snapshot: &Snapshot) -> ShardStatus {
         retries: figures.retries,
         repeated: figures.repeated,
         restarts: figures.restarts,
+        subscriptions: figures.subscriptions,
+        silences: figures.silences,
+        takeovers: figures.takeovers,
         user_records: figures.findings.user_records,
         outside_range: figures.findings.outside_range,
         dropped: figures.findings.dropped,
@@ -208,6 +230,9 @@ fn waiting(shard: &ShardId) -> ShardStatus {
         retries: 0,
         repeated: 0,
         restarts: 0,
+        subscriptions: 0,
+        silences: 0,
+        takeovers: 0,
         user_records: 0,
         outside_range: 0,
         dropped: 0,

@@ -4,17 +4,25 @@
 
 #[path = "canned/client.rs"]
 mod client;
+mod rig;
 #[path = "canned/server.rs"]
 mod server;
 
-use kinesis_fake::{Fake, Limits, Server};
-use kinesis_source::{
-    AwsKinesis, ConsumerAddress, ConsumerArn, ConsumerStatus, KinesisFanOutApi, KinesisWriteApi,
-    Position, Remedy, ShardId, ShardSubscription, SubscribeEvent,
-};
-use tokio::task::JoinSet;
+use std::{sync::Arc, time::Duration};
 
-use self::client::conf;
+use kinesis_fake::{Fake, Limits, Operation, Server};
+use kinesis_source::{
+    AwsKinesis, ConsumerAddress, ConsumerArn, ConsumerStatus, Deregistration, FanOut,
+    KinesisFanOutApi, KinesisWriteApi, MemoryCheckpointStore, Position, Remedy, ShardId,
+    ShardSubscription, StreamSource, SubscribeEvent,
+};
+use stage_core::{Pipeline, Window};
+use tokio::{task::JoinSet, time::sleep};
+
+use self::{
+    client::conf,
+    rig::{Sink, run_until_caught_up},
+};
 
 /// A fake, a server of it, and a client of that. The server ends with it.
 struct Served {
@@ -177,4 +185,63 @@ async fn a_subscriber_that_lets_go_is_forgotten() {
         served.fake.put("k", "x").unwrap();
         tokio::task::yield_now().await;
     }
+}
+
+/// A whole source over the real SDK: a split and a merge meanwhile, errors among the events, and a
+/// second run that goes on where the first had finished, by polling.
+#[tokio::test]
+async fn a_stream_is_read_by_fan_out_and_then_by_polling() {
+    let served = Served::start(2).await;
+    served.fake.put_numbered(0..300).unwrap();
+    let store = Arc::new(MemoryCheckpointStore::new());
+    let api = Arc::new(served.api.clone());
+    let source = || {
+        StreamSource::new("orders", api.clone())
+            .checkpoints(Arc::clone(&store) as _)
+            .checkpoint_every(Duration::from_millis(20))
+    };
+    let fan_out = FanOut::new(api.clone(), "audit").deregister(Deregistration::IfRegisteredHere);
+    let sink = Sink::default();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source().fan_out(fan_out).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(40)));
+    let taken = |count: usize| {
+        let sink = sink.clone();
+        async move {
+            while sink.taken().len() < count {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let changes = async {
+        taken(300).await;
+        let root = "shardId-000000000000".into();
+        assert_eq!(
+            served
+                .fake
+                .fail_subscriptions(&root, "KMSThrottlingException"),
+            1
+        );
+        served.fake.put_numbered(300..400).unwrap();
+        taken(400).await;
+        served.fake.split_shard(&root, 1 << 125).await.unwrap();
+        served.fake.put_numbered(400..500).unwrap();
+        taken(500).await;
+        let (one, other) = ("shardId-000000000001".into(), "shardId-000000000003".into());
+        served.fake.merge_shards(&one, &other).await.unwrap();
+        served.fake.put_numbered(500..600).unwrap();
+        handle.caught_up().await;
+    };
+    pipeline.run_until(changes).await.unwrap();
+    sink.assert_complete(&served.fake);
+    sink.assert_parents_before_children(&served.fake);
+    assert_eq!(served.fake.calls().of(Operation::GetRecords).made, 0);
+    let left = served.fake.list_stream_consumers(None).await.unwrap();
+    assert_eq!(left.consumers, []);
+
+    served.fake.put_numbered(600..700).unwrap();
+    run_until_caught_up(source(), &sink, Window::new(40))
+        .await
+        .unwrap();
+    sink.assert_complete(&served.fake);
 }

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
-    Aggregation, Checkpoint, CheckpointStore, Deaggregation, KinesisWriteApi,
+    Aggregation, Checkpoint, CheckpointStore, Deaggregation, FanOut, KinesisWriteApi,
     MemoryCheckpointStore, OutsideRange, ShardError, ShardId, ShardRecord, ShardStatus,
     StreamIdentity, StreamSource,
     kpl::{Damage, MAGIC},
@@ -48,6 +48,11 @@ fn source(fake: &Fake, store: &Arc<MemoryCheckpointStore>, outside: OutsideRange
 
 fn delivering(fake: &Fake, store: &Arc<MemoryCheckpointStore>) -> StreamSource {
     source(fake, store, OutsideRange::Deliver)
+}
+
+fn delivering_by_fan_out(fake: &Fake, store: &Arc<MemoryCheckpointStore>) -> StreamSource {
+    let api = Arc::new(fake.clone());
+    delivering(fake, store).fan_out(FanOut::new(api, "audit"))
 }
 
 /// A stream whose control calls are not limited: time is for reading.
@@ -170,12 +175,28 @@ async fn a_shard_that_has_been_read_to_its_end_is_not_finished_while_anything_is
 
 #[tokio::test(start_paused = true)]
 async fn what_is_killed_goes_on_right_after_its_checkpoint() {
+    let polling: fn(&Fake, &Arc<MemoryCheckpointStore>) -> StreamSource = delivering;
+    let by_fan_out: fn(&Fake, &Arc<MemoryCheckpointStore>) -> StreamSource = delivering_by_fan_out;
+    for (before, after) in [
+        (polling, polling),
+        (by_fan_out, by_fan_out),
+        (polling, by_fan_out),
+        (by_fan_out, polling),
+    ] {
+        killed_and_resumed(before, after).await;
+    }
+}
+
+async fn killed_and_resumed(
+    before: fn(&Fake, &Arc<MemoryCheckpointStore>) -> StreamSource,
+    after: fn(&Fake, &Arc<MemoryCheckpointStore>) -> StreamSource,
+) {
     let mut within = 0;
     for millis in (1_000..9_000).step_by(370) {
         let (fake, store) = (resharded().await, Arc::default());
         let killed = Sink::by(Duration::from_millis(70));
         let mut pipeline = Pipeline::new();
-        let (records, _) = delivering(&fake, &store).add_to(&mut pipeline);
+        let (records, _) = before(&fake, &store).add_to(&mut pipeline);
         pipeline.consume(killed.clone(), records.subscribe(Window::new(7)));
         let run = timeout(Duration::from_millis(millis), pipeline.run()).await;
         assert!(run.is_err(), "{run:?}");
@@ -183,7 +204,7 @@ async fn what_is_killed_goes_on_right_after_its_checkpoint() {
         within += usize::from(checkpoints.values().any(is_within_a_record));
         let resumed = Sink::default();
         let window = Window::new(50);
-        run_until_caught_up(delivering(&fake, &store), &resumed, window)
+        run_until_caught_up(after(&fake, &store), &resumed, window)
             .await
             .unwrap();
         // What is done by the checkpoints came before the kill, and does not come again.

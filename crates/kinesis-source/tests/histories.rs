@@ -8,7 +8,9 @@ mod rig;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kinesis_fake::{Fake, Fault, Limits, Operation};
-use kinesis_source::{KinesisWriteApi, MemoryCheckpointStore, Shard, ShardSource, StreamSource};
+use kinesis_source::{
+    FanOut, KinesisWriteApi, MemoryCheckpointStore, Shard, ShardSource, StreamSource,
+};
 use proptest::prelude::*;
 use rig::{Sink, run_until_caught_up};
 use stage_core::{Pipeline, Window};
@@ -52,10 +54,24 @@ const FAULTS: [&str; 6] = [
 struct World {
     fake: Fake,
     next: u64,
+    /// How the stream is read.
+    by: By,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Polling,
+    FanOut,
+    /// One after the other, from life to life.
+    Turns,
+}
+
+fn ways() -> impl Strategy<Value = By> {
+    prop_oneof![Just(By::Polling), Just(By::FanOut), Just(By::Turns)]
 }
 
 impl World {
-    fn new(shards: u32) -> Self {
+    fn new(shards: u32, by: By) -> Self {
         // Reading is limited as ever; changing shards several times a second is not.
         let mut limits = Limits::default();
         limits.control_per_second = Limits::none().control_per_second;
@@ -65,7 +81,7 @@ impl World {
             .page_size(3)
             .limits(limits)
             .build();
-        Self { fake, next: 0 }
+        Self { fake, next: 0, by }
     }
 
     async fn act(&mut self, act: &Act) {
@@ -100,9 +116,18 @@ impl World {
             Act::Wait(millis) => sleep(Duration::from_millis(*millis)).await,
             Act::Fault(index) => {
                 let code = index.get(&FAULTS);
-                let reading = [Operation::GetRecords, Operation::GetShardIterator];
-                self.fake
-                    .inject(Fault::refusal(*index.get(&reading), *code).times(2));
+                let subscribing = Operation::SubscribeToShard;
+                self.fake.inject(
+                    index
+                        .get(&[
+                            Fault::refusal(Operation::GetRecords, *code).times(2),
+                            Fault::refusal(Operation::GetShardIterator, *code).times(2),
+                            Fault::refusal(subscribing, *code).times(2),
+                            Fault::refusal(subscribing, *code).in_stream().times(2),
+                            Fault::hung(subscribing).in_stream(),
+                        ])
+                        .clone(),
+                );
             }
         }
     }
@@ -116,8 +141,14 @@ impl World {
         index.get(&self.open_shards()).clone()
     }
 
-    fn source(&self, store: &Arc<MemoryCheckpointStore>) -> StreamSource {
-        StreamSource::new("orders", Arc::new(self.fake.clone())).checkpoints(Arc::clone(store) as _)
+    fn source(&self, life: usize, store: &Arc<MemoryCheckpointStore>) -> StreamSource {
+        let api = Arc::new(self.fake.clone());
+        let source = StreamSource::new("orders", api.clone()).checkpoints(Arc::clone(store) as _);
+        match self.by {
+            By::Turns if life.is_multiple_of(2) => source,
+            By::Polling => source,
+            By::Turns | By::FanOut => source.fan_out(FanOut::new(api, "audit")),
+        }
     }
 }
 
@@ -150,19 +181,20 @@ proptest! {
     #[test]
     fn every_record_arrives_once_each_key_in_order(
         shards in 1u32..5,
+        by in ways(),
         before in acts(),
         meanwhile in acts(),
         window in windows(),
         millis_per_batch in 0u64..40,
     ) {
         paused().block_on(async {
-            let mut world = World::new(shards);
+            let mut world = World::new(shards, by);
             for act in &before {
                 world.act(act).await;
             }
             let sink = Sink::by(Duration::from_millis(millis_per_batch));
             let mut pipeline = Pipeline::new();
-            let (records, handle) = world.source(&Arc::default()).add_to(&mut pipeline);
+            let (records, handle) = world.source(1, &Arc::default()).add_to(&mut pipeline);
             pipeline.consume(sink.clone(), records.subscribe(window));
             // Looks all the time whether more is on its way than the window lets through.
             let looking = tokio::spawn({
@@ -202,27 +234,28 @@ proptest! {
     #[test]
     fn nothing_is_lost_over_kills(
         shards in 1u32..4,
+        by in ways(),
         lives in prop::collection::vec((acts(), 1u64..4_000), 1..5),
         window in windows(),
         millis_per_batch in 0u64..200,
     ) {
         paused().block_on(async {
-            let (mut world, store) = (World::new(shards), Arc::default());
+            let (mut world, store) = (World::new(shards, by), Arc::default());
             let mut sinks = Vec::new();
-            for (acts, millis) in &lives {
+            for (life, (acts, millis)) in lives.iter().enumerate() {
                 for act in acts {
                     world.act(act).await;
                 }
                 let sink = Sink::by(Duration::from_millis(millis_per_batch));
                 let mut pipeline = Pipeline::new();
-                let (records, _) = world.source(&store).add_to(&mut pipeline);
+                let (records, _) = world.source(life, &store).add_to(&mut pipeline);
                 pipeline.consume(sink.clone(), records.subscribe(window));
                 let killed = timeout(Duration::from_millis(*millis), pipeline.run()).await;
                 prop_assert!(killed.is_err(), "{killed:?}");
                 sinks.push(sink);
             }
             let last = Sink::default();
-            run_until_caught_up(world.source(&store), &last, window).await.unwrap();
+            run_until_caught_up(world.source(lives.len(), &store), &last, window).await.unwrap();
             sinks.push(last);
             for (key, numbers) in by_key(&sinks) {
                 let mut distinct = numbers.clone();
@@ -243,7 +276,7 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_source_is_a_producer_as_it_should_be() {
-    let world = World::new(1);
+    let world = World::new(1, By::Polling);
     world.fake.put_numbered(0..300).unwrap();
     let shard = world.open_shards().remove(0);
     let middle = shard.hash_range.end / 2;

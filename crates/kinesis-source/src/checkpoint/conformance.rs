@@ -54,6 +54,7 @@ async fn returns_what_was_saved(store: &dyn CheckpointStore) {
         (5, longest(Some(u64::MAX))),
         (6, longest(None)),
         (7, Checkpoint::End),
+        (8, quiet(i64::MAX)),
     ]);
     save(store, &stream, &all).await;
     assert_eq!(
@@ -95,6 +96,8 @@ async fn never_goes_back(store: &dyn CheckpointStore) {
         part(0),
         part(1),
         after(9),
+        quiet(1),
+        quiet(2),
         after(10),
         Checkpoint::End,
     ];
@@ -212,6 +215,13 @@ fn after(sequence_number: u128) -> Checkpoint {
 }
 
 /// The longest number there is, far beyond `u128`.
+fn quiet(until: i64) -> Checkpoint {
+    Checkpoint::Quiet {
+        sequence_number: 9.into(),
+        until: Timestamp::from_millis(until),
+    }
+}
+
 fn longest(sub_sequence_number: Option<u64>) -> Checkpoint {
     let digits = "9".repeat(129);
     Checkpoint::After {

@@ -48,6 +48,10 @@ enum Stored {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sub_sequence_number: Option<u64>,
     },
+    Quiet {
+        sequence_number: String,
+        until_millis: i64,
+    },
     End,
 }
 
@@ -92,6 +96,13 @@ pub(super) fn write_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, BoxEr
             sequence_number: sequence_number.to_string(),
             sub_sequence_number: *sub_sequence_number,
         },
+        Checkpoint::Quiet {
+            sequence_number,
+            until,
+        } => Stored::Quiet {
+            sequence_number: sequence_number.to_string(),
+            until_millis: until.as_millis(),
+        },
         Checkpoint::End => Stored::End,
     })?)
 }
@@ -105,6 +116,13 @@ pub(super) fn read_checkpoint(value: &[u8]) -> Result<Checkpoint, BoxError> {
         } => Checkpoint::After {
             sequence_number: sequence_number.parse()?,
             sub_sequence_number,
+        },
+        Stored::Quiet {
+            sequence_number,
+            until_millis,
+        } => Checkpoint::Quiet {
+            sequence_number: sequence_number.parse()?,
+            until: Timestamp::from_millis(until_millis),
         },
         Stored::End => Checkpoint::End,
     })
@@ -165,6 +183,13 @@ mod tests {
                     sub_sequence_number: Some(3),
                 },
                 r#"{"after":{"sequence_number":"7","sub_sequence_number":3}}"#,
+            ),
+            (
+                Checkpoint::Quiet {
+                    sequence_number: 7.into(),
+                    until: moment,
+                },
+                r#"{"quiet":{"sequence_number":"7","until_millis":1700000000123}}"#,
             ),
             (
                 Checkpoint::Start(PinnedPosition::AtTimestamp(moment)),

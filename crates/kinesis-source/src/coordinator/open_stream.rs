@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::info;
@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OpenStream {
     pub(super) stream: StreamIdentity,
+    /// How long it keeps records.
+    pub(super) retention: Duration,
     pub(super) graph: ShardGraph,
     /// The shards that are being read, or whose end is not stored yet.
     pub(super) active: BTreeMap<ShardId, Arc<Progress>>,
@@ -31,6 +33,7 @@ pub(super) struct OpenStream {
 impl OpenStream {
     pub(super) fn new(
         stream: StreamIdentity,
+        retention: Duration,
         graph: ShardGraph,
         stored: BTreeMap<ShardId, Checkpoint>,
         list_at: Instant,
@@ -38,6 +41,7 @@ impl OpenStream {
     ) -> Self {
         Self {
             stream,
+            retention,
             graph,
             active: BTreeMap::new(),
             stored,

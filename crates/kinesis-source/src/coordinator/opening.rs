@@ -9,6 +9,7 @@ use crate::{
     StreamSource, StreamStatus,
     api_error::chain,
     backoff::Backoff,
+    fan_out::Consumer,
     listing::{list_all_shards, within_deadline},
     shard_graph::{FirstStart, ShardGraph},
 };
@@ -18,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Opening<'a> {
     source: &'a StreamSource,
+    consumer: Option<&'a Consumer>,
     backoff: Backoff,
 }
 
@@ -28,18 +30,20 @@ const PATIENCE: u32 = 5;
 const CREATING_POLL: Duration = Duration::from_secs(1);
 
 impl<'a> Opening<'a> {
-    pub(super) fn of(source: &'a StreamSource) -> Self {
+    pub(super) fn of(source: &'a StreamSource, consumer: Option<&'a Consumer>) -> Self {
         Self {
             source,
+            consumer,
             backoff: Backoff::for_name(&source.name),
         }
     }
 
     /// Opens the stream, and stores where each shard begins.
     pub(super) async fn open(mut self) -> Result<OpenStream, StreamError> {
-        let Self { source, .. } = self;
+        let source = self.source;
         let checkpoint_error = |error| StreamError::checkpoint(&source.name, error);
-        let stream = self.find().await?;
+        let (stream, retention) = self.find().await?;
+        self.find_consumer().await?;
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
         let listing = self.list().await?;
         let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
@@ -52,11 +56,13 @@ impl<'a> Opening<'a> {
         info!(stream = %stream, shards = listing.len(), checkpoints = stored.len(), "stream opened");
         let now = Instant::now();
         let (list_at, save_at) = (now + source.discover_every, now + source.checkpoint_every);
-        Ok(OpenStream::new(stream, graph, stored, list_at, save_at))
+        Ok(OpenStream::new(
+            stream, retention, graph, stored, list_at, save_at,
+        ))
     }
 
-    /// Waits until the stream is there, and can be read.
-    async fn find(&mut self) -> Result<StreamIdentity, StreamError> {
+    /// Waits until the stream is there, and can be read. Also says how long it keeps records.
+    async fn find(&mut self) -> Result<(StreamIdentity, Duration), StreamError> {
         let (api, name) = (&self.source.api, &self.source.name);
         let call = || within_deadline("DescribeStreamSummary", api.describe_stream_summary());
         loop {
@@ -68,8 +74,30 @@ impl<'a> Opening<'a> {
                     let name = name.clone();
                     return Err(StreamError::NoSuchStream { name, source: None });
                 }
-                _ => return Ok(StreamIdentity::from(&summary)),
+                _ => {
+                    let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
+                    return Ok((StreamIdentity::from(&summary), retention));
+                }
             }
+        }
+    }
+
+    /// Waits until shards can be subscribed to, if they are to be.
+    async fn find_consumer(&mut self) -> Result<(), StreamError> {
+        let Some(consumer) = self.consumer else {
+            return Ok(());
+        };
+        let name = &self.source.name;
+        match self.insist(|| consumer.arn()).await {
+            Ok(_) => Ok(()),
+            Err(source) if matches!(source.remedy(), Remedy::Authorize | Remedy::Retry) => {
+                Err(StreamError::refused(name, source))
+            }
+            Err(source) => Err(StreamError::Consumer {
+                name: name.clone(),
+                consumer: consumer.to_string(),
+                source,
+            }),
         }
     }
 

@@ -8,7 +8,10 @@ use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::Instant;
 
 use super::*;
-use crate::{ChildShard, HashRange, MockKinesisApi, StreamSummary, Timestamp};
+use crate::{
+    ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, ShardIterator, StreamSummary,
+    Timestamp, shard_graph::Resumed,
+};
 
 fn record(number: u128) -> Record {
     Record {
@@ -52,6 +55,14 @@ struct Script {
 }
 
 impl Script {
+    /// One whose shard has moments without anything, which take a clock.
+    fn with_clock() -> Self {
+        let mut script = Self::default();
+        let now = || Timestamp::from_millis(0);
+        script.api.expect_now().returning(now);
+        script
+    }
+
     fn iterator_from(mut self, position: Position, answer: Result<&str, &str>) -> Self {
         let answer = answer.map(iterator).map_err(error);
         self.api
@@ -428,7 +439,7 @@ async fn empty_answers_behind_the_tip_are_read_on_at_full_pace() {
 
 #[tokio::test(start_paused = true)]
 async fn records_that_were_read_before_are_dropped_and_counted() {
-    let script = Script::default()
+    let script = Script::with_clock()
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([1, 2, 3], Some("1"))))
         .read("1", Ok(page([2, 3], Some("2"))))
@@ -497,4 +508,67 @@ async fn what_is_dropped_is_nacked_and_fails_the_next_call() {
         matches!(error, ShardError::Nacked { records: 1, .. }),
         "{error:?}"
     );
+}
+
+fn resumed(number: u128) -> Arc<Progress> {
+    let resumed = Resumed {
+        done: Mark::whole(number.into()),
+        quiet_until: None,
+        is_plausible: true,
+    };
+    Progress::resumed("s".into(), resumed, false, Arc::default())
+}
+
+fn at(number: u128) -> Position {
+    Position::AtSequenceNumber(number.into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_is_read_again_to_see_that_it_is_there() {
+    let script = Script::with_clock()
+        .iterator_from(at(5), Ok("0"))
+        // It may be legal, and tells nothing.
+        .read("0", Ok(page([], Some("1"))))
+        .read("1", Ok(page([5, 6], Some("2"))))
+        .read("2", Ok(page([7], None)));
+    let progress = resumed(5);
+    let mut source = ShardSource::with_progress(
+        Arc::new(script.api),
+        Arc::clone(&progress),
+        Begin::Pinned,
+        false,
+    );
+    assert_eq!(all(&mut source).await.unwrap(), [6, 7]);
+    assert_eq!(progress.snapshot().figures.repeated, 0);
+    assert_eq!(progress.loss(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_shard_should_have_and_has_not_is_none_of_its() {
+    let script = Script::default()
+        .iterator_from(at(5), Err("InvalidArgumentException"))
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page([3, 4, 6], Some("1"))));
+    let mut source =
+        ShardSource::with_progress(Arc::new(script.api), resumed(5), Begin::Pinned, false);
+    let error = all(&mut source).await.unwrap_err();
+    assert!(
+        matches!(error, ShardError::InvalidPosition { .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_shard_of_which_nothing_is_kept_has_lost_what_followed() {
+    let script = Script::default()
+        .iterator_from(at(5), Err("InvalidArgumentException"))
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page([], None)));
+    let mut source =
+        ShardSource::with_progress(Arc::new(script.api), resumed(5), Begin::Pinned, false);
+    let error = all(&mut source).await.unwrap_err();
+    let ShardError::DataLoss(loss) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((loss.from, loss.to), (5.into(), None));
 }

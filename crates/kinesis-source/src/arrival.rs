@@ -1,0 +1,57 @@
+use crate::{ApiError, ChildShard, Record, Remedy, doubt::Found, progress::Progress};
+
+/// What has come of a shard at once: a page that was read, or an event that was sent.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// New ones, in order.
+    pub(crate) records: Vec<Record>,
+    /// Whether the record that was in doubt is there.
+    pub(crate) found: Option<Found>,
+    pub(crate) millis_behind_latest: Option<u64>,
+    pub(crate) children: Vec<ChildShard>,
+    /// Whether it is the last of a closed shard.
+    pub(crate) is_end: bool,
+    /// Whether more may be there already, whatever it says of the tip.
+    pub(crate) is_full: bool,
+}
+
+impl Arrival {
+    /// Whether there is nothing after it for now.
+    pub(crate) fn reaches_tip(&self) -> bool {
+        !self.is_full && !self.is_end && self.millis_behind_latest == Some(0)
+    }
+
+    /// What these records count against the service's limits, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.records.iter().map(size).sum()
+    }
+}
+
+/// Drops records that came before, and refuses those that are out of order. Says what they tell
+/// about a doubt.
+pub(crate) fn drop_repeated(
+    operation: &'static str,
+    records: &mut Vec<Record>,
+    progress: &Progress,
+) -> Result<Option<Found>, ApiError> {
+    if !records.is_sorted_by(|a, b| a.sequence_number < b.sequence_number) {
+        let message = "records out of order: the answer is dropped and asked for again";
+        return Err(ApiError::new(operation, Remedy::Retry).with_message(message));
+    }
+    let next = progress.next_place();
+    let found = progress.doubt().map(|doubt| doubt.look(records));
+    let mut repeated = records.partition_point(|record| next.is_beyond(&record.sequence_number));
+    if repeated > 0 {
+        records.drain(..repeated);
+        // That one was asked for.
+        repeated -= usize::from(found == Some(Found::It));
+        progress.note(|figures| figures.repeated += repeated as u64);
+    }
+    Ok(found)
+}
+
+/// What a record counts against the service's limits, in bytes.
+fn size(record: &Record) -> u64 {
+    let key = record.partition_key.as_ref().map_or(0, String::len);
+    (key + record.data.len()) as u64
+}

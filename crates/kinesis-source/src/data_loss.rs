@@ -1,0 +1,46 @@
+use std::fmt;
+
+use crate::{SequenceNumber, ShardId};
+
+/// Records that the stream does not keep any more were not read: its retention time was over before
+/// they were.
+///
+/// That is known by the last record that is done: if it is still there, so is all that came after
+/// it. How many are missing cannot be known; perhaps it is only that one itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DataLoss {
+    /// The shard.
+    pub shard: ShardId,
+    /// The last record that is done, or done in part. What is missing came after it.
+    pub from: SequenceNumber,
+    /// The oldest record that is kept: what is missing came before it. `None` if the shard is closed
+    /// and nothing of it is kept.
+    pub to: Option<SequenceNumber>,
+}
+
+/// What to do about [`DataLoss`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnDataLoss {
+    /// The pipeline fails with [`ShardError::DataLoss`](crate::ShardError::DataLoss). It does so again
+    /// each time, until it is told otherwise.
+    #[default]
+    Stop,
+    /// Reading goes on at the oldest record that is kept.
+    GoOn,
+}
+
+impl fmt::Display for DataLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shard, from, to } = self;
+        write!(
+            f,
+            "shard `{shard}` does not keep what came after record {from}"
+        )?;
+        match to {
+            Some(to) => write!(f, " and before record {to}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use crate::{
+    ApiError, Remedy, arrival::Arrival, fan_out::Consumer, polling::Polling, progress::Progress,
+    subscribing::Subscribing,
+};
+
+/// How a shard's records are come by.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    /// They are asked for.
+    Polling(Polling),
+    /// They are sent.
+    FanOut(Box<Subscribing>),
+}
+
+/// How to begin with a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Where the progress says.
+    Pinned,
+    /// At the shard's tip, once: if that fails, where the progress says, which is the moment of
+    /// that tip. Asking for the tip again would skip what came in between.
+    AtTip,
+}
+
+impl Feed {
+    /// The same shard from the same begin, by subscriptions of this consumer.
+    pub(crate) fn by(self, consumer: Arc<Consumer>) -> Self {
+        let begin = match &self {
+            Self::Polling(polling) => polling.begin(),
+            Self::FanOut(subscribing) => subscribing.begin(),
+        };
+        Self::FanOut(Box::new(Subscribing::new(consumer, begin)))
+    }
+
+    /// What comes next: at most `limit` records if they are asked for. It is not asked for again
+    /// after the end.
+    ///
+    /// Everything that came before has to be handed out. Safe to cancel.
+    pub(crate) async fn next(
+        &mut self,
+        progress: &Progress,
+        limit: usize,
+    ) -> Result<Arrival, ApiError> {
+        match self {
+            Self::Polling(polling) => polling.next(progress, limit).await,
+            Self::FanOut(subscribing) => subscribing.next(progress).await,
+        }
+    }
+
+    /// Waits after an answer that found nothing at the tip, if that is what to do then.
+    pub(crate) async fn rest(&mut self) {
+        if let Self::Polling(polling) = self {
+            polling.rest().await;
+        }
+    }
+
+    /// Whether it went on from a place that the service gave it, which may be what that now refuses.
+    pub(crate) fn has_place(&self) -> bool {
+        match self {
+            Self::Polling(polling) => polling.has_place(),
+            Self::FanOut(subscribing) => subscribing.has_place(),
+        }
+    }
+
+    /// Goes on where the progress says, after an error with that remedy.
+    pub(crate) fn start_over(&mut self, remedy: Remedy) {
+        match self {
+            Self::Polling(polling) => polling.start_over(),
+            Self::FanOut(subscribing) => subscribing.start_over(remedy),
+        }
+    }
+}

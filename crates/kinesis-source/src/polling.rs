@@ -1,0 +1,144 @@
+use std::{mem, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    ApiError, KinesisApi, Position, RecordsPage, ShardIterator,
+    arrival::{self, Arrival},
+    doubt::Found,
+    feed::Begin,
+    listing::within_deadline,
+    progress::Progress,
+    read_limiter::ReadLimiter,
+};
+
+/// Reads a shard by GetRecords, as often as it is asked to and may.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    api: Arc<dyn KinesisApi>,
+    cursor: Option<Cursor>,
+    begin: Begin,
+    reads: ReadLimiter,
+    iterators: ReadLimiter,
+    idle: Duration,
+    last_read: Instant,
+}
+
+/// Where it is.
+#[derive(Debug)]
+struct Cursor {
+    iterator: ShardIterator,
+    issued: Instant,
+}
+
+/// An iterator lives for five minutes. An older one than this is not worth a try.
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html>)
+const ITERATOR_AGE: Duration = Duration::from_secs(4 * 60 + 30);
+
+/// After so long, what comes next may not be kept any more: some hours before the 24 that the service
+/// keeps everything.
+pub(crate) const LONG_AGO: Duration = Duration::from_secs(20 * 3_600);
+
+/// How long to wait after a first read that finds nothing at the tip; each further one doubles it.
+const FIRST_IDLE: Duration = Duration::from_millis(200);
+
+/// The longest wait of an idle shard.
+const LONGEST_IDLE: Duration = Duration::from_secs(1);
+
+impl Polling {
+    pub(crate) fn new(api: Arc<dyn KinesisApi>, begin: Begin) -> Self {
+        Self {
+            api,
+            cursor: None,
+            begin,
+            reads: ReadLimiter::new(),
+            iterators: ReadLimiter::new(),
+            idle: FIRST_IDLE,
+            last_read: Instant::now(),
+        }
+    }
+
+    pub(crate) fn begin(&self) -> Begin {
+        self.begin
+    }
+
+    /// One read, of at most `limit` records.
+    pub(crate) async fn next(
+        &mut self,
+        progress: &Progress,
+        limit: usize,
+    ) -> Result<Arrival, ApiError> {
+        let iterator = self.iterator(progress).await?;
+        self.reads.turn().await;
+        let call = self.api.get_records(&iterator, limit);
+        let mut page = within_deadline("GetRecords", call).await?;
+        let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
+        Ok(self.accept(page, found, limit))
+    }
+
+    /// An iterator that is young enough.
+    async fn iterator(&mut self, progress: &Progress) -> Result<ShardIterator, ApiError> {
+        if let Some(Cursor { iterator, issued }) = &self.cursor
+            && issued.elapsed() < ITERATOR_AGE
+        {
+            return Ok(iterator.clone());
+        }
+        self.cursor = None;
+        if self.last_read.elapsed() >= LONG_AGO {
+            progress.begin_doubt();
+        }
+        let position = match mem::replace(&mut self.begin, Begin::Pinned) {
+            Begin::AtTip => Position::Latest,
+            Begin::Pinned => progress.position(),
+        };
+        self.iterators.turn().await;
+        let call = self.api.get_shard_iterator(progress.shard(), &position);
+        let iterator = within_deadline("GetShardIterator", call).await?;
+        self.cursor = Some(Cursor::at(iterator.clone()));
+        Ok(iterator)
+    }
+
+    /// Moves on after an answer.
+    fn accept(&mut self, page: RecordsPage, found: Option<Found>, limit: usize) -> Arrival {
+        let arrival = Arrival {
+            is_full: page.records.len() >= limit,
+            records: page.records,
+            found,
+            millis_behind_latest: page.millis_behind_latest,
+            children: page.children,
+            is_end: page.next.is_none(),
+        };
+        self.reads.charge(arrival.bytes());
+        self.last_read = Instant::now();
+        self.cursor = page.next.map(Cursor::at);
+        if !arrival.records.is_empty() {
+            self.idle = FIRST_IDLE;
+        }
+        arrival
+    }
+
+    /// Waits after an answer that found nothing at the tip.
+    pub(crate) async fn rest(&mut self) {
+        sleep(self.idle).await;
+        self.idle = LONGEST_IDLE.min(self.idle * 2);
+    }
+
+    /// Whether it has a place in the shard that the service gave it.
+    pub(crate) fn has_place(&self) -> bool {
+        self.cursor.is_some()
+    }
+
+    /// Goes on where the progress says.
+    pub(crate) fn start_over(&mut self) {
+        self.cursor = None;
+    }
+}
+
+impl Cursor {
+    fn at(iterator: ShardIterator) -> Self {
+        Self {
+            iterator,
+            issued: Instant::now(),
+        }
+    }
+}

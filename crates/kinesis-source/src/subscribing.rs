@@ -1,0 +1,266 @@
+use std::{mem, sync::Arc, time::Duration};
+
+use tokio::{
+    select,
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{debug, warn};
+
+use crate::{
+    ApiError, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription, SubscribeEvent,
+    arrival::{self, Arrival},
+    fan_out::Consumer,
+    feed::Begin,
+    held_subscription::{HeldSubscription, Said},
+    listing::within_deadline,
+    polling::LONG_AGO,
+    progress::Progress,
+};
+
+/// Has a shard send its records, by one subscription after another.
+///
+/// Each goes on after the continuation of the last event, which moves also while there are no
+/// records. One is made anew shortly before its five minutes are over, and takes the shard over from
+/// the one before: nothing is missing between them, and what the former still sends is not read.
+#[derive(Debug)]
+pub(crate) struct Subscribing {
+    consumer: Arc<Consumer>,
+    begin: Begin,
+    /// After this, if it is known; otherwise where the progress says.
+    continuation: Option<SequenceNumber>,
+    current: Option<Current>,
+    /// As which consumer it subscribed last.
+    arn: Option<ConsumerArn>,
+    /// When SubscribeToShard may be called again.
+    not_before: Instant,
+    /// How often in a row another subscriber has taken the shard over.
+    takeovers: u32,
+    last_event: Instant,
+}
+
+#[derive(Debug)]
+struct Current {
+    subscription: HeldSubscription,
+    since: Instant,
+    renew_at: Instant,
+}
+
+const OPERATION: &str = "SubscribeToShard";
+
+/// SubscribeToShard may be called once a second for the same consumer and shard.
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html>)
+const BETWEEN_CALLS: Duration = Duration::from_secs(1);
+
+/// For so long after a call that succeeded, the next one finds the shard in use. (Same page.)
+const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(5);
+
+/// When to make a subscription anew, of the five minutes that it lasts. (Same page.)
+const RENEW_AFTER: Duration = Duration::from_secs(4 * 60 + 45);
+
+/// The most that is waited before a shard is taken back from another subscriber.
+const LONGEST_TRUCE: Duration = Duration::from_secs(80);
+
+/// A subscription that lasted so long was not taken over because it had just been taken back.
+const SETTLED_AFTER: Duration = Duration::from_secs(120);
+
+impl Subscribing {
+    pub(crate) fn new(consumer: Arc<Consumer>, begin: Begin) -> Self {
+        Self {
+            consumer,
+            begin,
+            continuation: None,
+            current: None,
+            arn: None,
+            not_before: Instant::now(),
+            takeovers: 0,
+            last_event: Instant::now(),
+        }
+    }
+
+    pub(crate) fn begin(&self) -> Begin {
+        self.begin
+    }
+
+    /// Waits for the next event. Safe to cancel.
+    pub(crate) async fn next(&mut self, progress: &Progress) -> Result<Arrival, ApiError> {
+        loop {
+            let silence = self.consumer.silence();
+            let Some(current) = &mut self.current else {
+                let subscription = self.subscribe(progress).await?;
+                self.take_up(subscription);
+                continue;
+            };
+            if current.renew_at <= Instant::now() {
+                self.renew(progress).await;
+                continue;
+            }
+            let said = select! {
+                biased;
+                said = current.subscription.next() => said,
+                () = sleep_until(current.renew_at) => continue,
+                () = sleep(silence) => {
+                    self.current = None;
+                    progress.note(|figures| figures.silences += 1);
+                    let message = format!("the subscription has sent nothing for {} s", silence.as_secs());
+                    return Err(ApiError::new(OPERATION, Remedy::Retry).with_message(&message));
+                }
+            };
+            match said {
+                Said::Event(event) => return self.accept(event, progress),
+                Said::Failed(error) => {
+                    let lasted = self.end();
+                    if error.remedy() == Remedy::AwaitActive {
+                        self.give_way(lasted, progress);
+                    }
+                    return Err(error);
+                }
+                Said::Ended => {
+                    let lasted = self.end();
+                    // Its time cannot be over.
+                    if lasted < RESUBSCRIBE_AFTER {
+                        self.give_way(lasted, progress);
+                    }
+                }
+                Said::LetGo => {
+                    debug!(shard = %progress.shard(), "subscription let go, as nobody asked for records");
+                    self.end();
+                }
+            }
+        }
+    }
+
+    /// Subscribes where it goes on, once that is allowed.
+    async fn subscribe(&mut self, progress: &Progress) -> Result<ShardSubscription, ApiError> {
+        let arn = self.consumer.arn().await?;
+        sleep_until(self.not_before).await;
+        if self.last_event.elapsed() >= LONG_AGO {
+            self.continuation = None;
+            progress.begin_doubt();
+        }
+        let position = match (
+            mem::replace(&mut self.begin, Begin::Pinned),
+            &self.continuation,
+        ) {
+            (Begin::AtTip, _) => Position::Latest,
+            (Begin::Pinned, Some(number)) => Position::AfterSequenceNumber(number.clone()),
+            (Begin::Pinned, None) => progress.position(),
+        };
+        self.not_before = Instant::now() + BETWEEN_CALLS;
+        self.arn = Some(arn.clone());
+        let api = self.consumer.api();
+        let call = api.subscribe_to_shard(&arn, progress.shard(), &position);
+        let answer = within_deadline(OPERATION, call).await;
+        let wait = match &answer {
+            Ok(_) => RESUBSCRIBE_AFTER,
+            // It is somebody's, or was taken by a call of ours whose answer got lost.
+            Err(error) if error.remedy() == Remedy::AwaitActive => RESUBSCRIBE_AFTER,
+            Err(_) => BETWEEN_CALLS,
+        };
+        self.not_before = Instant::now() + wait;
+        if answer.is_ok() {
+            progress.note(|figures| figures.subscriptions += 1);
+        }
+        answer
+    }
+
+    fn take_up(&mut self, subscription: ShardSubscription) {
+        let now = Instant::now();
+        let let_go_after = self.consumer.let_go_after();
+        self.current = Some(Current {
+            subscription: HeldSubscription::new(subscription, let_go_after),
+            since: now,
+            renew_at: now + RENEW_AFTER,
+        });
+    }
+
+    /// Replaces a subscription before its time is over. If that fails, it is read on to its end.
+    async fn renew(&mut self, progress: &Progress) {
+        // Without an event there is no place to go on at.
+        let renewed = match self.continuation {
+            Some(_) => self.subscribe(progress).await,
+            None => Err(ApiError::new(OPERATION, Remedy::Retry)),
+        };
+        match renewed {
+            Ok(subscription) => {
+                self.takeovers = 0;
+                self.take_up(subscription);
+            }
+            Err(error) => {
+                debug!(shard = %progress.shard(), %error, "subscription is not renewed yet");
+                if let Some(current) = &mut self.current {
+                    current.renew_at = Instant::now() + RESUBSCRIBE_AFTER;
+                }
+            }
+        }
+    }
+
+    /// Ends the current subscription; how long it lasted.
+    fn end(&mut self) -> Duration {
+        let current = self.current.take();
+        current.map_or(Duration::ZERO, |current| current.since.elapsed())
+    }
+
+    /// Leaves the shard to whoever has taken it over, for longer each time.
+    fn give_way(&mut self, lasted: Duration, progress: &Progress) {
+        if lasted >= SETTLED_AFTER {
+            self.takeovers = 0;
+        }
+        let truce = RESUBSCRIBE_AFTER.saturating_mul(1 << self.takeovers.min(8));
+        let truce = truce.min(LONGEST_TRUCE);
+        self.takeovers += 1;
+        self.not_before = self.not_before.max(Instant::now() + truce);
+        progress.note(|figures| figures.takeovers += 1);
+        if self.takeovers == 2 {
+            let (shard, consumer) = (progress.shard(), &self.consumer);
+            warn!(%shard, %consumer, "another process takes the shard over again and again; does it read as the same consumer?");
+        }
+    }
+
+    /// Moves on after an event.
+    fn accept(&mut self, event: SubscribeEvent, progress: &Progress) -> Result<Arrival, ApiError> {
+        let mut records = event.records;
+        let found = match arrival::drop_repeated(OPERATION, &mut records, progress) {
+            Ok(found) => found,
+            Err(error) => {
+                // It is not sent again but to the next subscription.
+                self.end();
+                return Err(error);
+            }
+        };
+        self.last_event = Instant::now();
+        let is_end = event.continuation_sequence_number.is_none();
+        let last = records.last().map(|record| &record.sequence_number);
+        // One that is before what came with it says nothing.
+        let continuation = event.continuation_sequence_number;
+        self.continuation = continuation.filter(|number| last.is_none_or(|last| last <= number));
+        if is_end {
+            self.end();
+        }
+        Ok(Arrival {
+            records,
+            found,
+            millis_behind_latest: event.millis_behind_latest,
+            children: event.children,
+            is_end,
+            is_full: false,
+        })
+    }
+
+    pub(crate) fn has_place(&self) -> bool {
+        self.continuation.is_some()
+    }
+
+    /// Goes on where the progress says, perhaps as a consumer that is found anew.
+    pub(crate) fn start_over(&mut self, remedy: Remedy) {
+        self.end();
+        self.continuation = None;
+        if remedy == Remedy::Verify
+            && let Some(arn) = &self.arn
+        {
+            self.consumer.forget(arn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! One shard's subscriptions against a mock: from where each is made, and when.
+
+use std::{collections::VecDeque, sync::Mutex, task::Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::*;
+use crate::{
+    FanOut, MockKinesisFanOutApi, PinnedPosition, Record, ShardId, StreamConsumer, Timestamp,
+    fan_out_api::ConsumerStatus, place::Mark,
+};
+
+/// What a subscription sends. After its last event it is silent, or it ends.
+struct Canned {
+    said: VecDeque<Result<SubscribeEvent, ApiError>>,
+    ends: bool,
+}
+
+impl Stream for Canned {
+    type Item = Result<SubscribeEvent, ApiError>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        match self.said.pop_front() {
+            None if !self.ends => Poll::Pending,
+            said => Poll::Ready(said),
+        }
+    }
+}
+
+fn ending(said: impl IntoIterator<Item = Result<SubscribeEvent, ApiError>>) -> Canned {
+    Canned {
+        said: said.into_iter().collect(),
+        ends: true,
+    }
+}
+
+fn open(said: impl IntoIterator<Item = Result<SubscribeEvent, ApiError>>) -> Canned {
+    Canned {
+        ends: false,
+        ..ending(said)
+    }
+}
+
+fn event(
+    numbers: impl IntoIterator<Item = u128>,
+    continuation: Option<u128>,
+) -> Result<SubscribeEvent, ApiError> {
+    let record = |number: u128| Record {
+        sequence_number: number.into(),
+        partition_key: Some("k".to_owned()),
+        data: Bytes::from_static(b"data"),
+        approximate_arrival: None,
+    };
+    Ok(SubscribeEvent {
+        records: numbers.into_iter().map(record).collect(),
+        continuation_sequence_number: continuation.map(Into::into),
+        millis_behind_latest: Some(0),
+        children: Vec::new(),
+    })
+}
+
+fn error(code: &str) -> ApiError {
+    ApiError::new("Test", Remedy::for_code(code)).with_code(code)
+}
+
+fn after(number: u128) -> Position {
+    Position::AfterSequenceNumber(number.into())
+}
+
+type Calls = Arc<Mutex<Vec<(Position, u64)>>>;
+
+struct Rig {
+    subscribing: Subscribing,
+    progress: Arc<Progress>,
+    calls: Calls,
+    start: Instant,
+}
+
+impl Rig {
+    /// A shard that answers calls like this, and reading it from a moment.
+    fn new(begin: Begin, answers: impl IntoIterator<Item = Result<Canned, ApiError>>) -> Self {
+        let mut api = MockKinesisFanOutApi::new();
+        api.expect_describe_stream_consumer().returning(|_| {
+            Ok(StreamConsumer {
+                name: "audit".to_owned(),
+                arn: "arn".into(),
+                status: ConsumerStatus::Active,
+                created: None,
+            })
+        });
+        let (calls, start) = (Calls::default(), Instant::now());
+        let answers: VecDeque<_> = answers.into_iter().collect();
+        let answers = Mutex::new(answers);
+        let noted = Arc::clone(&calls);
+        api.expect_subscribe_to_shard()
+            .returning(move |_, _: &ShardId, position: &Position| {
+                let at = start.elapsed().as_secs();
+                noted.lock().unwrap().push((position.clone(), at));
+                let answer = answers.lock().unwrap().pop_front().unwrap();
+                answer.map(ShardSubscription::new)
+            });
+        let consumer = Consumer::new(FanOut::new(Arc::new(api), "audit"));
+        let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(9));
+        Self {
+            subscribing: Subscribing::new(consumer, begin),
+            progress: Progress::new("s".into(), moment, Arc::default()),
+            calls,
+            start,
+        }
+    }
+
+    /// Takes the next arrival and hands its records out.
+    async fn next(&mut self) -> Result<Vec<u128>, ApiError> {
+        let arrival = self.subscribing.next(&self.progress).await?;
+        let numbers = arrival.records.iter();
+        let numbers = numbers.map(|record| record.sequence_number.as_str().parse().unwrap());
+        let marks = arrival.records.iter();
+        let marks = marks.map(|record| Mark::whole(record.sequence_number.clone()));
+        self.progress.hand_out(marks);
+        Ok(numbers.collect())
+    }
+
+    fn calls(&self) -> Vec<(Position, u64)> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+fn moment() -> Position {
+    Position::AtTimestamp(Timestamp::from_millis(9))
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_on_after_the_last_continuation_also_if_no_records_came() {
+    let mut rig = Rig::new(
+        Begin::Pinned,
+        [
+            Ok(ending([event([], Some(5)), event([], Some(6))])),
+            Ok(ending([event([7], Some(8))])),
+            Ok(ending([event([], Some(20))])),
+            Ok(ending([event([21, 22], None)])),
+        ],
+    );
+    for expected in [vec![], vec![], vec![7], vec![], vec![21, 22]] {
+        assert_eq!(rig.next().await.unwrap(), expected);
+    }
+    let positions: Vec<_> = rig
+        .calls()
+        .into_iter()
+        .map(|(position, _)| position)
+        .collect();
+    assert_eq!(positions, [moment(), after(6), after(8), after(20)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_seconds_apart_and_an_early_end_is_taken_for_a_takeover() {
+    let mut rig = Rig::new(
+        Begin::Pinned,
+        [
+            Err(error("InternalFailure")),
+            Err(error("ResourceInUse")),
+            Ok(ending([])),
+            Ok(ending([])),
+            Ok(ending([])),
+            Ok(open([event([1], Some(1))])),
+        ],
+    );
+    assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::Retry);
+    assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::AwaitActive);
+    assert_eq!(rig.next().await.unwrap(), [1]);
+    let times: Vec<_> = rig.calls().into_iter().map(|(_, at)| at).collect();
+    assert_eq!(times, [0, 1, 6, 11, 21, 41]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tip_is_asked_for_by_the_first_call_alone() {
+    let mut rig = Rig::new(
+        Begin::AtTip,
+        [
+            Err(error("InternalFailure")),
+            Ok(open([event([1], Some(1))])),
+        ],
+    );
+    assert!(rig.next().await.is_err());
+    assert_eq!(rig.next().await.unwrap(), [1]);
+    assert_eq!(rig.calls(), [(Position::Latest, 0), (moment(), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_out_of_order_is_not_taken_and_its_continuation_neither() {
+    let mut rig = Rig::new(
+        Begin::Pinned,
+        [
+            Ok(open([event([1], Some(1)), event([3, 2], Some(3))])),
+            Ok(open([event([2, 3], Some(3))])),
+        ],
+    );
+    assert_eq!(rig.next().await.unwrap(), [1]);
+    assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::Retry);
+    assert_eq!(rig.next().await.unwrap(), [2, 3]);
+    assert_eq!(rig.calls()[1].0, after(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_is_dropped_and_a_continuation_before_it_says_nothing() {
+    let mut rig = Rig::new(
+        Begin::Pinned,
+        [
+            Ok(open([event([1, 2], Some(2)), event([2, 3], Some(1))])),
+            Ok(open([event([4], Some(4))])),
+        ],
+    );
+    assert_eq!(rig.next().await.unwrap(), [1, 2]);
+    assert_eq!(rig.next().await.unwrap(), [3]);
+    // Silence: the next one goes on where the progress says.
+    assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::Retry);
+    assert_eq!(rig.start.elapsed().as_secs(), 15);
+    assert_eq!(rig.next().await.unwrap(), [4]);
+    assert_eq!(rig.calls()[1].0, after(3));
+    assert_eq!(rig.progress.snapshot().figures.silences, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_continuation_that_is_refused_is_given_up() {
+    let mut rig = Rig::new(
+        Begin::Pinned,
+        [
+            Ok(ending([event([1], Some(1)), event([], Some(9))])),
+            Err(error("InvalidArgument")),
+            Ok(open([event([2], Some(2))])),
+        ],
+    );
+    assert_eq!(rig.next().await.unwrap(), [1]);
+    assert!(rig.next().await.unwrap().is_empty());
+    assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::Correct);
+    assert!(rig.subscribing.has_place());
+    rig.subscribing.start_over(Remedy::Correct);
+    assert_eq!(rig.next().await.unwrap(), [2]);
+    let positions: Vec<_> = rig
+        .calls()
+        .into_iter()
+        .map(|(position, _)| position)
+        .collect();
+    assert_eq!(positions, [moment(), after(9), after(1)]);
+}
+
+/// What the former subscription has yet to send is not read: the next one sends it.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_takes_over_where_the_last_event_ended() {
+    let mut rig = Rig::new(
+        Begin::Pinned,
+        [
+            Ok(open([
+                event([1], Some(1)),
+                event([2], Some(2)),
+                event([3], Some(3)),
+            ])),
+            Ok(open([event([3], Some(3))])),
+        ],
+    );
+    let patient = Duration::from_secs(3_600);
+    let consumer = Consumer::new(FanOut {
+        let_go_after: patient,
+        ..rig.subscribing.consumer.fan_out().clone()
+    });
+    rig.subscribing.consumer = consumer;
+    assert_eq!(rig.next().await.unwrap(), [1]);
+    assert_eq!(rig.next().await.unwrap(), [2]);
+    sleep(RENEW_AFTER).await;
+    assert_eq!(rig.next().await.unwrap(), [3]);
+    assert_eq!(rig.calls()[1], (after(2), RENEW_AFTER.as_secs()));
+    assert_eq!(rig.progress.snapshot().figures.repeated, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_nobody_reads_is_let_go_and_made_anew_without_an_error() {
+    let mut rig = Rig::new(
+        Begin::Pinned,
+        [
+            Ok(open([event([1], Some(1)), event([2], Some(2))])),
+            Ok(open([event([2], Some(2))])),
+        ],
+    );
+    assert_eq!(rig.next().await.unwrap(), [1]);
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(rig.next().await.unwrap(), [2]);
+    assert_eq!(rig.calls()[1], (after(1), 11));
+}

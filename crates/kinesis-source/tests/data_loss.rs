@@ -1,0 +1,257 @@
+//! Records that a stream does not keep until they are read: told, and never told without need.
+
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use kinesis_fake::{Choices, Fake, OlderThanHorizon};
+use kinesis_source::{
+    Checkpoint, CheckpointStore, DataLoss, FanOut, KinesisApi, MemoryCheckpointStore, OnDataLoss,
+    SequenceNumber, ShardError, StreamHandle, StreamIdentity, StreamSource,
+};
+use rig::Sink;
+use stage_core::{Pipeline, PipelineError, Window};
+use tokio::time::sleep;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A stream of one shard, how the service answers for what it has not, and how it is read.
+struct World {
+    fake: Fake,
+    store: Arc<MemoryCheckpointStore>,
+    by_fan_out: bool,
+    on_data_loss: OnDataLoss,
+}
+
+impl World {
+    /// All that there are.
+    fn all(on_data_loss: OnDataLoss) -> impl Iterator<Item = Self> {
+        let choices = [OlderThanHorizon::Refuse, OlderThanHorizon::StartAtHorizon];
+        let ways = choices.into_iter().flat_map(|it| [(it, false), (it, true)]);
+        ways.map(move |(older_than_horizon, by_fan_out)| {
+            let mut choices = Choices::default();
+            choices.older_than_horizon = older_than_horizon;
+            Self {
+                fake: Fake::builder().choices(choices).build(),
+                store: Arc::default(),
+                by_fan_out,
+                on_data_loss,
+            }
+        })
+    }
+
+    fn source(&self) -> StreamSource {
+        let api = Arc::new(self.fake.clone());
+        let source = StreamSource::new("orders", api.clone())
+            .checkpoints(Arc::clone(&self.store) as _)
+            .checkpoint_every(Duration::from_secs(30))
+            .on_data_loss(self.on_data_loss);
+        if self.by_fan_out {
+            source.fan_out(FanOut::new(api, "audit"))
+        } else {
+            source
+        }
+    }
+
+    /// Reads until everything has been read for now, and then for that long.
+    async fn read(
+        &self,
+        sink: &Sink,
+        longer: Duration,
+    ) -> (Result<(), PipelineError>, StreamHandle) {
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = self.source().add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+        let caught_up = handle.clone();
+        let done = async move {
+            caught_up.caught_up().await;
+            sleep(longer).await;
+        };
+        (pipeline.run_until(done).await, handle)
+    }
+
+    async fn read_all(&self, sink: &Sink) -> (Result<(), PipelineError>, StreamHandle) {
+        self.read(sink, Duration::ZERO).await
+    }
+
+    fn kept(&self) -> Vec<SequenceNumber> {
+        let (_, records) = self.fake.records().remove(0);
+        records.into_iter().map(|it| it.sequence_number).collect()
+    }
+
+    async fn stored(&self) -> Checkpoint {
+        let summary = self.fake.describe_stream_summary().await.unwrap();
+        let stored = self.store.load(&StreamIdentity::from(&summary)).await;
+        stored.unwrap().into_values().next().unwrap()
+    }
+}
+
+fn loss(error: &PipelineError) -> DataLoss {
+    match error.source().unwrap().downcast_ref() {
+        Some(ShardError::DataLoss(loss)) => loss.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn numbers(range: std::ops::Range<u64>) -> Vec<u64> {
+    range.collect()
+}
+
+/// Ten records are read, ten are lost, ten are there. Returns the last that was read, and the first
+/// that is there.
+async fn lose_ten(world: &World) -> (SequenceNumber, SequenceNumber) {
+    world.fake.put_numbered(0..10).unwrap();
+    let sink = Sink::default();
+    world.read_all(&sink).await.0.unwrap();
+    assert_eq!(sink.numbers(), numbers(0..10));
+    let from = world.kept()[9].clone();
+    sleep(HOUR).await;
+    world.fake.put_numbered(10..20).unwrap();
+    sleep(25 * HOUR).await;
+    world.fake.put_numbered(20..30).unwrap();
+    let kept = world.kept();
+    assert_eq!(kept.len(), 10);
+    (from, kept[0].clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_stops_the_pipeline_each_time_before_anything_is_read() {
+    for world in World::all(OnDataLoss::Stop) {
+        let (from, to) = lose_ten(&world).await;
+        for _ in 0..2 {
+            let sink = Sink::default();
+            let (ended, handle) = world.read_all(&sink).await;
+            let error = ended.unwrap_err();
+            let lost = loss(&error);
+            assert_eq!((&lost.from, lost.to.as_ref()), (&from, Some(&to)));
+            assert_eq!(handle.data_losses(), [lost]);
+            assert!(sink.numbers().is_empty());
+            let said = error.source().unwrap().to_string();
+            assert!(
+                said.contains(from.as_str()) && said.contains("GoOn"),
+                "{said}"
+            );
+            sleep(Duration::from_secs(10)).await;
+        }
+        assert_eq!(world.stored().await, Checkpoint::after(from));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_once_and_reading_goes_on_if_that_is_wanted() {
+    for world in World::all(OnDataLoss::GoOn) {
+        let (from, to) = lose_ten(&world).await;
+        let sink = Sink::default().refusing_once(25);
+        let (ended, handle) = world.read_all(&sink).await;
+        ended.unwrap();
+        let [lost] = &handle.data_losses()[..] else {
+            panic!("one loss")
+        };
+        assert_eq!((&lost.from, lost.to.as_ref()), (&from, Some(&to)));
+        let mut taken = sink.numbers();
+        taken.dedup();
+        assert_eq!(taken, numbers(20..30));
+        sleep(Duration::from_secs(10)).await;
+        world.fake.put_numbered(30..40).unwrap();
+        let sink = Sink::default();
+        let (ended, handle) = world.read_all(&sink).await;
+        ended.unwrap();
+        assert!(handle.data_losses().is_empty());
+        assert_eq!(sink.numbers(), numbers(30..40));
+    }
+}
+
+/// Nothing comes for two days while it reads. The last record is not kept any more by then, and
+/// nothing is lost: its checkpoint says since when there was nothing after it.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_shard_has_lost_nothing() {
+    for world in World::all(OnDataLoss::Stop) {
+        world.fake.put_numbered(0..10).unwrap();
+        let last = world.kept()[9].clone();
+        for _ in 0..3 {
+            world.read(&Sink::default(), 2 * HOUR).await.0.unwrap();
+            sleep(20 * HOUR).await;
+        }
+        let Checkpoint::Quiet {
+            sequence_number,
+            until,
+        } = world.stored().await
+        else {
+            panic!("it is quiet")
+        };
+        assert_eq!(sequence_number, last);
+        let age = world.fake.now().since(until);
+        assert!((20 * HOUR..22 * HOUR).contains(&age), "{age:?}");
+        world.fake.put_numbered(10..20).unwrap();
+        assert_eq!(world.kept().len(), 10, "the others are not kept");
+        let sink = Sink::default();
+        let (ended, handle) = world.read_all(&sink).await;
+        ended.unwrap();
+        assert_eq!(sink.numbers(), numbers(10..20));
+        assert!(handle.data_losses().is_empty());
+    }
+}
+
+/// It was away for longer than records are kept: nobody can know what came meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_shard_may_have_lost_what_came_while_nobody_read() {
+    for world in World::all(OnDataLoss::Stop) {
+        world.fake.put_numbered(0..10).unwrap();
+        let last = world.kept()[9].clone();
+        world.read(&Sink::default(), 3 * HOUR).await.0.unwrap();
+        world.fake.put_numbered(10..20).unwrap();
+        sleep(26 * HOUR).await;
+        world.fake.put_numbered(20..30).unwrap();
+        let (ended, _) = world.read_all(&Sink::default()).await;
+        assert_eq!(loss(&ended.unwrap_err()).from, last);
+    }
+}
+
+/// Active shards store no more checkpoints than before, quiet ones one an hour.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_shard_says_so_once_an_hour() {
+    for world in World::all(OnDataLoss::Stop) {
+        world.fake.put_numbered(0..10).unwrap();
+        world.read(&Sink::default(), HOUR / 2).await.0.unwrap();
+        let after = Checkpoint::after(world.kept()[9].clone());
+        assert_eq!(world.stored().await, after);
+        let before = world.fake.now();
+        world.read(&Sink::default(), 5 * HOUR / 2).await.0.unwrap();
+        let Checkpoint::Quiet { until, .. } = world.stored().await else {
+            panic!("it is quiet")
+        };
+        let told = until.since(before);
+        assert!(
+            told >= 2 * HOUR - HOUR / 30 && told <= 2 * HOUR + HOUR / 30,
+            "{told:?}"
+        );
+    }
+}
+
+/// A sink that takes nothing for longer than records are kept: what was read by then arrives, and
+/// what was not is missed.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_while_a_sink_stalls_is_told() {
+    for world in World::all(OnDataLoss::GoOn) {
+        world.fake.put_numbered(0..100).unwrap();
+        let sink = Sink::default();
+        let gate = sink.close();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = world.source().add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+        let run = tokio::spawn(pipeline.run_until(sleep(40 * HOUR)));
+        sleep(HOUR).await;
+        world.fake.put_numbered(100..200).unwrap();
+        sleep(26 * HOUR).await;
+        world.fake.put_numbered(200..300).unwrap();
+        drop(gate);
+        run.await.unwrap().unwrap();
+        let taken = sink.numbers();
+        assert!(taken.starts_with(&numbers(0..100)), "{taken:?}");
+        assert!(taken.ends_with(&numbers(200..300)), "{taken:?}");
+        assert_eq!(taken.len(), 200);
+        assert_eq!(handle.data_losses().len(), 1);
+    }
+}
