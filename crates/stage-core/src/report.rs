@@ -20,7 +20,9 @@ pub struct DrainReport {
 /// What became of one stage's events.
 ///
 /// What one call was given counts as a whole, once the call is over: if it is cut off, all of it was
-/// abandoned, whichever receipts it had settled by then.
+/// abandoned, whichever receipts it had settled by then. What a stage keeps for later within itself, as
+/// [`batching`](crate::batching()) does, it has taken in: if that is dropped, its receipts are nacked, and
+/// no number here says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StageReport {

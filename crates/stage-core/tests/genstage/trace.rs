@@ -111,10 +111,28 @@ pub(crate) fn refused_late(steps: &[Value]) -> BTreeSet<String> {
     refused
 }
 
-/// From which step on GenStage is known to be wrong.
+/// What GenStage is known to do wrong. See section 8 of the traces' FORMAT.md.
+const QUIRKS: [&str; 6] = [
+    "accumulate_takes_buffer",
+    "already_subscribed_forgets_process",
+    "none_not_rerequested",
+    "pc_demand_not_used_up",
+    "stale_requested",
+    "waiting_with_buffer",
+];
+
+/// From which step on GenStage is known to be wrong, by one of the quirks that are known.
 pub(crate) fn disputed_from(scenario: &Value) -> usize {
-    let from = scenario["quirk_from"].as_u64();
-    from.map_or(usize::MAX, |from| from as usize)
+    let Some(from) = scenario["quirk_from"].as_u64() else {
+        return usize::MAX;
+    };
+    let quirks: Vec<String> = serde_json::from_value(scenario["quirks"].clone()).unwrap();
+    let unknown = quirks.iter().find(|it| !QUIRKS.contains(&it.as_str()));
+    assert!(
+        unknown.is_none() && !quirks.is_empty(),
+        "no quirk that is known: {quirks:?}"
+    );
+    from as usize
 }
 
 /// `c12` is 12.
@@ -129,4 +147,10 @@ pub(crate) fn numbers(list: &Value) -> Vec<u64> {
 /// Whether a reason means that nothing is wrong.
 pub(crate) fn is_graceful(reason: &str) -> bool {
     reason == "normal" || reason.starts_with("shutdown")
+}
+
+#[test]
+#[should_panic(expected = "no quirk that is known")]
+fn an_invented_quirk_sets_nothing_aside() {
+    disputed_from(&serde_json::json!({ "quirks": ["nonsense"], "quirk_from": 0 }));
 }
