@@ -22,6 +22,8 @@ pub(crate) struct Spoiled {
     pub(crate) yields: usize,
     pub(crate) log: Log,
     made: u64,
+    /// The producer has ended, before it was to go wrong.
+    has_ended: bool,
 }
 
 /// What a producer was told.
@@ -52,6 +54,7 @@ impl Spoiled {
             yields: 0,
             log: Log::default(),
             made: 0,
+            has_ended: false,
         }
     }
 }
@@ -70,7 +73,8 @@ impl Producer for Spoiled {
         loop {
             let mut demand = demand;
             if let Some((at, trouble)) = self.trouble {
-                let Some(left) = Demand::new(at.saturating_sub(self.made) as usize) else {
+                let left = Demand::new(at.saturating_sub(self.made) as usize);
+                let Some(left) = left.filter(|_| !self.has_ended) else {
                     goes_wrong(trouble)?;
                     return Ok(Flow::End);
                 };
@@ -79,6 +83,12 @@ impl Producer for Spoiled {
             let before = batch.len();
             let flow = self.producer.produce(demand, batch).await?;
             self.made += (batch.len() - before) as u64;
+            if self.trouble.is_some() && flow == Flow::End {
+                // It makes more at a time than it is asked for, or has no more to make. It goes wrong all
+                // the same, at the next call.
+                self.has_ended = true;
+                return Ok(Flow::More);
+            }
             if !self.eager || flow == Flow::End {
                 return Ok(flow);
             }

@@ -3,8 +3,8 @@
 use std::{convert::Infallible, future::pending, time::Duration};
 
 use stage_core::{
-    BoxConsumer, BoxProducer, BoxTransform, Children, Consumer, Producer, filter, from_iter, map,
-    pool,
+    Batch, BoxConsumer, BoxProducer, BoxTransform, Children, Consumer, Demand, Flow, Producer,
+    filter, from_iter, map, pool,
     testing::{ConsumerSpec, ProducerSpec, check_consumer, check_producer, check_transform},
 };
 use tokio::time::sleep;
@@ -128,4 +128,29 @@ fn a_transform_that_passes_everything_on() {
 #[test]
 fn a_transform_that_makes_one_of_many() {
     of_transform(|| BoxTransform::new(filter(|n: &u64| n.is_multiple_of(7))));
+}
+
+/// Makes a page at a time, however much it is asked for.
+struct Pages {
+    next: u64,
+    size: u64,
+}
+
+impl Producer for Pages {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+        let end = 60.min(self.next + self.size);
+        batch.extend(self.next..end);
+        self.next = end;
+        Ok(if end < 60 { Flow::More } else { Flow::End })
+    }
+}
+
+#[test]
+fn a_producer_that_makes_a_page_at_a_time() {
+    of_producer(|| BoxProducer::new(Pages { next: 0, size: 2 }));
+    of_producer(|| BoxProducer::new(Pages { next: 0, size: 10 }));
+    of_producer(|| BoxProducer::new(Pages { next: 0, size: 60 }));
 }
