@@ -6,6 +6,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake},
+};
+
 use super::*;
 
 /// A fake with three records on one shard, without limits, and an iterator to the first of them.
@@ -417,4 +425,68 @@ async fn what_is_meant_for_calls_leaves_events_alone() {
     assert_eq!(event.records.len(), 3);
     let refused = fake.subscribe_to_shard(&consumer.arn, &shard, &position);
     assert_eq!(remedy(refused.await), Remedy::Retry);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swizzle_may_last_for_ever() {
+    let swizzle = Swizzle::of(1.0);
+    for swizzle in [
+        swizzle.lasting(Duration::MAX),
+        swizzle.stopping_over(Duration::MAX),
+        swizzle.releasing_over(Duration::MAX).lasting(Duration::MAX),
+        swizzle.from(millis(1)).lasting(Duration::MAX),
+    ] {
+        let fake = Fake::new(1);
+        fake.inject(Fault::held(Operation::GetShardIterator).swizzled(swizzle));
+        for _ in 0..15 {
+            advance(millis(1_000)).await;
+            let (shard, position) = (shard(0), Position::TrimHorizon);
+            let call = fake.get_shard_iterator(&shard, &position);
+            let _ = timeout(millis(1), call).await;
+        }
+        // Stopped or not yet: nothing has been harmed.
+        assert_eq!(fake.shards().len(), 1);
+        assert_eq!(fake.calls().of(Operation::GetShardIterator).made, 15);
+    }
+}
+
+/// Without a runtime: nothing but the fake's own clock can end them.
+#[test]
+fn delays_go_by_a_clock_that_is_moved_by_hand() {
+    let window = millis(5_000)..millis(20_000);
+    let operation = Operation::GetShardIterator;
+    for (fault, ends) in [
+        (Fault::delayed(operation, millis(10_000)), 10_000),
+        (Fault::late_answer(operation, millis(10_000)), 10_000),
+        (Fault::held(operation).between(window), 15_000),
+    ] {
+        let fake = Fake::builder().manual_clock().build();
+        fake.inject(fault);
+        fake.advance(millis(5_000));
+        let (shard, position) = (shard(0), Position::TrimHorizon);
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let mut context = Context::from_waker(&waker);
+        let mut call = fake.get_shard_iterator(&shard, &position);
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        fake.advance(millis(ends - 1));
+        assert!(
+            woken.0.swap(false, Ordering::SeqCst),
+            "to look at the clock"
+        );
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        fake.advance(millis(1));
+        assert!(woken.0.swap(false, Ordering::SeqCst), "it is time");
+        let answer = call.as_mut().poll(&mut context);
+        assert!(matches!(answer, Poll::Ready(Ok(_))), "{answer:?}");
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
