@@ -362,3 +362,31 @@ async fn requests_with_bytes_changed_by_chance_are_answered() {
         400
     );
 }
+
+/// Each has announced more than needs no room, and there is room for eight.
+#[tokio::test]
+async fn bodies_that_stop_coming_keep_nobody_waiting_for_long() {
+    let running = serve(Fake::new(1)).await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let bytes = request("PutRecords", &vec![b' '; 100_000], "");
+        stream
+            .write_all(&bytes[..bytes.len() - 90_000])
+            .await
+            .unwrap();
+        stalled.push(stream);
+    }
+    // What has been sent on a connection of its own may still be overtaken.
+    for _ in 0..20 {
+        assert_eq!(post_ok(running.address).await, 200);
+    }
+    let data = "A".repeat(200_000);
+    let body = json!({"StreamName": "stream", "PartitionKey": "k", "Data": data});
+    ok(running.address, "PutRecord", body).await;
+    for mut stream in stalled {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+}

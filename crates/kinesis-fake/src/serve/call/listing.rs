@@ -68,6 +68,10 @@ impl Call for ListShards {
         }
     }
 
+    fn size(page: &ShardsPage) -> usize {
+        page.shards.len() * SHARD_SIZE
+    }
+
     fn act(&self, service: &mut Service, now: Moment) -> Result<ShardsPage, Refusal> {
         let max_results = count(self.max_results);
         let token = self.next_token.clone().map(NextToken);
@@ -172,6 +176,11 @@ impl Call for DescribeStream {
         check.range("limit", self.limit, 1..=MOST);
         let start = self.exclusive_start_shard_id.as_deref();
         check.name("exclusiveStartShardId", start);
+    }
+
+    fn size(answer: &StreamAnswer) -> usize {
+        let shards = answer.stream_description.shards.as_ref();
+        shards.map_or(0, Vec::len) * SHARD_SIZE
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamAnswer, Refusal> {
@@ -354,6 +363,10 @@ impl Call for ListStreams {
         check.length("nextToken", self.next_token.as_deref(), 1..=MOST_TOKEN);
     }
 
+    fn size(answer: &StreamsAnswer) -> usize {
+        answer.stream_names.len() * STREAM_SIZE
+    }
+
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamsAnswer, Refusal> {
         let after = self.next_token.as_deref();
         let after = after.or(self.exclusive_start_stream_name.as_deref());
@@ -394,3 +407,8 @@ const FILTERS: [&str; 6] = [
     "AT_TIMESTAMP",
     "FROM_TIMESTAMP",
 ];
+
+/// The most bytes that a shard's description has: three names, four numbers.
+const SHARD_SIZE: usize = 768;
+/// The same of a stream's, which has its name three times.
+const STREAM_SIZE: usize = 768;
