@@ -34,6 +34,23 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
         ("GetRecords", json!({"ShardIterator": 7}), "Serialization"),
         ("GetRecords", json!({}), "Validation"),
         ("GetRecords", json!([]), "Serialization"),
+        ("DescribeLimits", json!([]), "Serialization"),
+        ("GetRecords", json!(["x", 1]), "Serialization"),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": [["eA==", "k", null]]}),
+            "Serialization",
+        ),
+        (
+            "ListShards",
+            json!({"StreamName": "stream", "ShardFilter": ["AT_LATEST", null, null]}),
+            "Serialization",
+        ),
+        (
+            "CreateStream",
+            json!({"StreamName": "x", "StreamModeDetails": ["ON_DEMAND"]}),
+            "Serialization",
+        ),
         (
             "PutRecord",
             json!({"StreamName": "stream", "PartitionKey": "k", "Data": "?"}),
@@ -205,6 +222,12 @@ async fn all_that_is_wrong_is_told_in_the_services_words() {
             json!({"StreamName": "stream", "MaxResults": 10_001}),
             "1 validation error detected: Value '10001' at 'maxResults' failed to satisfy \
              constraint: Member must have value less than or equal to 10000",
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "AAAA".repeat(349_526)}),
+            "1 validation error detected: Value at 'data' failed to satisfy constraint: Member \
+             and its partition key must have length less than or equal to 1048576",
         ),
         (
             "DescribeStreamSummary",

@@ -22,6 +22,7 @@ pub(super) struct ListShards {
     next_token: Option<String>,
     exclusive_start_shard_id: Option<String>,
     max_results: Option<i64>,
+    #[serde(default, deserialize_with = "crate::serve::wire::object")]
     shard_filter: Option<FilterIn>,
 }
 
