@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kinesis_source::{ApiError, PutEntry, Record, SequenceNumber, Shard, ShardId};
+use kinesis_source::{ApiError, HashRange, PutEntry, Record, SequenceNumber, Shard, ShardId};
 
 use crate::{
     Builder, Calls, Fault, FaultPlan, FaultReport,
@@ -89,7 +89,8 @@ impl Fake {
     ///
     /// # Errors
     ///
-    /// If there is no such stream, or no memory meant for it.
+    /// If there is no such stream, or no memory meant for it; for an empty partition key, unless the
+    /// stream distributes records by itself.
     pub fn put(
         &self,
         partition_key: &str,
@@ -113,15 +114,14 @@ impl Fake {
         partition_key: &str,
         data: impl Into<Bytes>,
     ) -> Result<SequenceNumber, ApiError> {
-        let shards = self.shards();
-        let open = shards.iter().find(|it| it.id == *shard && !it.is_closed());
-        let open = open.ok_or_else(|| {
+        let range = self.with(|service, now| service.open_range(&self.stream, shard, now));
+        let range = range.ok_or_else(|| {
             let gone = Refusal::not_found(format!("There is no open shard {shard}."));
             gone.into_api_error(Operation::PutRecord)
         })?;
         let (_, sequence_number) = self.put_entry(&PutEntry {
             partition_key: partition_key.to_owned(),
-            explicit_hash_key: Some(open.hash_range.start),
+            explicit_hash_key: Some(range.start),
             data: data.into(),
         })?;
         Ok(sequence_number)
@@ -226,6 +226,15 @@ impl Fake {
         self.with(|service, _| service.settings_mut().limits = limits);
     }
 
+    pub(crate) fn open_ranges(&self) -> Vec<HashRange> {
+        self.with(|service, now| service.open_ranges(&self.stream, now))
+    }
+
+    /// The name of the open shard whose range begins there.
+    pub(crate) fn open_at(&self, start: u128) -> Option<ShardId> {
+        self.with(|service, now| service.open_at(&self.stream, start, now))
+    }
+
     pub(crate) fn open(clock: Clock, service: Service, stream: &str) -> Self {
         let state = State {
             service,
@@ -323,11 +332,23 @@ impl Fake {
             _ => None,
         };
         let mut answer = answer.map(|answer| (answer, spoiling));
-        if let (Some(Blow::Rewrite { rewrite, draw }), Ok((answer, _))) = (blow, &mut answer) {
-            rewrite.apply(answer, &subject.about, *draw);
-        }
         state.calls.settle(subject.operation, &answer);
         spread_news(state);
+        // Nothing is locked: it may use the fake.
+        if let Some(Blow::Rewrite {
+            rewrite,
+            draw,
+            rule,
+        }) = blow
+        {
+            let changed = match &mut answer {
+                Ok((answer, _)) => rewrite.apply(answer, &subject.about, *draw),
+                Err(_) => false,
+            };
+            if !changed {
+                self.lock().faults.take_back(*rule);
+            }
+        }
         answer
     }
 

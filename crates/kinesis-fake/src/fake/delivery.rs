@@ -87,8 +87,14 @@ impl Stream for Delivery {
                     let pause = self.fake.pause_until(struck.plus(delay));
                     self.held = Some((event, Box::pin(pause)));
                 }
-                Some(Blow::Rewrite { rewrite, draw }) => {
-                    rewrite.apply(&mut event, &subject.about, draw);
+                Some(Blow::Rewrite {
+                    rewrite,
+                    draw,
+                    rule,
+                }) => {
+                    if !rewrite.apply(&mut event, &subject.about, draw) {
+                        self.fake.lock().faults.take_back(rule);
+                    }
                     return Poll::Ready(Some(Ok((event, None))));
                 }
             }

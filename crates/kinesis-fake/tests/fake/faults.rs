@@ -490,3 +490,69 @@ impl Wake for Woken {
         self.0.store(true, Ordering::SeqCst);
     }
 }
+
+#[tokio::test]
+async fn a_rewrite_that_changes_nothing_has_not_fired_and_is_not_spent() {
+    let fake = Fake::builder().limits(Limits::none()).build();
+    fake.inject(Fault::rewritten(Operation::ListShards, Rewrite::SAME_TOKEN));
+    fake.inject(Fault::rewritten(
+        Operation::GetRecords,
+        Rewrite::NO_CHILDREN,
+    ));
+    fake.inject(Fault::rewritten(
+        Operation::PutRecords,
+        Rewrite::MISSING_RECORD,
+    ));
+    fake.inject(Fault::rewritten(Operation::MergeShards, Rewrite::NO_LAG).times(2));
+    fake.list_shards(None).await.unwrap();
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    fake.get_records(&at, 1).await.unwrap();
+    fake.put_records(&[entry("k", 1)]).await.unwrap();
+    fake.merge_shards(&shard(0), &shard(7)).await.unwrap_err();
+    let report = fake.fault_report();
+    assert_eq!((report.fired(), fake.faults_waiting()), (0, 4), "{report}");
+
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    sleep(millis(1)).await;
+    let (_, last) = drain(&fake, &shard(0)).await;
+    assert_eq!((last.next, last.children), (None, Vec::new()));
+    let report = fake.fault_report();
+    assert_eq!((report.fired(), fake.faults_waiting()), (1, 3), "{report}");
+    let (_, last) = drain(&fake, &shard(0)).await;
+    assert_eq!(last.children.len(), 2, "it has been spent");
+}
+
+#[tokio::test]
+async fn what_is_cleared_while_it_strikes_does_not_come_back() {
+    let fake = Fake::new(1);
+    let clears = fake.clone();
+    let clear = Rewrite::records("nothing", move |_| clears.clear_faults());
+    fake.inject(Fault::rewritten(Operation::GetRecords, clear));
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    fake.get_records(&at, 1).await.unwrap();
+    assert_eq!(fake.faults_waiting(), 0);
+}
+
+#[test]
+fn a_rewrite_may_use_the_fake() {
+    let (done, ended) = std::sync::mpsc::channel();
+    // If it waits for itself, it does so for ever.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().build().unwrap();
+        let page = runtime.block_on(async {
+            let fake = Fake::new(1);
+            let puts = fake.clone();
+            let put = Rewrite::records("a late put", move |page| {
+                puts.put("k", "late").unwrap();
+                page.millis_behind_latest = None;
+            });
+            fake.inject(Fault::rewritten(Operation::GetRecords, put));
+            let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+            fake.get_records(&at, 1).await.unwrap()
+        });
+        done.send(page).unwrap();
+    });
+    let page = ended.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!((page.records.len(), page.millis_behind_latest), (0, None));
+}
