@@ -64,6 +64,11 @@ impl Clock {
         true
     }
 
+    /// Whether time passes only when it is told to.
+    pub(crate) fn is_manual(&self) -> bool {
+        matches!(self.source, Source::Manual { .. })
+    }
+
     /// That moment on tokio's clock; `None` if it lies too far ahead to be written, or if this one
     /// has nothing to do with it.
     pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {

@@ -8,8 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kinesis_source::{ApiError, PutEntry, Record, SequenceNumber, Shard, ShardId};
-use tokio::time::sleep;
+use kinesis_source::{ApiError, HashRange, PutEntry, Record, SequenceNumber, Shard, ShardId};
 
 use crate::{
     Builder, Calls, Fault, FaultPlan, FaultReport,
@@ -22,6 +21,7 @@ use crate::{
 mod changing;
 pub(crate) mod delivery;
 mod fan_out;
+mod pause;
 mod reading;
 mod subscription;
 mod writing;
@@ -53,6 +53,9 @@ struct State {
     faults: Faults,
     calls: Calls,
     wakers: BTreeMap<SubscriptionId, Waker>,
+    /// Those who wait for a clock that is moved by hand.
+    pauses: BTreeMap<u64, Waker>,
+    pauses_made: u64,
 }
 
 impl Fake {
@@ -86,7 +89,8 @@ impl Fake {
     ///
     /// # Errors
     ///
-    /// If there is no such stream, or no memory meant for it.
+    /// If there is no such stream, or no memory meant for it; for an empty partition key, unless the
+    /// stream distributes records by itself.
     pub fn put(
         &self,
         partition_key: &str,
@@ -110,15 +114,14 @@ impl Fake {
         partition_key: &str,
         data: impl Into<Bytes>,
     ) -> Result<SequenceNumber, ApiError> {
-        let shards = self.shards();
-        let open = shards.iter().find(|it| it.id == *shard && !it.is_closed());
-        let open = open.ok_or_else(|| {
+        let range = self.with(|service, now| service.open_range(&self.stream, shard, now));
+        let range = range.ok_or_else(|| {
             let gone = Refusal::not_found(format!("There is no open shard {shard}."));
             gone.into_api_error(Operation::PutRecord)
         })?;
         let (_, sequence_number) = self.put_entry(&PutEntry {
             partition_key: partition_key.to_owned(),
-            explicit_hash_key: Some(open.hash_range.start),
+            explicit_hash_key: Some(range.start),
             data: data.into(),
         })?;
         Ok(sequence_number)
@@ -199,7 +202,7 @@ impl Fake {
     }
 
     /// Lets time pass, on a fake whose [clock is moved by hand](Builder::manual_clock), and wakes
-    /// whoever waits for events.
+    /// whoever waits for events, or for the end of a [delay](Fault::delayed).
     ///
     /// # Panics
     ///
@@ -210,9 +213,10 @@ impl Fake {
             self.account.clock.advance(span),
             "this fake follows tokio's clock: use `tokio::time::advance`"
         );
-        let woken = std::mem::take(&mut state.wakers);
+        let subscribers = std::mem::take(&mut state.wakers).into_values();
+        let pauses = std::mem::take(&mut state.pauses).into_values();
         drop(state);
-        for (_, waker) in woken {
+        for waker in subscribers.chain(pauses) {
             waker.wake();
         }
     }
@@ -222,12 +226,23 @@ impl Fake {
         self.with(|service, _| service.settings_mut().limits = limits);
     }
 
+    pub(crate) fn open_ranges(&self) -> Vec<HashRange> {
+        self.with(|service, now| service.open_ranges(&self.stream, now))
+    }
+
+    /// The name of the open shard whose range begins there.
+    pub(crate) fn open_at(&self, start: u128) -> Option<ShardId> {
+        self.with(|service, now| service.open_at(&self.stream, start, now))
+    }
+
     pub(crate) fn open(clock: Clock, service: Service, stream: &str) -> Self {
         let state = State {
             service,
             faults: Faults::default(),
             calls: Calls::default(),
             wakers: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            pauses_made: 0,
         };
         Self {
             account: Arc::new(Account {
@@ -265,37 +280,38 @@ impl Fake {
     ) -> Result<(T, Option<Spoiling>), Refusal> {
         // Whoever calls in a loop must leave room for others, as if this were a network.
         tokio::task::consume_budget().await;
-        let blow = self.strike(&subject);
+        let (blow, struck) = self.strike(&subject);
         match &blow {
-            Some(Blow::Delay(delay)) => sleep(*delay).await,
+            Some(Blow::Delay(delay)) => self.pause_until(struck.plus(*delay)).await,
             Some(Blow::Hang) => std::future::pending().await,
             _ => {}
         }
         let answer = self.carry_out(&subject, blow.as_ref(), act);
         if let Some(Blow::AnswerLate(delay)) = blow {
-            sleep(delay).await;
+            self.pause_until(self.moment().plus(delay)).await;
         }
         answer
     }
 
-    fn strike(&self, subject: &Subject) -> Option<Blow> {
+    /// What happens to a call that is made now, and when that is.
+    fn strike(&self, subject: &Subject) -> (Option<Blow>, Moment) {
         let mut state = self.lock();
         let now = self.moment();
         state.calls.make(subject.operation);
         let State {
             service, faults, ..
         } = &mut *state;
-        faults.strike(subject, service, now)
+        (faults.strike(subject, service, now), now)
     }
 
     /// What happens to an event of a subscription. It is no call: nothing is counted.
-    fn strike_event(&self, subject: &Subject) -> Option<Blow> {
+    fn strike_event(&self, subject: &Subject) -> (Option<Blow>, Moment) {
         let mut state = self.lock();
         let now = self.moment();
         let State {
             service, faults, ..
         } = &mut *state;
-        faults.strike(subject, service, now)
+        (faults.strike(subject, service, now), now)
     }
 
     /// The call itself, at one moment.
@@ -316,11 +332,23 @@ impl Fake {
             _ => None,
         };
         let mut answer = answer.map(|answer| (answer, spoiling));
-        if let (Some(Blow::Rewrite { rewrite, draw }), Ok((answer, _))) = (blow, &mut answer) {
-            rewrite.apply(answer, &subject.about, *draw);
-        }
         state.calls.settle(subject.operation, &answer);
         spread_news(state);
+        // Nothing is locked: it may use the fake.
+        if let Some(Blow::Rewrite {
+            rewrite,
+            draw,
+            rule,
+        }) = blow
+        {
+            let changed = match &mut answer {
+                Ok((answer, _)) => rewrite.apply(answer, &subject.about, *draw),
+                Err(_) => false,
+            };
+            if !changed {
+                self.lock().faults.take_back(*rule);
+            }
+        }
         answer
     }
 

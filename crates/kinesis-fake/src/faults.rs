@@ -43,6 +43,7 @@ struct Rule {
     fired: u64,
     /// How often it may still strike.
     left: u64,
+    cleared: bool,
 }
 
 impl Faults {
@@ -64,6 +65,18 @@ impl Faults {
     pub(crate) fn clear(&mut self) {
         for rule in &mut self.rules {
             rule.left = 0;
+            rule.cleared = true;
+        }
+    }
+
+    /// What that rule's last strike did changed nothing: it has not happened.
+    pub(crate) fn take_back(&mut self, rule: usize) {
+        let Some(rule) = self.rules.get_mut(rule) else {
+            return;
+        };
+        rule.fired -= 1;
+        if !rule.cleared {
+            rule.left += 1;
         }
     }
 
@@ -95,7 +108,7 @@ impl Faults {
         service: &Service,
         now: Moment,
     ) -> Option<Blow> {
-        let mut rules = self.rules.iter_mut();
+        let mut rules = self.rules.iter_mut().enumerate();
         let event = matches!(subject.about, About::Event(_));
         let concerns = |rule: &Rule| {
             let fault = &rule.fault;
@@ -103,18 +116,18 @@ impl Faults {
                 && fault.operations().contains(subject.operation)
                 && fault.is_in_stream() == event
         };
-        let mut first = rules.find(|rule| concerns(rule))?;
+        let (mut place, mut first) = rules.find(|(_, rule)| concerns(rule))?;
         let shard = match &subject.about {
             About::Shard(shard) | About::Event(shard) => Some(shard.clone()),
             About::Iterator(iterator) => service.shard_of(iterator),
             About::Whole | About::Token(_) => None,
         };
         loop {
-            let blow = first.strike(shard.as_ref(), now);
+            let blow = first.strike(shard.as_ref(), now, place);
             if blow.is_some() {
                 return blow;
             }
-            first = rules.find(|rule| concerns(rule))?;
+            (place, first) = rules.find(|(_, rule)| concerns(rule))?;
         }
     }
 }
@@ -129,11 +142,13 @@ impl Rule {
             seen: 0,
             seen_on: BTreeMap::new(),
             fired: 0,
+            cleared: false,
         }
     }
 
-    /// Counts a call of its operations, if it counts; what happens to it, if it strikes.
-    fn strike(&mut self, shard: Option<&ShardId>, now: Moment) -> Option<Blow> {
+    /// Counts a call of its operations, if it counts; what happens to it, if it strikes. `place` is
+    /// where this rule stands.
+    fn strike(&mut self, shard: Option<&ShardId>, now: Moment, place: usize) -> Option<Blow> {
         let since: Duration = now.since(self.begun);
         let rest = self.fault.counts(shard, since, self.chance)?;
         self.seen += 1;
@@ -146,7 +161,7 @@ impl Rule {
         self.fired += 1;
         self.left -= 1;
         let draw = self.chance.draw(Purpose::Detail, shard, here);
-        Some(self.fault.blow(rest, draw))
+        Some(self.fault.blow(rest, draw, place))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{convert::Infallible, ops::RangeInclusive, time::Duration};
 
-use kinesis_source::{ApiError, KinesisWriteApi, Shard, ShardId};
+use kinesis_source::{ApiError, HashRange, KinesisWriteApi, ShardId};
 use tokio::time::sleep;
 
 use crate::Fake;
@@ -81,9 +81,7 @@ impl Resharding {
     ///
     /// If the service refuses it: the stream is not there or not active, or too many calls.
     pub async fn step(&mut self, fake: &Fake) -> Result<Option<Reshard>, ApiError> {
-        let mut open = fake.shards();
-        open.retain(|shard| !shard.is_closed());
-        open.sort_unstable_by_key(|shard| shard.hash_range);
+        let open = fake.open_ranges();
         let splits = match open.len() {
             few if few <= *self.shards.start() => true,
             many if many >= *self.shards.end() => false,
@@ -95,29 +93,43 @@ impl Resharding {
         }
     }
 
-    async fn split(&mut self, fake: &Fake, open: &[Shard]) -> Result<Option<Reshard>, ApiError> {
-        let divisible = |shard: &&Shard| shard.hash_range.end - shard.hash_range.start >= 4;
+    async fn split(
+        &mut self,
+        fake: &Fake,
+        open: &[HashRange],
+    ) -> Result<Option<Reshard>, ApiError> {
+        let divisible = |range: &&HashRange| range.end - range.start >= 4;
         let open: Vec<_> = open.iter().filter(divisible).collect();
         if open.is_empty() {
             return Ok(None);
         }
-        let shard = open[self.roll(open.len())];
-        let width = shard.hash_range.end - shard.hash_range.start;
+        let range = open[self.roll(open.len())];
+        let width = range.end - range.start;
         // Somewhere between the first and the last sixteenth.
         let part = width / 16 * (1 + self.roll(15) as u128);
-        let at = shard.hash_range.start + part.max(2);
-        fake.split_shard(&shard.id, at).await?;
-        Ok(Some(Reshard::Split(shard.id.clone())))
+        let at = range.start + part.max(2);
+        let Some(shard) = fake.open_at(range.start) else {
+            return Ok(None);
+        };
+        fake.split_shard(&shard, at).await?;
+        Ok(Some(Reshard::Split(shard)))
     }
 
-    async fn merge(&mut self, fake: &Fake, open: &[Shard]) -> Result<Option<Reshard>, ApiError> {
+    async fn merge(
+        &mut self,
+        fake: &Fake,
+        open: &[HashRange],
+    ) -> Result<Option<Reshard>, ApiError> {
         if open.len() < 2 || open.len() <= *self.shards.start() {
             return Ok(None);
         }
         let first = self.roll(open.len() - 1);
-        let (a, b) = (&open[first].id, &open[first + 1].id);
-        fake.merge_shards(a, b).await?;
-        Ok(Some(Reshard::Merge(a.clone(), b.clone())))
+        let [a, b] = [first, first + 1].map(|index| fake.open_at(open[index].start));
+        let (Some(a), Some(b)) = (a, b) else {
+            return Ok(None);
+        };
+        fake.merge_shards(&a, &b).await?;
+        Ok(Some(Reshard::Merge(a, b)))
     }
 
     /// A number below `sides`, which is not zero.

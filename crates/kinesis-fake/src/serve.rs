@@ -26,6 +26,7 @@ mod exchange;
 mod format;
 mod garble;
 mod line;
+mod room;
 mod wire;
 
 /// The account of a [`Fake`] over HTTP, for the AWS SDKs of any language.
@@ -36,6 +37,9 @@ mod wire;
 ///
 /// A request has at most 16 MiB and a connection may be idle for ever; up to 1,024 connections and
 /// eight requests of more than 64 KiB are attended to at a time, and more wait for one of them to end.
+/// Such a request is refused if its body stops coming for 5 s. Of answers of more than 64 KiB, 128
+/// MiB are in memory at a time; while others wait for room there, a connection whose client has read
+/// nothing for 5 s is broken.
 ///
 /// An SDK wants an endpoint `http://…`, region `us-east-1` and any credentials. Answers are dated by
 /// the fake's clock, and clients that go by dates see its time; for those that look at their own,

@@ -3,7 +3,7 @@
 
 use std::{alloc::System, sync::Mutex, time::Duration};
 
-use kinesis_fake::{Fake, Limits, Operation};
+use kinesis_fake::{Fake, Limits, Operation, Resharding};
 use kinesis_source::{ApiError, KinesisApi, KinesisFanOutApi, Position, Remedy, ShardId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::{
@@ -132,4 +132,32 @@ fn ten_thousand_shards_and_half_a_million_records_take_less_than_a_gib() {
     let most = most.saturating_sub(before);
     println!("{most} bytes at most");
     assert!(most < 1_024 * 1_024 * 1_024, "{most} bytes");
+}
+
+/// Each looks at one shard, not at all of them.
+#[test]
+fn a_put_on_one_of_many_shards_describes_none_of_the_others() {
+    let _alone = ALONE.lock();
+    paused().block_on(async {
+        let fake = Fake::builder().shards(2_000).without_limits().build();
+        let shard = "shardId-000000001999".into();
+        fake.put_on(&shard, "k", "x").unwrap();
+        let before = ALLOCATOR.stats().allocations;
+        fake.put_on(&shard, "k", "x").unwrap();
+        let allocations = ALLOCATOR.stats().allocations - before;
+        assert!(allocations < 100, "{allocations}");
+    });
+}
+
+#[test]
+fn a_reshard_of_many_shards_describes_only_those_that_it_changes() {
+    let _alone = ALONE.lock();
+    paused().block_on(async {
+        let fake = Fake::builder().shards(2_000).without_limits().build();
+        let mut resharding = Resharding::new(7).shards(1..=4_000);
+        let before = ALLOCATOR.stats().allocations;
+        resharding.step(&fake).await.unwrap().unwrap();
+        let allocations = ALLOCATOR.stats().allocations - before;
+        assert!(allocations < 200, "{allocations}");
+    });
 }

@@ -5,9 +5,8 @@ use std::{
 
 use futures_core::Stream;
 use kinesis_source::{ShardId, SubscribeEvent};
-use tokio::time::{Sleep, sleep};
 
-use super::{Fake, subscription::Subscription};
+use super::{Fake, pause::Pause, subscription::Subscription};
 use crate::{
     failure::Failure,
     faults::{Blow, Spoiling, Subject},
@@ -24,7 +23,7 @@ pub(crate) struct Delivery {
     fake: Fake,
     shard: ShardId,
     /// What is to come once that time has passed.
-    held: Option<(SubscribeEvent, Pin<Box<Sleep>>)>,
+    held: Option<(SubscribeEvent, Pin<Box<Pause>>)>,
     state: State,
 }
 
@@ -78,16 +77,24 @@ impl Stream for Delivery {
                 Some(Ok(event)) => event,
             };
             let subject = Subject::event(Operation::SubscribeToShard, &self.shard);
-            match self.fake.strike_event(&subject) {
+            let (blow, struck) = self.fake.strike_event(&subject);
+            match blow {
                 None => return Poll::Ready(Some(Ok((event, None)))),
                 Some(Blow::Refuse(refusal)) => return self.end(Err(Failure::Refused(refusal))),
                 Some(Blow::Spoil(spoiling)) => return self.end(Ok((event, Some(spoiling)))),
                 Some(Blow::Hang) => self.state = State::Silent,
                 Some(Blow::Delay(delay) | Blow::AnswerLate(delay)) => {
-                    self.held = Some((event, Box::pin(sleep(delay))));
+                    let pause = self.fake.pause_until(struck.plus(delay));
+                    self.held = Some((event, Box::pin(pause)));
                 }
-                Some(Blow::Rewrite { rewrite, draw }) => {
-                    rewrite.apply(&mut event, &subject.about, draw);
+                Some(Blow::Rewrite {
+                    rewrite,
+                    draw,
+                    rule,
+                }) => {
+                    if !rewrite.apply(&mut event, &subject.about, draw) {
+                        self.fake.lock().faults.take_back(rule);
+                    }
                     return Poll::Ready(Some(Ok((event, None))));
                 }
             }

@@ -36,7 +36,12 @@ pub(crate) enum Blow {
     Hang,
     AnswerLate(Duration),
     Spoil(Spoiling),
-    Rewrite { rewrite: Rewrite, draw: u64 },
+    Rewrite {
+        rewrite: Rewrite,
+        draw: u64,
+        /// The place of its rule, to [take it back](super::Faults::take_back).
+        rule: usize,
+    },
 }
 
 /// What happens to an answer on its way, after the call has been carried out.
@@ -52,8 +57,8 @@ pub(crate) enum Spoiling {
 
 impl Effect {
     /// What happens to a call, with `rest` left of the fault's window and a number that was drawn
-    /// for the call.
-    pub(super) fn blow(&self, rest: Option<Duration>, draw: u64) -> Blow {
+    /// for the call. The rule at place `rule` says so.
+    pub(super) fn blow(&self, rest: Option<Duration>, draw: u64, rule: usize) -> Blow {
         match self {
             Self::Refuse { code } => {
                 let message = "This failure was injected by a test.";
@@ -69,6 +74,7 @@ impl Effect {
             Self::Rewrite(rewrite) => Blow::Rewrite {
                 rewrite: rewrite.clone(),
                 draw,
+                rule,
             },
         }
     }

@@ -257,8 +257,8 @@ impl Fault {
                 || chance.share(Purpose::Strike, shard, nth_here) < self.probability)
     }
 
-    pub(super) fn blow(&self, rest: Option<Duration>, draw: u64) -> Blow {
-        self.effect.blow(rest, draw)
+    pub(super) fn blow(&self, rest: Option<Duration>, draw: u64, rule: usize) -> Blow {
+        self.effect.blow(rest, draw, rule)
     }
 }
 

@@ -8,7 +8,8 @@ use super::effect::About;
 ///
 /// What is changed of records leaves ListShards alone and the other way round. Where the docs of a
 /// name say *records*, it changes answers of GetRecords and [events](super::Fault::in_stream) of
-/// SubscribeToShard.
+/// SubscribeToShard. A fault whose rewrite leaves an answer as it is has not struck: it is not counted
+/// as fired, and not spent. Closures may use the fake: the call has been carried out before.
 ///
 /// ```
 /// use kinesis_fake::{Fault, Operation, Rewrite};
@@ -119,15 +120,17 @@ impl Rewrite {
         Self(How::Events(name, Arc::new(change)))
     }
 
-    /// Changes an answer, if it is of a kind that this is about.
-    pub(crate) fn apply<T: Any>(&self, answer: &mut T, about: &About, draw: u64) {
+    /// Changes an answer, if it is of a kind that this is about; whether it is another one then.
+    pub(crate) fn apply<T: Any>(&self, answer: &mut T, about: &About, draw: u64) -> bool {
         let answer: &mut dyn Any = answer;
         if let Some(page) = answer.downcast_mut() {
-            self.change_records(page, about, draw);
+            changes(page, |page| self.change_records(page, about, draw))
         } else if let Some(page) = answer.downcast_mut() {
-            self.change_shards(page, about, draw);
+            changes(page, |page| self.change_shards(page, about, draw))
         } else if let Some(event) = answer.downcast_mut() {
-            self.change_event(event, draw);
+            changes(event, |event| self.change_event(event, draw))
+        } else {
+            false
         }
     }
 
@@ -220,6 +223,12 @@ impl Named {
             _ => {}
         }
     }
+}
+
+fn changes<T: Clone + PartialEq>(what: &mut T, change: impl FnOnce(&mut T)) -> bool {
+    let before = what.clone();
+    change(what);
+    *what != before
 }
 
 /// Leads the reader to where it was.

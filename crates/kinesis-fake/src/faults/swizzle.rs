@@ -112,14 +112,22 @@ impl Swizzle {
         if share(Purpose::Chosen) >= self.share {
             return None;
         }
-        let stop = begin + self.stopping.mul_f64(share(Purpose::Stop));
-        let release =
-            self.stopping + self.lasting + self.releasing.mul_f64(share(Purpose::Release));
-        let release = begin + every.map_or(release, |every| release.min(every));
+        let stop = begin.saturating_add(part(self.stopping, share(Purpose::Stop)));
+        let release = self
+            .stopping
+            .saturating_add(self.lasting)
+            .saturating_add(part(self.releasing, share(Purpose::Release)));
+        let release = begin.saturating_add(every.map_or(release, |every| release.min(every)));
+        let from_begin = |since| self.from.saturating_add(since);
         (stop..release)
             .contains(&since)
-            .then(|| self.from + stop..self.from + release)
+            .then(|| from_begin(stop)..from_begin(release))
     }
+}
+
+/// That share of a span; the longest one there is, if a rounding leads beyond it.
+fn part(span: Duration, share: f64) -> Duration {
+    Duration::try_from_secs_f64(span.as_secs_f64() * share).unwrap_or(Duration::MAX)
 }
 
 fn times(span: Duration, count: u64) -> Duration {

@@ -16,6 +16,8 @@ use kinesis_source::SequenceNumber;
 /// | 8 | the shard's number |
 /// | 1 | `2`, the version |
 ///
+/// A second that does not fit, after the year 4100, is taken for the last that does.
+///
 /// It is kept as the integer, so that it compares as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Sequence {
@@ -36,9 +38,9 @@ const CHUNK: u64 = 10_000_000_000_000_000_000;
 impl Sequence {
     pub(crate) fn new(born: u64, shard: u32, index: u64, second: u64) -> Self {
         let nibble = u64::from(shard & 0xf);
-        let high = LEADING << 56 | (born & THIRTY_SIX_BITS) << 20 | nibble << 16 | index >> 48;
+        let high = LEADING << 56 | born.min(THIRTY_SIX_BITS) << 20 | nibble << 16 | index >> 48;
         let low = u128::from(index) << 80
-            | u128::from(second & THIRTY_SIX_BITS) << 36
+            | u128::from(second.min(THIRTY_SIX_BITS)) << 36
             | u128::from(shard) << 4
             | VERSION;
         Self { high, low }
@@ -78,7 +80,7 @@ impl Sequence {
 
     /// The same but for its second, which is that one if it was earlier. No record comes between.
     pub(crate) fn in_second(self, second: u64) -> Self {
-        let second = u128::from(second & THIRTY_SIX_BITS);
+        let second = u128::from(second.min(THIRTY_SIX_BITS));
         let own = self.low >> 36 & u128::from(THIRTY_SIX_BITS);
         let low = self.low & !(u128::from(THIRTY_SIX_BITS) << 36) | own.max(second) << 36;
         Self { low, ..self }

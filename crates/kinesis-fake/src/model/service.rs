@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kinesis_source::{Record, Shard, ShardId, StreamStatus};
+use kinesis_source::{HashRange, Record, Shard, ShardId, StreamStatus};
 
 use super::{
     ACCOUNT, DeletingStream, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate,
@@ -74,6 +74,28 @@ impl Service {
         };
         let living = stream.living(now);
         living.map(|shard| stream.describe(shard)).collect()
+    }
+
+    /// The range of an open shard, whatever the stream's status; `None` if there is no such shard.
+    pub(crate) fn open_range(
+        &mut self,
+        stream: &str,
+        shard: &ShardId,
+        now: Moment,
+    ) -> Option<HashRange> {
+        self.stream(stream, now).ok()?.open_range(shard, now)
+    }
+
+    /// The open shards' ranges in their order, whatever the stream's status; none if there is no
+    /// such stream.
+    pub(crate) fn open_ranges(&mut self, stream: &str, now: Moment) -> Vec<HashRange> {
+        let stream = self.stream(stream, now);
+        stream.map_or_else(|_| Vec::new(), |stream| stream.open_ranges())
+    }
+
+    /// The open shard whose range begins there.
+    pub(crate) fn open_at(&mut self, stream: &str, start: u128, now: Moment) -> Option<ShardId> {
+        self.stream(stream, now).ok()?.open_at(start)
     }
 
     /// All records that a stream keeps, by shard, without any limit; none if there is no such

@@ -145,6 +145,24 @@ impl Stream {
         u32::try_from(self.routes.len()).unwrap_or(u32::MAX)
     }
 
+    pub(crate) fn open_range(&self, id: &ShardId, now: Moment) -> Option<HashRange> {
+        let shard = self.shards.get(shard::number(id.as_str())? as usize)?;
+        let open = shard.is_open() && !shard.has_expired(self.retention(), now);
+        (open && shard.id == *id).then_some(shard.hash_range)
+    }
+
+    /// Of all open shards, in their order.
+    pub(crate) fn open_ranges(&self) -> Vec<HashRange> {
+        let open = self.routes.values();
+        open.map(|shard| self.shards[*shard as usize].hash_range)
+            .collect()
+    }
+
+    pub(crate) fn open_at(&self, start: u128) -> Option<ShardId> {
+        let number = self.routes.get(&start)?;
+        Some(self.shards[*number as usize].id.clone())
+    }
+
     pub(crate) fn retention_hours(&self) -> u32 {
         self.retention_hours
     }

@@ -4,6 +4,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
@@ -28,7 +29,7 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn success(self, body: Vec<u8>) -> Response<Reply> {
+    pub(super) fn success(self, body: Bytes) -> Response<Reply> {
         self.response(StatusCode::OK, body)
     }
 
@@ -47,10 +48,19 @@ impl Answers {
 
     pub(super) fn too_slow(self, most: Duration) -> Response<Reply> {
         let message = format!("The body took more than {} seconds.", most.as_secs());
+        self.timed_out(&message)
+    }
+
+    pub(super) fn stalled(self, most: Duration) -> Response<Reply> {
+        let message = format!("Too little of the body came in {} seconds.", most.as_secs());
+        self.timed_out(&message)
+    }
+
+    fn timed_out(self, message: &str) -> Response<Reply> {
         last(self.error(
             StatusCode::REQUEST_TIMEOUT,
             "RequestTimeoutException",
-            &message,
+            message,
         ))
     }
 
@@ -65,11 +75,11 @@ impl Answers {
             message,
         };
         let body = self.format.write(&error);
-        self.response(status, body.expect("two texts can be written"))
+        self.response(status, body.expect("two texts can be written").into())
     }
 
-    fn response(self, status: StatusCode, body: Vec<u8>) -> Response<Reply> {
-        let whole = Reply::Whole(Full::new(body.into()));
+    fn response(self, status: StatusCode, body: Bytes) -> Response<Reply> {
+        let whole = Reply::Whole(Full::new(body));
         self.dressed(status, self.format.content_type(), whole)
     }
 

@@ -1,10 +1,11 @@
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     check::{Check, Keys},
     format::Format,
+    room::{Place, Room, Traffic},
 };
 use crate::{
     Fake,
@@ -45,12 +46,25 @@ trait Call: DeserializeOwned + Send + Sync {
         Keys::default()
     }
 
+    /// About how many bytes that is when it is written, if it may be many.
+    fn size(_: &Self::Outcome) -> usize {
+        0
+    }
+
     /// Carries it out, if nothing was wrong with it.
     fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Outcome, Refusal>;
 }
 
-/// The body of an answer, and what happens to it on its way.
-pub(super) type Answered = Result<(Vec<u8>, Option<Spoiling>), Refusal>;
+/// An answer to a call that was carried out.
+pub(super) struct Written {
+    pub(super) body: Vec<u8>,
+    /// What happens to it on its way.
+    pub(super) spoiling: Option<Spoiling>,
+    /// Where it is until then, if it is large.
+    pub(super) place: Option<Place>,
+}
+
+pub(super) type Answered = Result<Written, Refusal>;
 
 /// Carries out what `body` asks for.
 pub(super) async fn dispatch(
@@ -58,11 +72,12 @@ pub(super) async fn dispatch(
     operation: Operation,
     format: Format,
     body: &[u8],
+    room: (&Room, &Arc<Traffic>),
 ) -> Answered {
     use Operation as Op;
     macro_rules! carry_out {
         ($call:ty) => {
-            carry_out::<$call>(fake, operation, format, body).await
+            carry_out::<$call>(fake, operation, format, body, room).await
         };
     }
     match operation {
@@ -104,6 +119,7 @@ async fn carry_out<C: Call>(
     operation: Operation,
     format: Format,
     body: &[u8],
+    (room, traffic): (&Room, &Arc<Traffic>),
 ) -> Answered {
     let call: C = format.read(body)?;
     let subject = Subject {
@@ -117,6 +133,7 @@ async fn carry_out<C: Call>(
         call.act(service, now)
     });
     let (outcome, spoiling) = exchange.await?;
+    let place = room.take(C::size(&outcome), traffic).await;
     // Outside the call: others need not wait until ten megabytes have been written.
     let answer = C::Answer::from(outcome);
     let body = match size_of::<C::Answer>() {
@@ -124,5 +141,9 @@ async fn carry_out<C: Call>(
         0 => Vec::new(),
         _ => format.write(&answer)?,
     };
-    Ok((body, spoiling))
+    Ok(Written {
+        body,
+        spoiling,
+        place,
+    })
 }

@@ -7,7 +7,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpStream, sync::watch};
 
-use super::{exchange::Desk, line::Line};
+use super::{exchange::Desk, line::Line, room::Traffic};
 
 /// Answers one connection's requests, until either side ends it or `stopped` loses its sender.
 ///
@@ -16,27 +16,39 @@ use super::{exchange::Desk, line::Line};
 pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>, mut stopped: watch::Receiver<()>) {
     // An answer is written at once and waits for nothing; if it cannot be had, it is only slower.
     let _ = stream.set_nodelay(true);
-    let (line, cut) = Line::new(stream);
+    let traffic = Arc::new(Traffic::default());
+    let (line, cut) = Line::new(stream, Arc::clone(&traffic));
     let answer = service_fn(|request| {
-        let (desk, cut) = (Arc::clone(&desk), cut.clone());
-        async move { desk.answer(&cut, request).await }
+        let (desk, cut, traffic) = (Arc::clone(&desk), cut.clone(), Arc::clone(&traffic));
+        async move { desk.answer(&cut, &traffic, request).await }
     });
+    let mut stalled = pin!(traffic.stalled(&desk.room));
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(line), answer);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
+        () = stalled.as_mut() => return give_up(),
         // Nothing is ever sent: an error tells that the sender has gone.
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                biased;
+                ended = connection => ended,
+                () = stalled => return give_up(),
+            }
         }
     };
     if let Err(error) = ended {
         // The client went away, sent no HTTP, or its answer was to get lost.
         tracing::debug!(%error, "a connection broke");
     }
+}
+
+/// Breaks the connection: it is dropped.
+fn give_up() {
+    tracing::warn!("a client does not read an answer while others wait for room: it is given up");
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {

@@ -1,6 +1,6 @@
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response, Version,
@@ -9,16 +9,17 @@ use hyper::{
 use kinesis_source::KinesisApi;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
     answer::Answers,
-    call::{self, Wanted},
+    call::{self, Wanted, Written},
     events::{Events, Reply},
     format::Format,
     garble::garble,
     line::Cut,
+    room::{Room, Traffic},
 };
 use crate::{
     Fake,
@@ -33,18 +34,26 @@ pub(super) struct Desk {
     pub(super) fake: Fake,
     /// Large bodies that may be here at the same time.
     large_bodies: Semaphore,
+    /// For answers.
+    pub(super) room: Room,
 }
 
 impl Desk {
     pub(super) fn new(fake: Fake) -> Self {
         let large_bodies = Semaphore::new(MOST_LARGE_BODIES);
-        Self { fake, large_bodies }
+        let room = Room::new();
+        Self {
+            fake,
+            large_bodies,
+            room,
+        }
     }
 
     /// Answers one request.
     pub(super) async fn answer(
         &self,
         cut: &Cut,
+        traffic: &Arc<Traffic>,
         request: Request<Incoming>,
     ) -> Result<Response<Reply>, Infallible> {
         let answers = Answers {
@@ -64,14 +73,25 @@ impl Desk {
             let wanted = Wanted::read(answers.format, &body);
             return Ok(self.subscribe(wanted, answers, cut).await);
         }
-        let answered = call::dispatch(&self.fake, operation, answers.format, &body).await;
+        let room = (&self.room, traffic);
+        let answered = call::dispatch(&self.fake, operation, answers.format, &body, room).await;
         // A call may have taken its time.
         let answers = Answers {
             now: self.fake.now(),
             ..answers
         };
         Ok(match answered {
-            Ok((body, spoiling)) => answers.success(spoil(body, answers.format, spoiling, cut)),
+            Ok(Written {
+                body,
+                spoiling,
+                place,
+            }) => {
+                let body = spoil(body, answers.format, spoiling, cut);
+                answers.success(match place {
+                    Some(place) => place.fill(body),
+                    None => body.into(),
+                })
+            }
             Err(refusal) => answers.refusal(&refusal),
         })
     }
@@ -115,23 +135,57 @@ impl Desk {
             return Err(answers.too_large(MOST_BODY));
         }
         let large = size.upper().is_none_or(|upper| upper > SMALL_BODY);
+        let body = Limited::new(body, MOST_BODY);
         let read = async {
-            let room = match large {
-                true => self.large_bodies.acquire().await.ok(),
-                false => None,
-            };
-            (Limited::new(body, MOST_BODY).collect().await, room)
+            match large {
+                true => {
+                    let room = self.large_bodies.acquire().await.ok();
+                    steadily(body).await.map(|body| (body, room))
+                }
+                false => match body.collect().await {
+                    Ok(body) => Ok((body.to_bytes(), None)),
+                    Err(error) => Err(Unread::Failed(error)),
+                },
+            }
         };
         match timeout(BODY_TIMEOUT, read).await {
-            Ok((Ok(body), room)) => Ok((operation, body.to_bytes(), room)),
-            Ok((Err(error), _)) if error.is::<LengthLimitError>() => {
+            Ok(Ok((body, room))) => Ok((operation, body, room)),
+            Ok(Err(Unread::Failed(error))) if error.is::<LengthLimitError>() => {
                 Err(answers.too_large(MOST_BODY))
             }
-            Ok((Err(_), _)) => Err(answers.refusal(&Refusal::new(
+            Ok(Err(Unread::Failed(_))) => Err(answers.refusal(&Refusal::new(
                 "SerializationException",
                 "The body broke off.",
             ))),
+            Ok(Err(Unread::Stalled)) => Err(answers.stalled(PATIENCE)),
             Err(_) => Err(answers.too_slow(BODY_TIMEOUT)),
+        }
+    }
+}
+
+/// Why a body could not be had.
+enum Unread {
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    Stalled,
+}
+
+/// A large body, which keeps others waiting and so must make headway.
+async fn steadily(mut body: Limited<Incoming>) -> Result<Bytes, Unread> {
+    let mut read = BytesMut::new();
+    loop {
+        let enough = read.len() + HEADWAY;
+        let deadline = Instant::now() + PATIENCE;
+        while read.len() < enough {
+            let frame = timeout_at(deadline, body.frame()).await;
+            match frame.map_err(|_| Unread::Stalled)? {
+                None => return Ok(read.freeze()),
+                Some(Err(error)) => return Err(Unread::Failed(error)),
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        read.extend_from_slice(data);
+                    }
+                }
+            }
         }
     }
 }
@@ -182,3 +236,6 @@ const SMALL_BODY: u64 = 64 * 1_024;
 const MOST_LARGE_BODIES: usize = 8;
 /// How long a client may take for its body, and wait for others.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a large body may take for so many bytes, once there is room for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+const HEADWAY: usize = 64 * 1_024;

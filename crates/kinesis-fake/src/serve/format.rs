@@ -1,6 +1,7 @@
 use hyper::{HeaderMap, header::CONTENT_TYPE};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::wire::Object;
 use crate::model::{INTERNAL_FAILURE, Refusal};
 
 /// How requests and answers are written.
@@ -32,7 +33,7 @@ impl Format {
     }
 
     pub(super) fn read<T: DeserializeOwned>(self, body: &[u8]) -> Result<T, Refusal> {
-        match self {
+        let object: Result<Object<T>, Refusal> = match self {
             Self::Json => serde_json::from_slice(body).map_err(|error| not_understood(&error)),
             Self::Cbor => {
                 let mut rest = body;
@@ -43,7 +44,8 @@ impl Format {
                     _ => Err(not_understood(&"bytes follow the request")),
                 }
             }
-        }
+        };
+        object.map(|object| object.0)
     }
 
     pub(super) fn write<T: Serialize>(self, answer: &T) -> Result<Vec<u8>, Refusal> {

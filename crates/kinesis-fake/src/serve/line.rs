@@ -13,11 +13,14 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::room::Traffic;
+
 /// A connection that can be made to break in the middle of an answer.
 #[derive(Debug)]
 pub(super) struct Line {
     stream: TcpStream,
     cut: Cut,
+    traffic: Arc<Traffic>,
 }
 
 /// Says when a [`Line`] breaks.
@@ -28,12 +31,13 @@ pub(super) struct Cut {
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream) -> (Self, Cut) {
+    pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> (Self, Cut) {
         let left = Arc::new(AtomicU64::new(NEVER));
         let cut = Cut { left };
         let line = Self {
             stream,
             cut: cut.clone(),
+            traffic,
         };
         (line, cut)
     }
@@ -50,6 +54,7 @@ impl Line {
     }
 
     fn wrote(&self, bytes: usize) {
+        self.traffic.wrote(bytes);
         let left = self.cut.left.load(Ordering::Relaxed);
         if left != NEVER {
             let left = left.saturating_sub(bytes as u64);
@@ -107,7 +112,11 @@ impl AsyncWrite for Line {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_write(cx, first.map_or(&[][..], |buf| buf));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(written)) = written {
+            self.wrote(written);
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

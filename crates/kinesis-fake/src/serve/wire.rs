@@ -6,10 +6,12 @@ use crate::model::{self, Refusal};
 
 mod blob;
 mod most;
+mod object;
 mod time;
 
 pub(super) use blob::Blob;
 pub(super) use most::Most;
+pub(super) use object::{Object, object};
 pub(super) use time::Time;
 
 /// The stream that a request means, by name, by ARN or by both.

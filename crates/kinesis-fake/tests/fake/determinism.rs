@@ -179,3 +179,15 @@ async fn a_clock_that_is_tokios_is_not_moved_by_hand() {
     still.unwrap();
     fake.advance(millis(1));
 }
+
+#[tokio::test]
+async fn a_clock_at_its_end_stops_nothing() {
+    let fake = Fake::builder().manual_clock().build();
+    fake.advance(Duration::MAX);
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    fake.register_stream_consumer("audit").await.unwrap();
+    fake.register_stream_consumer("billing").await.unwrap();
+    fake.stream("other").create_stream(1).await.unwrap();
+    fake.advance(Duration::MAX);
+    assert!(fake.put("k", "v").is_ok());
+}

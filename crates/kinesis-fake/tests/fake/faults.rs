@@ -6,6 +6,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake},
+};
+
 use super::*;
 
 /// A fake with three records on one shard, without limits, and an iterator to the first of them.
@@ -417,4 +425,134 @@ async fn what_is_meant_for_calls_leaves_events_alone() {
     assert_eq!(event.records.len(), 3);
     let refused = fake.subscribe_to_shard(&consumer.arn, &shard, &position);
     assert_eq!(remedy(refused.await), Remedy::Retry);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swizzle_may_last_for_ever() {
+    let swizzle = Swizzle::of(1.0);
+    for swizzle in [
+        swizzle.lasting(Duration::MAX),
+        swizzle.stopping_over(Duration::MAX),
+        swizzle.releasing_over(Duration::MAX).lasting(Duration::MAX),
+        swizzle.from(millis(1)).lasting(Duration::MAX),
+    ] {
+        let fake = Fake::new(1);
+        fake.inject(Fault::held(Operation::GetShardIterator).swizzled(swizzle));
+        for _ in 0..15 {
+            advance(millis(1_000)).await;
+            let (shard, position) = (shard(0), Position::TrimHorizon);
+            let call = fake.get_shard_iterator(&shard, &position);
+            let _ = timeout(millis(1), call).await;
+        }
+        // Stopped or not yet: nothing has been harmed.
+        assert_eq!(fake.shards().len(), 1);
+        assert_eq!(fake.calls().of(Operation::GetShardIterator).made, 15);
+    }
+}
+
+/// Without a runtime: nothing but the fake's own clock can end them.
+#[test]
+fn delays_go_by_a_clock_that_is_moved_by_hand() {
+    let window = millis(5_000)..millis(20_000);
+    let operation = Operation::GetShardIterator;
+    for (fault, ends) in [
+        (Fault::delayed(operation, millis(10_000)), 10_000),
+        (Fault::late_answer(operation, millis(10_000)), 10_000),
+        (Fault::held(operation).between(window), 15_000),
+    ] {
+        let fake = Fake::builder().manual_clock().build();
+        fake.inject(fault);
+        fake.advance(millis(5_000));
+        let (shard, position) = (shard(0), Position::TrimHorizon);
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let mut context = Context::from_waker(&waker);
+        let mut call = fake.get_shard_iterator(&shard, &position);
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        fake.advance(millis(ends - 1));
+        assert!(
+            woken.0.swap(false, Ordering::SeqCst),
+            "to look at the clock"
+        );
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        fake.advance(millis(1));
+        assert!(woken.0.swap(false, Ordering::SeqCst), "it is time");
+        let answer = call.as_mut().poll(&mut context);
+        assert!(matches!(answer, Poll::Ready(Ok(_))), "{answer:?}");
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_rewrite_that_changes_nothing_has_not_fired_and_is_not_spent() {
+    let fake = Fake::builder().limits(Limits::none()).build();
+    fake.inject(Fault::rewritten(Operation::ListShards, Rewrite::SAME_TOKEN));
+    fake.inject(Fault::rewritten(
+        Operation::GetRecords,
+        Rewrite::NO_CHILDREN,
+    ));
+    fake.inject(Fault::rewritten(
+        Operation::PutRecords,
+        Rewrite::MISSING_RECORD,
+    ));
+    fake.inject(Fault::rewritten(Operation::MergeShards, Rewrite::NO_LAG).times(2));
+    fake.list_shards(None).await.unwrap();
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    fake.get_records(&at, 1).await.unwrap();
+    fake.put_records(&[entry("k", 1)]).await.unwrap();
+    fake.merge_shards(&shard(0), &shard(7)).await.unwrap_err();
+    let report = fake.fault_report();
+    assert_eq!((report.fired(), fake.faults_waiting()), (0, 4), "{report}");
+
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    sleep(millis(1)).await;
+    let (_, last) = drain(&fake, &shard(0)).await;
+    assert_eq!((last.next, last.children), (None, Vec::new()));
+    let report = fake.fault_report();
+    assert_eq!((report.fired(), fake.faults_waiting()), (1, 3), "{report}");
+    let (_, last) = drain(&fake, &shard(0)).await;
+    assert_eq!(last.children.len(), 2, "it has been spent");
+}
+
+#[tokio::test]
+async fn what_is_cleared_while_it_strikes_does_not_come_back() {
+    let fake = Fake::new(1);
+    let clears = fake.clone();
+    let clear = Rewrite::records("nothing", move |_| clears.clear_faults());
+    fake.inject(Fault::rewritten(Operation::GetRecords, clear));
+    let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+    fake.get_records(&at, 1).await.unwrap();
+    assert_eq!(fake.faults_waiting(), 0);
+}
+
+#[test]
+fn a_rewrite_may_use_the_fake() {
+    let (done, ended) = std::sync::mpsc::channel();
+    // If it waits for itself, it does so for ever.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().build().unwrap();
+        let page = runtime.block_on(async {
+            let fake = Fake::new(1);
+            let puts = fake.clone();
+            let put = Rewrite::records("a late put", move |page| {
+                puts.put("k", "late").unwrap();
+                page.millis_behind_latest = None;
+            });
+            fake.inject(Fault::rewritten(Operation::GetRecords, put));
+            let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
+            fake.get_records(&at, 1).await.unwrap()
+        });
+        done.send(page).unwrap();
+    });
+    let page = ended.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!((page.records.len(), page.millis_behind_latest), (0, None));
 }

@@ -144,3 +144,12 @@ async fn a_producer_that_puts_again_makes_a_duplicate_with_a_number_of_its_own()
     assert_eq!(stored[0].data, stored[1].data);
     assert!(stored[0].sequence_number < stored[1].sequence_number);
 }
+
+#[tokio::test]
+async fn a_record_without_key_is_put_only_where_none_is_needed() {
+    let fake = Fake::new(1);
+    let refused = fake.put("", "x").unwrap_err();
+    assert_eq!(refused.code(), Some("ValidationException"));
+    assert!(fake.put_on(&shard(0), "", "x").is_err());
+    assert!(fake.records()[0].1.is_empty());
+}

@@ -85,3 +85,15 @@ fn an_order_is_asked_for_by_key_alone() {
         (1_024 * 1_024, 0)
     );
 }
+
+/// Who counts two billion ranges before saying no stops everybody for minutes.
+#[test]
+fn a_target_out_of_reach_is_refused_before_its_shards_are_laid_out() {
+    let mut life = Life::new(2, no_limits());
+    for target in [5, i32::MAX.unsigned_abs(), u32::MAX] {
+        let answer = life.service.update_shard_count(STREAM, target, life.now);
+        let refusal = answer.unwrap_err();
+        assert_eq!(refusal.code(), "LimitExceededException");
+        assert!(refusal.message().contains("up over double"), "{refusal:?}");
+    }
+}

@@ -34,6 +34,23 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
         ("GetRecords", json!({"ShardIterator": 7}), "Serialization"),
         ("GetRecords", json!({}), "Validation"),
         ("GetRecords", json!([]), "Serialization"),
+        ("DescribeLimits", json!([]), "Serialization"),
+        ("GetRecords", json!(["x", 1]), "Serialization"),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": [["eA==", "k", null]]}),
+            "Serialization",
+        ),
+        (
+            "ListShards",
+            json!({"StreamName": "stream", "ShardFilter": ["AT_LATEST", null, null]}),
+            "Serialization",
+        ),
+        (
+            "CreateStream",
+            json!({"StreamName": "x", "StreamModeDetails": ["ON_DEMAND"]}),
+            "Serialization",
+        ),
         (
             "PutRecord",
             json!({"StreamName": "stream", "PartitionKey": "k", "Data": "?"}),
@@ -207,6 +224,12 @@ async fn all_that_is_wrong_is_told_in_the_services_words() {
              constraint: Member must have value less than or equal to 10000",
         ),
         (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "AAAA".repeat(349_526)}),
+            "1 validation error detected: Value at 'data' failed to satisfy constraint: Member \
+             and its partition key must have length less than or equal to 1048576",
+        ),
+        (
             "DescribeStreamSummary",
             json!({"StreamName": "other"}),
             "Stream other under account 000000000000 not found.",
@@ -361,4 +384,32 @@ async fn requests_with_bytes_changed_by_chance_are_answered() {
             .status,
         400
     );
+}
+
+/// Each has announced more than needs no room, and there is room for eight.
+#[tokio::test]
+async fn bodies_that_stop_coming_keep_nobody_waiting_for_long() {
+    let running = serve(Fake::new(1)).await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let bytes = request("PutRecords", &vec![b' '; 100_000], "");
+        stream
+            .write_all(&bytes[..bytes.len() - 90_000])
+            .await
+            .unwrap();
+        stalled.push(stream);
+    }
+    // What has been sent on a connection of its own may still be overtaken.
+    for _ in 0..20 {
+        assert_eq!(post_ok(running.address).await, 200);
+    }
+    let data = "A".repeat(200_000);
+    let body = json!({"StreamName": "stream", "PartitionKey": "k", "Data": data});
+    ok(running.address, "PutRecord", body).await;
+    for mut stream in stalled {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
 }

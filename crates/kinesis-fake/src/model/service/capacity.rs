@@ -58,8 +58,9 @@ impl Service {
         it.check_provisioned(Operation::UpdateShardCount)?;
         it.check_active()?;
         let current = it.open_shards();
-        let more = it.peak_on_the_way_to(target) - current;
+        // First: how many there are on the way takes as long to tell as there are.
         check_scale(current, target)?;
+        let more = it.peak_on_the_way_to(target) - current;
         self.check_room(more)?;
         let Self { settings, .. } = self;
         let step = settings.durations.update;

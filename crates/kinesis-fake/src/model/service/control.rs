@@ -209,7 +209,7 @@ impl Service {
             shards: shards.unwrap_or(ON_DEMAND_SHARDS_AT_START),
             mode: shards.map_or(StreamMode::OnDemand, |_| StreamMode::Provisioned),
             retention_hours: self.settings.retention_hours,
-            second: now.seconds().max(self.used_second + 1),
+            second: now.seconds().max(self.used_second.saturating_add(1)),
             duration,
         };
         self.streams

@@ -20,12 +20,7 @@ impl Service {
         entries: &[PutEntry],
         now: Moment,
     ) -> Result<Vec<PutOutcome>, Refusal> {
-        let mut limits = self.settings.limits.clone();
-        let mut keyless = false;
-        if let Some(stream) = self.streams.get(stream) {
-            limits.record_bytes = stream.record_bytes(&limits);
-            keyless = stream.provision.distribution == RecordDistribution::Auto;
-        }
+        let (limits, keyless) = self.rules_of(stream);
         check_request(entries, &limits, keyless)?;
         self.put_within(stream, entries, &limits, now)
     }
@@ -41,14 +36,17 @@ impl Service {
         entry: &PutEntry,
         now: Moment,
     ) -> Result<(ShardId, SequenceNumber), Refusal> {
-        stored(self.put_records(stream, std::slice::from_ref(entry), now)?)
+        let (limits, keyless) = self.rules_of(stream);
+        check_record(entry, "", &limits, keyless)?;
+        stored(self.put_within(stream, std::slice::from_ref(entry), &limits, now)?)
     }
 
     /// Puts one record as if there were no limit on writing, for whoever sets up a test.
     ///
     /// # Errors
     ///
-    /// `ResourceNotFound` without such a stream; `InternalFailure` if
+    /// `ResourceNotFound` without such a stream; `Validation` without a partition key, unless the
+    /// stream distributes records by itself; `InternalFailure` if
     /// [`stored_bytes`](Limits::stored_bytes) are kept already.
     pub fn put_unlimited(
         &mut self,
@@ -56,11 +54,26 @@ impl Service {
         entry: &PutEntry,
         now: Moment,
     ) -> Result<(ShardId, SequenceNumber), Refusal> {
+        let (_, keyless) = self.rules_of(stream);
+        if self.streams.contains_key(stream) {
+            check_key(entry, "", keyless)?;
+        }
         let limits = Limits {
             stored_bytes: self.settings.limits.stored_bytes,
             ..Limits::none()
         };
         stored(self.put_within(stream, std::slice::from_ref(entry), &limits, now)?)
+    }
+
+    /// The limits on a stream's records, and whether it takes some without keys.
+    fn rules_of(&self, stream: &str) -> (Limits, bool) {
+        let mut limits = self.settings.limits.clone();
+        let mut keyless = false;
+        if let Some(stream) = self.streams.get(stream) {
+            limits.record_bytes = stream.record_bytes(&limits);
+            keyless = stream.provision.distribution == RecordDistribution::Auto;
+        }
+        (limits, keyless)
     }
 
     fn put_within(
@@ -124,7 +137,8 @@ fn check_request(entries: &[PutEntry], limits: &Limits, keyless: bool) -> Result
         )));
     }
     for (entry, position) in entries.iter().zip(1_u32..) {
-        check_record(entry, position, limits, keyless)?;
+        let place = format!("records.{position}.member.");
+        check_record(entry, &place, limits, keyless)?;
     }
     let bytes: u64 = entries.iter().map(bytes_of).sum();
     if bytes > limits.bytes_per_put as u64 {
@@ -136,33 +150,40 @@ fn check_request(entries: &[PutEntry], limits: &Limits, keyless: bool) -> Result
     Ok(())
 }
 
+/// `place` is what the names of its members begin with in the request.
 fn check_record(
     entry: &PutEntry,
-    position: u32,
+    place: &str,
     limits: &Limits,
     keyless: bool,
 ) -> Result<(), Refusal> {
     let most = limits.partition_key_chars;
-    let invalid = |member: &str, constraint: String| {
-        Refusal::validation(format!(
-            "1 validation error detected: Value at 'records.{position}.member.{member}' failed to \
-             satisfy constraint: {constraint}"
-        ))
-    };
-    if entry.partition_key.is_empty() && !keyless {
-        let constraint = "Member must have length greater than or equal to 1";
-        return Err(invalid("partitionKey", constraint.to_owned()));
-    }
+    check_key(entry, place, keyless)?;
     if entry.partition_key.chars().count() > most {
         let constraint = format!("Member must have length less than or equal to {most}");
-        return Err(invalid("partitionKey", constraint));
+        return Err(invalid(place, "partitionKey", &constraint));
     }
     if bytes_of(entry) > limits.record_bytes as u64 {
         let constraint = format!(
             "Member and its partition key must have length less than or equal to {}",
             limits.record_bytes
         );
-        return Err(invalid("data", constraint));
+        return Err(invalid(place, "data", &constraint));
     }
     Ok(())
+}
+
+fn check_key(entry: &PutEntry, place: &str, keyless: bool) -> Result<(), Refusal> {
+    if entry.partition_key.is_empty() && !keyless {
+        let constraint = "Member must have length greater than or equal to 1";
+        return Err(invalid(place, "partitionKey", constraint));
+    }
+    Ok(())
+}
+
+fn invalid(place: &str, member: &str, constraint: &str) -> Refusal {
+    Refusal::validation(format!(
+        "1 validation error detected: Value at '{place}{member}' failed to satisfy constraint: \
+         {constraint}"
+    ))
 }

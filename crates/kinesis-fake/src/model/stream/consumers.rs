@@ -45,7 +45,7 @@ impl Consumers {
                 limits.consumers_in_creation,
             )));
         }
-        self.newest_second = now.seconds().max(self.newest_second + 1);
+        self.newest_second = now.seconds().max(self.newest_second.saturating_add(1));
         let arn = arn::consumer_arn(stream, name, self.newest_second);
         let consumer = Consumer::new(name, ConsumerArn::new(arn), takes, now);
         let description = consumer.describe();

@@ -98,7 +98,7 @@ impl Stream {
         let born = |parent: &u32| self.shards[*parent as usize].starting.born();
         let newest = parents.iter().map(born).max().unwrap_or(0);
         // Later than its parents', so that a child's numbers are larger than all of theirs.
-        let second = newest.max(at.seconds()) + 1;
+        let second = newest.max(at.seconds()).saturating_add(1);
         for parent in parents {
             let start = self.shards[*parent as usize].hash_range.start;
             self.routes.remove(&start);

@@ -73,6 +73,7 @@ impl From<(String, Resize)> for ResizeAnswer {
 pub(super) struct UpdateStreamMode {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
+    #[serde(default, deserialize_with = "crate::serve::wire::object")]
     stream_mode_details: Option<ModeIn>,
 }
 

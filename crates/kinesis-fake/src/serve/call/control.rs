@@ -19,6 +19,7 @@ use crate::{
 pub(super) struct CreateStream {
     stream_name: Option<String>,
     shard_count: Option<i64>,
+    #[serde(default, deserialize_with = "crate::serve::wire::object")]
     stream_mode_details: Option<ModeIn>,
     #[serde(rename = "MaxRecordSizeInKiB")]
     max_record_size_in_kib: Option<i64>,

@@ -22,6 +22,7 @@ pub(super) struct ListShards {
     next_token: Option<String>,
     exclusive_start_shard_id: Option<String>,
     max_results: Option<i64>,
+    #[serde(default, deserialize_with = "crate::serve::wire::object")]
     shard_filter: Option<FilterIn>,
 }
 
@@ -66,6 +67,10 @@ impl Call for ListShards {
             check.one_of("shardFilter.type", kind, &FILTERS);
             check.name("shardFilter.shardId", filter.shard_id.as_deref());
         }
+    }
+
+    fn size(page: &ShardsPage) -> usize {
+        page.shards.len() * SHARD_SIZE
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<ShardsPage, Refusal> {
@@ -172,6 +177,11 @@ impl Call for DescribeStream {
         check.range("limit", self.limit, 1..=MOST);
         let start = self.exclusive_start_shard_id.as_deref();
         check.name("exclusiveStartShardId", start);
+    }
+
+    fn size(answer: &StreamAnswer) -> usize {
+        let shards = answer.stream_description.shards.as_ref();
+        shards.map_or(0, Vec::len) * SHARD_SIZE
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamAnswer, Refusal> {
@@ -354,6 +364,10 @@ impl Call for ListStreams {
         check.length("nextToken", self.next_token.as_deref(), 1..=MOST_TOKEN);
     }
 
+    fn size(answer: &StreamsAnswer) -> usize {
+        answer.stream_names.len() * STREAM_SIZE
+    }
+
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamsAnswer, Refusal> {
         let after = self.next_token.as_deref();
         let after = after.or(self.exclusive_start_stream_name.as_deref());
@@ -394,3 +408,8 @@ const FILTERS: [&str; 6] = [
     "AT_TIMESTAMP",
     "FROM_TIMESTAMP",
 ];
+
+/// The most bytes that a shard's description has: three names, four numbers.
+const SHARD_SIZE: usize = 768;
+/// The same of a stream's, which has its name three times.
+const STREAM_SIZE: usize = 768;

@@ -1,4 +1,4 @@
-use kinesis_source::{Position, RecordsPage, SequenceNumber, ShardId, ShardIterator};
+use kinesis_source::{Position, Record, RecordsPage, SequenceNumber, ShardId, ShardIterator};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
@@ -145,6 +145,15 @@ impl Call for GetRecords {
         check.length("shardIterator", iterator, 1..=512);
     }
 
+    fn size(page: &RecordsPage) -> usize {
+        let size = |record: &Record| {
+            let key = record.partition_key.as_ref().map_or(0, String::len);
+            // Base64 makes three bytes four, JSON at worst one byte six.
+            record.data.len().div_ceil(3) * 4 + 6 * key + RECORD_FRAME
+        };
+        page.records.iter().map(size).sum()
+    }
+
     fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsPage, Refusal> {
         let iterator = self.iterator();
         let most = service.settings().limits.records_per_answer;
@@ -169,3 +178,6 @@ impl From<RecordsPage> for RecordsAnswer {
         }
     }
 }
+
+/// What a record has beside its data and key: names, a number of 56 digits and a time.
+const RECORD_FRAME: usize = 192;

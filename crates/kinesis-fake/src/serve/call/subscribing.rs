@@ -24,6 +24,7 @@ struct SubscribeToShard {
     #[serde(rename = "ConsumerARN")]
     consumer_arn: Option<String>,
     shard_id: Option<String>,
+    #[serde(default, deserialize_with = "crate::serve::wire::object")]
     starting_position: Option<StartingPosition>,
 }
 

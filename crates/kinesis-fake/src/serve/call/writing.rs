@@ -6,7 +6,7 @@ use crate::{
     model::{Moment, RecordDistribution, Refusal, Service},
     serve::{
         check::{Check, Keys, Pattern},
-        wire::{Blob, Most, check_stream, hash_key, stream_name},
+        wire::{Blob, Most, Object, check_stream, hash_key, stream_name},
     },
 };
 
@@ -72,7 +72,7 @@ pub(super) struct PutRecords {
     stream_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
-    records: Option<Most<EntryIn, MOST_ENTRIES>>,
+    records: Option<Most<Object<EntryIn>, MOST_ENTRIES>>,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +120,7 @@ impl Call for PutRecords {
         }
         for (record, position) in self.entries().iter().zip(1_u32..) {
             let place = format!("records.{position}.member.");
-            record.entry().check(check, &place);
+            record.0.entry().check(check, &place);
         }
     }
 
@@ -131,7 +131,7 @@ impl Call for PutRecords {
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutsAnswer, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let entries = self.entries().iter().map(|record| record.entry().put());
+        let entries = self.entries().iter().map(|record| record.0.entry().put());
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let outcomes = service.put_records(stream, &entries, now)?;
         let records: Vec<_> = outcomes.into_iter().map(OutcomeOut::from).collect();
@@ -175,7 +175,7 @@ impl PutRecord {
 }
 
 impl PutRecords {
-    fn entries(&self) -> &[EntryIn] {
+    fn entries(&self) -> &[Object<EntryIn>] {
         self.records.as_ref().map_or(&[], |records| &records.0)
     }
 }
