@@ -23,7 +23,7 @@ impl Arrival {
 
     /// What these records count against the service's limits, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.records.iter().map(size).sum()
+        bytes(&self.records)
     }
 }
 
@@ -48,6 +48,11 @@ pub(crate) fn drop_repeated(
         progress.note(|figures| figures.repeated += repeated as u64);
     }
     Ok(found)
+}
+
+/// What these records count against the service's limits, in bytes.
+pub(crate) fn bytes(records: &[Record]) -> u64 {
+    records.iter().map(size).sum()
 }
 
 /// What a record counts against the service's limits, in bytes.
