@@ -21,6 +21,11 @@ impl Arrival {
         !self.is_full && !self.is_end && self.millis_behind_latest == Some(0)
     }
 
+    /// Whether it is said to be the last, and does not say what comes after it, as the last one does.
+    pub(crate) fn ends_without_children(&self) -> bool {
+        self.is_end && self.children.is_empty()
+    }
+
     /// What these records count against the service's limits, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         bytes(&self.records)

@@ -6,7 +6,8 @@ use tracing::{debug, info, warn};
 
 use crate::{
     Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
-    PinnedPosition, Record, Remedy, ShardError, ShardId, ShardRecord, StreamIdentity, StreamStatus,
+    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, StreamIdentity,
+    StreamStatus,
     api_error::chain,
     arrival::Arrival,
     backoff::{Backoff, seed_of},
@@ -14,7 +15,7 @@ use crate::{
     fan_out::Consumer,
     feed::{Begin, Feed},
     governor::PAUSE,
-    listing::within_deadline,
+    listing::{list_all_shards, within_deadline},
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
@@ -219,6 +220,26 @@ impl ShardSource {
         error.remedy() == Remedy::Correct
             && !self.feed.has_place()
             && doubt.is_some_and(|doubt| !doubt.is_refused)
+    }
+
+    /// Whether the shard is listed as closed, or not any more. If nobody knows, it is not.
+    async fn is_closed(&self) -> bool {
+        let Ok(shards) = list_all_shards(&*self.api).await else {
+            return false;
+        };
+        let mut shards = shards.iter();
+        let listed = shards.find(|listed| listed.id == *self.shard());
+        listed.is_none_or(Shard::is_closed)
+    }
+
+    /// Waits before the shard is read on that is said to be at its end and is not.
+    async fn doubt_end(&mut self) {
+        let wait = self.backoff.failed();
+        if self.backoff.failures() == 1 {
+            warn!(shard = %self.shard(), "an answer says that the shard has ended, and it is listed as open; reading on");
+        }
+        self.progress.note(|figures| figures.retries += 1);
+        sleep(wait).await;
     }
 
     /// Takes in what has come.
@@ -521,14 +542,23 @@ impl Producer for ShardSource {
                 return self.end().await;
             }
             match self.feed.next(&self.progress, demand.get()).await {
-                Ok(arrival) => {
-                    self.succeeded();
+                Ok(mut arrival) => {
+                    let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
+                    if ends_falsely {
+                        arrival.is_end = false;
+                        self.feed.start_over(Remedy::Retry);
+                    } else {
+                        self.succeeded();
+                    }
                     if let Some(error) = self.settle_doubt(&arrival) {
                         return Err(error);
                     }
-                    let idles = arrival.records.is_empty() && !arrival.is_end;
+                    let idles = arrival.records.is_empty() && !arrival.is_end && !ends_falsely;
                     let behind = arrival.millis_behind_latest;
                     self.take_in(arrival);
+                    if ends_falsely {
+                        self.doubt_end().await;
+                    }
                     if idles {
                         self.rest(behind).await;
                     }
