@@ -21,9 +21,14 @@ impl Arrival {
         !self.is_full && !self.is_end && self.millis_behind_latest == Some(0)
     }
 
+    /// Whether it is said to be the last, and does not say what comes after it, as the last one does.
+    pub(crate) fn ends_without_children(&self) -> bool {
+        self.is_end && self.children.is_empty()
+    }
+
     /// What these records count against the service's limits, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.records.iter().map(size).sum()
+        bytes(&self.records)
     }
 }
 
@@ -48,6 +53,11 @@ pub(crate) fn drop_repeated(
         progress.note(|figures| figures.repeated += repeated as u64);
     }
     Ok(found)
+}
+
+/// What these records count against the service's limits, in bytes.
+pub(crate) fn bytes(records: &[Record]) -> u64 {
+    records.iter().map(size).sum()
 }
 
 /// What a record counts against the service's limits, in bytes.

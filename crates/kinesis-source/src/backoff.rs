@@ -38,11 +38,7 @@ impl Backoff {
 
     /// Jitter of its own for each name.
     pub(crate) fn for_name(name: &str) -> Self {
-        // FNV-1a: stable over versions and platforms, which std's hashers do not promise.
-        let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        Self::new(seed)
+        Self::new(seed_of(name))
     }
 
     /// Counts a failure, and returns how long to wait.
@@ -67,6 +63,14 @@ impl Backoff {
         }
         std::mem::take(&mut self.failures)
     }
+}
+
+/// A seed of its own for each name.
+pub(crate) fn seed_of(name: &str) -> u64 {
+    // FNV-1a: stable over versions and platforms, which std's hashers do not promise.
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Feed {
     /// They are asked for.
-    Polling(Polling),
+    Polling(Box<Polling>),
     /// They are sent.
     FanOut(Box<Subscribing>),
 }
@@ -34,17 +34,24 @@ impl Feed {
         Self::FanOut(Box::new(Subscribing::new(consumer, begin)))
     }
 
-    /// What comes next: at most `limit` records if they are asked for. It is not asked for again
+    /// If records are asked for, no more bytes than that at once.
+    pub(crate) fn read_at_most(&mut self, bytes: u64) {
+        if let Self::Polling(polling) = self {
+            polling.read_at_most(bytes);
+        }
+    }
+
+    /// What comes next: at most `wanted` records if they are asked for. It is not asked for again
     /// after the end.
     ///
     /// Everything that came before has to be handed out. Safe to cancel.
     pub(crate) async fn next(
         &mut self,
         progress: &Progress,
-        limit: usize,
+        wanted: usize,
     ) -> Result<Arrival, ApiError> {
         match self {
-            Self::Polling(polling) => polling.next(progress, limit).await,
+            Self::Polling(polling) => polling.next(progress, wanted).await,
             Self::FanOut(subscribing) => subscribing.next(progress).await,
         }
     }

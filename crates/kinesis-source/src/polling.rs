@@ -1,15 +1,16 @@
 use std::{mem, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    ApiError, KinesisApi, Position, RecordsPage, ShardIterator,
+    ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardIterator,
     arrival::{self, Arrival},
     doubt::Found,
     feed::Begin,
+    governor::Governor,
     listing::within_deadline,
     progress::Progress,
-    read_limiter::ReadLimiter,
+    read_size::{MOST_BYTES, ReadSize},
 };
 
 /// Reads a shard by GetRecords, as often as it is asked to and may.
@@ -18,8 +19,9 @@ pub(crate) struct Polling {
     api: Arc<dyn KinesisApi>,
     cursor: Option<Cursor>,
     begin: Begin,
-    reads: ReadLimiter,
-    iterators: ReadLimiter,
+    reads: Governor,
+    read_size: ReadSize,
+    iterators: Governor,
     idle: Duration,
     last_read: Instant,
 }
@@ -46,15 +48,17 @@ const FIRST_IDLE: Duration = Duration::from_millis(200);
 const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 impl Polling {
-    pub(crate) fn new(api: Arc<dyn KinesisApi>, begin: Begin) -> Self {
+    pub(crate) fn new(api: Arc<dyn KinesisApi>, begin: Begin, seed: u64) -> Self {
+        let now = Instant::now();
         Self {
             api,
             cursor: None,
             begin,
-            reads: ReadLimiter::new(),
-            iterators: ReadLimiter::new(),
+            reads: Governor::new(now, seed),
+            read_size: ReadSize::new(MOST_BYTES),
+            iterators: Governor::new(now, seed),
             idle: FIRST_IDLE,
-            last_read: Instant::now(),
+            last_read: now,
         }
     }
 
@@ -62,16 +66,30 @@ impl Polling {
         self.begin
     }
 
-    /// One read, of at most `limit` records.
+    pub(crate) fn read_at_most(&mut self, bytes: u64) {
+        self.read_size = ReadSize::new(bytes);
+    }
+
+    /// One read, of at most `wanted` records.
     pub(crate) async fn next(
         &mut self,
         progress: &Progress,
-        limit: usize,
+        wanted: usize,
     ) -> Result<Arrival, ApiError> {
+        let limit = self.read_size.limit(wanted);
         let iterator = self.iterator(progress).await?;
-        self.reads.turn().await;
+        sleep_until(self.reads.ready_at()).await;
+        self.reads.sent(Instant::now());
         let call = self.api.get_records(&iterator, limit);
-        let mut page = within_deadline("GetRecords", call).await?;
+        let answer = within_deadline("GetRecords", call).await;
+        let now = Instant::now();
+        match &answer {
+            Ok(page) => self.reads.answered(now, arrival::bytes(&page.records)),
+            Err(error) if error.remedy() == Remedy::Wait => self.reads.refused(now),
+            Err(_) => self.reads.answered(now, 0),
+        }
+        let mut page = answer?;
+        self.read_size.note(&page.records);
         let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
         Ok(self.accept(page, found, limit))
     }
@@ -91,9 +109,12 @@ impl Polling {
             Begin::AtTip => Position::Latest,
             Begin::Pinned => progress.position(),
         };
-        self.iterators.turn().await;
+        sleep_until(self.iterators.ready_at()).await;
+        self.iterators.sent(Instant::now());
         let call = self.api.get_shard_iterator(progress.shard(), &position);
-        let iterator = within_deadline("GetShardIterator", call).await?;
+        let answer = within_deadline("GetShardIterator", call).await;
+        self.iterators.answered(Instant::now(), 0);
+        let iterator = answer?;
         self.cursor = Some(Cursor::at(iterator.clone()));
         Ok(iterator)
     }
@@ -108,7 +129,6 @@ impl Polling {
             children: page.children,
             is_end: page.next.is_none(),
         };
-        self.reads.charge(arrival.bytes());
         self.last_read = Instant::now();
         self.cursor = page.next.map(Cursor::at);
         if !arrival.records.is_empty() {

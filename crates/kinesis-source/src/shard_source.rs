@@ -6,14 +6,16 @@ use tracing::{debug, info, warn};
 
 use crate::{
     Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
-    PinnedPosition, Record, Remedy, ShardError, ShardId, ShardRecord, StreamIdentity, StreamStatus,
+    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, StreamIdentity,
+    StreamStatus,
     api_error::chain,
     arrival::Arrival,
-    backoff::Backoff,
+    backoff::{Backoff, seed_of},
     doubt::Found,
     fan_out::Consumer,
     feed::{Begin, Feed},
-    listing::within_deadline,
+    governor::PAUSE,
+    listing::{list_all_shards, within_deadline},
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
@@ -70,16 +72,16 @@ pub struct ShardSource {
     refusal: Option<ApiError>,
 }
 
-/// The most records that one read may ask for.
-/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>)
-const MAX_RECORDS: usize = 10_000;
-
 /// The most records that are handed out together: so many are in the processor's cache still when they
 /// are taken in.
 const AT_ONCE: usize = 512;
 
 /// How many refusals in a row that may pass, as a token that has just expired, are put up with.
 const PATIENCE: u32 = 6;
+
+/// How many refusals in a row another reader may be the reason of: one that is at full speed pauses
+/// only after so long.
+const MOST_REFUSALS: u32 = 400;
 
 /// How far ahead of the service our idea of its clock may be: two seconds by its `Date`, and some.
 const CLOCK_SLACK: Duration = Duration::from_secs(5);
@@ -110,9 +112,10 @@ impl ShardSource {
         begin: Begin,
         settles_before_end: bool,
     ) -> Self {
+        let seed = seed_of(progress.shard().as_str());
         Self {
-            backoff: Backoff::for_name(progress.shard().as_str()),
-            feed: Feed::Polling(Polling::new(Arc::clone(&api), begin)),
+            backoff: Backoff::new(seed),
+            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api), begin, seed))),
             api,
             progress,
             settles_before_end,
@@ -132,6 +135,12 @@ impl ShardSource {
             feed: self.feed.by(consumer),
             ..self
         }
+    }
+
+    /// If records are asked for, no more bytes than that at once, as far as that can be known.
+    pub(crate) fn read_at_most(mut self, bytes: u64) -> Self {
+        self.feed.read_at_most(bytes);
+        self
     }
 
     /// What to do if records are missing.
@@ -211,6 +220,26 @@ impl ShardSource {
         error.remedy() == Remedy::Correct
             && !self.feed.has_place()
             && doubt.is_some_and(|doubt| !doubt.is_refused)
+    }
+
+    /// Whether the shard is listed as closed, or not any more. If nobody knows, it is not.
+    async fn is_closed(&self) -> bool {
+        let Ok(shards) = list_all_shards(&*self.api).await else {
+            return false;
+        };
+        let mut shards = shards.iter();
+        let listed = shards.find(|listed| listed.id == *self.shard());
+        listed.is_none_or(Shard::is_closed)
+    }
+
+    /// Waits before the shard is read on that is said to be at its end and is not.
+    async fn doubt_end(&mut self) {
+        let wait = self.backoff.failed();
+        if self.backoff.failures() == 1 {
+            warn!(shard = %self.shard(), "an answer says that the shard has ended, and it is listed as open; reading on");
+        }
+        self.progress.note(|figures| figures.retries += 1);
+        sleep(wait).await;
     }
 
     /// Takes in what has come.
@@ -389,8 +418,21 @@ impl ShardSource {
                 self.progress.note(|figures| figures.retries += 1);
             }
         }
-        sleep(wait).await;
+        sleep(self.cut_short(wait, &error)).await;
         Ok(())
+    }
+
+    /// A reader that is refused because of another one asks again soon, or it would never find the
+    /// moment at which the other has paid. If that goes on for long, it is something else.
+    fn cut_short(&self, wait: Duration, error: &ApiError) -> Duration {
+        let code = error.code().unwrap_or_default();
+        let is_beside_another = code.starts_with("ProvisionedThroughputExceeded");
+        if !is_beside_another || self.backoff.failures() > MOST_REFUSALS {
+            return wait;
+        }
+        // What is cut off has its jitter in it.
+        let jitter = Duration::from_nanos((wait.as_nanos() % 200_000_000) as u64);
+        wait.min(PAUSE - Duration::from_millis(300) + jitter)
     }
 
     /// Sees that the stream is still the one that is read, after something of it was not found.
@@ -481,7 +523,6 @@ impl Producer for ShardSource {
         demand: Demand,
         batch: &mut Batch<ShardRecord>,
     ) -> Result<Flow, ShardError> {
-        let limit = demand.get().min(MAX_RECORDS);
         loop {
             self.refuse_nacked().await?;
             if self.hand_out(demand, batch) {
@@ -500,15 +541,24 @@ impl Producer for ShardSource {
             if self.is_at_end() {
                 return self.end().await;
             }
-            match self.feed.next(&self.progress, limit).await {
-                Ok(arrival) => {
-                    self.succeeded();
+            match self.feed.next(&self.progress, demand.get()).await {
+                Ok(mut arrival) => {
+                    let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
+                    if ends_falsely {
+                        arrival.is_end = false;
+                        self.feed.start_over(Remedy::Retry);
+                    } else {
+                        self.succeeded();
+                    }
                     if let Some(error) = self.settle_doubt(&arrival) {
                         return Err(error);
                     }
-                    let idles = arrival.records.is_empty() && !arrival.is_end;
+                    let idles = arrival.records.is_empty() && !arrival.is_end && !ends_falsely;
                     let behind = arrival.millis_behind_latest;
                     self.take_in(arrival);
+                    if ends_falsely {
+                        self.doubt_end().await;
+                    }
                     if idles {
                         self.rest(behind).await;
                     }

@@ -6,6 +6,7 @@ use crate::{
     CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore, OnDataLoss,
     ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
+    read_size::MOST_BYTES,
     stream_status::{Board, Inquiries},
 };
 
@@ -63,6 +64,7 @@ pub struct StreamSource {
     pub(crate) deaggregation: Option<Deaggregation>,
     pub(crate) fan_out: Option<FanOut>,
     pub(crate) on_data_loss: OnDataLoss,
+    pub(crate) read_at_most: u64,
 }
 
 /// How often checkpoints are stored.
@@ -89,6 +91,7 @@ impl StreamSource {
             deaggregation: None,
             fan_out: None,
             on_data_loss: OnDataLoss::default(),
+            read_at_most: MOST_BYTES,
         }
     }
 
@@ -149,6 +152,20 @@ impl StreamSource {
     pub fn on_data_loss(self, on_data_loss: OnDataLoss) -> Self {
         Self {
             on_data_loss,
+            ..self
+        }
+    }
+
+    /// How many bytes one read of a shard may bring, about; 10 MiB, the most that the service gives,
+    /// unless this is called. It is a matter of memory: what a read brings is held at once, be it asked
+    /// for or to be taken apart yet. The service counts records, not bytes, so that the last ones' mean
+    /// size decides how many are asked for; a larger record passes alone.
+    ///
+    /// Less than about 5 MiB costs speed while a shard is behind: the way to the service and back, for
+    /// each read, is time in which nothing is read.
+    pub fn read_at_most(self, bytes: u64) -> Self {
+        Self {
+            read_at_most: bytes,
             ..self
         }
     }

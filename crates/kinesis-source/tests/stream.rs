@@ -6,10 +6,11 @@ mod rig;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use kinesis_fake::{Fake, Fault, Limits, Operation};
+use kinesis_fake::{Fake, Fault, Limits, Operation, Rewrite};
 use kinesis_source::{
-    Checkpoint, CheckpointStore, KinesisApi, KinesisWriteApi, MemoryCheckpointStore, Position,
-    ShardId, ShardState, StartPosition, StreamError, StreamIdentity, StreamSource, Timestamp,
+    Checkpoint, CheckpointStore, FanOut, KinesisApi, KinesisWriteApi, MemoryCheckpointStore,
+    Position, ShardId, ShardState, StartPosition, StreamError, StreamIdentity, StreamSource,
+    Timestamp,
 };
 use rig::{Sink, everything, run_until_caught_up, stream_error};
 use stage_core::{Pipeline, Window};
@@ -709,4 +710,56 @@ async fn a_position_older_than_the_horizon_and_a_future_moment_are_no_surprise()
             .await
             .is_ok()
     );
+}
+
+/// An answer may say that the shard is at its end though it is not: then it names no children, and the
+/// shard is listed as open. Nothing of it may be taken for finished.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_none_is_not_believed() {
+    let store = Arc::new(MemoryCheckpointStore::new());
+    for by_fan_out in [false, true] {
+        let fake = Fake::new(1);
+        let operation = if by_fan_out {
+            Operation::SubscribeToShard
+        } else {
+            Operation::GetRecords
+        };
+        let fault = Fault::rewritten(operation, Rewrite::NO_NEXT_ITERATOR).times(3);
+        fake.inject(if by_fan_out { fault.in_stream() } else { fault });
+        let api = Arc::new(fake.clone());
+        let store = Arc::new(MemoryCheckpointStore::new());
+        let source = source(&fake).checkpoints(Arc::clone(&store) as _);
+        let source = if by_fan_out {
+            source.fan_out(FanOut::new(api, "audit"))
+        } else {
+            source
+        };
+        let sink = Sink::default();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source.add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+        let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(200))));
+        for round in 0..5 {
+            fake.put_numbered(20 * round..20 * (round + 1)).unwrap();
+            sleep(Duration::from_secs(20)).await;
+        }
+        assert_eq!(fake.faults_waiting(), 0);
+        assert_eq!(handle.status()[0].state, ShardState::AtTip);
+        run.await.unwrap().unwrap();
+        sink.assert_complete(&fake);
+    }
+    // One that is closed ends, whether its children are named or not.
+    let fake = Fake::new(1);
+    fake.put_numbered(0..50).unwrap();
+    fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
+        .await
+        .unwrap();
+    fake.put_numbered(50..100).unwrap();
+    fake.inject(Fault::rewritten(Operation::GetRecords, Rewrite::NO_CHILDREN).always());
+    let sink = Sink::default();
+    let source = source(&fake).checkpoints(store);
+    run_until_caught_up(source, &sink, Window::new(10))
+        .await
+        .unwrap();
+    sink.assert_complete(&fake);
 }

@@ -45,7 +45,7 @@ fn listing() -> ShardsPage {
             adjacent_parent: None,
             hash_range: HashRange::ALL,
             starting_sequence_number: 0.into(),
-            ending_sequence_number: None,
+            ending_sequence_number: Some(9.into()),
         }],
         next: None,
     }
@@ -116,9 +116,9 @@ async fn what_passes_is_waited_out_at_each_call() {
             .times(4)
             .returning(answer);
         let answer = failing(code, 3, listing());
-        // Three failures and an answer, and the listing after the shard's end.
+        // Three failures and an answer, the one that confirms the shard's end, and the one after it.
         api.expect_list_shards()
-            .times(5)
+            .times(6)
             .returning(move |_| answer());
         run(api)
             .await
@@ -129,7 +129,7 @@ async fn what_passes_is_waited_out_at_each_call() {
         .returning(|| Ok(summary(StreamStatus::Active)));
     let answer = failing("ExpiredNextTokenException", 2, listing());
     api.expect_list_shards()
-        .times(4)
+        .times(5)
         .returning(move |_| answer());
     run(api).await.unwrap();
 }
@@ -214,9 +214,10 @@ async fn a_listing_that_fails_later_does_not_disturb_reading() {
         api.expect_describe_stream_summary()
             .returning(|| Ok(summary(StreamStatus::Active)));
         let calls = AtomicUsize::new(0);
-        api.expect_list_shards().times(22).returning(move |_| {
+        // The first, the one that confirms the shard's end, and those after it.
+        api.expect_list_shards().times(23).returning(move |_| {
             match calls.fetch_add(1, Ordering::SeqCst) {
-                1..=20 => Err(error(code)),
+                2..=21 => Err(error(code)),
                 _ => Ok(listing()),
             }
         });

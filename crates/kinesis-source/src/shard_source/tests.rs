@@ -31,7 +31,19 @@ fn page(numbers: impl IntoIterator<Item = u128>, next: Option<&str>) -> RecordsP
         records: numbers.into_iter().map(record).collect(),
         next: next.map(iterator),
         millis_behind_latest: Some(0),
-        children: Vec::new(),
+        children: if next.is_some() {
+            Vec::new()
+        } else {
+            vec![child()]
+        },
+    }
+}
+
+fn child() -> ChildShard {
+    ChildShard {
+        id: "child".into(),
+        parents: vec!["s".into()],
+        hash_range: HashRange::ALL,
     }
 }
 

@@ -1,0 +1,252 @@
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// Says when the next call for a shard may be made, so that the service does not refuse it.
+///
+/// Pure: it is told when calls are sent and answered, and how large the answers are.
+///
+/// - **Five calls in any second.** The service counts when they arrive, which lies between sending and
+///   answer: a call is sent a second after the fifth before it was *answered*, however long each was on
+///   its way. They are also spaced evenly: a burst leaves no room for a reader beside this one.
+/// - **2 MiB a second, as a debt.** The service gives an answer in full, then refuses reads until it is
+///   paid for. What is read is counted from when it has come, which is after the service counts it.
+/// - **The share that others leave.** All readers of a shard have these limits together. Who is refused
+///   although all is paid for has found another reader: it takes three quarters of its share, and a little more
+///   with each answer that comes, until it meets the other again. A reader at full speed would never
+///   be refused, and never leave room either: so it pauses for a moment now and then, and whoever asks
+///   meanwhile is found.
+#[derive(Debug)]
+pub(crate) struct Governor {
+    /// When the last calls were answered, or sent if they are not: no more than may be made in a second.
+    answered: VecDeque<Instant>,
+    spaced_at: Instant,
+    /// When what has been read so far is paid for.
+    paid_at: Instant,
+    /// Of what the service allows, in thousandths.
+    share: u32,
+    /// Whether the last call was refused.
+    is_refused: bool,
+    /// How much reading has been paid for since the last pause.
+    since_pause: Duration,
+    /// When, of that, the next one is due: not at the same moment for all.
+    pause_after: Duration,
+}
+
+/// Calls of one kind a second and shard: GetRecords as well as GetShardIterator. All readers of a
+/// shard share them.
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>)
+const CALLS_PER_SECOND: usize = 5;
+
+/// Bytes a second and shard. After a larger answer the service refuses reads until the average is
+/// met. (Same page.)
+const BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
+
+const WHOLE: u32 = 1_000;
+
+/// Even among many readers, each goes on.
+const LEAST: u32 = 100;
+
+/// What an answer adds to the share.
+const GROWTH: u32 = 20;
+
+/// How long a pause is. A reader that is refused asks more often than that.
+pub(crate) const PAUSE: Duration = Duration::from_millis(700);
+
+/// After how much reading there is a pause: 0.7 % of the time.
+const PAUSE_AFTER: Duration = Duration::from_secs(100);
+
+impl Governor {
+    /// `seed` decides when it first pauses.
+    pub(crate) fn new(now: Instant, seed: u64) -> Self {
+        Self {
+            answered: VecDeque::with_capacity(CALLS_PER_SECOND),
+            spaced_at: now,
+            paid_at: now,
+            share: WHOLE,
+            is_refused: false,
+            since_pause: Duration::ZERO,
+            pause_after: PAUSE_AFTER + PAUSE * (seed % 32) as u32,
+        }
+    }
+
+    /// When the next call may be sent.
+    pub(crate) fn ready_at(&self) -> Instant {
+        let second = Duration::from_secs(1);
+        let oldest = self.answered.front();
+        let oldest = oldest.filter(|_| self.answered.len() == CALLS_PER_SECOND);
+        let counted = oldest.map_or(self.spaced_at, |&oldest| oldest + second);
+        counted.max(self.spaced_at).max(self.paid_at)
+    }
+
+    /// A call is sent.
+    pub(crate) fn sent(&mut self, now: Instant) {
+        if self.answered.len() == CALLS_PER_SECOND {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(now);
+        let interval = Duration::from_secs(1) / CALLS_PER_SECOND as u32;
+        self.spaced_at = now + self.stretched(interval);
+    }
+
+    /// The call that was sent last is answered, with so many bytes.
+    pub(crate) fn answered(&mut self, now: Instant, bytes: u64) {
+        self.note_answer(now);
+        let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(BYTES_PER_SECOND.into());
+        let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.paid_at = self.paid_at.max(now) + self.stretched(span);
+        self.since_pause += span;
+        if self.since_pause >= self.pause_after {
+            self.since_pause = Duration::ZERO;
+            self.paid_at += PAUSE;
+        }
+        self.share = WHOLE.min(self.share + GROWTH);
+        self.is_refused = false;
+    }
+
+    /// The call that was sent last is refused, as too much is read of the shard.
+    pub(crate) fn refused(&mut self, now: Instant) {
+        self.note_answer(now);
+        // One answer of the other's is the reason for all refusals until the next of ours.
+        if !std::mem::replace(&mut self.is_refused, true) {
+            self.share = LEAST.max(self.share / 4 * 3);
+        }
+    }
+
+    /// A span that is longer the smaller the share.
+    fn stretched(&self, span: Duration) -> Duration {
+        span.saturating_mul(WHOLE) / self.share
+    }
+
+    fn note_answer(&mut self, now: Instant) {
+        if let Some(last) = self.answered.back_mut() {
+            *last = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIB: u64 = 1_024 * 1_024;
+
+    /// A shard as the service counts, and a reader of it.
+    struct Rig {
+        start: Instant,
+        now: Instant,
+        governor: Governor,
+    }
+
+    impl Rig {
+        fn new(seed: u64) -> Self {
+            let now = Instant::now();
+            Self {
+                start: now,
+                now,
+                governor: Governor::new(now, seed),
+            }
+        }
+
+        /// A call as soon as it may be, and when the service takes it in.
+        fn call(&mut self, there: Duration, back: Duration, bytes: u64) -> Instant {
+            self.now = self.now.max(self.governor.ready_at());
+            self.governor.sent(self.now);
+            let taken = self.now + there;
+            self.now = taken + back;
+            self.governor.answered(self.now, bytes);
+            taken
+        }
+    }
+
+    const NOW: Duration = Duration::ZERO;
+
+    #[test]
+    fn calls_are_spaced_evenly() {
+        let mut rig = Rig::new(0);
+        for call in 0..51 {
+            let taken = rig.call(NOW, NOW, 0);
+            assert_eq!(taken - rig.start, Duration::from_millis(200) * call);
+        }
+    }
+
+    #[test]
+    fn a_large_answer_is_paid_for_before_the_next_call() {
+        let mut rig = Rig::new(0);
+        rig.call(NOW, NOW, 10 * MIB);
+        let wait = rig.governor.ready_at() - rig.start;
+        assert!((5_000..5_100).contains(&wait.as_millis()), "{wait:?}");
+    }
+
+    #[test]
+    fn idle_time_is_not_saved_up() {
+        let mut rig = Rig::new(0);
+        rig.now += Duration::from_secs(3_600);
+        let idle = rig.now;
+        rig.call(NOW, NOW, 2 * MIB);
+        assert!(rig.governor.ready_at() - idle >= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn who_is_refused_takes_less_and_then_more_again() {
+        let mut rig = Rig::new(0);
+        for _ in 0..9 {
+            rig.governor.refused(rig.now);
+        }
+        rig.call(NOW, NOW, 3 * MIB);
+        let wait = rig.governor.ready_at() - rig.start;
+        assert!((2_000..2_030).contains(&wait.as_millis()), "{wait:?}");
+        for _ in 0..100 {
+            rig.call(NOW, NOW, 0);
+        }
+        let before = rig.now.max(rig.governor.ready_at());
+        rig.call(NOW, NOW, 2 * MIB);
+        let wait = rig.governor.ready_at() - before;
+        assert!((1_000..1_020).contains(&wait.as_millis()), "{wait:?}");
+        for _ in 0..100 {
+            rig.governor.refused(rig.now);
+            rig.governor.answered(rig.now, 0);
+        }
+        let before = rig.now.max(rig.governor.ready_at());
+        rig.call(NOW, NOW, 2 * MIB);
+        let wait = rig.governor.ready_at() - before;
+        assert!(wait <= Duration::from_secs(11), "each goes on: {wait:?}");
+    }
+
+    proptest! {
+        /// However long each call is on its way, the service never sees six in a second, nor one that
+        /// is not paid for. And one that is late by nothing reads 98 % of what it may.
+        #[test]
+        fn a_reader_alone_is_never_refused(
+            seed: u64,
+            calls in prop::collection::vec((0..900u64, 0..900u64, 0..10 * MIB), 1..60),
+        ) {
+            let mut rig = Rig::new(seed);
+            let (mut taken, mut free_at) = (Vec::new(), rig.start);
+            for (there, back, bytes) in calls {
+                let (there, back) = (Duration::from_millis(there), Duration::from_millis(back));
+                let at = rig.call(there, back, bytes);
+                prop_assert!(free_at <= at + Duration::from_millis(1));
+                taken.push(at);
+                if let [.., first, _, _, _, _, sixth] = taken[..] {
+                    prop_assert!(sixth - first >= Duration::from_secs(1));
+                }
+                let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(BYTES_PER_SECOND);
+                free_at = free_at.max(at) + Duration::from_nanos(u64::try_from(nanos).unwrap());
+            }
+        }
+
+        #[test]
+        fn a_reader_that_is_behind_reads_98_percent(seed: u64, kib in 450..10_240u64) {
+            let mut rig = Rig::new(seed);
+            for _ in 0..200 {
+                rig.call(NOW, NOW, kib * 1_024);
+            }
+            let took = (rig.governor.ready_at() - rig.start).as_secs_f64();
+            let share = (200 * kib * 1_024) as f64 / BYTES_PER_SECOND as f64 / took;
+            prop_assert!((0.98..=1.0).contains(&share), "{share}");
+        }
+    }
+}

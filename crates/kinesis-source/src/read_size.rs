@@ -1,0 +1,105 @@
+use crate::{Record, arrival};
+
+/// How many records to ask for: what is wanted, but no more bytes than may come at once.
+///
+/// The service counts records, and cuts an answer at 10 MiB. How large the next ones are is not known:
+/// they are taken to be as large as the last ones on average.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadSize {
+    most_bytes: u64,
+    /// Of a record, in bytes.
+    mean: u64,
+}
+
+/// The most that an answer has.
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>)
+pub(crate) const MOST_BYTES: u64 = 10 * 1024 * 1024;
+
+/// What a record is taken for before there was any: as much as most streams allow.
+const FIRST_MEAN: u64 = 1024 * 1024;
+
+/// The most records that one read may ask for. (Same page.)
+const MOST_RECORDS: usize = 10_000;
+
+impl ReadSize {
+    pub(crate) fn new(most_bytes: u64) -> Self {
+        Self {
+            most_bytes,
+            mean: FIRST_MEAN,
+        }
+    }
+
+    /// How many records to ask for if so many are wanted; at least one.
+    pub(crate) fn limit(&self, wanted: usize) -> usize {
+        let wanted = wanted.clamp(1, MOST_RECORDS);
+        if self.most_bytes >= MOST_BYTES {
+            return wanted;
+        }
+        let affordable = usize::try_from(self.most_bytes / self.mean.max(1));
+        wanted.min(affordable.unwrap_or(MOST_RECORDS).max(1))
+    }
+
+    /// Takes note of what has come.
+    pub(crate) fn note(&mut self, records: &[Record]) {
+        let Some(count) = u64::try_from(records.len()).ok().filter(|&count| count > 0) else {
+            return;
+        };
+        let mean = arrival::bytes(records).div_ceil(count);
+        // Larger ones count at once, smaller ones once there were some.
+        self.mean = mean.max((self.mean + mean) / 2).max(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn records(count: usize, size: usize) -> Vec<Record> {
+        let record = Record {
+            sequence_number: 1.into(),
+            partition_key: None,
+            data: Bytes::from(vec![0; size]),
+            approximate_arrival: None,
+        };
+        vec![record; count]
+    }
+
+    #[test]
+    fn without_a_limit_all_that_is_wanted_is_asked_for() {
+        let size = ReadSize::new(MOST_BYTES);
+        assert_eq!(size.limit(1), 1);
+        assert_eq!(size.limit(700), 700);
+        assert_eq!(size.limit(70_000), MOST_RECORDS);
+    }
+
+    #[test]
+    fn it_follows_the_size_of_records() {
+        let mut size = ReadSize::new(2 * 1024 * 1024);
+        assert_eq!(size.limit(10_000), 2);
+        for _ in 0..20 {
+            size.note(&records(2, 1_024));
+        }
+        assert!((2_000..=2_048).contains(&size.limit(10_000)));
+        assert_eq!(size.limit(100), 100);
+        size.note(&records(3, 512 * 1024));
+        assert_eq!(size.limit(10_000), 4, "larger ones count at once");
+        size.note(&records(1, 8 * 1024 * 1024));
+        assert_eq!(size.limit(10_000), 1, "one passes alone");
+    }
+
+    proptest! {
+        #[test]
+        fn steady_records_stay_within_the_limit(most in 1..MOST_BYTES, each in 0..100_000usize, wanted in 1..20_000usize) {
+            let mut size = ReadSize::new(most);
+            for _ in 0..30 {
+                size.note(&records(1, each));
+            }
+            let limit = size.limit(wanted);
+            prop_assert!(limit >= 1 && limit <= wanted.min(MOST_RECORDS));
+            prop_assert!(limit == 1 || limit as u64 * each as u64 <= most);
+        }
+    }
+}
