@@ -44,12 +44,13 @@ pub(crate) fn drop_repeated(
         return Err(ApiError::new(operation, Remedy::Retry).with_message(message));
     }
     let next = progress.next_place();
-    let found = progress.doubt().map(|doubt| doubt.look(records));
+    let doubt = progress.doubt();
+    let found = doubt.as_ref().map(|doubt| doubt.look(records));
     let mut repeated = records.partition_point(|record| next.is_beyond(&record.sequence_number));
     if repeated > 0 {
-        records.drain(..repeated);
-        // That one was asked for.
-        repeated -= usize::from(found == Some(Found::It));
+        let last = records.drain(..repeated).next_back();
+        let was_asked_for = |doubt| last.is_some_and(|last| last.sequence_number == doubt);
+        repeated -= usize::from(doubt.is_some_and(|doubt| was_asked_for(doubt.from)));
         progress.note(|figures| figures.repeated += repeated as u64);
     }
     Ok(found)

@@ -252,15 +252,9 @@ impl Means {
     }
 }
 
-impl Producer for Coordinator {
-    type Event = ShardRecord;
-    type Error = StreamError;
-
-    async fn produce(
-        &mut self,
-        _: Demand,
-        _: &mut Batch<ShardRecord>,
-    ) -> Result<Flow, StreamError> {
+impl Coordinator {
+    /// Opens the stream, unless it is open, and attends to it until all its shards are finished.
+    async fn coordinate(&mut self) -> Result<Flow, StreamError> {
         let Self { means, opened } = self;
         let opened = match opened {
             Some(opened) => opened,
@@ -280,6 +274,26 @@ impl Producer for Coordinator {
                 () = sleep_until(until) => {}
             }
         }
+    }
+}
+
+impl Producer for Coordinator {
+    type Event = ShardRecord;
+    type Error = StreamError;
+
+    async fn produce(
+        &mut self,
+        _: Demand,
+        _: &mut Batch<ShardRecord>,
+    ) -> Result<Flow, StreamError> {
+        let ended = self.coordinate().await;
+        // There is nothing to finish for whoever has failed.
+        if ended.is_err()
+            && let Some(consumer) = &self.means.consumer
+        {
+            consumer.leave().await;
+        }
+        ended
     }
 
     /// Stores the last checkpoints, once every shard's reader has ended, and takes leave.

@@ -104,6 +104,11 @@ impl Governor {
         self.is_refused = false;
     }
 
+    /// The call that was sent last failed.
+    pub(crate) fn failed(&mut self, now: Instant) {
+        self.note_answer(now);
+    }
+
     /// The call that was sent last is refused, as too much is read of the shard.
     pub(crate) fn refused(&mut self, now: Instant) {
         self.note_answer(now);
@@ -194,6 +199,7 @@ mod tests {
         let mut rig = Rig::new(0);
         for _ in 0..9 {
             rig.governor.refused(rig.now);
+            rig.governor.failed(rig.now);
         }
         rig.call(NOW, NOW, 3 * MIB);
         let wait = rig.governor.ready_at() - rig.start;

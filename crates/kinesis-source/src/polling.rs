@@ -86,7 +86,7 @@ impl Polling {
         match &answer {
             Ok(page) => self.reads.answered(now, arrival::bytes(&page.records)),
             Err(error) if error.remedy() == Remedy::Wait => self.reads.refused(now),
-            Err(_) => self.reads.answered(now, 0),
+            Err(_) => self.reads.failed(now),
         }
         let mut page = answer?;
         self.read_size.note(&page.records);

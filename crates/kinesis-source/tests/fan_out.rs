@@ -179,6 +179,24 @@ async fn a_consumer_goes_or_stays_as_it_was_told() {
     }
 }
 
+/// Also if nothing is ever read.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_goes_when_the_stream_cannot_be_opened() {
+    let fake = Fake::new(1);
+    let later = fake.now().plus(seconds(1_000));
+    let fan_out = by_fan_out(&fake).deregister(Deregistration::IfRegisteredHere);
+    let source = polling(&fake)
+        .fan_out(fan_out)
+        .start(StartPosition::AtTimestamp(later));
+    let failed = run_until_caught_up(source, &Sink::default(), Window::new(50)).await;
+    let error = failed.unwrap_err();
+    assert!(
+        matches!(stream_error(&error), StreamError::InvalidStart { .. }),
+        "{error:?}"
+    );
+    assert_eq!(consumers(&fake).await, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_its_registration_is_refused_for_is_said_before_anything_is_read() {
     let fake = Fake::new(1);
@@ -712,7 +730,10 @@ async fn a_position_that_is_refused_is_final() {
     let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
     let foreign = BTreeMap::from([(root(), Checkpoint::after(123_456.into()))]);
     store.save(&stream, &foreign).await.unwrap();
-    let second = source(&fake).checkpoints(Arc::clone(&store) as _);
+    let leaving = by_fan_out(&fake).deregister(Deregistration::IfRegisteredHere);
+    let second = polling(&fake)
+        .fan_out(leaving)
+        .checkpoints(Arc::clone(&store) as _);
     let failed = run_until_caught_up(second, &Sink::default(), Window::new(10)).await;
     let error = failed.unwrap_err();
     let cause = error.source().unwrap().downcast_ref::<ShardError>();
@@ -720,4 +741,5 @@ async fn a_position_that_is_refused_is_final() {
         matches!(cause, Some(ShardError::InvalidPosition { .. })),
         "{error:?}"
     );
+    assert_eq!(consumers(&fake).await, 0, "it goes all the same");
 }
