@@ -61,29 +61,18 @@ impl<E> Batch<E> {
         if receipt.is_untracked() && self.receipts.is_none() {
             return self.push(event);
         }
-        let before = self.events.len();
+        self.receipts_until(self.events.len()).push(receipt);
         self.events.own().push(event);
-        let receipts = self.receipts_until(before);
-        let has_more = receipts.len() > before;
-        receipts.push(receipt);
-        if has_more {
-            // Of events that were taken out: this one stands for them, too.
-            receipts.join(before + 1);
-        }
+        self.align();
     }
 
     /// If events were taken out, and others put in, those that are there stand for all together.
     #[inline]
     fn align(&mut self) {
-        if self.receipts.is_some() {
-            self.align_receipts();
-        }
-    }
-
-    #[cold]
-    fn align_receipts(&mut self) {
         let events = self.events.len();
-        if let Some(receipts) = self.receipts.as_mut().filter(|all| all.len() > events) {
+        if let Some(receipts) = &mut self.receipts
+            && receipts.len() > events
+        {
             receipts.join(events);
         }
     }
@@ -432,8 +421,10 @@ impl<E> BatchQueue<E> {
 
     /// How many events go to other storage if so many are taken.
     pub(crate) fn moved_by(&self, count: usize) -> usize {
+        if self.events.is_shared() {
+            return 0;
+        }
         match self.is_to_cut(count) {
-            _ if self.events.is_shared() => 0,
             true => self.events.len() - count,
             false => count,
         }

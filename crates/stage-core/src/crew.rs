@@ -192,9 +192,9 @@ impl Crew {
         let groups = mem::take(&mut state.groups);
         drop(state);
         for member in members {
-            // What it has been given before is to be drained.
-            member.hold(false);
             if let Some(front) = &member.front {
+                // What it has been given before is to be drained.
+                front.hold(false);
                 front.expect_nobody();
             }
             match &member.back {
@@ -209,10 +209,10 @@ impl Crew {
     }
 
     /// Holds a stage back, or lets it go on. One of a pipeline that stops is not held back any more.
-    pub(crate) fn hold(&self, member: &Member, held: bool) {
+    pub(crate) fn hold(&self, front: &dyn AnyDesk, held: bool) {
         // Locked, so that a stop comes before or after it.
         let state = self.lock();
-        member.hold(held && !state.stopping);
+        front.hold(held && !state.stopping);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -260,12 +260,6 @@ impl Member {
             (Some(back), _) => back.leave(),
             (None, Some(front)) => front.stop(),
             (None, None) => {}
-        }
-    }
-
-    fn hold(&self, held: bool) {
-        if let Some(front) = &self.front {
-            front.hold(held);
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::{fmt, mem, ops::Range, sync::Arc, vec};
+use std::{fmt, mem, ops::Range, sync::Arc};
 
 /// The events of a batch: its own, or some that other batches have as well, until they are to be
 /// changed or taken out.
@@ -122,21 +122,21 @@ impl<E> Events<E> {
     where
         E: Clone + Send + Sync + 'static,
     {
-        if let Self::Own(events) = self {
-            let is_cheap = !mem::needs_drop::<E>() && size_of_val(&events[..]) < WORTH_SHARING;
-            let len = u32::try_from(events.len());
-            let (false, Ok(len)) = (is_cheap, len) else {
-                let mut copy = spare(events.len());
-                copy.extend_from_slice(events);
-                return Self::Own(copy);
-            };
-            let all = Arc::new(Whole(Box::new(mem::take(events))));
-            *self = Self::Shared(Shared { all, first: 0, len });
-        }
-        match self {
-            Self::Shared(shared) => Self::Shared(shared.part(0, shared.len)),
-            Self::Own(_) => unreachable!("they are shared now"),
-        }
+        let events = match self {
+            Self::Own(events) => events,
+            Self::Shared(shared) => return Self::Shared(shared.part(0, shared.len)),
+        };
+        let is_cheap = !mem::needs_drop::<E>() && size_of_val(&events[..]) < WORTH_SHARING;
+        let (false, Ok(len)) = (is_cheap, u32::try_from(events.len())) else {
+            let mut copy = spare(events.len());
+            copy.extend_from_slice(events);
+            return Self::Own(copy);
+        };
+        let all = Arc::new(Whole(Box::new(mem::take(events))));
+        let shared = Shared { all, first: 0, len };
+        let same = shared.part(0, len);
+        *self = Self::Shared(shared);
+        Self::Shared(same)
     }
 
     /// Takes the first `count` off, if they are shared: nothing is cloned.
@@ -194,15 +194,6 @@ impl<E> Shared<E> {
 impl<E> From<Vec<E>> for Events<E> {
     fn from(events: Vec<E>) -> Self {
         Self::Own(events)
-    }
-}
-
-impl<E> IntoIterator for Events<E> {
-    type Item = E;
-    type IntoIter = vec::IntoIter<E>;
-
-    fn into_iter(self) -> vec::IntoIter<E> {
-        self.into_vec().into_iter()
     }
 }
 

@@ -166,13 +166,11 @@ impl PipelineHandle {
     }
 
     fn hold(&self, name: &str, held: bool) -> Result<(), LookupError> {
-        let crew = self.0.upgrade();
         let member = self.member(name)?;
-        if member.front.is_none() {
-            return Err(LookupError::OtherEvents { name: name.into() });
-        }
-        if let Some(crew) = crew {
-            crew.hold(&member, held);
+        let front = member.front.as_ref();
+        let front = front.ok_or_else(|| LookupError::OtherEvents { name: name.into() })?;
+        if let Some(crew) = self.0.upgrade() {
+            crew.hold(&**front, held);
         }
         Ok(())
     }
