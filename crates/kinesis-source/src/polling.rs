@@ -84,12 +84,15 @@ impl Polling {
         let answer = within_deadline("GetRecords", call).await;
         let now = Instant::now();
         match &answer {
-            Ok(page) => self.reads.answered(now, arrival::bytes(&page.records)),
+            Ok(page) => {
+                let bytes = arrival::bytes(&page.records);
+                self.reads.answered(now, bytes);
+                self.read_size.note(page.records.len(), bytes);
+            }
             Err(error) if error.remedy() == Remedy::Wait => self.reads.refused(now),
             Err(_) => self.reads.failed(now),
         }
         let mut page = answer?;
-        self.read_size.note(&page.records);
         let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
         Ok(self.accept(page, found, limit))
     }

@@ -1,5 +1,3 @@
-use crate::{Record, arrival};
-
 /// How many records to ask for: what is wanted, but no more bytes than may come at once.
 ///
 /// The service counts records, and cuts an answer at 10 MiB. How large the next ones are is not known:
@@ -39,12 +37,12 @@ impl ReadSize {
         wanted.min(affordable.unwrap_or(MOST_RECORDS).max(1))
     }
 
-    /// Takes note of what has come.
-    pub(crate) fn note(&mut self, records: &[Record]) {
-        let Some(count) = u64::try_from(records.len()).ok().filter(|&count| count > 0) else {
+    /// Takes note that so many records have come, and how large they were together.
+    pub(crate) fn note(&mut self, records: usize, bytes: u64) {
+        let Some(count) = u64::try_from(records).ok().filter(|&count| count > 0) else {
             return;
         };
-        let mean = arrival::bytes(records).div_ceil(count);
+        let mean = bytes.div_ceil(count);
         // Larger ones count at once, smaller ones once there were some.
         self.mean = mean.max((self.mean + mean) / 2).max(1);
     }
@@ -52,20 +50,9 @@ impl ReadSize {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
-
-    fn records(count: usize, size: usize) -> Vec<Record> {
-        let record = Record {
-            sequence_number: 1.into(),
-            partition_key: None,
-            data: Bytes::from(vec![0; size]),
-            approximate_arrival: None,
-        };
-        vec![record; count]
-    }
 
     #[test]
     fn without_a_limit_all_that_is_wanted_is_asked_for() {
@@ -80,13 +67,13 @@ mod tests {
         let mut size = ReadSize::new(2 * 1024 * 1024);
         assert_eq!(size.limit(10_000), 2);
         for _ in 0..20 {
-            size.note(&records(2, 1_024));
+            size.note(2, 2 * 1_024);
         }
         assert!((2_000..=2_048).contains(&size.limit(10_000)));
         assert_eq!(size.limit(100), 100);
-        size.note(&records(3, 512 * 1024));
+        size.note(3, 3 * 512 * 1024);
         assert_eq!(size.limit(10_000), 4, "larger ones count at once");
-        size.note(&records(1, 8 * 1024 * 1024));
+        size.note(1, 8 * 1024 * 1024);
         assert_eq!(size.limit(10_000), 1, "one passes alone");
     }
 
@@ -95,7 +82,7 @@ mod tests {
         fn steady_records_stay_within_the_limit(most in 1..MOST_BYTES, each in 0..100_000usize, wanted in 1..20_000usize) {
             let mut size = ReadSize::new(most);
             for _ in 0..30 {
-                size.note(&records(1, each));
+                size.note(1, each as u64);
             }
             let limit = size.limit(wanted);
             prop_assert!(limit >= 1 && limit <= wanted.min(MOST_RECORDS));

@@ -126,27 +126,23 @@ pub(super) fn event(event: types::SubscribeToShardEvent) -> Result<SubscribeEven
 }
 
 pub(super) fn consumer(consumer: types::Consumer) -> Result<StreamConsumer, Senseless> {
-    let status = consumer_status(&consumer.consumer_status)?;
-    let (name, arn) = (consumer.consumer_name, consumer.consumer_arn);
-    Ok(stream_consumer(
-        name,
-        arn,
-        status,
+    stream_consumer(
+        consumer.consumer_name,
+        consumer.consumer_arn,
+        &consumer.consumer_status,
         &consumer.consumer_creation_timestamp,
-    ))
+    )
 }
 
 pub(super) fn described_consumer(
     consumer: types::ConsumerDescription,
 ) -> Result<StreamConsumer, Senseless> {
-    let status = consumer_status(&consumer.consumer_status)?;
-    let (name, arn) = (consumer.consumer_name, consumer.consumer_arn);
-    Ok(stream_consumer(
-        name,
-        arn,
-        status,
+    stream_consumer(
+        consumer.consumer_name,
+        consumer.consumer_arn,
+        &consumer.consumer_status,
         &consumer.consumer_creation_timestamp,
-    ))
+    )
 }
 
 pub(super) fn consumers(answer: ListStreamConsumersOutput) -> Result<ConsumersPage, Senseless> {
@@ -160,17 +156,17 @@ pub(super) fn consumers(answer: ListStreamConsumersOutput) -> Result<ConsumersPa
 fn stream_consumer(
     name: String,
     arn: String,
-    status: ConsumerStatus,
+    status: &types::ConsumerStatus,
     created: &DateTime,
-) -> StreamConsumer {
+) -> Result<StreamConsumer, Senseless> {
     // The SDK puts the epoch where a server left the moment out.
     let created = timestamp(created);
-    StreamConsumer {
+    Ok(StreamConsumer {
         name,
         arn: ConsumerArn::new(arn),
-        status,
+        status: consumer_status(status)?,
         created: (created.as_millis() != 0).then_some(created),
-    }
+    })
 }
 
 fn consumer_status(status: &types::ConsumerStatus) -> Result<ConsumerStatus, Senseless> {
