@@ -296,22 +296,13 @@ impl Fake {
     /// What happens to a call that is made now, and when that is.
     fn strike(&self, subject: &Subject) -> (Option<Blow>, Moment) {
         let mut state = self.lock();
-        let now = self.moment();
         state.calls.make(subject.operation);
-        let State {
-            service, faults, ..
-        } = &mut *state;
-        (faults.strike(subject, service, now), now)
+        state.strike(subject, self.moment())
     }
 
     /// What happens to an event of a subscription. It is no call: nothing is counted.
     fn strike_event(&self, subject: &Subject) -> (Option<Blow>, Moment) {
-        let mut state = self.lock();
-        let now = self.moment();
-        let State {
-            service, faults, ..
-        } = &mut *state;
-        (faults.strike(subject, service, now), now)
+        self.lock().strike(subject, self.moment())
     }
 
     /// The call itself, at one moment.
@@ -371,6 +362,12 @@ impl Fake {
         let state = self.account.state.lock();
         // Nothing panics in there on purpose; if it does, other tests' threads need not follow.
         state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn strike(&mut self, subject: &Subject, now: Moment) -> (Option<Blow>, Moment) {
+        (self.faults.strike(subject, &self.service, now), now)
     }
 }
 
