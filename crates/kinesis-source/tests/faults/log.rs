@@ -1,0 +1,68 @@
+//! What was put, delivered, acknowledged and stored, in the order in which it was.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use kinesis_source::{Checkpoint, SequenceNumber, ShardId, ShardRecord};
+
+/// Where an event stands in its shard: its record, and which part of it.
+pub(crate) type Place = (SequenceNumber, u64);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// A process begins to read.
+    Began,
+    /// To the so many-th process.
+    Delivered(usize, ShardId, Place),
+    Acked(usize, ShardId, Place),
+    Stored(ShardId, Checkpoint),
+}
+
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    put: Arc<Mutex<BTreeMap<ShardId, Vec<Place>>>>,
+}
+
+impl Log {
+    pub(crate) fn add(&self, entry: Entry) {
+        self.entries.lock().unwrap().push(entry);
+    }
+
+    /// A record was put that makes so many events.
+    pub(crate) fn put(&self, shard: &ShardId, number: &SequenceNumber, parts: u64) {
+        let mut put = self.put.lock().unwrap();
+        let places = put.entry(shard.clone()).or_default();
+        places.extend((0..parts).map(|part| (number.clone(), part)));
+    }
+
+    /// What was put, by shard and in order.
+    pub(crate) fn everything(&self) -> BTreeMap<ShardId, Vec<Place>> {
+        self.put.lock().unwrap().clone()
+    }
+
+    /// Puts something else in the place of what was put.
+    pub(crate) fn set_everything(&self, put: BTreeMap<ShardId, Vec<Place>>) {
+        *self.put.lock().unwrap() = put;
+    }
+
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap()
+    }
+
+    pub(crate) fn delivered(&self) -> usize {
+        let entries = self.entries();
+        entries
+            .iter()
+            .filter(|it| matches!(it, Entry::Delivered(..)))
+            .count()
+    }
+}
+
+pub(crate) fn place_of(event: &ShardRecord) -> Place {
+    let part = event.sub_sequence_number.unwrap_or_default();
+    (event.record.sequence_number.clone(), part)
+}
