@@ -130,6 +130,11 @@ impl Probe {
         self
     }
 
+    /// How long it takes over a call.
+    pub(crate) fn delay(&self) -> Duration {
+        self.seen().delay
+    }
+
     pub(crate) fn hang(self) -> Self {
         self.seen().hangs = true;
         self
