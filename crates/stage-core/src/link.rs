@@ -114,6 +114,9 @@ pub(crate) trait Control: Send + Sync {
     fn counts(&self) -> Counts;
 
     fn info(&self) -> SubscriptionInfo;
+
+    /// The stage that is subscribed to.
+    fn upstream(&self) -> Arc<Meter>;
 }
 
 /// Links two stages. What the subscription asks for at first is asked for. Nothing happens if
@@ -344,6 +347,10 @@ impl<E: Send> Control for Link<E> {
 
     fn info(&self) -> SubscriptionInfo {
         self.wish.info(&self.up.meter.stage, &self.down.meter.stage)
+    }
+
+    fn upstream(&self) -> Arc<Meter> {
+        Arc::clone(&self.up.meter)
     }
 }
 
