@@ -80,6 +80,11 @@ impl Probe {
         self.seen().taken.clone()
     }
 
+    /// How many those are.
+    pub(crate) fn count(&self) -> usize {
+        self.seen().taken.len()
+    }
+
     /// How many events have come, taken in or not.
     pub fn arrived(&self) -> usize {
         self.seen().arrived.len()

@@ -522,7 +522,7 @@ async fn weighed_live(bench: &Bench, limit: usize) -> Checked {
         let sink = status.stage("sink");
         for subscription in sink.iter().flat_map(|sink| &sink.subscriptions) {
             let (weight, events) = (subscription.weight, subscription.in_flight());
-            let seen = probe.taken().len() as u64;
+            let seen = probe.count() as u64;
             let heaviest = (seen..seen + 16).map(weight_of).max().unwrap_or_default();
             ensure!(
                 weight <= limit.max(heaviest),

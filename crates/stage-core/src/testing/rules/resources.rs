@@ -308,14 +308,14 @@ async fn dropped_after(bench: &Bench, polls: usize) -> Checked<bool> {
         left -= 1;
         idle += 1;
         let turn = bench.below(tasks.len() as u64) as usize;
-        let before = book.handed() + probe.taken().len();
+        let before = book.handed() + probe.count();
         let polled = tasks[turn]
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
         if polled.is_ready() {
             drop(tasks.swap_remove(turn));
         }
-        if book.handed() + probe.taken().len() > before {
+        if book.handed() + probe.count() > before {
             idle = 0;
         }
     }
