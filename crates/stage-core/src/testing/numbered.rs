@@ -32,6 +32,10 @@ pub(crate) fn place_of<E: PartialEq>(expected: &[E], event: &E, next: u64) -> u6
     if expected.get(next as usize) == Some(event) {
         return next;
     }
+    // More than is known of has no place to be looked for.
+    if next as usize >= expected.len() {
+        return next;
+    }
     let place = expected.iter().position(|other| other == event);
     place.map_or(u64::MAX, |place| place as u64)
 }
