@@ -142,7 +142,7 @@ impl<'p> StageBuilder<'p> {
     {
         let (name, claim) = self.pipeline.claim(self.name);
         let stage = assemble::consumer(&name, consumer, subscriptions);
-        let intake = Intake(stage.desk.clone());
+        let intake = Intake::new(stage.desk.clone());
         add(stage, claim);
         intake
     }

@@ -107,23 +107,11 @@ impl Doorbell {
         rung & CROWD == 0 || self.listen_to_crowd(ear)
     }
 
-    /// Hears whether this slot has news, or nobody has. If others have, they still do.
+    /// Whether no other slot than this has news. It is not asked whether this one has: whoever calls
+    /// this looks.
     #[inline]
-    pub(crate) fn hear_only(&self, slot: usize) -> bool {
-        let rung = self.word.load(Relaxed) & !ASLEEP;
-        if rung == 0 {
-            return true;
-        }
-        if rung != 1 << slot {
-            return false;
-        }
-        let rung = self.word.swap(0, AcqRel) & !ASLEEP;
-        if rung != 1 << slot {
-            // Another has rung meanwhile.
-            self.word.fetch_or(rung, AcqRel);
-            return false;
-        }
-        true
+    pub(crate) fn is_only(&self, slot: usize) -> bool {
+        self.word.load(Acquire) & !(ASLEEP | 1 << slot) == 0
     }
 
     /// Whether the slot has a bit of its own.
@@ -150,6 +138,36 @@ impl Doorbell {
         // woken the task.
         let word = self.word.compare_exchange(0, ASLEEP, AcqRel, Acquire);
         matches!(word, Ok(_) | Err(ASLEEP))
+    }
+
+    /// Like [`sleep`](Self::sleep), of a task that looks at this slot by itself. It may have rung
+    /// already: once this has returned, `is_quiet` looks whether it has news.
+    ///
+    /// So hearing a ring and falling asleep again is one step.
+    #[inline]
+    #[must_use = "if there is news, the task must not wait"]
+    pub(crate) fn sleep_but_for(
+        &self,
+        slot: usize,
+        ear: &mut Ear,
+        cx: &Context<'_>,
+        is_quiet: impl FnOnce() -> bool,
+    ) -> bool {
+        self.remember(ear, cx.waker());
+        // Who rang before this has left its news where it is seen now; who rings after it finds the
+        // task asleep.
+        let others = self.word.swap(ASLEEP, AcqRel) & !(ASLEEP | 1 << slot);
+        if others == 0 && is_quiet() {
+            return true;
+        }
+        self.stay_awake(others | 1 << slot);
+        false
+    }
+
+    /// There is news of these after all.
+    #[cold]
+    fn stay_awake(&self, slots: u64) {
+        self.word.fetch_or(slots, AcqRel);
     }
 
     #[inline]
@@ -274,28 +292,55 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_is_heard_alone_or_nothing_is() {
+    fn who_looks_at_one_slot_by_itself_sleeps_until_the_next_ring() {
         let (count, bell) = (Arc::<Count>::default(), Doorbell::default());
         let ear = &mut Ear::default();
         let waker = Waker::from(Arc::clone(&count));
-        assert!(bell.hear_only(5), "nobody has rung");
-        assert!(bell.sleep(ear, &Context::from_waker(&waker)));
-        assert!(bell.hear_only(5), "nor in its sleep");
+        let cx = &Context::from_waker(&waker);
+        let woken = || count.0.load(Relaxed);
+        assert!(bell.is_only(5), "nobody has rung");
+        assert!(bell.sleep_but_for(5, ear, cx, || true));
         bell.ring(5);
-        assert!(bell.hear_only(5));
-        assert!(bell.sleep(ear, &Context::from_waker(&waker)), "it is heard");
+        bell.ring(5);
+        assert_eq!(woken(), 1);
+        assert!(bell.is_only(5));
+        // What it was told of it has seen.
+        assert!(bell.sleep_but_for(5, ear, cx, || true));
+        bell.ring(5);
+        assert_eq!(woken(), 2);
+        // It has not: it stays awake, and nobody need wake it.
+        assert!(!bell.sleep_but_for(5, ear, cx, || false));
+        bell.ring(5);
+        assert_eq!(woken(), 2);
         for other in [0, 61, 62] {
-            bell.ring(5);
+            assert!(bell.sleep_but_for(5, ear, cx, || true));
             bell.ring(other);
-            assert!(!bell.hear_only(5));
-            assert!(!bell.hear_only(other));
-            let Poll::Ready(mut news) = poll(&bell, ear, &Context::from_waker(&waker)) else {
-                panic!("both have rung");
+            assert!(!bell.is_only(5));
+            assert!(!bell.sleep_but_for(5, ear, cx, || true));
+            let Poll::Ready(news) = poll(&bell, ear, cx) else {
+                panic!("another has rung");
             };
-            news.sort_unstable();
-            assert_eq!(news.len(), 2, "{news:?}");
+            assert!(news.contains(&other), "{news:?}");
         }
         assert!(bell.tells_apart(61) && !bell.tells_apart(62));
+    }
+
+    #[test]
+    fn who_rings_as_one_falls_asleep_is_heard() {
+        let (count, bell) = (Arc::<Count>::default(), Doorbell::default());
+        let ear = &mut Ear::default();
+        let waker = Waker::from(Arc::clone(&count));
+        let cx = &Context::from_waker(&waker);
+        for slot in [5, 7] {
+            let woken = count.0.load(Relaxed);
+            let ringing = || {
+                bell.ring(slot);
+                true
+            };
+            assert!(bell.sleep_but_for(5, ear, cx, ringing));
+            assert_eq!(count.0.load(Relaxed), woken + 1);
+            assert_eq!(poll(&bell, ear, cx), Poll::Ready(vec![slot]));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use futures_core::Stream;
 
 use self::feed::{Feed, Reader};
 use crate::{
-    AddError, Intake, LateStage, Pipeline, PipelineError, Receipt, Subscription, desk::Desk,
+    AddError, LateStage, Pipeline, PipelineError, Receipt, Subscription, desk::Desk,
     link::ReceiveEnd,
 };
 
@@ -122,7 +122,7 @@ impl LateStage {
         subscriptions: impl IntoIterator<Item = Subscription<E>>,
     ) -> Result<EventStream<E>, AddError> {
         let (feed, reader) = Feed::new(self.name());
-        let Intake(desk) = self.consume(feed, subscriptions)?;
+        let desk = self.consume(feed, subscriptions)?.into_desk();
         Ok(EventStream::new(None, reader, Some(desk)))
     }
 }

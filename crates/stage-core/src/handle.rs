@@ -131,7 +131,7 @@ impl PipelineHandle {
     /// If there is no such stage, or it takes no events of this type.
     pub fn intake<E: Send + 'static>(&self, name: &str) -> Result<Intake<E>, LookupError> {
         let desk = self.desk::<Desk<ReceiveEnd<E>>>(name, |member| member.back.clone())?;
-        Ok(Intake(desk))
+        Ok(Intake::within(Weak::clone(&self.0), desk))
     }
 
     /// Takes one stage from the pipeline. A producer hands out what it has made first; another stage
@@ -316,7 +316,7 @@ impl LateStage {
     {
         let claim = claim(&self.crew, self.name)?;
         let stage = assemble::consumer(claim.name(), consumer, subscriptions);
-        Ok(Intake(stage.add_by(claim)?))
+        Ok(Intake::new(stage.add_by(claim)?))
     }
 }
 

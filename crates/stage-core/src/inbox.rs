@@ -5,7 +5,6 @@ use std::{
         Arc,
         atomic::{Ordering::Acquire, fence},
     },
-    task::Context,
 };
 
 use crate::{
@@ -238,12 +237,6 @@ impl<E> Inbox<E> {
             None if self.is_done() => Some(Input::End),
             input => input,
         }
-    }
-
-    /// After a look at nothing: has the task woken by news, unless there is some already.
-    #[must_use = "if there is news, the task must not wait"]
-    pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> bool {
-        self.desk.bell.sleep(&mut self.ear, cx)
     }
 
     fn is_done(&self) -> bool {

@@ -195,7 +195,7 @@ pub use functions::{consumer_fn, producer_fn, transform_fn};
 pub use group::{AddError, Group};
 pub use handle::{LateStage, LookupError, PipelineHandle};
 pub use in_hand::InHand;
-pub use intake::{Intake, StageEnded};
+pub use intake::{Intake, IntakeError};
 pub use lanes::LaneBuilder;
 pub use last_resort::{Failure, LastResort, Skip, Skipped, Stop};
 pub use map::{map, map_async, try_map};

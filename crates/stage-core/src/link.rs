@@ -34,8 +34,10 @@ pub(crate) use send_end::{Request, SendEnd};
 /// never more batches on their way than the window has events. The ring has room for a few. If there
 /// are more, they go to the crowd, all of them, until the receiving side has taken both.
 pub(crate) struct Link<E> {
-    /// Asked for in all. The largest number is without bound.
+    /// Asked for in all by the stage itself. Only the receiving end changes it.
     asked: AtomicU64,
+    /// And beside that, by hand. The largest number is without bound.
+    asked_by_hand: AtomicU64,
     /// Sent in all, or held back. Only the sending end changes it.
     sent: AtomicU64,
     /// Received in all. Only the receiving end changes it.
@@ -114,6 +116,9 @@ pub(crate) trait Control: Send + Sync {
     fn counts(&self) -> Counts;
 
     fn info(&self) -> SubscriptionInfo;
+
+    /// The stage that is subscribed to.
+    fn upstream(&self) -> Arc<Meter>;
 }
 
 /// Links two stages. What the subscription asks for at first is asked for. Nothing happens if
@@ -139,6 +144,7 @@ pub(crate) fn connect<E: Send + 'static>(
     let (returning, returned) = RingBuffer::new(places);
     let link = Arc::new(Link {
         asked: AtomicU64::new(first as u64),
+        asked_by_hand: AtomicU64::new(0),
         sent: AtomicU64::new(0),
         received: AtomicU64::new(0),
         settled: AtomicU64::new(0),
@@ -168,7 +174,11 @@ pub(crate) fn connect<E: Send + 'static>(
         returned,
         seen: 0,
     };
-    let receiver = ReceiveEnd { link, returning };
+    let receiver = ReceiveEnd {
+        link,
+        returning,
+        seen: 0,
+    };
     // If that stage has ended meanwhile, dropping its end tells the other.
     drop(down.hand_in(down_slot, receiver));
     let unwanted = match up_slot {
@@ -200,11 +210,26 @@ impl<E> State<E> {
 }
 
 impl<E> Link<E> {
-    /// Asking for more than can be counted is asking without bound.
+    /// Asked for in all. The largest number is without bound.
+    #[inline]
+    fn asked(&self) -> u64 {
+        let by_hand = self.asked_by_hand.load(Acquire);
+        self.asked.load(Acquire).saturating_add(by_hand)
+    }
+
+    /// Asks for more. Asking for more than can be counted is asking without bound. Only the receiving
+    /// end does.
+    #[inline]
     fn add(&self, demand: Demand) {
-        let demand = demand.get() as u64;
-        let more = |asked: u64| Some(asked.saturating_add(demand));
-        let _ = self.asked.fetch_update(AcqRel, Relaxed, more);
+        let asked = self.asked.load(Relaxed);
+        self.asked
+            .store(asked.saturating_add(demand.get() as u64), Release);
+    }
+
+    /// Asks for more beside that.
+    fn add_by_hand(&self, demand: Demand) {
+        let more = |asked: u64| Some(asked.saturating_add(demand.get() as u64));
+        let _ = self.asked_by_hand.fetch_update(AcqRel, Relaxed, more);
     }
 
     #[cold]
@@ -298,7 +323,7 @@ impl<E> Link<E> {
         let settled = self.settled.load(Acquire);
         let received = self.received.load(Acquire);
         let sent = self.sent.load(Acquire);
-        let asked = self.asked.load(Acquire);
+        let asked = self.asked();
         let held_back = state.held_back();
         let count = |events: u64| usize::try_from(events).unwrap_or(usize::MAX);
         Counts {
@@ -325,7 +350,7 @@ impl<E: Send> Control for Link<E> {
         if self.is_closed() {
             return false;
         }
-        self.add(demand);
+        self.add_by_hand(demand);
         self.up.pull();
         true
     }
@@ -344,6 +369,10 @@ impl<E: Send> Control for Link<E> {
 
     fn info(&self) -> SubscriptionInfo {
         self.wish.info(&self.up.meter.stage, &self.down.meter.stage)
+    }
+
+    fn upstream(&self) -> Arc<Meter> {
+        Arc::clone(&self.up.meter)
     }
 }
 

@@ -137,22 +137,20 @@ impl<E: Send + 'static> Outbox<E> {
         self.next()
     }
 
-    /// After a look at nothing: has the task woken by news, unless there is some already.
-    #[inline]
-    #[must_use = "if there is news, the task must not wait"]
-    pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> bool {
-        self.desk.bell.sleep(&mut self.ear, cx)
-    }
-
     /// After a look at nothing: waits until there is something to do.
     pub(crate) async fn wanted(&mut self) -> Wanted {
+        let mut has_looked = true;
         poll_fn(|cx| {
-            while !self.sleep(cx) {
-                if let Some(wanted) = self.look() {
+            loop {
+                if !mem::take(&mut has_looked)
+                    && let Some(wanted) = self.look()
+                {
                     return Poll::Ready(wanted);
                 }
+                if self.sleep(cx) {
+                    return Poll::Pending;
+                }
             }
-            Poll::Pending
         })
         .await
     }

@@ -8,9 +8,9 @@ use crate::{
 /// Stages and the subscriptions between them, run as one.
 ///
 /// Adding a stage gives an [`Outlet`], and subscribing to that outlet lets another stage be added.
-/// The bindings are the graph: an outlet exists only once its stage does, so there can be no cycle (but
-/// by the handle of a pipeline that runs, which then needs a [deadline](Self::drain_within) to be stopped
-/// by), and events of the wrong type do not compile:
+/// The bindings are the graph: an outlet exists only once its stage does, so there can be no cycle (one
+/// by the handle of a pipeline that runs is [refused](crate::IntakeError::Cycle)), and events of the wrong
+/// type do not compile:
 ///
 /// ```compile_fail,E0308
 /// # use stage_core::{Outlet, Window, Pipeline, Consumer};

@@ -3,6 +3,7 @@
 
 use std::{
     future::{pending, poll_fn},
+    mem,
     pin::pin,
     task::Poll,
 };
@@ -247,17 +248,19 @@ async fn wait<In, Out: Send + 'static>(
     outbox: &mut Outbox<Out>,
 ) -> Step {
     let (mut timer, mut is_due) = (pin!(at(due)), false);
+    let mut has_looked = true;
     poll_fn(|cx| {
+        is_due = is_due || timer.as_mut().poll(cx).is_ready();
         loop {
+            // The time alone is no news while nothing is wanted.
+            let is_seen = mem::take(&mut has_looked) && !(is_due && outbox.is_wanted());
+            if !is_seen && let Some(step) = look(is_due, inbox, outbox) {
+                return Poll::Ready(step);
+            }
             // Both, since either may wake it.
             let (no_news, nothing_comes) = (outbox.sleep(cx), inbox.sleep(cx));
-            is_due = is_due || timer.as_mut().poll(cx).is_ready();
-            // The time alone is no news while nothing is wanted.
-            if no_news && nothing_comes && !(is_due && outbox.is_wanted()) {
+            if no_news && nothing_comes {
                 return Poll::Pending;
-            }
-            if let Some(step) = look(is_due, inbox, outbox) {
-                return Poll::Ready(step);
             }
         }
     })
@@ -323,15 +326,20 @@ async fn next_or_idle<E, C: Consumer<E>>(
     consumer: &mut C,
     inbox: &mut Inbox<E>,
 ) -> Result<Input, Failure> {
+    let mut has_looked = true;
     loop {
         let mut idle = pin!(consumer.while_idle());
         let idled = poll_fn(|cx| {
-            while !inbox.sleep(cx) {
-                if let Some(input) = inbox.look() {
+            loop {
+                if !mem::take(&mut has_looked)
+                    && let Some(input) = inbox.look()
+                {
                     return Poll::Ready(Err(input));
                 }
+                if inbox.sleep(cx) {
+                    return idle.as_mut().poll(cx).map(Ok);
+                }
             }
-            idle.as_mut().poll(cx).map(Ok)
         });
         match idled.await {
             Err(input) => return Ok(input),

@@ -9,6 +9,7 @@ use crate::{
     desk::Desk,
     group::Members,
     link::{Control, ReceiveEnd, SendEnd, connect},
+    meter::Meter,
     protocol::{Demand, End, Mode, Reason, Selector, Terms},
     scale::Scale,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -147,6 +148,14 @@ impl<E: Send + 'static> Subscription<E> {
     pub fn with_handle(self) -> (Self, SubscriptionHandle) {
         let handle = SubscriptionHandle(Arc::new(Holder(Arc::clone(&self.wish.handle))));
         (self, handle)
+    }
+
+    /// The stage that it is to, unless that is a group of them.
+    pub(crate) fn upstream(&self) -> Option<&Arc<Meter>> {
+        match &self.origin {
+            Origin::Stage(up, _) => Some(&up.meter),
+            Origin::Group(_) => None,
+        }
     }
 
     /// Links the stage behind `desk`.

@@ -1,6 +1,8 @@
 //! While there is one subscription and nothing out of the ordinary, there is nothing to take turns
 //! with.
 
+use std::task::Context;
+
 use super::{Debt, Inbox, Input};
 
 /// What a stage is looking for.
@@ -19,10 +21,11 @@ impl<E> Inbox<E> {
     pub(super) fn look_at_sole(&mut self, wish: Wish) -> Option<Option<Input>> {
         let slot = self.sole?;
         if let Some(Some(incoming)) = self.links.get_mut(slot)
-            && self.desk.bell.hear_only(slot)
+            && self.desk.bell.is_only(slot)
             && !incoming.hand.has_returned()
             && !incoming.end.is_cancelled()
         {
+            incoming.end.note_sent();
             let is_begun = !incoming.rest.is_empty();
             let has_ended = incoming.end.has_ended();
             let portion = match wish {
@@ -42,6 +45,22 @@ impl<E> Inbox<E> {
         None
     }
 
+    /// After a look at nothing: has the task woken by news, unless there is some already.
+    #[inline]
+    #[must_use = "if there is news, the task must not wait"]
+    pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        if let Some(slot) = self.sole
+            && let Some(Some(incoming)) = self.links.get(slot)
+        {
+            let is_quiet = || incoming.end.is_quiet() && !incoming.hand.has_returned();
+            return self
+                .desk
+                .bell
+                .sleep_but_for(slot, &mut self.ear, cx, is_quiet);
+        }
+        self.desk.bell.sleep(&mut self.ear, cx)
+    }
+
     /// Whether there is only one subscription, and nothing of it to look at beyond what the next news
     /// is of.
     #[inline]
@@ -58,6 +77,7 @@ impl<E> Inbox<E> {
         let slot = self.links.iter().position(Option::is_some);
         if let Some(slot) = slot.filter(|slot| is_plain && self.desk.bell.tells_apart(*slot))
             && let Some(Some(incoming)) = self.links.get_mut(slot)
+            && incoming.end.is_open()
         {
             // It is looked at each time from here on.
             incoming.has_turn = false;

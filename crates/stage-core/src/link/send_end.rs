@@ -37,7 +37,7 @@ impl<E> SendEnd<E> {
         {
             return Request::Cancel(end.clone());
         }
-        let asked = self.link.asked.load(Acquire);
+        let asked = self.link.asked();
         let unseen = asked - self.seen;
         self.seen = asked;
         let unseen = if asked == u64::MAX && unseen > 0 {
@@ -52,7 +52,7 @@ impl<E> SendEnd<E> {
     /// counted.
     #[inline]
     pub(crate) fn due(&self) -> Option<usize> {
-        let asked = self.link.asked.load(Acquire);
+        let asked = self.link.asked();
         if asked == u64::MAX || self.link.is_cancelled.load(Acquire) {
             return None;
         }
@@ -88,7 +88,7 @@ impl<E> SendEnd<E> {
             link.drop_unsent(batch);
             return Ok(false);
         }
-        let (asked, sent) = (link.asked.load(Acquire), link.sent.load(Relaxed));
+        let (asked, sent) = (link.asked(), link.sent.load(Relaxed));
         let (due, events) = (asked - sent, batch.len() as u64);
         if events > due {
             let excess = ExcessEvents {

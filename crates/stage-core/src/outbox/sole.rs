@@ -1,5 +1,7 @@
 //! While all events go to one subscriber, the dispatcher need not be asked about each batch.
 
+use std::task::Context;
+
 use super::{Outbox, Wanted};
 use crate::{Demand, protocol::SubscriptionId};
 
@@ -24,8 +26,8 @@ impl<E: Send + 'static> Outbox<E> {
         let sole = self.sole.as_ref()?;
         let due = match self.links.get(sole.slot) {
             Some(Some(link)) if sole.given <= MAX_GIVEN => {
-                let heard = self.desk.bell.hear_only(sole.slot);
-                heard.then(|| link.due()).flatten()
+                let is_only = self.desk.bell.is_only(sole.slot);
+                is_only.then(|| link.due()).flatten()
             }
             _ => None,
         };
@@ -36,6 +38,22 @@ impl<E: Send + 'static> Outbox<E> {
         self.left = due;
         self.meter.waiting(0, due);
         Some(Demand::new(due).map(Wanted::Events))
+    }
+
+    /// After a look at nothing: has the task woken by news, unless there is some already.
+    #[inline]
+    #[must_use = "if there is news, the task must not wait"]
+    pub(crate) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        if let Some(Sole { slot, .. }) = self.sole
+            && let Some(Some(link)) = self.links.get(slot)
+        {
+            let is_quiet = || link.due() == Some(self.left);
+            return self
+                .desk
+                .bell
+                .sleep_but_for(slot, &mut self.ear, cx, is_quiet);
+        }
+        self.desk.bell.sleep(&mut self.ear, cx)
     }
 
     /// The sole subscriber, if there is one and so many events are to go to it: that is noted.

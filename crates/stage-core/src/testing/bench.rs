@@ -1,6 +1,7 @@
 //! What all rules are checked with: pipelines of the parts, and a clock.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::{
         Arc,
@@ -197,6 +198,11 @@ impl Bench {
         if window.is_none() {
             probe.allow(0);
         }
+        let outputs = match relayed {
+            true => self.parts.outputs(events),
+            false => events,
+        };
+        let patience = self.patience_with(probe, outputs);
         pipeline
             .stage("sink")
             .consume(self.sink(probe), subscription);
@@ -205,13 +211,20 @@ impl Bench {
             book,
             probe: probe.clone(),
             controls: self.controls(handle),
-            run: self.start(pipeline),
-            outputs: match relayed {
-                true => self.parts.outputs(events),
-                false => events,
+            run: Run {
+                patience,
+                ..self.start(pipeline)
             },
-            patience: self.parts.patience(),
+            outputs,
+            patience,
         }
+    }
+
+    /// How long it may take until `probe`'s consumer has so many events. How long that one takes itself
+    /// is not what is being checked.
+    pub(crate) fn patience_with(&self, probe: &Probe, events: u64) -> Duration {
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        self.parts.patience() + probe.delay().saturating_mul(events)
     }
 
     pub(crate) fn relayed(
@@ -354,6 +367,20 @@ pub(crate) fn acked_is_taken(book: &Book, probes: &[&Probe]) -> Checked {
         missing.is_none(),
         "lost: {missing:?} was acked and never taken in"
     );
+    Ok(())
+}
+
+/// Of whatever was acked, all that a transform made was taken in.
+pub(crate) fn acked_is_made(bench: &Bench, book: &Book, probe: &Probe) -> Checked {
+    let taken: BTreeSet<u64> = probe.taken().into_iter().collect();
+    for input in book.acked() {
+        let mut outputs = bench.parts.outputs_of(input);
+        let missing = outputs.find(|output| !taken.contains(output));
+        ensure!(
+            missing.is_none(),
+            "lost: {input} was acked, and {missing:?}, which is made of it, never taken in"
+        );
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What a user's stage makes when nothing is difficult. The rules compare with that.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{ops::Range, sync::Arc, thread, time::Duration};
 
 use tokio::time::timeout;
 
@@ -15,14 +15,21 @@ use crate::{Batch, BoxError, Consumer, Demand, Flow, Producer, Transform};
 /// What it makes; or the rule that it breaks, and how.
 pub(crate) type Expected<E> = Result<Arc<Vec<E>>, Unfit>;
 
-type Unfit = (&'static str, String);
+pub(crate) type Unfit = (&'static str, String);
 
 /// As often in a row as a producer may give nothing here. R2 says what it has to say of it.
 const MOST_EMPTY: usize = 1_000;
 
+/// The rules are about what is in flight, not about how much there is in all: after so many outputs,
+/// no more inputs are needed.
+const ENOUGH_OUTPUTS: usize = 6_400;
+
+/// But so many there must be.
+const FEWEST_INPUTS: usize = 3;
+
 pub(crate) fn expected_of_producer<S: ProducerSpec>(spec: &S) -> Expected<S::Event> {
     let spec = spec.clone();
-    aside(move || async move {
+    let made = aside(move || async move {
         let (mut producer, mut events) = (Gauged::new(spec.make()), Vec::new());
         let mut empty = 0;
         while events.len() < MOST {
@@ -56,7 +63,8 @@ pub(crate) fn expected_of_producer<S: ProducerSpec>(spec: &S) -> Expected<S::Eve
             }
         }
         Ok(events)
-    })
+    });
+    made.map(Arc::new)
 }
 
 fn no_answer(events: usize, patience: Duration) -> Unfit {
@@ -75,10 +83,32 @@ fn failed(events: usize, error: &BoxError) -> Unfit {
     ("D2", how)
 }
 
-pub(crate) fn expected_of_transform<S: TransformSpec>(spec: &S, inputs: u64) -> Expected<S::Out> {
+/// What a transform makes of inputs that come one by one.
+pub(crate) struct Made<E> {
+    /// All, with what it makes at the end.
+    pub(crate) all: Arc<Vec<E>>,
+    /// What it makes when each input comes, by number.
+    pub(crate) of: Arc<[Range<u64>]>,
+}
+
+impl<E> Clone for Made<E> {
+    fn clone(&self) -> Self {
+        Self {
+            all: Arc::clone(&self.all),
+            of: Arc::clone(&self.of),
+        }
+    }
+}
+
+/// Of up to so many inputs: of fewer, if it makes very many of each.
+pub(crate) fn expected_of_transform<S: TransformSpec>(
+    spec: &S,
+    inputs: u64,
+) -> Result<Made<S::Out>, Unfit> {
     let spec = spec.clone();
     aside(move || async move {
         let (mut transform, mut all) = (Gauged::new(spec.make()), Vec::new());
+        let mut of = Vec::new();
         let missing = |what: String| {
             let patience = spec.patience();
             ("D2", format!("missing after {patience:?}: {what}"))
@@ -92,19 +122,47 @@ pub(crate) fn expected_of_transform<S: TransformSpec>(spec: &S, inputs: u64) -> 
             let _ = timeout(spec.patience(), call)
                 .await
                 .map_err(|_| missing(format!("what it makes of event {number}")))?;
+            let before = all.len() as u64;
             all.extend(out.into_vec());
+            of.push(before..all.len() as u64);
+            if all.len() >= ENOUGH_OUTPUTS && of.len() >= FEWEST_INPUTS {
+                break;
+            }
         }
         let mut out = Batch::new();
         let _ = timeout(spec.patience(), transform.finish(&mut out))
             .await
             .map_err(|_| missing("its end, after the last event".into()))?;
         all.extend(out.into_vec());
-        Ok(all)
+        Ok(Made {
+            all: Arc::new(all),
+            of: of.into(),
+        })
     })
 }
 
+/// How many outputs it makes of each of these inputs if there is no other. None are known of one that
+/// cannot do with that input alone.
+pub(crate) fn made_alone<S: TransformSpec>(spec: &S, inputs: u64) -> Vec<u64> {
+    let alone = |number| {
+        let spec = spec.clone();
+        let made = aside(move || async move {
+            let mut transform = Gauged::new(spec.make());
+            let mut batch = Batch::from_iter([spec.event(number)]);
+            let mut out = Batch::new();
+            let call = transform.transform(&mut batch, &mut out);
+            Ok(timeout(spec.patience(), call)
+                .await
+                .is_ok_and(|made| made.is_ok())
+                .then_some(out.len() as u64))
+        });
+        made.ok().flatten()
+    };
+    (0..inputs).map_while(alone).collect()
+}
+
 /// Nothing is expected of a consumer but that it lets others have their turn.
-pub(crate) fn expected_of_consumer<S: ConsumerSpec>(spec: &S) -> Expected<()> {
+pub(crate) fn expected_of_consumer<S: ConsumerSpec>(spec: &S) -> Result<(), Unfit> {
     let spec = spec.clone();
     let made = aside(move || async move {
         let mut consumer = Gauged::new(spec.make());
@@ -114,10 +172,10 @@ pub(crate) fn expected_of_consumer<S: ConsumerSpec>(spec: &S) -> Expected<()> {
             // How it fares by itself says nothing of how it does in a pipeline.
             let _ = timeout(spec.patience(), consumer.consume(&mut batch)).await;
         }
-        Ok(Vec::new())
+        Ok(())
     });
     match made {
-        Err((rule, _)) if rule != "R4" => Ok(Arc::default()),
+        Err((rule, _)) if rule != "R4" => Ok(()),
         made => made,
     }
 }
@@ -140,18 +198,17 @@ fn threads_are_free(limit: Duration) -> Result<(), Unfit> {
 }
 
 /// Does `work` by itself, and says which rule is broken if that does not come to its end.
-fn aside<E, W>(work: impl FnOnce() -> W + Send + 'static) -> Expected<E>
+fn aside<T, W>(work: impl FnOnce() -> W + Send + 'static) -> Result<T, Unfit>
 where
-    E: Send + 'static,
-    W: Future<Output = Result<Vec<E>, Unfit>>,
+    T: Send + 'static,
+    W: Future<Output = Result<T, Unfit>>,
 {
     let made = watched(thread::Builder::new(), work);
-    let made = made.unwrap_or_else(|cut| {
+    made.unwrap_or_else(|cut| {
         Err(match cut {
             Cut::Panicked(message) => ("T6", format!("it panicked by itself: {message}")),
             Cut::Blocks => ("R4", cut.to_string()),
             cut => ("D2", cut.to_string()),
         })
-    });
-    made.map(Arc::new)
+    })
 }

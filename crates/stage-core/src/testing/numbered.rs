@@ -32,6 +32,10 @@ pub(crate) fn place_of<E: PartialEq>(expected: &[E], event: &E, next: u64) -> u6
     if expected.get(next as usize) == Some(event) {
         return next;
     }
+    // More than is known of has no place to be looked for.
+    if next as usize >= expected.len() {
+        return next;
+    }
     let place = expected.iter().position(|other| other == event);
     place.map_or(u64::MAX, |place| place as u64)
 }
@@ -131,11 +135,17 @@ impl Transform<u64> for Relay {
     }
 }
 
+/// The same, of what is made at the end, after so many inputs.
+pub(crate) type LastNumber<E> = Box<dyn Fn(u64, &E, u64) -> u64 + Send>;
+
 /// A transform of any events as one of numbers.
 pub(crate) struct Renumbered<In, Out, T> {
     pub(crate) transform: T,
     pub(crate) event: Box<dyn Fn(u64) -> In + Send>,
     pub(crate) number: Number<Out>,
+    /// The number of an event that is made at the end, after so many inputs.
+    pub(crate) at_the_end: LastNumber<Out>,
+    pub(crate) inputs: u64,
     pub(crate) next: u64,
 }
 
@@ -163,6 +173,7 @@ where
         out: &mut Batch<u64>,
     ) -> Result<(), BoxError> {
         let (mut events, mut made) = (Batch::new(), Batch::new());
+        self.inputs += batch.len() as u64;
         batch.map_into(&mut events, &self.event);
         events.is_portion_of(batch);
         let turned = self.transform.transform(&mut events, &mut made).await;
@@ -197,7 +208,10 @@ where
     async fn finish(&mut self, out: &mut Batch<u64>) -> Result<(), BoxError> {
         let mut made = Batch::new();
         self.transform.finish(&mut made).await.map_err(Into::into)?;
-        self.number(&mut made, out);
+        made.map_into(out, |event| {
+            self.next += 1;
+            (self.at_the_end)(self.inputs, &event, self.next - 1)
+        });
         Ok(())
     }
 }

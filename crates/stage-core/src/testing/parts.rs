@@ -1,4 +1,4 @@
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     Acknowledge, AskError, BoxConsumer, BoxProducer, BoxTransform, DrainReport, End, Generation,
@@ -51,6 +51,23 @@ pub trait Parts: Send + Sync + 'static {
     /// How many events transforms make of the first so many.
     fn outputs(&self, inputs: u64) -> u64 {
         inputs
+    }
+
+    /// The outputs, by number, that a transform makes of the input of this number alone: before these
+    /// are taken in, the input is not done. They may be none, and nothing is known then.
+    fn outputs_of(&self, input: u64) -> Range<u64> {
+        input..input.saturating_add(1)
+    }
+
+    /// Whether each event that a consumer takes in is one of a source's that is acked by that, whatever
+    /// becomes of others. What a transform makes may stand for all that came together.
+    fn settles_each(&self) -> bool {
+        true
+    }
+
+    /// How many inputs a transform may keep until more have come.
+    fn keeps(&self) -> usize {
+        0
     }
 
     /// A consumer that `probe` watches.

@@ -80,6 +80,11 @@ impl Probe {
         self.seen().taken.clone()
     }
 
+    /// How many those are.
+    pub(crate) fn count(&self) -> usize {
+        self.seen().taken.len()
+    }
+
     /// How many events have come, taken in or not.
     pub fn arrived(&self) -> usize {
         self.seen().arrived.len()
@@ -128,6 +133,11 @@ impl Probe {
     pub(crate) fn slow(self, delay: Duration) -> Self {
         self.seen().delay = delay;
         self
+    }
+
+    /// How long it takes over a call.
+    pub(crate) fn delay(&self) -> Duration {
+        self.seen().delay
     }
 
     pub(crate) fn hang(self) -> Self {

@@ -1,13 +1,17 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
+    ops::Range,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use super::{
     Book, Broken, Outcome, Parts, Probe, Report, Who,
-    expected::{Expected, expected_of_consumer, expected_of_producer, expected_of_transform},
+    expected::{
+        Expected, Made, Unfit, expected_of_consumer, expected_of_producer, expected_of_transform,
+        made_alone,
+    },
     gauged::Gauged,
     numbered::{Numbered, Pen, Renumbered, place_of},
     parts::THREAD_TIME,
@@ -78,6 +82,12 @@ pub trait TransformSpec: Clone + Send + Sync + 'static {
     /// An event for it, of this number. It must not fail on it.
     fn event(&self, number: u64) -> Self::In;
 
+    /// How many events it may keep until more have come, as one does that makes one of many. All others
+    /// that it keeps break D7.
+    fn keeps(&self) -> usize {
+        0
+    }
+
     /// How long, by the virtual clock, it may take over some forty events.
     fn patience(&self) -> Duration {
         Duration::from_secs(1)
@@ -147,10 +157,11 @@ pub(super) fn consumer_parts<S: ConsumerSpec>(spec: &S) -> Arc<dyn Parts> {
 }
 
 pub(super) fn transform_parts<S: TransformSpec>(spec: &S) -> Arc<dyn Parts> {
-    Arc::new(OfTransform {
+    Arc::new(OfTransform(Arc::new(Transforms {
         spec: spec.clone(),
         expected: Mutex::default(),
-    })
+        alone: OnceLock::new(),
+    })))
 }
 
 struct OfProducer<S: ProducerSpec> {
@@ -198,7 +209,7 @@ impl<S: ProducerSpec> Parts for OfProducer<S> {
 
 struct OfConsumer<S> {
     spec: S,
-    expected: Expected<()>,
+    expected: Result<(), Unfit>,
 }
 
 impl<S: ConsumerSpec> Parts for OfConsumer<S> {
@@ -225,54 +236,97 @@ impl<S: ConsumerSpec> Parts for OfConsumer<S> {
     }
 }
 
-struct OfTransform<S: TransformSpec> {
+struct OfTransform<S: TransformSpec>(Arc<Transforms<S>>);
+
+type MadeBy<S> = Result<Made<<S as TransformSpec>::Out>, Unfit>;
+
+/// What is known of a transform.
+struct Transforms<S: TransformSpec> {
     spec: S,
     /// What it makes of so many events, by how many.
-    expected: Mutex<BTreeMap<u64, Expected<S::Out>>>,
+    expected: Mutex<BTreeMap<u64, MadeBy<S>>>,
+    /// How much it makes of each event, if that is the only one.
+    alone: OnceLock<Vec<u64>>,
 }
 
-impl<S: TransformSpec> OfTransform<S> {
-    fn try_expected(&self, inputs: u64) -> Expected<S::Out> {
+impl<S: TransformSpec> Transforms<S> {
+    fn try_made(&self, inputs: u64) -> MadeBy<S> {
         let mut known = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let made = known.entry(inputs);
         made.or_insert_with(|| expected_of_transform(&self.spec, inputs))
             .clone()
     }
 
-    fn expected(&self, inputs: u64) -> Arc<Vec<S::Out>> {
+    fn made(&self, inputs: u64) -> Arc<Vec<S::Out>> {
         // If that goes wrong for these alone, the rule that asks sees it go wrong, too.
-        self.try_expected(inputs).unwrap_or_default()
+        self.try_made(inputs)
+            .map(|made| made.all)
+            .unwrap_or_default()
+    }
+
+    /// How many events are looked at: fewer of those that very much is made of.
+    fn most(&self) -> u64 {
+        let made = self.try_made(MOST as u64);
+        made.map_or(MOST as u64, |made| made.of.len() as u64)
+    }
+
+    fn outputs_of(&self, input: u64) -> Option<Range<u64>> {
+        let made = self.try_made(MOST as u64).ok()?;
+        let alone = self
+            .alone
+            .get_or_init(|| made_alone(&self.spec, self.most()));
+        let (of, alone) = (made.of.get(input as usize)?, alone.get(input as usize)?);
+        Some(of.start..of.end.min(of.start + alone))
     }
 }
 
 impl<S: TransformSpec> Parts for OfTransform<S> {
     fn relay(&self) -> BoxTransform<u64, u64> {
-        let (spec, expected) = (self.spec.clone(), self.expected(MOST as u64));
+        let spec = self.0.spec.clone();
+        let (expected, known) = (self.0.made(self.0.most()), Arc::clone(&self.0));
         BoxTransform::new(Renumbered {
-            transform: Gauged::new(self.spec.make()),
+            transform: Gauged::new(spec.make()),
             event: Box::new(move |number| spec.event(number)),
             number: Box::new(move |event, next| place_of(&expected, event, next)),
+            // What it makes at the end is of all that came.
+            at_the_end: Box::new(move |inputs, event, next| {
+                let expected = known.made(inputs.min(known.most()));
+                place_of(&expected, event, next)
+            }),
+            inputs: 0,
             next: 0,
         })
     }
 
     fn outputs(&self, inputs: u64) -> u64 {
-        self.expected(inputs).len() as u64
+        self.0.made(inputs).len() as u64
+    }
+
+    fn outputs_of(&self, input: u64) -> Range<u64> {
+        self.0.outputs_of(input).unwrap_or_default()
+    }
+
+    fn settles_each(&self) -> bool {
+        false
     }
 
     fn most(&self) -> u64 {
-        MOST as u64
+        self.0.most()
+    }
+
+    fn keeps(&self) -> usize {
+        self.0.spec.keeps()
     }
 
     fn patience(&self) -> Duration {
-        self.spec.patience()
+        self.0.spec.patience()
     }
 
     fn thread_time(&self) -> Duration {
-        self.spec.thread_time()
+        self.0.spec.thread_time()
     }
 
     fn unfit(&self) -> Option<(&'static str, String)> {
-        self.try_expected(MOST as u64).err()
+        self.0.try_made(MOST as u64).err()
     }
 }

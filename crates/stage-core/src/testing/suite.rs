@@ -130,12 +130,14 @@ macro_rules! transform_suite {
             "T4" t4_the_end_waits_for_events
             "T5" t5_failures_reach_everybody
             "T6" t6_panics_are_contained
+            "C3" c3_cancel_nacks_what_is_in_flight
             "C5" c5_nothing_stays_after_cancel
             "C6" c6_cancels_travel_upstream
             "R1" r1_constant_stack
             "R2" r2_idle_is_idle
             "R4" r4_other_tasks_run
             "R5" r5_dropping_loses_nothing
+            "A4" a4_dropped_receipts_nack
         }
     };
 }

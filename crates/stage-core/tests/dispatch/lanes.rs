@@ -1,6 +1,9 @@
-//! Which keys fall on which lanes.
+//! Which keys fall on which lanes, and what stays in a lane.
 
-use stage_core::protocol::lane_for;
+use stage_core::{
+    Demand,
+    protocol::{Backlog, Dispatcher, Handout, Partition, SubscriptionId, Terms, lane_for},
+};
 
 /// These numbers are a promise: a key stays on its lane from version to version.
 #[test]
@@ -33,4 +36,27 @@ fn keys_that_are_alike_are_spread_all_the_same() {
             );
         }
     }
+}
+
+/// What waits for a lane that nobody has is given up, at the end. What waits for one that is slow is not.
+#[test]
+fn what_is_stranded_is_given_up() {
+    let mut partition = Partition::by_fn(3, |event: &u64| Some((event % 3) as usize));
+    let (mut backlog, mut handout) = (Backlog::new(), Handout::new());
+    for lane in 0..2 {
+        let (id, terms) = (SubscriptionId(lane as u64), Terms::default().lane(lane));
+        partition.subscribe(id, terms).unwrap();
+    }
+    partition.ask(SubscriptionId(0), Demand::new(9).unwrap());
+    partition.ask(SubscriptionId(1), Demand::MIN);
+    backlog.push((0..9).collect());
+    partition.dispatch(&mut backlog, &mut handout);
+    assert_eq!(partition.held(), 5);
+    assert_eq!(partition.give_up_stranded().into_vec(), [2, 5, 8]);
+    assert_eq!(partition.held(), 2);
+    partition.ask(SubscriptionId(1), Demand::new(9).unwrap());
+    partition.dispatch(&mut backlog, &mut handout);
+    let of_the_slow = handout.deliveries.iter().filter(|it| it.to.0 == 1);
+    let sent: Vec<u64> = of_the_slow.flat_map(|it| it.events.to_vec()).collect();
+    assert_eq!(sent, [1, 4, 7]);
 }

@@ -40,7 +40,7 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
         log: Vec::new(),
         exit: None,
     };
-    let mut said = Said::new(&scenario["options"]);
+    let mut said = Said::of(scenario);
     for (at, step) in steps(scenario).iter().enumerate() {
         said.check(step)?;
         consumer.perform(step)?;

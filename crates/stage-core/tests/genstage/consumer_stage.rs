@@ -87,7 +87,7 @@ pub(crate) fn replay(scenario: &Value, tally: &mut Tally) -> Result<(), String> 
 async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
     let mut stage = Stage::start(scenario);
     settle().await;
-    let mut said = Said::new(&scenario["options"]);
+    let mut said = Said::of(scenario);
     for (at, step) in steps(scenario).iter().enumerate() {
         let fail = |error: String| format!("step {at}: {error}\n{step}");
         said.check(step).map_err(fail)?;

@@ -12,8 +12,8 @@ use crate::{
     broadcast_dispatcher, buffer, consumer_batches, consumer_stage, consumer_supervisor,
     corrupt::{Corruption, OF_BUFFERS, OF_DISPATCHERS},
     corrupt_stages::OF_STAGES,
-    demand_dispatcher, end_to_end, partition_dispatcher, pool_stage, producer_consumer_stage,
-    producer_stage,
+    demand_dispatcher, end_to_end, known, partition_dispatcher, pool_stage,
+    producer_consumer_stage, producer_stage,
     tally::Tally,
     trace::{self, Traces},
 };
@@ -157,6 +157,7 @@ impl File {
         if !self.is_of(scenario) {
             return Err("it belongs into another file".to_owned());
         }
+        known::check(self.name, scenario)?;
         quietly(|| (self.replay)(scenario, tally)).unwrap_or_else(Err)
     }
 

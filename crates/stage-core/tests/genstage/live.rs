@@ -15,7 +15,7 @@ use stage_core::{
 };
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::sleep};
 
-pub(crate) use crate::trace::is_graceful;
+pub(crate) use crate::trace::{handled, is_graceful};
 
 /// Plays a scenario on a clock that stands still while anybody can do anything.
 pub(crate) fn play<T>(scenario: impl Future<Output = T>) -> T {
@@ -274,18 +274,6 @@ impl Hop {
             ends: Arc::default(),
         }
     }
-}
-
-pub(crate) fn handled(handler: &Value, event: u64) -> impl Iterator<Item = u64> {
-    let get = |key: &str| handler.get(key).and_then(Value::as_u64);
-    let (modulus, mul) = (get("mod").unwrap_or(1), get("mul").unwrap_or(1));
-    let kept = handler.get("in").is_none_or(|kept| {
-        let kept = kept.as_array().unwrap();
-        kept.iter()
-            .any(|kept| kept.as_u64() == Some(event % modulus))
-    });
-    let times = if kept { get("repeat").unwrap_or(1) } else { 0 };
-    std::iter::repeat_n(event * mul, times as usize)
 }
 
 impl Transform<u64> for Hop {

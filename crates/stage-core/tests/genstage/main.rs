@@ -10,6 +10,9 @@
 //! what GenStage does there is checked too. From the step on where GenStage is known to be wrong, what
 //! must hold in any case is checked to the end, see `account.rs` and `invariants.rs`.
 //!
+//! A log must be in order, as far as one thing follows from another: see `order.rs`. What nobody knows, be it a
+//! field, a kind of step or of entry, fails the replay: see `known.rs`.
+//!
 //! Dispatchers and the buffer are replayed on machines, stages on stages that run, and what a consumer
 //! and a pool decide on both. Where a step comes out as recorded only since the replay lends a hand,
 //! as with a dispatcher that counts as GenStage's do, that is counted beside.
@@ -34,10 +37,12 @@ mod end_to_end;
 mod files;
 mod given;
 mod invariants;
+mod known;
 mod lanes;
 mod live;
 mod mutated;
 mod observed;
+mod order;
 mod outcome;
 mod partition_dispatcher;
 mod policy;

@@ -64,7 +64,7 @@ async fn replay_it(scenario: &Value, tally: &mut Tally) -> Result<(), String> {
     settle().await;
     let mut invariants = Invariants::of(&scenario["options"]);
     let mut parted = false;
-    let mut said = Said::new(&scenario["options"]);
+    let mut said = Said::of(scenario);
     for (at, step) in steps(scenario).iter().enumerate() {
         let fail = |error: String| format!("step {at}: {error}\n{step}");
         said.check(step).map_err(fail)?;

@@ -1,11 +1,15 @@
 //! What a stage of GenStage's says besides what is compared with ours: complaints, messages to others
-//! and to itself. It must agree with what is compared, or the trace is wrong.
+//! and to itself, and in which order. It must agree with what is compared, or the trace is wrong.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
 use serde_json::{Value, json};
 
-use crate::deeds::{REFUSALS, text};
+use crate::{
+    deeds::{REFUSALS, text},
+    order::Order,
+    trace::disputed_from,
+};
 
 /// What is known of a stage's neighbours, from one step to the next.
 #[derive(Default)]
@@ -16,6 +20,9 @@ pub(crate) struct Said {
     subscribers: BTreeMap<String, String>,
     /// How producers ended whose end may be handled later.
     ends: BTreeMap<String, (String, String)>,
+    order: Order,
+    /// How many steps there are until GenStage is known to be wrong.
+    undisputed: usize,
 }
 
 /// The demand dispatcher of GenStage's complains of whoever asks for more at once than was usual.
@@ -66,10 +73,13 @@ impl Complaints {
 }
 
 impl Said {
-    pub(crate) fn new(options: &Value) -> Self {
+    pub(crate) fn of(scenario: &Value) -> Self {
+        let options = &scenario["options"];
         assert!(options.is_object(), "there are no options");
         Self {
             complaints: Complaints::of(&options["dispatcher"]),
+            order: Order::new(options),
+            undisputed: disputed_from(scenario),
             ..Self::default()
         }
     }
@@ -97,7 +107,12 @@ impl Said {
         same("duplicated", complaints, is_twice)?;
         let complaint = self.complaint(step);
         same("complaints", all("warn_max_demand").cloned(), complaint)?;
-        self.check_ends(step, log)
+        self.check_ends(step, log)?;
+        if self.undisputed == 0 {
+            return Ok(());
+        }
+        self.undisputed -= 1;
+        self.order.check(step)
     }
 
     /// A stage hands on what its subscribers ask for, and nothing of others.

@@ -74,9 +74,11 @@ impl Traces {
         let lines = BufReader::new(reader).lines().map(|line| line.unwrap());
         let scenarios = lines.filter(|line| !line.trim().is_empty()).map(|line| {
             let mut scenario: Value = serde_json::from_str(&line).unwrap();
-            for step in scenario["steps"].as_array_mut().into_iter().flatten() {
-                // How GenStage keeps its books is not compared.
-                step.as_object_mut().unwrap().remove("state");
+            if scenario.get("dispatcher").is_some() {
+                for step in scenario["steps"].as_array_mut().into_iter().flatten() {
+                    // How GenStage keeps its books is not compared.
+                    step.as_object_mut().unwrap().remove("state");
+                }
             }
             scenario
         });
@@ -142,6 +144,19 @@ pub(crate) fn number(name: &Value) -> u64 {
 
 pub(crate) fn numbers(list: &Value) -> Vec<u64> {
     serde_json::from_value(list.clone()).unwrap()
+}
+
+/// What a handler makes of an event.
+pub(crate) fn handled(handler: &Value, event: u64) -> impl Iterator<Item = u64> {
+    let get = |key: &str| handler.get(key).and_then(Value::as_u64);
+    let (modulus, mul) = (get("mod").unwrap_or(1), get("mul").unwrap_or(1));
+    let kept = handler.get("in").is_none_or(|kept| {
+        let kept = kept.as_array().unwrap();
+        kept.iter()
+            .any(|kept| kept.as_u64() == Some(event % modulus))
+    });
+    let times = if kept { get("repeat").unwrap_or(1) } else { 0 };
+    std::iter::repeat_n(event * mul, times as usize)
 }
 
 /// Whether a reason means that nothing is wrong.

@@ -69,11 +69,7 @@ impl<E: Clone + Send + Sync + 'static> Dispatcher<E> for Broadcast<E> {
             who: terms.subscriber,
         };
         self.subscribers.insert(id, subscriber);
-        self.at_least = match self.least {
-            0 => self.at_least + 1,
-            _ => 1,
-        };
-        self.least = 0;
+        self.find_least();
         Ok(())
     }
 

@@ -141,10 +141,10 @@ pub(crate) async fn a4(bench: Bench) -> Checked {
         );
         settled(&book)?;
     }
-    a_consumer_acks_what_it_takes(&bench).await
+    what_is_taken_in_is_acked(&bench).await
 }
 
-async fn a_consumer_acks_what_it_takes(bench: &Bench) -> Checked {
+async fn what_is_taken_in_is_acked(bench: &Bench) -> Checked {
     let mut line = bench.by_window(bench.events(), Window::new(4), &Probe::new());
     line.complete().await?;
     let nacked = line.book.nacked().len();

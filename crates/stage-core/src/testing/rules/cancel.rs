@@ -16,7 +16,7 @@ use crate::{
     testing::{
         Book, Broken, Controls, Probe,
         bench::{
-            Bench, Checked, Line, acked_is_taken, elsewhere, ensure, hour, must, settle, settled,
+            Bench, Checked, Line, acked_is_made, elsewhere, ensure, hour, must, settle, settled,
         },
         probe::{Signal, Trouble},
     },
@@ -137,8 +137,8 @@ pub(crate) async fn c3(bench: Bench) -> Checked {
             settle().await;
             settled(&line.book)?;
             let (acked, taken) = (line.book.acked().len(), probe.taken().len());
-            if line.outputs == events {
-                acked_is_taken(&line.book, &[&probe])?;
+            acked_is_made(&bench, &line.book, &probe)?;
+            if bench.parts.settles_each() {
                 ensure!(
                     probe.has_done(acked),
                     "in flight: {acked} were acked and {taken} taken in"

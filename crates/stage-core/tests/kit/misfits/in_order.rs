@@ -4,8 +4,10 @@ use std::{convert::Infallible, future::pending, time::Duration};
 
 use stage_core::{
     Batch, BoxConsumer, BoxProducer, BoxTransform, Children, Consumer, Demand, Flow, Producer,
-    filter, from_iter, map, pool,
-    testing::{ConsumerSpec, ProducerSpec, check_consumer, check_producer, check_transform},
+    Receipt, Transform, filter, flat_map, from_iter, map, pool,
+    testing::{
+        ConsumerSpec, ProducerSpec, TransformSpec, check_consumer, check_producer, check_transform,
+    },
 };
 use tokio::time::sleep;
 
@@ -128,6 +130,150 @@ fn a_transform_that_passes_everything_on() {
 #[test]
 fn a_transform_that_makes_one_of_many() {
     of_transform(|| BoxTransform::new(filter(|n: &u64| n.is_multiple_of(7))));
+}
+
+#[test]
+fn a_transform_that_makes_a_hundred_of_one() {
+    of_transform(|| BoxTransform::new(flat_map(|n: u64| 100 * n..100 * (n + 1))));
+}
+
+#[test]
+fn a_transform_that_makes_thousands_of_one() {
+    of_transform(|| BoxTransform::new(flat_map(|n: u64| 5_000 * n..5_000 * (n + 1))));
+}
+
+/// Makes one of seven, and has all seven receipts stand for it.
+#[derive(Default)]
+struct Sums(Vec<(u64, Receipt)>);
+
+impl Sums {
+    fn sum(&mut self, out: &mut Batch<u64>) {
+        let (events, receipts): (Vec<u64>, Vec<_>) = self.0.drain(..).unzip();
+        out.push_with_receipt(events.iter().sum(), Receipt::join(receipts));
+    }
+}
+
+impl Transform<u64> for Sums {
+    type Out = u64;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<u64>,
+    ) -> Result<(), Infallible> {
+        for tracked in batch.drain_with_receipts() {
+            self.0.push(tracked);
+            if self.0.len() == 7 {
+                self.sum(out);
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, out: &mut Batch<u64>) -> Result<(), Infallible> {
+        if !self.0.is_empty() {
+            self.sum(out);
+        }
+        Ok(())
+    }
+}
+
+/// Passes on one event late, and makes nothing of each fourth, which flushes.
+struct Late(Option<(u64, Receipt)>);
+
+impl Transform<u64> for Late {
+    type Out = u64;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<u64>,
+    ) -> Result<(), Infallible> {
+        for (event, receipt) in batch.drain_with_receipts() {
+            if let Some((held, receipt)) = self.0.take() {
+                out.push_with_receipt(held, receipt);
+            }
+            match event % 4 {
+                3 => receipt.ack(),
+                _ => self.0 = Some((event, receipt)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, out: &mut Batch<u64>) -> Result<(), Infallible> {
+        if let Some((held, receipt)) = self.0.take() {
+            out.push_with_receipt(held, receipt);
+        }
+        Ok(())
+    }
+}
+
+/// One that says how many events it keeps.
+#[derive(Clone)]
+struct Keeps(fn() -> BoxTransform<u64, u64>, usize);
+
+impl TransformSpec for Keeps {
+    type In = u64;
+    type Out = u64;
+
+    fn make(&self) -> impl Transform<u64, Out = u64> {
+        (self.0)()
+    }
+
+    fn event(&self, number: u64) -> u64 {
+        number
+    }
+
+    fn keeps(&self) -> usize {
+        self.1
+    }
+}
+
+#[test]
+fn a_transform_that_says_that_it_keeps_events() {
+    let sevens: fn() -> _ = || BoxTransform::new(Sums::default());
+    let late: fn() -> _ = || BoxTransform::new(Late(None));
+    for (make, keeps) in [(sevens, 6), (late, 1)] {
+        let report = check_transform(&Keeps(make, keeps), 1);
+        assert!(report.is_good(), "{report}");
+        let report = check_transform(&Keeps(make, 0), 1);
+        let broken: Vec<_> = report.failed.iter().map(|(rule, _)| rule.id).collect();
+        assert_eq!(broken, ["D7"], "{report}");
+    }
+}
+
+/// Leaves it to the framework which receipts stand for what.
+struct Drains;
+
+impl Transform<u64> for Drains {
+    type Out = u64;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<u64>,
+    ) -> Result<(), Infallible> {
+        for event in batch.drain() {
+            out.push(event);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_transform_that_settles_receipts_as_it_should() {
+    of_transform(|| BoxTransform::new(Drains));
+    // As many as came, and not one for one.
+    of_transform(|| {
+        BoxTransform::new(flat_map(|n: u64| match n % 2 {
+            0 => vec![n, n + 1],
+            _ => Vec::new(),
+        }))
+    });
 }
 
 /// Makes a page at a time, however much it is asked for.

@@ -1,7 +1,7 @@
-use std::{convert::Infallible, future::pending, mem, time::Duration};
+use std::{convert::Infallible, future::pending, mem, ops::Range, sync::Arc, time::Duration};
 
 use stage_core::{
-    Batch, BoxError, BoxTransform, Transform,
+    Acknowledge, Batch, BoxError, BoxTransform, Outcome, Receipt, Transform,
     testing::{TransformSpec, check_transform},
 };
 use tokio::{task::yield_now, time::Instant};
@@ -59,7 +59,85 @@ impl Transform<u64> for Ends {
     }
 }
 
-const TRANSFORMS: [Misfit<BoxTransform<u64, u64>>; 15] = [
+/// Wants to know of nothing.
+#[derive(Debug)]
+struct Nobody;
+
+impl Acknowledge for Nobody {
+    fn settle(&self, _: Range<u64>, _: Outcome) {}
+}
+
+/// Deals with receipts itself: what becomes of each event, its receipt, and how often it was so.
+struct Receipts<F>(F, u64);
+
+impl<F> Transform<u64> for Receipts<F>
+where
+    F: FnMut(u64, Receipt, u64, &mut Batch<u64>) + Send + 'static,
+{
+    type Out = u64;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<u64>,
+    ) -> Result<(), Infallible> {
+        for (event, receipt) in batch.drain_with_receipts() {
+            self.1 += 1;
+            (self.0)(event, receipt, self.1, out);
+        }
+        Ok(())
+    }
+}
+
+fn settles(
+    settle: impl FnMut(u64, Receipt, u64, &mut Batch<u64>) + Send + 'static,
+) -> BoxTransform<u64, u64> {
+    BoxTransform::new(Receipts(settle, 0))
+}
+
+const TRANSFORMS: [Misfit<BoxTransform<u64, u64>>; 19] = [
+    ("acks early", "C3", "never taken in", || {
+        settles(|event, receipt, _, out| {
+            receipt.ack();
+            out.push(event);
+        })
+    }),
+    (
+        "acks early, and makes three of one",
+        "C3",
+        "never taken in",
+        || {
+            settles(|event, receipt, _, out| {
+                receipt.ack();
+                out.extend([3 * event, 3 * event + 1, 3 * event + 2]);
+            })
+        },
+    ),
+    ("loses receipts", "A4", "of what was taken in", || {
+        settles(|event, receipt, nth, out| match nth % 5 {
+            0 => out.push(event),
+            _ => out.push_with_receipt(event, receipt),
+        })
+    }),
+    (
+        "acks early, and loses receipts of its own",
+        "C3",
+        "never taken in",
+        || {
+            settles(|event, receipt, nth, out| {
+                receipt.ack();
+                let mut own = Batch::from_iter([event]);
+                own.track(Arc::new(Nobody), nth);
+                for (event, receipt) in own.drain_with_receipts() {
+                    match nth % 5 {
+                        0 => out.push(event),
+                        _ => out.push_with_receipt(event, receipt),
+                    }
+                }
+            })
+        },
+    ),
     ("never comes back", "D2", "of event 0", || {
         passes(|_| Box::pin(pending()))
     }),
