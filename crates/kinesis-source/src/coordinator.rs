@@ -1,7 +1,7 @@
 mod open_stream;
 mod opening;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
@@ -9,20 +9,23 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
-    CheckpointError, Remedy, ShardError, ShardRecord, ShardSource, StreamError, StreamSource,
-    Timestamp,
+    CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent, StreamEnd,
+    StreamError, StreamSource, Timestamp,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
     feed::Begin,
+    lineage,
     listing::list_all_shards,
     progress::Progress,
     reader::Reader,
+    reporter::Reporter,
     shard_graph::Start,
+    source_event::sentence,
     stream_status::{Board, Inquiries},
 };
 
@@ -43,6 +46,7 @@ struct Means {
     group: Group<ShardRecord>,
     board: Arc<Board>,
     inquiries: Arc<Inquiries>,
+    reporter: Reporter,
     /// Rung by shards that change their phase, and by questions.
     news: Arc<Notify>,
     backoff: Backoff,
@@ -60,21 +64,28 @@ impl Coordinator {
         group: Group<ShardRecord>,
         board: Arc<Board>,
         inquiries: Arc<Inquiries>,
+        reporter: Reporter,
     ) -> Self {
         let means = Means {
             backoff: Backoff::for_name(&source.name),
-            consumer: source.fan_out.clone().map(Consumer::new),
+            consumer: consumer(&source, &reporter),
             source,
             group,
             board,
             news: Arc::clone(&inquiries.news),
             inquiries,
+            reporter,
         };
         Self {
             means,
             opened: None,
         }
     }
+}
+
+fn consumer(source: &StreamSource, reporter: &Reporter) -> Option<Arc<Consumer>> {
+    let fan_out = source.fan_out.clone()?;
+    Some(Consumer::new(fan_out, reporter.clone()))
 }
 
 impl Means {
@@ -108,14 +119,20 @@ impl Means {
         let now = Instant::now();
         match listing {
             Ok(listing) => {
+                self.tell_of_new(opened, &listing);
                 opened.graph.discover(&listing);
                 opened.is_stale = opened.graph.lacks_expected();
-                let wait = if opened.is_stale {
+                self.tell_of_lacking(opened, &listing);
+                let wait = if opened.list_lacks {
                     self.backoff.failed()
                 } else {
                     self.backoff.succeeded();
                     self.source.discover_every
                 };
+                if let failures @ 1.. = mem::take(&mut opened.list_failures) {
+                    self.reporter
+                        .report(&SourceEvent::ListingRecovered { failures });
+                }
                 opened.list_at = now + wait;
                 self.store_begins(opened).await;
             }
@@ -124,16 +141,38 @@ impl Means {
                 if error.remedy() == Remedy::Verify && self.backoff.failures() >= PATIENCE {
                     return Err(StreamError::refused(&self.source.name, error));
                 }
-                if self.backoff.failures() == 1 {
-                    warn!(
-                        stream = self.source.name,
-                        error = chain(&error),
-                        "shards cannot be listed; reading on"
-                    );
+                opened.list_failures += 1;
+                if opened.list_failures == 1 {
+                    self.reporter.report(&SourceEvent::ListingFailing { error });
                 }
             }
         }
         Ok(())
+    }
+
+    /// Tells of shards that no listing had before.
+    fn tell_of_new(&self, opened: &OpenStream, listing: &[Shard]) {
+        let new = listing.iter().filter(|it| !opened.graph.knows(&it.id));
+        for shard in new {
+            self.reporter.report(&SourceEvent::ShardDiscovered {
+                shard: shard.id.clone(),
+                parents: shard.parents().cloned().collect(),
+            });
+        }
+    }
+
+    /// Tells whether the listing lacks shards, if that is news.
+    fn tell_of_lacking(&self, opened: &mut OpenStream, listing: &[Shard]) {
+        let (missing, holes) = (opened.graph.lacking(), lineage::holes(listing));
+        let lacks = !missing.is_empty() || !holes.is_empty();
+        if mem::replace(&mut opened.list_lacks, lacks) == lacks {
+            return;
+        }
+        self.reporter.report(&if lacks {
+            SourceEvent::ListingIncomplete { missing, holes }
+        } else {
+            SourceEvent::ListingComplete
+        });
     }
 
     /// Stores where new shards begin. If that fails, no harm is done: they are children, and begin
@@ -166,6 +205,8 @@ impl Means {
             }
             None => Progress::new(shard.clone(), from, news),
         };
+        progress.watch().report_by(self.reporter.clone());
+        let from = progress.next();
         let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
@@ -200,7 +241,9 @@ impl Means {
         let name = format!("{}/{shard}", self.source.name);
         match self.group.add(name, reader) {
             Ok(()) => {
-                info!(stream = %opened.stream, %shard, "shard opened");
+                progress
+                    .watch()
+                    .report(|shard| SourceEvent::ShardStarted { shard, from });
                 self.board.add(Arc::clone(&progress));
                 opened.active.insert(shard, progress);
             }
@@ -237,18 +280,29 @@ impl Means {
         match self.source.store.save(&opened.stream, &news).await {
             Ok(()) => {
                 opened.note_stored(news);
-                if std::mem::replace(&mut opened.save_fails, false) {
-                    info!(stream = %opened.stream, "checkpoints are stored again");
+                if let failures @ 1.. = mem::take(&mut opened.save_failures) {
+                    self.reporter
+                        .report(&SourceEvent::CheckpointsRecovered { failures });
                 }
                 Ok(())
             }
             Err(error) => {
-                if !std::mem::replace(&mut opened.save_fails, true) {
-                    warn!(stream = %opened.stream, error = chain(&error), "checkpoints are not stored; trying on");
+                opened.save_failures += 1;
+                if opened.save_failures == 1 {
+                    let reason = sentence(&error);
+                    self.reporter
+                        .report(&SourceEvent::CheckpointsFailing { reason });
                 }
                 Err(error)
             }
         }
+    }
+}
+
+impl Means {
+    /// Says why the source has ended, unless that has been said.
+    fn end(&self, end: StreamEnd) {
+        self.reporter.close(&SourceEvent::StreamEnded { end });
     }
 }
 
@@ -259,7 +313,8 @@ impl Coordinator {
         let opened = match opened {
             Some(opened) => opened,
             none => {
-                let opening = Opening::of(&means.source, means.consumer.as_deref());
+                let (source, reporter) = (&means.source, &means.reporter);
+                let opening = Opening::of(source, means.consumer.as_deref(), reporter);
                 none.insert(opening.open().await?)
             }
         };
@@ -288,10 +343,11 @@ impl Producer for Coordinator {
     ) -> Result<Flow, StreamError> {
         let ended = self.coordinate().await;
         // There is nothing to finish for whoever has failed.
-        if ended.is_err()
-            && let Some(consumer) = &self.means.consumer
-        {
-            consumer.leave().await;
+        if let Err(error) = &ended {
+            if let Some(consumer) = &self.means.consumer {
+                consumer.leave().await;
+            }
+            self.means.end(StreamEnd::failed(error));
         }
         ended
     }
@@ -306,7 +362,19 @@ impl Producer for Coordinator {
         if let Some(consumer) = &means.consumer {
             consumer.leave().await;
         }
+        let is_complete = opened.as_ref().is_some_and(OpenStream::is_complete);
+        means.end(match &stored {
+            Err(error) => StreamEnd::failed(error),
+            Ok(()) if is_complete => StreamEnd::Complete,
+            Ok(()) => StreamEnd::Stopped,
+        });
         stored
+    }
+}
+
+impl Drop for Means {
+    fn drop(&mut self) {
+        self.end(StreamEnd::Aborted);
     }
 }
 

@@ -71,6 +71,14 @@ impl Feed {
         }
     }
 
+    /// Whether the error that has just come was told in words of its own.
+    pub(crate) fn take_told(&mut self) -> bool {
+        match self {
+            Self::Polling(_) => false,
+            Self::FanOut(subscribing) => subscribing.take_told(),
+        }
+    }
+
     /// Goes on where the progress says, after an error with that remedy.
     pub(crate) fn start_over(&mut self, remedy: Remedy) {
         match self {

@@ -9,10 +9,11 @@ use stage_core::{Acknowledge, Outcome, protocol::Watermark};
 use tokio::sync::Notify;
 
 use crate::{
-    Checkpoint, DataLoss, PinnedPosition, Position, ShardId, Timestamp,
+    Checkpoint, DataLoss, PinnedPosition, Position, ShardId, SourceEvent, Timestamp,
     doubt::Doubt,
     place::{Mark, Place},
     shard_graph::Resumed,
+    shard_watch::ShardWatch,
     unpacker::Findings,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Progress {
     watcher: Arc<Notify>,
     /// Rung when nothing is on its way any more.
     settled: Notify,
+    watch: ShardWatch,
 }
 
 struct State {
@@ -120,6 +122,7 @@ impl Progress {
     pub(crate) fn new(shard: ShardId, start: impl Into<Place>, watcher: Arc<Notify>) -> Arc<Self> {
         let start = start.into();
         Arc::new(Self {
+            watch: ShardWatch::new(shard.clone()),
             shard,
             state: Mutex::new(State {
                 next: start.clone(),
@@ -168,6 +171,11 @@ impl Progress {
 
     pub(crate) fn shard(&self) -> &ShardId {
         &self.shard
+    }
+
+    /// What is told about it.
+    pub(crate) fn watch(&self) -> &ShardWatch {
+        &self.watch
     }
 
     /// Where the next read goes on.
@@ -234,6 +242,12 @@ impl Progress {
     pub(crate) fn resume(&self) {
         let mut state = self.lock();
         state.figures.restarts += 1;
+        let (restarts, nacked) = (state.figures.restarts, state.nacked);
+        self.watch.report(|shard| SourceEvent::ShardRestarted {
+            shard,
+            restarts,
+            nacked,
+        });
         if state.nacked == 0 {
             return;
         }
@@ -318,6 +332,7 @@ impl Progress {
         state.tip.get_or_insert(handed_out);
         let was_elsewhere = std::mem::replace(&mut state.phase, phase) != phase;
         drop(state);
+        self.watch.reached_tip();
         if is_news || was_elsewhere {
             self.watcher.notify_one();
         }
@@ -342,6 +357,10 @@ impl Progress {
         if state.phase != phase {
             state.phase = phase;
             drop(state);
+            if phase == Phase::Draining {
+                self.watch
+                    .report(|shard| SourceEvent::ShardDrained { shard });
+            }
             self.watcher.notify_one();
         }
     }

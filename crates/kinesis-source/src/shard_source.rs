@@ -2,13 +2,11 @@ use std::{mem, sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
 
 use crate::{
     Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
-    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, StreamIdentity,
-    StreamStatus,
-    api_error::chain,
+    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, SourceEvent,
+    StreamIdentity, StreamStatus,
     arrival::Arrival,
     backoff::{Backoff, seed_of},
     doubt::Found,
@@ -208,8 +206,10 @@ impl ShardSource {
 
     fn note_loss(&self, loss: &DataLoss) {
         if self.progress.note_loss(loss.clone()) {
-            let to = loss.to.as_ref().map(ToString::to_string);
-            warn!(shard = %loss.shard, from = %loss.from, to, "records were lost: the stream did not keep them for long enough");
+            let loss = loss.clone();
+            self.progress
+                .watch()
+                .report(|_| SourceEvent::DataLost { loss });
         }
     }
 
@@ -235,9 +235,9 @@ impl ShardSource {
     /// Waits before the shard is read on that is said to be at its end and is not.
     async fn doubt_end(&mut self) {
         let wait = self.backoff.failed();
-        if self.backoff.failures() == 1 {
-            warn!(shard = %self.shard(), "an answer says that the shard has ended, and it is listed as open; reading on");
-        }
+        let message = "the answer says that the shard has ended, and it is listed as open";
+        let error = ApiError::new("GetRecords", Remedy::Retry).with_message(message);
+        self.progress.watch().failed(&error);
         self.progress.note(|figures| figures.retries += 1);
         sleep(wait).await;
     }
@@ -403,7 +403,7 @@ impl ShardSource {
         if error.remedy() == Remedy::Verify {
             self.verify_stream().await?;
         }
-        self.log(&error);
+        self.report(&error);
         match error.remedy() {
             Remedy::Wait => self.progress.note(|figures| figures.throttled += 1),
             Remedy::RenewIterator if self.backoff.failures() == 1 => {
@@ -492,24 +492,15 @@ impl ShardSource {
         }
     }
 
-    /// Logs the first of errors in a row. Throttling and old iterators are everyday.
-    fn log(&self, error: &ApiError) {
-        if self.backoff.failures() > 1 {
-            return;
-        }
-        let shard = self.shard();
+    /// Tells of an error, if it is news. An iterator that has expired is everyday, once.
+    fn report(&mut self, error: &ApiError) {
+        let is_told = self.feed.take_told();
+        let watch = self.progress.watch();
         match error.remedy() {
-            Remedy::Wait | Remedy::RenewIterator => {
-                debug!(%shard, error = chain(error), "read refused");
-            }
-            _ => warn!(%shard, error = chain(error), "shard cannot be read; trying again"),
-        }
-    }
-
-    fn succeeded(&mut self) {
-        let failures = self.backoff.succeeded();
-        if failures > 0 {
-            info!(shard = %self.shard(), failures, "shard is read again");
+            _ if is_told => {}
+            Remedy::Wait => watch.refused(),
+            Remedy::RenewIterator if self.backoff.failures() == 1 => {}
+            _ => watch.failed(error),
         }
     }
 }
@@ -548,7 +539,8 @@ impl Producer for ShardSource {
                         arrival.is_end = false;
                         self.feed.start_over(Remedy::Retry);
                     } else {
-                        self.succeeded();
+                        self.backoff.succeeded();
+                        self.progress.watch().answered(arrival.millis_behind_latest);
                     }
                     if let Some(error) = self.settle_doubt(&arrival) {
                         return Err(error);

@@ -7,6 +7,7 @@ use crate::{
     ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
     read_size::MOST_BYTES,
+    reporter::Reporter,
     stream_status::{Board, Inquiries},
 };
 
@@ -196,12 +197,14 @@ impl StreamSource {
         let (group, outlet) = pipeline.group();
         let board = Arc::<Board>::default();
         let inquiries = Inquiries::new();
+        let reporter = Reporter::of(&self.name);
         let handle = StreamHandle {
             board: Arc::clone(&board),
             inquiries: Arc::clone(&inquiries),
+            reporter: reporter.clone(),
         };
         let name = self.name.clone();
-        let coordinator = Coordinator::new(self, group.clone(), board, inquiries);
+        let coordinator = Coordinator::new(self, group.clone(), board, inquiries, reporter);
         pipeline.stage(name).join(&group, coordinator);
         (outlet, handle)
     }

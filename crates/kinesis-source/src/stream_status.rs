@@ -10,8 +10,9 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    DataLoss, ShardId,
+    DataLoss, ShardId, SourceEvents,
     progress::{Phase, Progress, Snapshot},
+    reporter::Reporter,
 };
 
 /// Tells how a stream is being read, from outside its pipeline.
@@ -19,6 +20,7 @@ use crate::{
 pub struct StreamHandle {
     pub(crate) board: Arc<Board>,
     pub(crate) inquiries: Arc<Inquiries>,
+    pub(crate) reporter: Reporter,
 }
 
 /// Questions whether everything has been read, and the last one that can be answered with yes.
@@ -114,6 +116,24 @@ impl StreamHandle {
     /// well; and at most one for each shard that is read, its last.
     pub fn data_losses(&self) -> Vec<DataLoss> {
         self.board.data_losses()
+    }
+
+    /// What changes from now on, each change once. To have all of it, ask before the pipeline runs.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use kinesis_source::{SourceEvent, StreamHandle};
+    /// # async fn watch(handle: StreamHandle) {
+    /// let mut events = handle.events();
+    /// while let Some(event) = events.next().await {
+    ///     if let SourceEvent::DataLost { loss } = &event {
+    ///         eprintln!("call somebody: {loss}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> SourceEvents {
+        self.reporter.events()
     }
 
     /// Waits until there is nothing left to read for now: since this call, every shard was found at

@@ -1,16 +1,15 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
 
 use super::open_stream::OpenStream;
 use crate::{
-    ApiError, PinnedPosition, Position, Remedy, Shard, ShardId, StreamError, StreamIdentity,
-    StreamSource, StreamStatus,
-    api_error::chain,
+    ApiError, PinnedPosition, Position, Remedy, Shard, ShardId, SourceEvent, StreamError,
+    StreamIdentity, StreamSource, StreamStatus,
     backoff::Backoff,
     fan_out::Consumer,
     listing::{list_all_shards, within_deadline},
+    reporter::Reporter,
     shard_graph::{FirstStart, ShardGraph},
 };
 
@@ -20,7 +19,9 @@ use crate::{
 pub(super) struct Opening<'a> {
     source: &'a StreamSource,
     consumer: Option<&'a Consumer>,
+    reporter: &'a Reporter,
     backoff: Backoff,
+    is_told: bool,
 }
 
 /// How many failures in a row are put up with.
@@ -30,11 +31,17 @@ const PATIENCE: u32 = 5;
 const CREATING_POLL: Duration = Duration::from_secs(1);
 
 impl<'a> Opening<'a> {
-    pub(super) fn of(source: &'a StreamSource, consumer: Option<&'a Consumer>) -> Self {
+    pub(super) fn of(
+        source: &'a StreamSource,
+        consumer: Option<&'a Consumer>,
+        reporter: &'a Reporter,
+    ) -> Self {
         Self {
             source,
             consumer,
+            reporter,
             backoff: Backoff::for_name(&source.name),
+            is_told: false,
         }
     }
 
@@ -53,7 +60,10 @@ impl<'a> Opening<'a> {
         let begins = graph.take_unstored();
         let saved = source.store.save(&stream, &begins).await;
         saved.map_err(checkpoint_error)?;
-        info!(stream = %stream, shards = listing.len(), checkpoints = stored.len(), "stream opened");
+        self.reporter.report(&SourceEvent::StreamOpened {
+            shards: listing.len(),
+            checkpoints: stored.len(),
+        });
         let now = Instant::now();
         let (list_at, save_at) = (now + source.discover_every, now + source.checkpoint_every);
         Ok(OpenStream::new(
@@ -178,12 +188,8 @@ impl<'a> Opening<'a> {
             if !may_pass(&error) || self.backoff.failures() >= PATIENCE {
                 return Err(error);
             }
-            if self.backoff.failures() == 1 {
-                warn!(
-                    stream = self.source.name,
-                    error = chain(&error),
-                    "stream cannot be opened yet; trying again"
-                );
+            if !std::mem::replace(&mut self.is_told, true) {
+                self.reporter.report(&SourceEvent::OpeningFailing { error });
             }
             sleep(wait).await;
         }
