@@ -14,6 +14,7 @@ pub(crate) struct Condition {
     standing: Standing,
     throttling: Option<Throttling>,
     trouble: Option<Trouble>,
+    is_parked: bool,
 }
 
 /// Where the last answer was.
@@ -52,17 +53,29 @@ impl Condition {
             standing: Standing::Unsaid,
             throttling: None,
             trouble: None,
+            is_parked: false,
         }
     }
 
     /// A read was answered, or a subscription has sent something.
     pub(crate) fn answered(&mut self, behind: Option<Duration>, now: Instant) -> Vec<SourceEvent> {
         let mut news = Vec::new();
+        let was_parked = mem::take(&mut self.is_parked);
         if let Some(Trouble { failures, since }) = self.trouble.take() {
-            news.push(SourceEvent::ShardRecovered {
-                shard: self.shard.clone(),
-                failures,
-                after: now.saturating_duration_since(since),
+            let shard = self.shard.clone();
+            let after = now.saturating_duration_since(since);
+            news.push(if was_parked {
+                SourceEvent::ShardResumed {
+                    shard,
+                    failures,
+                    after,
+                }
+            } else {
+                SourceEvent::ShardRecovered {
+                    shard,
+                    failures,
+                    after,
+                }
             });
         }
         news.extend(self.calmed(now));
@@ -113,6 +126,22 @@ impl Condition {
         })
     }
 
+    /// It has failed so often that it is tried only about so often from now on, whoever reads it.
+    pub(crate) fn parked(
+        &mut self,
+        error: &ApiError,
+        probe_every: Duration,
+    ) -> Option<SourceEvent> {
+        if mem::replace(&mut self.is_parked, true) {
+            return None;
+        }
+        Some(SourceEvent::ShardParked {
+            shard: self.shard.clone(),
+            error: error.clone(),
+            probe_every,
+        })
+    }
+
     /// Whether throttling is over by now.
     pub(crate) fn calmed(&mut self, now: Instant) -> Option<SourceEvent> {
         let over = |it: &mut Throttling| now.saturating_duration_since(it.last) >= CALM;
@@ -135,6 +164,7 @@ mod tests {
         Tip,
         Refused,
         Failed,
+        FailedAgain,
         Wait(u64),
     }
 
@@ -144,6 +174,7 @@ mod tests {
             Just(Step::Tip),
             Just(Step::Refused),
             Just(Step::Failed),
+            Just(Step::FailedAgain),
             (0..90u64).prop_map(Step::Wait),
         ];
         prop::collection::vec(step, 0..200)
@@ -155,6 +186,7 @@ mod tests {
         behind: Option<bool>,
         throttled: bool,
         failing: bool,
+        parked: bool,
         refusals: u64,
         failures: u64,
     }
@@ -180,7 +212,14 @@ mod tests {
                     assert!(!mem::replace(&mut self.failing, true));
                 }
                 SourceEvent::ShardRecovered { failures, .. } => {
-                    assert!(mem::take(&mut self.failing));
+                    assert!(mem::take(&mut self.failing) && !self.parked);
+                    self.failures += failures;
+                }
+                SourceEvent::ShardParked { .. } => {
+                    assert!(self.failing && !mem::replace(&mut self.parked, true));
+                }
+                SourceEvent::ShardResumed { failures, .. } => {
+                    assert!(mem::take(&mut self.failing) && mem::take(&mut self.parked));
                     self.failures += failures;
                 }
                 other => panic!("{other:?}"),
@@ -212,6 +251,13 @@ mod tests {
                         failures += 1;
                         condition.failed(&error, now).into_iter().collect()
                     }
+                    // Whoever parks has failed before.
+                    Step::FailedAgain => {
+                        failures += 1;
+                        let failed = condition.failed(&error, now);
+                        let parked = condition.parked(&error, CALM);
+                        failed.into_iter().chain(parked).collect()
+                    }
                     Step::Wait(seconds) => {
                         now += Duration::from_secs(seconds);
                         condition.calmed(now).into_iter().collect()
@@ -220,12 +266,13 @@ mod tests {
                 news.iter().for_each(|event| told.learn(event));
                 match step {
                     Step::Answered(millis) => {
-                        prop_assert!(!told.failing);
+                        prop_assert!(!told.failing && !told.parked);
                         prop_assert!(millis <= 60_000 || told.behind == Some(true));
                     }
                     Step::Tip => prop_assert_eq!(told.behind, Some(false)),
                     Step::Refused => prop_assert!(told.throttled),
                     Step::Failed => prop_assert!(told.failing),
+                    Step::FailedAgain => prop_assert!(told.failing && told.parked),
                     Step::Wait(seconds) => prop_assert!(seconds < 60 || !told.throttled),
                 }
             }

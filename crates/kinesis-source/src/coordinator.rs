@@ -1,7 +1,7 @@
 mod open_stream;
 mod opening;
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
     CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent, StreamEnd,
-    StreamError, StreamSource, Timestamp,
+    StreamError, StreamSource, Timestamp, WaitingFor,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
@@ -26,7 +26,9 @@ use crate::{
     reporter::Reporter,
     shard_graph::Start,
     source_event::sentence,
+    source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
+    supervisor::Supervisor,
 };
 
 /// The stage that reads no records: it finds out which shards there are, adds a stage for each that
@@ -46,7 +48,9 @@ struct Means {
     group: Group<ShardRecord>,
     board: Arc<Board>,
     inquiries: Arc<Inquiries>,
-    reporter: Reporter,
+    watch: Arc<SourceWatch>,
+    /// Once it coordinates.
+    supervisor: Option<Supervisor>,
     /// Rung by shards that change their phase, and by questions.
     news: Arc<Notify>,
     backoff: Backoff,
@@ -54,6 +58,10 @@ struct Means {
 
 /// How often in a row a listing may say that the stream has gone.
 const PATIENCE: u32 = 5;
+
+/// How long a listing of all pages should take, and a checkpoint to be stored.
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
+const STORED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often a last checkpoint is tried before it is given up.
 const LAST_SAVES: u32 = 5;
@@ -64,17 +72,18 @@ impl Coordinator {
         group: Group<ShardRecord>,
         board: Arc<Board>,
         inquiries: Arc<Inquiries>,
-        reporter: Reporter,
+        watch: Arc<SourceWatch>,
     ) -> Self {
         let means = Means {
             backoff: Backoff::for_name(&source.name),
-            consumer: consumer(&source, &reporter),
+            consumer: consumer(&source, watch.reporter()),
+            watch,
+            supervisor: None,
             source,
             group,
             board,
             news: Arc::clone(&inquiries.news),
             inquiries,
-            reporter,
         };
         Self {
             means,
@@ -115,6 +124,9 @@ impl Means {
 
     /// Lists the shards anew. While that fails, those that are known are read on.
     async fn list(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
+        let operation = "ListShards";
+        let answer = WaitingFor::Answer { operation };
+        self.watch.waits_for(answer, LISTED_WITHIN);
         let listing = list_all_shards(&*self.source.api).await;
         let now = Instant::now();
         match listing {
@@ -130,7 +142,8 @@ impl Means {
                     self.source.discover_every
                 };
                 if let failures @ 1.. = mem::take(&mut opened.list_failures) {
-                    self.reporter
+                    self.watch
+                        .reporter()
                         .report(&SourceEvent::ListingRecovered { failures });
                 }
                 opened.list_at = now + wait;
@@ -143,7 +156,9 @@ impl Means {
                 }
                 opened.list_failures += 1;
                 if opened.list_failures == 1 {
-                    self.reporter.report(&SourceEvent::ListingFailing { error });
+                    self.watch
+                        .reporter()
+                        .report(&SourceEvent::ListingFailing { error });
                 }
             }
         }
@@ -154,7 +169,7 @@ impl Means {
     fn tell_of_new(&self, opened: &OpenStream, listing: &[Shard]) {
         let new = listing.iter().filter(|it| !opened.graph.knows(&it.id));
         for shard in new {
-            self.reporter.report(&SourceEvent::ShardDiscovered {
+            self.watch.reporter().report(&SourceEvent::ShardDiscovered {
                 shard: shard.id.clone(),
                 parents: shard.parents().cloned().collect(),
             });
@@ -168,7 +183,7 @@ impl Means {
         if mem::replace(&mut opened.list_lacks, lacks) == lacks {
             return;
         }
-        self.reporter.report(&if lacks {
+        self.watch.reporter().report(&if lacks {
             SourceEvent::ListingIncomplete { missing, holes }
         } else {
             SourceEvent::ListingComplete
@@ -182,7 +197,10 @@ impl Means {
         if begins.is_empty() {
             return;
         }
-        if let Err(error) = self.source.store.save(&opened.stream, &begins).await {
+        self.watch
+            .waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
+        let saved = self.source.store.save(&opened.stream, &begins).await;
+        if let Err(error) = saved {
             debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
         }
     }
@@ -205,7 +223,7 @@ impl Means {
             }
             None => Progress::new(shard.clone(), from, news),
         };
-        progress.watch().report_by(self.reporter.clone());
+        progress.watch().join(Arc::clone(&self.watch));
         let from = progress.next();
         let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
@@ -256,6 +274,7 @@ impl Means {
     async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
         opened.take_ended();
         while !opened.is_stopped() {
+            self.watch.waits_for(WaitingFor::Acknowledgements, None);
             self.news.notified().await;
             opened.take_ended();
         }
@@ -277,11 +296,16 @@ impl Means {
         if news.is_empty() {
             return Ok(());
         }
-        match self.source.store.save(&opened.stream, &news).await {
+        self.watch
+            .waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
+        let saved = self.source.store.save(&opened.stream, &news).await;
+        self.watch.waits_for(WaitingFor::Nothing, None);
+        match saved {
             Ok(()) => {
                 opened.note_stored(news);
                 if let failures @ 1.. = mem::take(&mut opened.save_failures) {
-                    self.reporter
+                    self.watch
+                        .reporter()
                         .report(&SourceEvent::CheckpointsRecovered { failures });
                 }
                 Ok(())
@@ -290,7 +314,8 @@ impl Means {
                 opened.save_failures += 1;
                 if opened.save_failures == 1 {
                     let reason = sentence(&error);
-                    self.reporter
+                    self.watch
+                        .reporter()
                         .report(&SourceEvent::CheckpointsFailing { reason });
                 }
                 Err(error)
@@ -302,7 +327,9 @@ impl Means {
 impl Means {
     /// Says why the source has ended, unless that has been said.
     fn end(&self, end: StreamEnd) {
-        self.reporter.close(&SourceEvent::StreamEnded { end });
+        self.watch
+            .reporter()
+            .close(&SourceEvent::StreamEnded { end });
     }
 }
 
@@ -310,11 +337,13 @@ impl Coordinator {
     /// Opens the stream, unless it is open, and attends to it until all its shards are finished.
     async fn coordinate(&mut self) -> Result<Flow, StreamError> {
         let Self { means, opened } = self;
+        let (board, watch) = (&means.board, &means.watch);
+        let over = || Supervisor::over(Arc::clone(board), Arc::clone(watch));
+        means.supervisor.get_or_insert_with(over);
         let opened = match opened {
             Some(opened) => opened,
             none => {
-                let (source, reporter) = (&means.source, &means.reporter);
-                let opening = Opening::of(source, means.consumer.as_deref(), reporter);
+                let opening = Opening::of(&means.source, means.consumer.as_deref(), &means.watch);
                 none.insert(opening.open().await?)
             }
         };
@@ -323,6 +352,8 @@ impl Coordinator {
             if opened.is_complete() {
                 return Ok(Flow::End);
             }
+            let within = until.saturating_duration_since(Instant::now());
+            means.watch.waits_for(WaitingFor::News, within);
             select! {
                 biased;
                 () = means.news.notified() => {}

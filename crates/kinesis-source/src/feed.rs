@@ -57,9 +57,9 @@ impl Feed {
     }
 
     /// Waits after an answer that found nothing at the tip, if that is what to do then.
-    pub(crate) async fn rest(&mut self) {
+    pub(crate) async fn rest(&mut self, progress: &Progress) {
         if let Self::Polling(polling) = self {
-            polling.rest().await;
+            polling.rest(progress).await;
         }
     }
 

@@ -60,6 +60,9 @@
 //! - **Each change is told.** Throttling, failures, losses, splits, subscriptions, checkpoints that are not
 //!   stored: a typed [`SourceEvent`] when it begins and when it is over, by [`StreamHandle::events`], and a
 //!   line of the log made from it. Neither has data, partition keys or credentials in it.
+//! - **One shard does not stop the others.** What keeps failing is parked and tried once in a while
+//!   ([`SourceEvent::ShardParked`]); what should have come and has not is told ([`SourceEvent::Stuck`]);
+//!   [`StreamHandle::explain`] says what each shard waits for.
 //! - **Memory is bounded.** A shard never reads more than is asked for: with a window of 1,000 there
 //!   are at most 1,000 of its records on their way, for as long as the sink takes. With
 //!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart.
@@ -101,6 +104,7 @@ mod coordinator;
 mod data_loss;
 mod deaggregation;
 mod doubt;
+mod explanation;
 mod fan_out;
 mod fan_out_api;
 mod feed;
@@ -125,13 +129,17 @@ mod shard_record;
 mod shard_source;
 mod shard_watch;
 mod source_event;
+mod source_watch;
 mod start_position;
 mod stream_error;
 mod stream_source;
 mod stream_status;
 mod subscribing;
+mod supervision;
+mod supervisor;
 mod timestamp;
 mod unpacker;
+mod waiting_for;
 
 #[cfg(any(test, feature = "mock"))]
 pub use api::MockKinesisApi;
@@ -149,6 +157,7 @@ pub use checkpoint::{
 };
 pub use data_loss::{DataLoss, OnDataLoss};
 pub use deaggregation::{Deaggregation, OutsideRange};
+pub use explanation::{Explanation, ShardExplanation, Waiting};
 pub use fan_out::{Deregistration, FanOut};
 #[cfg(any(test, feature = "mock"))]
 pub use fan_out_api::MockKinesisFanOutApi;
@@ -170,6 +179,7 @@ pub use stream_error::StreamError;
 pub use stream_source::StreamSource;
 pub use stream_status::{ShardState, ShardStatus, StreamHandle};
 pub use timestamp::Timestamp;
+pub use waiting_for::WaitingFor;
 
 /// Checks for whoever writes another part: does it keep the promises of its trait?
 pub mod testing {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use stage_core::{Batch, BoxError, Demand, Flow, Producer};
 
 use crate::{
-    ShardRecord, SourceEvent,
+    ShardRecord, SourceEvent, WaitingFor,
     progress::{Phase, Progress},
     source_event::sentence,
 };
@@ -53,6 +53,7 @@ impl<P> Drop for Reader<P> {
     fn drop(&mut self) {
         if self.progress.phase() != Phase::Finished {
             self.progress.enter(Phase::Stopped);
+            self.progress.watch().waits_for(WaitingFor::Nothing, None);
         }
     }
 }

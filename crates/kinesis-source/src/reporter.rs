@@ -68,6 +68,11 @@ impl Reporter {
         }))
     }
 
+    /// The source's name; empty if there is none.
+    pub(crate) fn name(&self) -> &str {
+        self.0.stream.as_deref().unwrap_or_default()
+    }
+
     /// Logs an event, and gives it to all receivers.
     pub(crate) fn report(&self, event: &SourceEvent) {
         self.log(event);

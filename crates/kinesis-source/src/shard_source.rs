@@ -6,14 +6,14 @@ use tokio::time::sleep;
 use crate::{
     Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
     PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, SourceEvent,
-    StreamIdentity, StreamStatus,
+    StreamIdentity, StreamStatus, WaitingFor,
     arrival::Arrival,
     backoff::{Backoff, seed_of},
     doubt::Found,
     fan_out::Consumer,
     feed::{Begin, Feed},
     governor::PAUSE,
-    listing::{list_all_shards, within_deadline},
+    listing::{CALL_DEADLINE, list_all_shards, within_deadline},
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
@@ -76,6 +76,16 @@ const AT_ONCE: usize = 512;
 
 /// How many refusals in a row that may pass, as a token that has just expired, are put up with.
 const PATIENCE: u32 = 6;
+
+/// How many failures in a row that pass by themselves, as a rule, are put up with before a shard is
+/// parked: some three minutes of them.
+const MOST_TRIES: u32 = 20;
+
+/// How long the end of a shard should take to be stored.
+const STORED_WITHIN: Duration = Duration::from_secs(60);
+
+/// About how often a parked shard is tried.
+const PROBE: Duration = Duration::from_secs(60);
 
 /// How many refusals in a row another reader may be the reason of: one that is at full speed pauses
 /// only after so long.
@@ -224,6 +234,9 @@ impl ShardSource {
 
     /// Whether the shard is listed as closed, or not any more. If nobody knows, it is not.
     async fn is_closed(&self) -> bool {
+        let operation = "ListShards";
+        let answer = WaitingFor::Answer { operation };
+        self.progress.watch().waits_for(answer, CALL_DEADLINE);
         let Ok(shards) = list_all_shards(&*self.api).await else {
             return false;
         };
@@ -239,7 +252,7 @@ impl ShardSource {
         let error = ApiError::new("GetRecords", Remedy::Retry).with_message(message);
         self.progress.watch().failed(&error);
         self.progress.note(|figures| figures.retries += 1);
-        sleep(wait).await;
+        self.retry_after(wait).await;
     }
 
     /// Takes in what has come.
@@ -362,18 +375,32 @@ impl ShardSource {
         }
         self.progress
             .found_tip(millis_behind_latest.map(|_| self.api.now()));
-        self.feed.rest().await;
+        self.feed.rest(&self.progress).await;
     }
 
     /// The shard has been read to its end.
     async fn end(&mut self) -> Result<Flow, ShardError> {
         self.progress.enter(Phase::Draining);
         if self.settles_before_end {
-            self.progress.settled().await;
+            self.settled().await;
             self.refuse_nacked().await?;
-            self.progress.enter(Phase::Finished);
+            self.retire();
         }
         Ok(Flow::End)
+    }
+
+    /// All of it is done, and remains to be stored.
+    fn retire(&self) {
+        let watch = self.progress.watch();
+        watch.waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
+        self.progress.enter(Phase::Finished);
+    }
+
+    /// Waits until nothing is on its way any more.
+    async fn settled(&self) {
+        let watch = self.progress.watch();
+        watch.waits_for(WaitingFor::Acknowledgements, None);
+        self.progress.settled().await;
     }
 
     /// Fails if records were nacked, once nothing is on its way any more: what is read again must
@@ -382,7 +409,7 @@ impl ShardSource {
         if self.progress.nacked() == 0 {
             return Ok(());
         }
-        self.progress.settled().await;
+        self.settled().await;
         Err(ShardError::Nacked {
             shard: self.shard().clone(),
             records: self.progress.nacked(),
@@ -397,7 +424,8 @@ impl ShardSource {
             return Ok(());
         }
         let wait = self.backoff.failed();
-        if !self.may_pass(&error) {
+        let is_parked = self.is_to_be_parked(&error);
+        if !is_parked && !self.may_pass(&error) {
             return Err(self.refused(error));
         }
         if error.remedy() == Remedy::Verify {
@@ -418,8 +446,45 @@ impl ShardSource {
                 self.progress.note(|figures| figures.retries += 1);
             }
         }
-        sleep(self.cut_short(wait, &error)).await;
+        if is_parked {
+            self.park(&error, wait).await;
+        } else {
+            self.retry_after(self.cut_short(wait, &error)).await;
+        }
         Ok(())
+    }
+
+    async fn retry_after(&self, wait: Duration) {
+        self.progress.watch().waits_for(WaitingFor::Retry, wait);
+        sleep(wait).await;
+    }
+
+    /// Whether a shard that has failed so often, and now with that error, is tried only slowly from now
+    /// on. Within a source, others are to be read on, and what is wrong may be mended meanwhile.
+    ///
+    /// If nothing was ever read, it is not one shard that something is wrong with: that fails the
+    /// pipeline, so that whoever has just started it sees it.
+    fn is_to_be_parked(&self, error: &ApiError) -> bool {
+        let is_late = self.backoff.failures() >= PATIENCE;
+        let is_one_of_many = self.stream.is_some();
+        is_one_of_many
+            && match error.remedy() {
+                Remedy::Verify | Remedy::Authorize => {
+                    is_late && self.progress.watch().source_was_read()
+                }
+                Remedy::MendKey => is_late,
+                Remedy::Wait | Remedy::Correct => false,
+                _ => self.backoff.failures() >= MOST_TRIES,
+            }
+    }
+
+    /// Waits for long before the next try. `wait` has jitter, so that not all are tried at once.
+    async fn park(&self, error: &ApiError, wait: Duration) {
+        let watch = self.progress.watch();
+        watch.parked(error, PROBE);
+        let wait = PROBE + wait;
+        watch.waits_for(WaitingFor::Probe, wait);
+        sleep(wait).await;
     }
 
     /// A reader that is refused because of another one asks again soon, or it would never find the
@@ -440,9 +505,12 @@ impl ShardSource {
         let Some(stream) = &self.stream else {
             return Ok(());
         };
+        let operation = "DescribeStreamSummary";
+        let answer = WaitingFor::Answer { operation };
+        self.progress.watch().waits_for(answer, CALL_DEADLINE);
         let call = self.api.describe_stream_summary();
         let name = stream.name.clone();
-        match within_deadline("DescribeStreamSummary", call).await {
+        match within_deadline(operation, call).await {
             Ok(summary) if summary.status == StreamStatus::Deleting => {
                 Err(ShardError::StreamDeleted { stream: name })
             }
@@ -505,11 +573,9 @@ impl ShardSource {
     }
 }
 
-impl Producer for ShardSource {
-    type Event = ShardRecord;
-    type Error = ShardError;
-
-    async fn produce(
+impl ShardSource {
+    /// What comes next, as far as it is asked for.
+    async fn read_on(
         &mut self,
         demand: Demand,
         batch: &mut Batch<ShardRecord>,
@@ -559,11 +625,33 @@ impl Producer for ShardSource {
             }
         }
     }
+}
+
+impl Producer for ShardSource {
+    type Event = ShardRecord;
+    type Error = ShardError;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<ShardRecord>,
+    ) -> Result<Flow, ShardError> {
+        let read = self.read_on(demand, batch).await;
+        match &read {
+            Ok(Flow::More) => self.progress.watch().waits_for(WaitingFor::Demand, None),
+            Ok(Flow::End) => {}
+            Err(_) => self.progress.watch().waits_for(WaitingFor::Restart, None),
+        }
+        read
+    }
 
     async fn finish(&mut self) -> Result<(), ShardError> {
-        self.progress.settled().await;
+        if self.progress.phase() == Phase::Finished {
+            return Ok(());
+        }
+        self.settled().await;
         if self.is_at_end() && self.progress.nacked() == 0 {
-            self.progress.enter(Phase::Finished);
+            self.retire();
         }
         Ok(())
     }

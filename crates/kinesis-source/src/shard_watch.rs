@@ -1,11 +1,14 @@
 use std::{
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::{ApiError, ShardId, SourceEvent, condition::Condition, reporter::Reporter};
+use crate::{
+    ApiError, ShardId, ShardState, SourceEvent, Waiting, WaitingFor, condition::Condition,
+    source_watch::SourceWatch, supervision::Supervision,
+};
 
 /// What is told about one shard, over all lives of its reader.
 ///
@@ -13,23 +16,33 @@ use crate::{ApiError, ShardId, SourceEvent, condition::Condition, reporter::Repo
 #[derive(Debug)]
 pub(crate) struct ShardWatch {
     shard: ShardId,
-    reporter: OnceLock<Reporter>,
-    condition: Mutex<Condition>,
+    source: OnceLock<Arc<SourceWatch>>,
+    machines: Mutex<Machines>,
+}
+
+#[derive(Debug)]
+struct Machines {
+    condition: Condition,
+    supervision: Supervision,
 }
 
 impl ShardWatch {
     pub(crate) fn new(shard: ShardId) -> Self {
+        let machines = Machines {
+            condition: Condition::new(shard.clone()),
+            supervision: Supervision::new(Instant::now()),
+        };
         Self {
-            condition: Mutex::new(Condition::new(shard.clone())),
             shard,
-            reporter: OnceLock::new(),
+            source: OnceLock::new(),
+            machines: Mutex::new(machines),
         }
     }
 
-    /// Reports by this from now on, if nothing was reported before.
-    pub(crate) fn report_by(&self, reporter: Reporter) {
+    /// It belongs to that source, from its start on.
+    pub(crate) fn join(&self, source: Arc<SourceWatch>) {
         // Whoever has reported alone is read alone.
-        let _ = self.reporter.set(reporter);
+        let _ = self.source.set(source);
     }
 
     /// Reports something that its machines do not know of.
@@ -37,40 +50,92 @@ impl ShardWatch {
         self.say([event(self.shard.clone())]);
     }
 
+    /// Its reader waits for that from now on, at most for so long if that is known.
+    pub(crate) fn waits_for(&self, waiting_for: WaitingFor, within: impl Into<Option<Duration>>) {
+        let (within, now) = (within.into(), Instant::now());
+        let over = self.lock().supervision.enter(waiting_for, within, now);
+        if let Some(wait) = over {
+            self.report(|shard| SourceEvent::Unstuck {
+                shard,
+                waiting_for: wait.waiting_for,
+                after: wait.since,
+            });
+        }
+    }
+
+    /// What its reader waits for.
+    pub(crate) fn look(&self, now: Instant) -> Waiting {
+        self.lock().supervision.look(now)
+    }
+
+    /// What is to be told by now, as its reader may be stuck or asleep.
+    pub(crate) fn check(&self, state: ShardState, now: Instant) -> Vec<SourceEvent> {
+        let mut machines = self.lock();
+        let stuck = machines.supervision.check(now);
+        let stuck = stuck.map(|wait| SourceEvent::Stuck {
+            shard: self.shard.clone(),
+            state,
+            waiting_for: wait.waiting_for,
+            since: wait.since,
+        });
+        machines
+            .condition
+            .calmed(now)
+            .into_iter()
+            .chain(stuck)
+            .collect()
+    }
+
     /// A read was answered, or a subscription has sent something.
     pub(crate) fn answered(&self, millis_behind_latest: Option<u64>) {
+        self.source().note_read();
         let behind = millis_behind_latest.map(Duration::from_millis);
-        let news = self.lock().answered(behind, Instant::now());
+        let news = self.lock().condition.answered(behind, Instant::now());
         self.say(news);
     }
 
     /// All up to the tip was read and handed out.
     pub(crate) fn reached_tip(&self) {
-        let news = self.lock().reached_tip();
+        let news = self.lock().condition.reached_tip();
         self.say(news);
     }
 
-    /// A read was refused, as too much is read of the shard.
+    /// A call was refused, as too much is asked of the shard.
     pub(crate) fn refused(&self) {
-        let news = self.lock().refused(Instant::now());
+        let news = self.lock().condition.refused(Instant::now());
         self.say(news);
     }
 
-    /// A read failed otherwise.
+    /// A call failed otherwise.
     pub(crate) fn failed(&self, error: &ApiError) {
-        let news = self.lock().failed(error, Instant::now());
+        let news = self.lock().condition.failed(error, Instant::now());
         self.say(news);
+    }
+
+    /// It is tried only about so often from now on.
+    pub(crate) fn parked(&self, error: &ApiError, probe_every: Duration) {
+        let news = self.lock().condition.parked(error, probe_every);
+        self.say(news);
+    }
+
+    /// Whether its source has read any shard.
+    pub(crate) fn source_was_read(&self) -> bool {
+        self.source().was_read()
+    }
+
+    fn source(&self) -> &SourceWatch {
+        let alone = || Arc::new(SourceWatch::alone());
+        self.source.get_or_init(alone)
     }
 
     fn say(&self, news: impl IntoIterator<Item = SourceEvent>) {
         for event in news {
-            let reporter = self.reporter.get_or_init(Reporter::alone);
-            reporter.report(&event);
+            self.source().reporter().report(&event);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Condition> {
-        let lock = self.condition.lock();
+    fn lock(&self) -> MutexGuard<'_, Machines> {
+        let lock = self.machines.lock();
         lock.unwrap_or_else(PoisonError::into_inner)
     }
 }

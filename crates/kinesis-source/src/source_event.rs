@@ -2,7 +2,9 @@ use std::{error::Error, iter, time::Duration};
 
 use tracing::Level;
 
-use crate::{ApiError, ConsumerArn, DataLoss, HashRange, PinnedPosition, ShardId};
+use crate::{
+    ApiError, ConsumerArn, DataLoss, HashRange, PinnedPosition, ShardId, ShardState, WaitingFor,
+};
 
 mod wording;
 
@@ -139,6 +141,61 @@ pub enum SourceEvent {
         /// What Kinesis said first.
         error: ApiError,
     },
+    /// A shard has failed too often, or in a way that does not pass by itself. It is tried only once in a
+    /// while from now on; the others are read on.
+    ShardParked {
+        /// The shard.
+        shard: ShardId,
+        /// What Kinesis said last.
+        error: ApiError,
+        /// About how often it is tried.
+        probe_every: Duration,
+    },
+    /// A shard that was [parked](Self::ShardParked) is read again.
+    ShardResumed {
+        /// The shard.
+        shard: ShardId,
+        /// How often it had failed.
+        failures: u64,
+        /// How long it had.
+        after: Duration,
+    },
+    /// What a shard's reader waits for should have come by now. It is not gone on by itself after that;
+    /// whatever is late may still come.
+    Stuck {
+        /// The shard.
+        shard: ShardId,
+        /// What it is doing.
+        state: ShardState,
+        /// What it waits for.
+        waiting_for: WaitingFor,
+        /// How long it has.
+        since: Duration,
+    },
+    /// What a [stuck](Self::Stuck) shard waited for has come, or was given up.
+    Unstuck {
+        /// The shard.
+        shard: ShardId,
+        /// What it waited for.
+        waiting_for: WaitingFor,
+        /// How long it had.
+        after: Duration,
+    },
+    /// What the source itself waits for should have come by now: shards are read on, but no new ones are
+    /// found, and no checkpoints stored.
+    SourceStuck {
+        /// What it waits for.
+        waiting_for: WaitingFor,
+        /// How long it has.
+        since: Duration,
+    },
+    /// What the [stuck](Self::SourceStuck) source waited for has come, or was given up.
+    SourceUnstuck {
+        /// What it waited for.
+        waiting_for: WaitingFor,
+        /// How long it had.
+        after: Duration,
+    },
     /// A shard is read again, after it [could not be](Self::ShardFailing).
     ShardRecovered {
         /// The shard.
@@ -269,6 +326,12 @@ impl SourceEvent {
             Self::ThrottlingEnded { .. } => "throttling_ended",
             Self::ShardFailing { .. } => "shard_failing",
             Self::ShardRecovered { .. } => "shard_recovered",
+            Self::ShardParked { .. } => "shard_parked",
+            Self::ShardResumed { .. } => "shard_resumed",
+            Self::Stuck { .. } => "stuck",
+            Self::Unstuck { .. } => "unstuck",
+            Self::SourceStuck { .. } => "source_stuck",
+            Self::SourceUnstuck { .. } => "source_unstuck",
             Self::ShardFailed { .. } => "shard_failed",
             Self::ShardDrained { .. } => "shard_drained",
             Self::ShardRetired { .. } => "shard_retired",
@@ -294,6 +357,10 @@ impl SourceEvent {
             | Self::ThrottlingEnded { shard, .. }
             | Self::ShardFailing { shard, .. }
             | Self::ShardRecovered { shard, .. }
+            | Self::ShardParked { shard, .. }
+            | Self::ShardResumed { shard, .. }
+            | Self::Stuck { shard, .. }
+            | Self::Unstuck { shard, .. }
             | Self::ShardFailed { shard, .. }
             | Self::ShardDrained { shard }
             | Self::ShardRetired { shard, .. }
@@ -316,6 +383,7 @@ impl SourceEvent {
             | Self::ListingFailing { error }
             | Self::ConsumerLeft { error, .. }
             | Self::ShardFailing { error, .. }
+            | Self::ShardParked { error, .. }
             | Self::SubscriptionLost { error, .. } => Some(error),
             _ => None,
         }
@@ -331,6 +399,9 @@ impl SourceEvent {
             | Self::CheckpointsFailing { .. }
             | Self::ConsumerLeft { .. }
             | Self::ShardFailing { .. }
+            | Self::ShardParked { .. }
+            | Self::Stuck { .. }
+            | Self::SourceStuck { .. }
             | Self::SubscriptionTakenOver { takeovers: 2, .. }
             | Self::DataLost { .. } => Level::WARN,
             Self::ShardDiscovered { .. }

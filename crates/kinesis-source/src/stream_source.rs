@@ -8,6 +8,7 @@ use crate::{
     coordinator::Coordinator,
     read_size::MOST_BYTES,
     reporter::Reporter,
+    source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
 };
 
@@ -197,14 +198,14 @@ impl StreamSource {
         let (group, outlet) = pipeline.group();
         let board = Arc::<Board>::default();
         let inquiries = Inquiries::new();
-        let reporter = Reporter::of(&self.name);
+        let watch = Arc::new(SourceWatch::new(Reporter::of(&self.name)));
         let handle = StreamHandle {
             board: Arc::clone(&board),
             inquiries: Arc::clone(&inquiries),
-            reporter: reporter.clone(),
+            watch: Arc::clone(&watch),
         };
         let name = self.name.clone();
-        let coordinator = Coordinator::new(self, group.clone(), board, inquiries, reporter);
+        let coordinator = Coordinator::new(self, group.clone(), board, inquiries, watch);
         pipeline.stage(name).join(&group, coordinator);
         (outlet, handle)
     }

@@ -8,12 +8,12 @@ use tracing::debug;
 
 use crate::{
     ApiError, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription, SourceEvent,
-    SubscribeEvent,
+    SubscribeEvent, WaitingFor,
     arrival::{self, Arrival},
-    fan_out::Consumer,
+    fan_out::{Consumer, READY_WITHIN},
     feed::Begin,
     held_subscription::{HeldSubscription, Said},
-    listing::within_deadline,
+    listing::{CALL_DEADLINE, within_deadline},
     polling::LONG_AGO,
     progress::Progress,
 };
@@ -101,6 +101,8 @@ impl Subscribing {
                 self.renew(progress).await;
                 continue;
             }
+            let watch = progress.watch();
+            watch.waits_for(WaitingFor::Subscription, silence);
             let said = select! {
                 biased;
                 said = current.subscription.next() => said,
@@ -143,7 +145,11 @@ impl Subscribing {
 
     /// Subscribes where it goes on, once that is allowed.
     async fn subscribe(&mut self, progress: &Progress) -> Result<ShardSubscription, ApiError> {
+        let watch = progress.watch();
+        watch.waits_for(WaitingFor::Consumer, READY_WITHIN);
         let arn = self.consumer.arn().await?;
+        let wait = self.not_before.saturating_duration_since(Instant::now());
+        watch.waits_for(WaitingFor::Turn, wait);
         sleep_until(self.not_before).await;
         if self.last_event.elapsed() >= LONG_AGO {
             self.continuation = None;
@@ -159,6 +165,8 @@ impl Subscribing {
         };
         self.not_before = Instant::now() + BETWEEN_CALLS;
         self.arn = Some(arn.clone());
+        let operation = OPERATION;
+        watch.waits_for(WaitingFor::Answer { operation }, CALL_DEADLINE);
         let api = self.consumer.api();
         let call = api.subscribe_to_shard(&arn, progress.shard(), &position);
         let answer = within_deadline(OPERATION, call).await;

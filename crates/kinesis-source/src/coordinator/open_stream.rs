@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    Checkpoint, ShardId, SourceEvent, StreamIdentity,
+    Checkpoint, ShardId, SourceEvent, StreamIdentity, WaitingFor,
     progress::{Phase, Progress},
     shard_graph::ShardGraph,
 };
@@ -92,7 +92,9 @@ impl OpenStream {
     pub(super) fn note_stored(&mut self, news: BTreeMap<ShardId, Checkpoint>) {
         for (shard, checkpoint) in news {
             if checkpoint == Checkpoint::End {
-                self.active.remove(&shard);
+                if let Some(progress) = self.active.remove(&shard) {
+                    progress.watch().waits_for(WaitingFor::Nothing, None);
+                }
                 self.stored.remove(&shard);
             } else {
                 self.stored.insert(shard, checkpoint);

@@ -5,12 +5,12 @@ use tokio::time::{Instant, sleep};
 use super::open_stream::OpenStream;
 use crate::{
     ApiError, PinnedPosition, Position, Remedy, Shard, ShardId, SourceEvent, StreamError,
-    StreamIdentity, StreamSource, StreamStatus,
+    StreamIdentity, StreamSource, StreamStatus, WaitingFor,
     backoff::Backoff,
     fan_out::Consumer,
     listing::{list_all_shards, within_deadline},
-    reporter::Reporter,
     shard_graph::{FirstStart, ShardGraph},
+    source_watch::SourceWatch,
 };
 
 /// Finds a stream, its checkpoints and its shards. Nothing is read meanwhile, so that what is wrong
@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Opening<'a> {
     source: &'a StreamSource,
     consumer: Option<&'a Consumer>,
-    reporter: &'a Reporter,
+    watch: &'a SourceWatch,
     backoff: Backoff,
     is_told: bool,
 }
@@ -34,12 +34,12 @@ impl<'a> Opening<'a> {
     pub(super) fn of(
         source: &'a StreamSource,
         consumer: Option<&'a Consumer>,
-        reporter: &'a Reporter,
+        watch: &'a SourceWatch,
     ) -> Self {
         Self {
             source,
             consumer,
-            reporter,
+            watch,
             backoff: Backoff::for_name(&source.name),
             is_told: false,
         }
@@ -51,16 +51,19 @@ impl<'a> Opening<'a> {
         let checkpoint_error = |error| StreamError::checkpoint(&source.name, error);
         let (stream, retention) = self.find().await?;
         self.find_consumer().await?;
+        self.waits_for_store();
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
+        self.watch.waits_for(WaitingFor::Nothing, None);
         let listing = self.list().await?;
         let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
         self.prove(&first_start, &listing).await?;
         let mut graph = ShardGraph::new(first_start, stored.clone());
         graph.discover(&listing);
         let begins = graph.take_unstored();
+        self.waits_for_store();
         let saved = source.store.save(&stream, &begins).await;
         saved.map_err(checkpoint_error)?;
-        self.reporter.report(&SourceEvent::StreamOpened {
+        self.watch.reporter().report(&SourceEvent::StreamOpened {
             shards: listing.len(),
             checkpoints: stored.len(),
         });
@@ -69,6 +72,11 @@ impl<'a> Opening<'a> {
         Ok(OpenStream::new(
             stream, retention, graph, stored, list_at, save_at,
         ))
+    }
+
+    fn waits_for_store(&self) {
+        let store = WaitingFor::CheckpointStore;
+        self.watch.waits_for(store, super::STORED_WITHIN);
     }
 
     /// Waits until the stream is there, and can be read. Also says how long it keeps records.
@@ -189,7 +197,9 @@ impl<'a> Opening<'a> {
                 return Err(error);
             }
             if !std::mem::replace(&mut self.is_told, true) {
-                self.reporter.report(&SourceEvent::OpeningFailing { error });
+                self.watch
+                    .reporter()
+                    .report(&SourceEvent::OpeningFailing { error });
             }
             sleep(wait).await;
         }

@@ -32,6 +32,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long a consumer may take to become active, or to go.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How long it takes until it is ready or not, with all calls.
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(PATIENCE.as_secs() + 100);
+
 /// How often taking it away is tried.
 const LAST_TRIES: u32 = 5;
 

@@ -98,6 +98,52 @@ impl fmt::Display for SourceEvent {
                 "shard `{shard}` is read again, after {failures} failures in {} s",
                 after.as_secs()
             ),
+            Self::ShardParked {
+                shard, probe_every, ..
+            } => write!(
+                f,
+                "shard `{shard}` is parked: it is tried about every {} s from now on",
+                probe_every.as_secs()
+            ),
+            Self::ShardResumed {
+                shard,
+                failures,
+                after,
+            } => write!(
+                f,
+                "shard `{shard}`, which was parked, is read again, after {failures} failures in {} s",
+                after.as_secs()
+            ),
+            Self::Stuck {
+                shard,
+                state,
+                waiting_for,
+                since,
+            } => write!(
+                f,
+                "shard `{shard}` ({state}) is stuck: it has waited for {waiting_for} for {} s",
+                since.as_secs()
+            ),
+            Self::Unstuck {
+                shard,
+                waiting_for,
+                after,
+            } => write!(
+                f,
+                "shard `{shard}` goes on, after it had waited for {waiting_for} for {} s",
+                after.as_secs()
+            ),
+            Self::SourceStuck { waiting_for, since } => write!(
+                f,
+                "the source is stuck: it has waited for {waiting_for} for {} s; no new shards are \
+                 found meanwhile, and no checkpoints stored",
+                since.as_secs()
+            ),
+            Self::SourceUnstuck { waiting_for, after } => write!(
+                f,
+                "the source goes on, after it had waited for {waiting_for} for {} s",
+                after.as_secs()
+            ),
             Self::ShardFailed { shard, reason } => {
                 write!(f, "shard `{shard}` is given up: {reason}")
             }
