@@ -1,4 +1,4 @@
-use std::{mem, sync::Arc, time::Duration, vec};
+use std::{sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::sleep;
@@ -61,8 +61,9 @@ pub struct ShardSource {
     read: vec::IntoIter<Record>,
     /// Takes apart what was read, if that is wanted.
     unpacker: Option<Unpacker>,
-    /// Whether what it has yet to hand out or to take apart brings the shard to its tip.
-    reads_to_tip: bool,
+    /// If what it has yet to hand out or to take apart brings the shard to its tip: how often that had
+    /// been asked for when it was read.
+    reads_to_tip: Option<u64>,
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
     on_data_loss: OnDataLoss,
@@ -130,7 +131,7 @@ impl ShardSource {
             stream: None,
             read: Vec::new().into_iter(),
             unpacker: None,
-            reads_to_tip: false,
+            reads_to_tip: None,
             is_read: false,
             on_data_loss: OnDataLoss::default(),
             refusal: None,
@@ -256,7 +257,7 @@ impl ShardSource {
     }
 
     /// Takes in what has come.
-    fn take_in(&mut self, arrival: Arrival) {
+    fn take_in(&mut self, arrival: Arrival, asked: u64) {
         self.progress
             .note_children(arrival.children.iter().map(|child| child.id.clone()));
         let bytes = arrival.bytes();
@@ -271,7 +272,7 @@ impl ShardSource {
             return;
         }
         self.progress.enter(Phase::Reading);
-        self.reads_to_tip = arrival.reaches_tip();
+        self.reads_to_tip = arrival.reaches_tip().then_some(asked);
         match &mut self.unpacker {
             Some(unpacker) => unpacker.add(arrival.records),
             None => self.read = arrival.records.into_iter(),
@@ -298,8 +299,10 @@ impl ShardSource {
             aggregation: Aggregation::None,
         }));
         batch.track(book, first);
-        if self.read.len() == 0 && mem::take(&mut self.reads_to_tip) {
-            self.progress.came_to_tip();
+        if self.read.len() == 0
+            && let Some(asked) = self.reads_to_tip.take()
+        {
+            self.progress.came_to_tip(asked);
         }
         true
     }
@@ -355,8 +358,8 @@ impl ShardSource {
         {
             return Err(outside);
         }
-        if is_unpacked && mem::take(&mut self.reads_to_tip) {
-            self.progress.came_to_tip();
+        if is_unpacked && let Some(asked) = self.reads_to_tip.take() {
+            self.progress.came_to_tip(asked);
         }
         Ok(has_events)
     }
@@ -369,12 +372,12 @@ impl ShardSource {
     }
 
     /// Waits after an answer without records. Behind the tip there is no reason to.
-    async fn rest(&mut self, millis_behind_latest: Option<u64>) {
+    async fn rest(&mut self, millis_behind_latest: Option<u64>, asked: u64) {
         if millis_behind_latest.unwrap_or(0) > 0 {
             return self.progress.enter(Phase::Reading);
         }
         self.progress
-            .found_tip(millis_behind_latest.map(|_| self.api.now()));
+            .found_tip(millis_behind_latest.map(|_| self.api.now()), asked);
         self.feed.rest(&self.progress).await;
     }
 
@@ -598,6 +601,7 @@ impl ShardSource {
             if self.is_at_end() {
                 return self.end().await;
             }
+            let asked = self.progress.asked();
             match self.feed.next(&self.progress, demand.get()).await {
                 Ok(mut arrival) => {
                     let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
@@ -613,12 +617,12 @@ impl ShardSource {
                     }
                     let idles = arrival.records.is_empty() && !arrival.is_end && !ends_falsely;
                     let behind = arrival.millis_behind_latest;
-                    self.take_in(arrival);
+                    self.take_in(arrival, asked);
                     if ends_falsely {
                         self.doubt_end().await;
                     }
                     if idles {
-                        self.rest(behind).await;
+                        self.rest(behind, asked).await;
                     }
                 }
                 Err(error) => self.cope(error).await?,
