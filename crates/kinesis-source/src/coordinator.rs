@@ -294,6 +294,7 @@ impl Means {
         opened.save_at = Instant::now() + self.source.checkpoint_every;
         let news = opened.unstored();
         if news.is_empty() {
+            self.watch.note_stored();
             return Ok(());
         }
         self.watch
@@ -303,6 +304,7 @@ impl Means {
         match saved {
             Ok(()) => {
                 opened.note_stored(news);
+                self.watch.note_stored();
                 if let failures @ 1.. = mem::take(&mut opened.save_failures) {
                     self.watch
                         .reporter()
@@ -338,7 +340,8 @@ impl Coordinator {
     async fn coordinate(&mut self) -> Result<Flow, StreamError> {
         let Self { means, opened } = self;
         let (board, watch) = (&means.board, &means.watch);
-        let over = || Supervisor::over(Arc::clone(board), Arc::clone(watch));
+        let by_shard = means.source.metrics_by_shard;
+        let over = || Supervisor::over(Arc::clone(board), Arc::clone(watch), by_shard);
         means.supervisor.get_or_insert_with(over);
         let opened = match opened {
             Some(opened) => opened,

@@ -85,6 +85,11 @@
 //! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
 //! | [`SourceEvent`] | what changes, one event for each change |
 //!
+//! # Numbers
+//!
+//! Lag, records, throttles, headroom to the stream's retention time and others go to the `metrics`
+//! facade: see [`metric_names`] for all of them.
+//!
 //! # Features
 //!
 //! `aws` (default): the AWS SDK behind [`AwsKinesis`]. `credentials-process` (default) and `sso`:
@@ -113,6 +118,8 @@ mod held_subscription;
 pub mod kpl;
 mod lineage;
 mod listing;
+mod meters;
+pub mod metric_names;
 mod pinned_position;
 mod place;
 mod polling;

@@ -6,13 +6,14 @@ use std::{
     },
 };
 
+use metrics::counter;
 use tokio::sync::mpsc::{
     self,
     error::{TryRecvError, TrySendError},
 };
 use tracing::{Level, event};
 
-use crate::SourceEvent;
+use crate::{SourceEvent, metric_names};
 
 /// Says what has changed: to the log, and to whoever receives a source's events.
 #[derive(Clone)]
@@ -76,6 +77,7 @@ impl Reporter {
     /// Logs an event, and gives it to all receivers.
     pub(crate) fn report(&self, event: &SourceEvent) {
         self.log(event);
+        self.count(event);
         let mut receivers = self.lock();
         receivers.open.retain(|receiver| receiver.send(event));
     }
@@ -107,6 +109,11 @@ impl Reporter {
             queue: receiver,
             lost,
         }
+    }
+
+    fn count(&self, event: &SourceEvent) {
+        let (stream, event) = (self.name().to_owned(), event.name());
+        counter!(metric_names::EVENTS, "stream" => stream, "event" => event).increment(1);
     }
 
     /// One line, from the event alone.

@@ -24,13 +24,19 @@ pub(crate) struct ShardWatch {
 struct Machines {
     condition: Condition,
     supervision: Supervision,
+    /// When a read was last answered, and how far it was behind.
+    last: Option<(Instant, Duration)>,
 }
+
+/// Somebody who reads as fast as there are records has an answer at least so often.
+const UNREAD: Duration = Duration::from_secs(10);
 
 impl ShardWatch {
     pub(crate) fn new(shard: ShardId) -> Self {
         let machines = Machines {
             condition: Condition::new(shard.clone()),
             supervision: Supervision::new(Instant::now()),
+            last: None,
         };
         Self {
             shard,
@@ -68,6 +74,14 @@ impl ShardWatch {
         self.lock().supervision.look(now)
     }
 
+    /// How far reading is behind the tip, at most, if the service has ever said so.
+    pub(crate) fn behind(&self, now: Instant) -> Option<Duration> {
+        let (at, behind) = self.lock().last?;
+        let ago = now.saturating_duration_since(at);
+        // Between two reads, or events, of a shard that is read it is what the last one said.
+        Some(if ago > UNREAD { behind + ago } else { behind })
+    }
+
     /// What is to be told by now, as its reader may be stuck or asleep.
     pub(crate) fn check(&self, state: ShardState, now: Instant) -> Vec<SourceEvent> {
         let mut machines = self.lock();
@@ -90,7 +104,11 @@ impl ShardWatch {
     pub(crate) fn answered(&self, millis_behind_latest: Option<u64>) {
         self.source().note_read();
         let behind = millis_behind_latest.map(Duration::from_millis);
-        let news = self.lock().condition.answered(behind, Instant::now());
+        let now = Instant::now();
+        let mut machines = self.lock();
+        machines.last = behind.map(|behind| (now, behind)).or(machines.last);
+        let news = machines.condition.answered(behind, now);
+        drop(machines);
         self.say(news);
     }
 

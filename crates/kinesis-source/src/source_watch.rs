@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -17,6 +17,10 @@ pub(crate) struct SourceWatch {
     supervision: Mutex<Supervision>,
     /// Whether any shard was read at all, since this process began.
     was_read: AtomicBool,
+    /// How long the stream keeps records, once that is known.
+    retention: OnceLock<Duration>,
+    /// When all checkpoints were stored, or found to be.
+    stored_at: Mutex<Option<Instant>>,
 }
 
 impl SourceWatch {
@@ -25,6 +29,8 @@ impl SourceWatch {
             reporter,
             supervision: Mutex::new(Supervision::new(Instant::now())),
             was_read: AtomicBool::new(false),
+            retention: OnceLock::new(),
+            stored_at: Mutex::default(),
         }
     }
 
@@ -67,6 +73,34 @@ impl SourceWatch {
     /// What the source waits for.
     pub(crate) fn look(&self, now: Instant) -> Waiting {
         self.lock().look(now)
+    }
+
+    /// How long the stream keeps records.
+    pub(crate) fn note_retention(&self, retention: Duration) {
+        // It is found out once.
+        let _ = self.retention.set(retention);
+    }
+
+    pub(crate) fn retention(&self) -> Option<Duration> {
+        self.retention.get().copied()
+    }
+
+    /// All checkpoints are stored.
+    pub(crate) fn note_stored(&self) {
+        let mut stored_at = self
+            .stored_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *stored_at = Some(Instant::now());
+    }
+
+    /// How long ago that was.
+    pub(crate) fn checkpoint_age(&self, now: Instant) -> Option<Duration> {
+        let stored_at = self
+            .stored_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        stored_at.map(|stored_at| now.saturating_duration_since(stored_at))
     }
 
     /// A shard was read.

@@ -67,6 +67,7 @@ pub struct StreamSource {
     pub(crate) fan_out: Option<FanOut>,
     pub(crate) on_data_loss: OnDataLoss,
     pub(crate) read_at_most: u64,
+    pub(crate) metrics_by_shard: bool,
 }
 
 /// How often checkpoints are stored.
@@ -94,6 +95,7 @@ impl StreamSource {
             fan_out: None,
             on_data_loss: OnDataLoss::default(),
             read_at_most: MOST_BYTES,
+            metrics_by_shard: false,
         }
     }
 
@@ -168,6 +170,16 @@ impl StreamSource {
     pub fn read_at_most(self, bytes: u64) -> Self {
         Self {
             read_at_most: bytes,
+            ..self
+        }
+    }
+
+    /// Gives the [numbers](crate::metric_names) of each shard to the metrics facade, too, labelled by its
+    /// name; only those of the stream as a whole unless this is called. A stream that is split again and
+    /// again has ever more shards, and most recorders forget none.
+    pub fn metrics_by_shard(self) -> Self {
+        Self {
+            metrics_by_shard: true,
             ..self
         }
     }

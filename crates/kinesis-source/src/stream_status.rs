@@ -5,6 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -47,6 +48,14 @@ struct State {
     reading: BTreeMap<ShardId, Arc<Progress>>,
     /// Since when each has.
     waiting: BTreeMap<ShardId, Instant>,
+}
+
+/// A shard's figures at one moment.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) status: ShardStatus,
+    /// How far reading is behind the tip.
+    pub(crate) behind: Option<Duration>,
 }
 
 /// How one shard is being read. Numbers count from the start of this process.
@@ -237,6 +246,20 @@ impl Board {
                 is_stuck: false,
             };
             ShardExplanation { status, waiting }
+        });
+        reading.chain(waiting).collect()
+    }
+
+    /// Every shard's figures.
+    pub(crate) fn readings(&self, now: Instant) -> Vec<Reading> {
+        let state = self.lock();
+        let reading = state.reading.values().map(|progress| Reading {
+            status: status(progress.shard(), &progress.snapshot()),
+            behind: progress.watch().behind(now),
+        });
+        let waiting = state.waiting.keys().map(|shard| Reading {
+            status: waiting(shard),
+            behind: None,
         });
         reading.chain(waiting).collect()
     }

@@ -94,6 +94,7 @@ impl<'a> Opening<'a> {
                 }
                 _ => {
                     let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
+                    self.watch.note_retention(retention);
                     return Ok((StreamIdentity::from(&summary), retention));
                 }
             }
