@@ -1,4 +1,4 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use stage_core::BoxError;
 
@@ -6,13 +6,13 @@ use stage_core::BoxError;
 ///
 /// What matters is its [`remedy`](Self::remedy). The rest is for people: which operation, the
 /// service's code and sentence (shortened, on one line), and the error beneath it as `source()`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ApiError {
     remedy: Remedy,
     operation: &'static str,
     code: Option<String>,
     message: Option<String>,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// What a caller can do about an error. Each says in which errors of the service it lies.
@@ -80,7 +80,7 @@ impl ApiError {
     #[must_use]
     pub fn with_source(self, source: impl Into<BoxError>) -> Self {
         Self {
-            source: Some(source.into()),
+            source: Some(Arc::from(source.into())),
             ..self
         }
     }

@@ -1,7 +1,7 @@
 mod open_stream;
 mod opening;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc, time::Duration};
 
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
@@ -9,21 +9,26 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
-    CheckpointError, Remedy, ShardError, ShardRecord, ShardSource, StreamError, StreamSource,
-    Timestamp,
+    CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent, StreamEnd,
+    StreamError, StreamSource, Timestamp, WaitingFor,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
     feed::Begin,
+    lineage,
     listing::list_all_shards,
     progress::Progress,
     reader::Reader,
+    reporter::Reporter,
     shard_graph::Start,
+    source_event::sentence,
+    source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
+    supervisor::Supervisor,
 };
 
 /// The stage that reads no records: it finds out which shards there are, adds a stage for each that
@@ -43,6 +48,9 @@ struct Means {
     group: Group<ShardRecord>,
     board: Arc<Board>,
     inquiries: Arc<Inquiries>,
+    watch: Arc<SourceWatch>,
+    /// Once it coordinates.
+    supervisor: Option<Supervisor>,
     /// Rung by shards that change their phase, and by questions.
     news: Arc<Notify>,
     backoff: Backoff,
@@ -50,6 +58,10 @@ struct Means {
 
 /// How often in a row a listing may say that the stream has gone.
 const PATIENCE: u32 = 5;
+
+/// How long a listing of all pages should take, and a checkpoint to be stored.
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
+const STORED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often a last checkpoint is tried before it is given up.
 const LAST_SAVES: u32 = 5;
@@ -60,10 +72,13 @@ impl Coordinator {
         group: Group<ShardRecord>,
         board: Arc<Board>,
         inquiries: Arc<Inquiries>,
+        watch: Arc<SourceWatch>,
     ) -> Self {
         let means = Means {
             backoff: Backoff::for_name(&source.name),
-            consumer: source.fan_out.clone().map(Consumer::new),
+            consumer: consumer(&source, watch.reporter()),
+            watch,
+            supervisor: None,
             source,
             group,
             board,
@@ -75,6 +90,11 @@ impl Coordinator {
             opened: None,
         }
     }
+}
+
+fn consumer(source: &StreamSource, reporter: &Reporter) -> Option<Arc<Consumer>> {
+    let fan_out = source.fan_out.clone()?;
+    Some(Consumer::new(fan_out, reporter.clone()))
 }
 
 impl Means {
@@ -104,18 +124,28 @@ impl Means {
 
     /// Lists the shards anew. While that fails, those that are known are read on.
     async fn list(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
+        let operation = "ListShards";
+        let answer = WaitingFor::Answer { operation };
+        self.watch.waits_for(answer, LISTED_WITHIN);
         let listing = list_all_shards(&*self.source.api).await;
         let now = Instant::now();
         match listing {
             Ok(listing) => {
+                self.tell_of_new(opened, &listing);
                 opened.graph.discover(&listing);
                 opened.is_stale = opened.graph.lacks_expected();
-                let wait = if opened.is_stale {
+                self.tell_of_lacking(opened, &listing);
+                let wait = if opened.list_lacks {
                     self.backoff.failed()
                 } else {
                     self.backoff.succeeded();
                     self.source.discover_every
                 };
+                if let failures @ 1.. = mem::take(&mut opened.list_failures) {
+                    self.watch
+                        .reporter()
+                        .report(&SourceEvent::ListingRecovered { failures });
+                }
                 opened.list_at = now + wait;
                 self.store_begins(opened).await;
             }
@@ -124,16 +154,40 @@ impl Means {
                 if error.remedy() == Remedy::Verify && self.backoff.failures() >= PATIENCE {
                     return Err(StreamError::refused(&self.source.name, error));
                 }
-                if self.backoff.failures() == 1 {
-                    warn!(
-                        stream = self.source.name,
-                        error = chain(&error),
-                        "shards cannot be listed; reading on"
-                    );
+                opened.list_failures += 1;
+                if opened.list_failures == 1 {
+                    self.watch
+                        .reporter()
+                        .report(&SourceEvent::ListingFailing { error });
                 }
             }
         }
         Ok(())
+    }
+
+    /// Tells of shards that no listing had before.
+    fn tell_of_new(&self, opened: &OpenStream, listing: &[Shard]) {
+        let new = listing.iter().filter(|it| !opened.graph.knows(&it.id));
+        for shard in new {
+            self.watch.reporter().report(&SourceEvent::ShardDiscovered {
+                shard: shard.id.clone(),
+                parents: shard.parents().cloned().collect(),
+            });
+        }
+    }
+
+    /// Tells whether the listing lacks shards, if that is news.
+    fn tell_of_lacking(&self, opened: &mut OpenStream, listing: &[Shard]) {
+        let (missing, holes) = (opened.graph.lacking(), lineage::holes(listing));
+        let lacks = !missing.is_empty() || !holes.is_empty();
+        if mem::replace(&mut opened.list_lacks, lacks) == lacks {
+            return;
+        }
+        self.watch.reporter().report(&if lacks {
+            SourceEvent::ListingIncomplete { missing, holes }
+        } else {
+            SourceEvent::ListingComplete
+        });
     }
 
     /// Stores where new shards begin. If that fails, no harm is done: they are children, and begin
@@ -143,7 +197,10 @@ impl Means {
         if begins.is_empty() {
             return;
         }
-        if let Err(error) = self.source.store.save(&opened.stream, &begins).await {
+        self.watch
+            .waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
+        let saved = self.source.store.save(&opened.stream, &begins).await;
+        if let Err(error) = saved {
             debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
         }
     }
@@ -166,6 +223,8 @@ impl Means {
             }
             None => Progress::new(shard.clone(), from, news),
         };
+        progress.watch().join(Arc::clone(&self.watch));
+        let from = progress.next();
         let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
@@ -200,7 +259,9 @@ impl Means {
         let name = format!("{}/{shard}", self.source.name);
         match self.group.add(name, reader) {
             Ok(()) => {
-                info!(stream = %opened.stream, %shard, "shard opened");
+                progress
+                    .watch()
+                    .report(|shard| SourceEvent::ShardStarted { shard, from });
                 self.board.add(Arc::clone(&progress));
                 opened.active.insert(shard, progress);
             }
@@ -213,6 +274,7 @@ impl Means {
     async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
         opened.take_ended();
         while !opened.is_stopped() {
+            self.watch.waits_for(WaitingFor::Acknowledgements, None);
             self.news.notified().await;
             opened.take_ended();
         }
@@ -232,19 +294,31 @@ impl Means {
         opened.save_at = Instant::now() + self.source.checkpoint_every;
         let news = opened.unstored();
         if news.is_empty() {
+            self.watch.note_stored();
             return Ok(());
         }
-        match self.source.store.save(&opened.stream, &news).await {
+        self.watch
+            .waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
+        let saved = self.source.store.save(&opened.stream, &news).await;
+        self.watch.waits_for(WaitingFor::Nothing, None);
+        match saved {
             Ok(()) => {
                 opened.note_stored(news);
-                if std::mem::replace(&mut opened.save_fails, false) {
-                    info!(stream = %opened.stream, "checkpoints are stored again");
+                self.watch.note_stored();
+                if let failures @ 1.. = mem::take(&mut opened.save_failures) {
+                    self.watch
+                        .reporter()
+                        .report(&SourceEvent::CheckpointsRecovered { failures });
                 }
                 Ok(())
             }
             Err(error) => {
-                if !std::mem::replace(&mut opened.save_fails, true) {
-                    warn!(stream = %opened.stream, error = chain(&error), "checkpoints are not stored; trying on");
+                opened.save_failures += 1;
+                if opened.save_failures == 1 {
+                    let reason = sentence(&error);
+                    self.watch
+                        .reporter()
+                        .report(&SourceEvent::CheckpointsFailing { reason });
                 }
                 Err(error)
             }
@@ -252,14 +326,27 @@ impl Means {
     }
 }
 
+impl Means {
+    /// Says why the source has ended, unless that has been said.
+    fn end(&self, end: StreamEnd) {
+        self.watch
+            .reporter()
+            .close(&SourceEvent::StreamEnded { end });
+    }
+}
+
 impl Coordinator {
     /// Opens the stream, unless it is open, and attends to it until all its shards are finished.
     async fn coordinate(&mut self) -> Result<Flow, StreamError> {
         let Self { means, opened } = self;
+        let (board, watch) = (&means.board, &means.watch);
+        let by_shard = means.source.metrics_by_shard;
+        let over = || Supervisor::over(Arc::clone(board), Arc::clone(watch), by_shard);
+        means.supervisor.get_or_insert_with(over);
         let opened = match opened {
             Some(opened) => opened,
             none => {
-                let opening = Opening::of(&means.source, means.consumer.as_deref());
+                let opening = Opening::of(&means.source, means.consumer.as_deref(), &means.watch);
                 none.insert(opening.open().await?)
             }
         };
@@ -268,6 +355,8 @@ impl Coordinator {
             if opened.is_complete() {
                 return Ok(Flow::End);
             }
+            let within = until.saturating_duration_since(Instant::now());
+            means.watch.waits_for(WaitingFor::News, within);
             select! {
                 biased;
                 () = means.news.notified() => {}
@@ -288,10 +377,11 @@ impl Producer for Coordinator {
     ) -> Result<Flow, StreamError> {
         let ended = self.coordinate().await;
         // There is nothing to finish for whoever has failed.
-        if ended.is_err()
-            && let Some(consumer) = &self.means.consumer
-        {
-            consumer.leave().await;
+        if let Err(error) = &ended {
+            if let Some(consumer) = &self.means.consumer {
+                consumer.leave().await;
+            }
+            self.means.end(StreamEnd::failed(error));
         }
         ended
     }
@@ -306,7 +396,19 @@ impl Producer for Coordinator {
         if let Some(consumer) = &means.consumer {
             consumer.leave().await;
         }
+        let is_complete = opened.as_ref().is_some_and(OpenStream::is_complete);
+        means.end(match &stored {
+            Err(error) => StreamEnd::failed(error),
+            Ok(()) if is_complete => StreamEnd::Complete,
+            Ok(()) => StreamEnd::Stopped,
+        });
         stored
+    }
+}
+
+impl Drop for Means {
+    fn drop(&mut self) {
+        self.end(StreamEnd::Aborted);
     }
 }
 

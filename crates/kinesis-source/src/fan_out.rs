@@ -2,7 +2,7 @@ mod consumer;
 
 use std::{sync::Arc, time::Duration};
 
-pub(crate) use self::consumer::Consumer;
+pub(crate) use self::consumer::{Consumer, READY_WITHIN};
 use crate::{ConsumerAddress, ConsumerArn, KinesisFanOutApi};
 
 /// How a stream is read by enhanced fan-out: each shard sends its records to a registered consumer,

@@ -57,9 +57,9 @@ impl Feed {
     }
 
     /// Waits after an answer that found nothing at the tip, if that is what to do then.
-    pub(crate) async fn rest(&mut self) {
+    pub(crate) async fn rest(&mut self, progress: &Progress) {
         if let Self::Polling(polling) = self {
-            polling.rest().await;
+            polling.rest(progress).await;
         }
     }
 
@@ -68,6 +68,14 @@ impl Feed {
         match self {
             Self::Polling(polling) => polling.has_place(),
             Self::FanOut(subscribing) => subscribing.has_place(),
+        }
+    }
+
+    /// Whether the error that has just come was told in words of its own.
+    pub(crate) fn take_told(&mut self) -> bool {
+        match self {
+            Self::Polling(_) => false,
+            Self::FanOut(subscribing) => subscribing.take_told(),
         }
     }
 

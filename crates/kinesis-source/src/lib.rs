@@ -57,6 +57,12 @@
 //! - **Nothing passes unseen or stops silently.** Throttling, expired iterators, time-outs and errors
 //!   of the service are outlasted, with back-off, from the last record; what does not pass fails the
 //!   pipeline with a [`StreamError`] or [`ShardError`] that says what to do.
+//! - **Each change is told.** Throttling, failures, losses, splits, subscriptions, checkpoints that are not
+//!   stored: a typed [`SourceEvent`] when it begins and when it is over, by [`StreamHandle::events`], and a
+//!   line of the log made from it. Neither has data, partition keys or credentials in it.
+//! - **One shard does not stop the others.** What keeps failing is parked and tried once in a while
+//!   ([`SourceEvent::ShardParked`]); what should have come and has not is told ([`SourceEvent::Stuck`]);
+//!   [`StreamHandle::explain`] says what each shard waits for.
 //! - **Memory is bounded.** A shard never reads more than is asked for: with a window of 1,000 there
 //!   are at most 1,000 of its records on their way, for as long as the sink takes. With
 //!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart.
@@ -77,6 +83,12 @@
 //! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
 //! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
 //! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
+//! | [`SourceEvent`] | what changes, one event for each change |
+//!
+//! # Numbers
+//!
+//! Lag, records, throttles, headroom to the stream's retention time and others go to the `metrics`
+//! facade: see [`metric_names`] for all of them.
 //!
 //! # Features
 //!
@@ -92,17 +104,22 @@ mod arrival;
 mod aws;
 mod backoff;
 mod checkpoint;
+mod condition;
 mod coordinator;
 mod data_loss;
 mod deaggregation;
 mod doubt;
+mod explanation;
 mod fan_out;
 mod fan_out_api;
 mod feed;
 mod governor;
 mod held_subscription;
 pub mod kpl;
+mod lineage;
 mod listing;
+mod meters;
+pub mod metric_names;
 mod pinned_position;
 mod place;
 mod polling;
@@ -110,19 +127,26 @@ mod progress;
 mod read_size;
 mod reader;
 mod record;
+mod reporter;
 mod sequence_number;
 mod shard;
 mod shard_error;
 mod shard_graph;
 mod shard_record;
 mod shard_source;
+mod shard_watch;
+mod source_event;
+mod source_watch;
 mod start_position;
 mod stream_error;
 mod stream_source;
 mod stream_status;
 mod subscribing;
+mod supervision;
+mod supervisor;
 mod timestamp;
 mod unpacker;
+mod waiting_for;
 
 #[cfg(any(test, feature = "mock"))]
 pub use api::MockKinesisApi;
@@ -140,6 +164,7 @@ pub use checkpoint::{
 };
 pub use data_loss::{DataLoss, OnDataLoss};
 pub use deaggregation::{Deaggregation, OutsideRange};
+pub use explanation::{Explanation, ShardExplanation, Waiting};
 pub use fan_out::{Deregistration, FanOut};
 #[cfg(any(test, feature = "mock"))]
 pub use fan_out_api::MockKinesisFanOutApi;
@@ -149,16 +174,19 @@ pub use fan_out_api::{
 };
 pub use pinned_position::PinnedPosition;
 pub use record::Record;
+pub use reporter::SourceEvents;
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use shard::{ChildShard, HashRange, Shard, ShardId};
 pub use shard_error::ShardError;
 pub use shard_record::{Aggregation, ShardRecord};
 pub use shard_source::ShardSource;
+pub use source_event::{SourceEvent, StreamEnd};
 pub use start_position::StartPosition;
 pub use stream_error::StreamError;
 pub use stream_source::StreamSource;
 pub use stream_status::{ShardState, ShardStatus, StreamHandle};
 pub use timestamp::Timestamp;
+pub use waiting_for::WaitingFor;
 
 /// Checks for whoever writes another part: does it keep the promises of its trait?
 pub mod testing {

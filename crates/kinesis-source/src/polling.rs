@@ -3,12 +3,12 @@ use std::{mem, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardIterator,
+    ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardIterator, WaitingFor,
     arrival::{self, Arrival},
     doubt::Found,
     feed::Begin,
     governor::Governor,
-    listing::within_deadline,
+    listing::{CALL_DEADLINE, within_deadline},
     progress::Progress,
     read_size::{MOST_BYTES, ReadSize},
 };
@@ -78,10 +78,11 @@ impl Polling {
     ) -> Result<Arrival, ApiError> {
         let limit = self.read_size.limit(wanted);
         let iterator = self.iterator(progress).await?;
-        sleep_until(self.reads.ready_at()).await;
+        let operation = "GetRecords";
+        wait_for_turn(progress, self.reads.ready_at(), operation).await;
         self.reads.sent(Instant::now());
         let call = self.api.get_records(&iterator, limit);
-        let answer = within_deadline("GetRecords", call).await;
+        let answer = within_deadline(operation, call).await;
         let now = Instant::now();
         match &answer {
             Ok(page) => {
@@ -112,10 +113,11 @@ impl Polling {
             Begin::AtTip => Position::Latest,
             Begin::Pinned => progress.position(),
         };
-        sleep_until(self.iterators.ready_at()).await;
+        let operation = "GetShardIterator";
+        wait_for_turn(progress, self.iterators.ready_at(), operation).await;
         self.iterators.sent(Instant::now());
         let call = self.api.get_shard_iterator(progress.shard(), &position);
-        let answer = within_deadline("GetShardIterator", call).await;
+        let answer = within_deadline(operation, call).await;
         self.iterators.answered(Instant::now(), 0);
         let iterator = answer?;
         self.cursor = Some(Cursor::at(iterator.clone()));
@@ -141,7 +143,10 @@ impl Polling {
     }
 
     /// Waits after an answer that found nothing at the tip.
-    pub(crate) async fn rest(&mut self) {
+    pub(crate) async fn rest(&mut self, progress: &Progress) {
+        progress
+            .watch()
+            .waits_for(WaitingFor::NewRecords, self.idle);
         sleep(self.idle).await;
         self.idle = LONGEST_IDLE.min(self.idle * 2);
     }
@@ -155,6 +160,17 @@ impl Polling {
     pub(crate) fn start_over(&mut self) {
         self.cursor = None;
     }
+}
+
+/// Waits until a call may be made, which is then made.
+async fn wait_for_turn(progress: &Progress, ready_at: Instant, operation: &'static str) {
+    let wait = ready_at.saturating_duration_since(Instant::now());
+    if !wait.is_zero() {
+        progress.watch().waits_for(WaitingFor::Turn, wait);
+        sleep_until(ready_at).await;
+    }
+    let answer = WaitingFor::Answer { operation };
+    progress.watch().waits_for(answer, CALL_DEADLINE);
 }
 
 impl Cursor {

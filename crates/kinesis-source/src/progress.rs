@@ -9,10 +9,11 @@ use stage_core::{Acknowledge, Outcome, protocol::Watermark};
 use tokio::sync::Notify;
 
 use crate::{
-    Checkpoint, DataLoss, PinnedPosition, Position, ShardId, Timestamp,
+    Checkpoint, DataLoss, PinnedPosition, Position, ShardId, SourceEvent, Timestamp,
     doubt::Doubt,
     place::{Mark, Place},
     shard_graph::Resumed,
+    shard_watch::ShardWatch,
     unpacker::Findings,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Progress {
     watcher: Arc<Notify>,
     /// Rung when nothing is on its way any more.
     settled: Notify,
+    watch: ShardWatch,
 }
 
 struct State {
@@ -49,6 +51,8 @@ struct State {
     phase: Phase,
     /// How many records were handed out when a read found the tip, the first since somebody asked.
     tip: Option<u64>,
+    /// How often somebody has asked for that.
+    asked: u64,
     figures: Figures,
     /// What the shard's last answer named.
     children: Vec<ShardId>,
@@ -120,6 +124,7 @@ impl Progress {
     pub(crate) fn new(shard: ShardId, start: impl Into<Place>, watcher: Arc<Notify>) -> Arc<Self> {
         let start = start.into();
         Arc::new(Self {
+            watch: ShardWatch::new(shard.clone()),
             shard,
             state: Mutex::new(State {
                 next: start.clone(),
@@ -135,6 +140,7 @@ impl Progress {
                 quiet: Quiet::default(),
                 phase: Phase::Reading,
                 tip: None,
+                asked: 0,
                 figures: Figures::default(),
                 children: Vec::new(),
             }),
@@ -168,6 +174,11 @@ impl Progress {
 
     pub(crate) fn shard(&self) -> &ShardId {
         &self.shard
+    }
+
+    /// What is told about it.
+    pub(crate) fn watch(&self) -> &ShardWatch {
+        &self.watch
     }
 
     /// Where the next read goes on.
@@ -234,6 +245,12 @@ impl Progress {
     pub(crate) fn resume(&self) {
         let mut state = self.lock();
         state.figures.restarts += 1;
+        let (restarts, nacked) = (state.figures.restarts, state.nacked);
+        self.watch.report(|shard| SourceEvent::ShardRestarted {
+            shard,
+            restarts,
+            nacked,
+        });
         if state.nacked == 0 {
             return;
         }
@@ -298,26 +315,29 @@ impl Progress {
 
     /// Takes note of a read that found nothing, at the shard's tip: at that moment, if the service
     /// itself has said so.
-    pub(crate) fn found_tip(&self, now: Option<Timestamp>) {
+    /// `asked` is what [`asked`](Self::asked) was before the read.
+    pub(crate) fn found_tip(&self, now: Option<Timestamp>, asked: u64) {
         if let Some(now) = now {
             self.lock().note_quiet(now);
         }
-        self.reach_tip(Phase::AtTip);
+        self.reach_tip(Phase::AtTip, asked);
     }
 
     /// Takes note of a read that has brought the shard to its tip, and found records; they have been
     /// handed out.
-    pub(crate) fn came_to_tip(&self) {
-        self.reach_tip(Phase::Reading);
+    pub(crate) fn came_to_tip(&self, asked: u64) {
+        self.reach_tip(Phase::Reading, asked);
     }
 
-    fn reach_tip(&self, phase: Phase) {
+    fn reach_tip(&self, phase: Phase, asked: u64) {
         let mut state = self.lock();
-        let is_news = state.tip.is_none();
-        let handed_out = state.watermark.next();
-        state.tip.get_or_insert(handed_out);
+        let is_news = state.tip.is_none() && state.asked == asked;
+        if is_news {
+            state.tip = Some(state.watermark.next());
+        }
         let was_elsewhere = std::mem::replace(&mut state.phase, phase) != phase;
         drop(state);
+        self.watch.reached_tip();
         if is_news || was_elsewhere {
             self.watcher.notify_one();
         }
@@ -325,7 +345,15 @@ impl Progress {
 
     /// Forgets that the tip was found: only a read from now on counts.
     pub(crate) fn await_tip(&self) {
-        self.lock().tip = None;
+        let mut state = self.lock();
+        state.tip = None;
+        state.asked += 1;
+    }
+
+    /// How often [`await_tip`](Self::await_tip) was called. A read that began before the last time tells
+    /// nothing of what has been put until then.
+    pub(crate) fn asked(&self) -> u64 {
+        self.lock().asked
     }
 
     /// Whether all is done that there was to do: it is finished, or a read since the last
@@ -342,6 +370,10 @@ impl Progress {
         if state.phase != phase {
             state.phase = phase;
             drop(state);
+            if phase == Phase::Draining {
+                self.watch
+                    .report(|shard| SourceEvent::ShardDrained { shard });
+            }
             self.watcher.notify_one();
         }
     }

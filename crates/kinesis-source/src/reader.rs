@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use stage_core::{Batch, Demand, Flow, Producer};
+use stage_core::{Batch, BoxError, Demand, Flow, Producer};
 
 use crate::{
-    ShardRecord,
+    ShardRecord, SourceEvent, WaitingFor,
     progress::{Phase, Progress},
+    source_event::sentence,
 };
 
 /// A shard's reader within a stream: whatever ends it, its progress says so.
@@ -18,22 +19,33 @@ impl<P> Reader<P> {
     pub(crate) fn new(inner: P, progress: Arc<Progress>) -> Self {
         Self { inner, progress }
     }
+
+    /// Tells of an error that ends it.
+    fn give_up(&self, error: impl Into<BoxError>) -> BoxError {
+        let error = error.into();
+        let reason = sentence(&*error);
+        let watch = self.progress.watch();
+        watch.report(|shard| SourceEvent::ShardFailed { shard, reason });
+        error
+    }
 }
 
 impl<P: Producer<Event = ShardRecord>> Producer for Reader<P> {
     type Event = ShardRecord;
-    type Error = P::Error;
+    type Error = BoxError;
 
     async fn produce(
         &mut self,
         demand: Demand,
         batch: &mut Batch<ShardRecord>,
-    ) -> Result<Flow, P::Error> {
-        self.inner.produce(demand, batch).await
+    ) -> Result<Flow, BoxError> {
+        let produced = self.inner.produce(demand, batch).await;
+        produced.map_err(|error| self.give_up(error))
     }
 
-    async fn finish(&mut self) -> Result<(), P::Error> {
-        self.inner.finish().await
+    async fn finish(&mut self) -> Result<(), BoxError> {
+        let finished = self.inner.finish().await;
+        finished.map_err(|error| self.give_up(error))
     }
 }
 
@@ -41,6 +53,7 @@ impl<P> Drop for Reader<P> {
     fn drop(&mut self) {
         if self.progress.phase() != Phase::Finished {
             self.progress.enter(Phase::Stopped);
+            self.progress.watch().waits_for(WaitingFor::Nothing, None);
         }
     }
 }

@@ -171,6 +171,16 @@ impl ShardGraph {
         }
     }
 
+    /// Whether a listing has had this shard.
+    pub(crate) fn knows(&self, shard: &ShardId) -> bool {
+        self.shards.contains_key(shard)
+    }
+
+    /// The shards that were announced and that no listing has had so far.
+    pub(crate) fn lacking(&self) -> Vec<ShardId> {
+        self.expected.iter().cloned().collect()
+    }
+
     /// Whether a shard was announced that no listing has had so far.
     pub(crate) fn lacks_expected(&self) -> bool {
         !self.expected.is_empty()

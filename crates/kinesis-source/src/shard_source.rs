@@ -1,21 +1,19 @@
-use std::{mem, sync::Arc, time::Duration, vec};
+use std::{sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
 
 use crate::{
     Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
-    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, StreamIdentity,
-    StreamStatus,
-    api_error::chain,
+    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, SourceEvent,
+    StreamIdentity, StreamStatus, WaitingFor,
     arrival::Arrival,
     backoff::{Backoff, seed_of},
     doubt::Found,
     fan_out::Consumer,
     feed::{Begin, Feed},
     governor::PAUSE,
-    listing::{list_all_shards, within_deadline},
+    listing::{CALL_DEADLINE, list_all_shards, within_deadline},
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
@@ -63,8 +61,9 @@ pub struct ShardSource {
     read: vec::IntoIter<Record>,
     /// Takes apart what was read, if that is wanted.
     unpacker: Option<Unpacker>,
-    /// Whether what it has yet to hand out or to take apart brings the shard to its tip.
-    reads_to_tip: bool,
+    /// If what it has yet to hand out or to take apart brings the shard to its tip: how often that had
+    /// been asked for when it was read.
+    reads_to_tip: Option<u64>,
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
     on_data_loss: OnDataLoss,
@@ -78,6 +77,16 @@ const AT_ONCE: usize = 512;
 
 /// How many refusals in a row that may pass, as a token that has just expired, are put up with.
 const PATIENCE: u32 = 6;
+
+/// How many failures in a row that pass by themselves, as a rule, are put up with before a shard is
+/// parked: some three minutes of them.
+const MOST_TRIES: u32 = 20;
+
+/// How long the end of a shard should take to be stored.
+const STORED_WITHIN: Duration = Duration::from_secs(60);
+
+/// About how often a parked shard is tried.
+const PROBE: Duration = Duration::from_secs(60);
 
 /// How many refusals in a row another reader may be the reason of: one that is at full speed pauses
 /// only after so long.
@@ -122,7 +131,7 @@ impl ShardSource {
             stream: None,
             read: Vec::new().into_iter(),
             unpacker: None,
-            reads_to_tip: false,
+            reads_to_tip: None,
             is_read: false,
             on_data_loss: OnDataLoss::default(),
             refusal: None,
@@ -208,8 +217,10 @@ impl ShardSource {
 
     fn note_loss(&self, loss: &DataLoss) {
         if self.progress.note_loss(loss.clone()) {
-            let to = loss.to.as_ref().map(ToString::to_string);
-            warn!(shard = %loss.shard, from = %loss.from, to, "records were lost: the stream did not keep them for long enough");
+            let loss = loss.clone();
+            self.progress
+                .watch()
+                .report(|_| SourceEvent::DataLost { loss });
         }
     }
 
@@ -224,6 +235,9 @@ impl ShardSource {
 
     /// Whether the shard is listed as closed, or not any more. If nobody knows, it is not.
     async fn is_closed(&self) -> bool {
+        let operation = "ListShards";
+        let answer = WaitingFor::Answer { operation };
+        self.progress.watch().waits_for(answer, CALL_DEADLINE);
         let Ok(shards) = list_all_shards(&*self.api).await else {
             return false;
         };
@@ -235,15 +249,15 @@ impl ShardSource {
     /// Waits before the shard is read on that is said to be at its end and is not.
     async fn doubt_end(&mut self) {
         let wait = self.backoff.failed();
-        if self.backoff.failures() == 1 {
-            warn!(shard = %self.shard(), "an answer says that the shard has ended, and it is listed as open; reading on");
-        }
+        let message = "the answer says that the shard has ended, and it is listed as open";
+        let error = ApiError::new("GetRecords", Remedy::Retry).with_message(message);
+        self.progress.watch().failed(&error);
         self.progress.note(|figures| figures.retries += 1);
-        sleep(wait).await;
+        self.retry_after(wait).await;
     }
 
     /// Takes in what has come.
-    fn take_in(&mut self, arrival: Arrival) {
+    fn take_in(&mut self, arrival: Arrival, asked: u64) {
         self.progress
             .note_children(arrival.children.iter().map(|child| child.id.clone()));
         let bytes = arrival.bytes();
@@ -258,7 +272,7 @@ impl ShardSource {
             return;
         }
         self.progress.enter(Phase::Reading);
-        self.reads_to_tip = arrival.reaches_tip();
+        self.reads_to_tip = arrival.reaches_tip().then_some(asked);
         match &mut self.unpacker {
             Some(unpacker) => unpacker.add(arrival.records),
             None => self.read = arrival.records.into_iter(),
@@ -285,8 +299,10 @@ impl ShardSource {
             aggregation: Aggregation::None,
         }));
         batch.track(book, first);
-        if self.read.len() == 0 && mem::take(&mut self.reads_to_tip) {
-            self.progress.came_to_tip();
+        if self.read.len() == 0
+            && let Some(asked) = self.reads_to_tip.take()
+        {
+            self.progress.came_to_tip(asked);
         }
         true
     }
@@ -342,8 +358,8 @@ impl ShardSource {
         {
             return Err(outside);
         }
-        if is_unpacked && mem::take(&mut self.reads_to_tip) {
-            self.progress.came_to_tip();
+        if is_unpacked && let Some(asked) = self.reads_to_tip.take() {
+            self.progress.came_to_tip(asked);
         }
         Ok(has_events)
     }
@@ -356,24 +372,38 @@ impl ShardSource {
     }
 
     /// Waits after an answer without records. Behind the tip there is no reason to.
-    async fn rest(&mut self, millis_behind_latest: Option<u64>) {
+    async fn rest(&mut self, millis_behind_latest: Option<u64>, asked: u64) {
         if millis_behind_latest.unwrap_or(0) > 0 {
             return self.progress.enter(Phase::Reading);
         }
         self.progress
-            .found_tip(millis_behind_latest.map(|_| self.api.now()));
-        self.feed.rest().await;
+            .found_tip(millis_behind_latest.map(|_| self.api.now()), asked);
+        self.feed.rest(&self.progress).await;
     }
 
     /// The shard has been read to its end.
     async fn end(&mut self) -> Result<Flow, ShardError> {
         self.progress.enter(Phase::Draining);
         if self.settles_before_end {
-            self.progress.settled().await;
+            self.settled().await;
             self.refuse_nacked().await?;
-            self.progress.enter(Phase::Finished);
+            self.retire();
         }
         Ok(Flow::End)
+    }
+
+    /// All of it is done, and remains to be stored.
+    fn retire(&self) {
+        let watch = self.progress.watch();
+        watch.waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
+        self.progress.enter(Phase::Finished);
+    }
+
+    /// Waits until nothing is on its way any more.
+    async fn settled(&self) {
+        let watch = self.progress.watch();
+        watch.waits_for(WaitingFor::Acknowledgements, None);
+        self.progress.settled().await;
     }
 
     /// Fails if records were nacked, once nothing is on its way any more: what is read again must
@@ -382,7 +412,7 @@ impl ShardSource {
         if self.progress.nacked() == 0 {
             return Ok(());
         }
-        self.progress.settled().await;
+        self.settled().await;
         Err(ShardError::Nacked {
             shard: self.shard().clone(),
             records: self.progress.nacked(),
@@ -397,13 +427,14 @@ impl ShardSource {
             return Ok(());
         }
         let wait = self.backoff.failed();
-        if !self.may_pass(&error) {
+        let is_parked = self.is_to_be_parked(&error);
+        if !is_parked && !self.may_pass(&error) {
             return Err(self.refused(error));
         }
         if error.remedy() == Remedy::Verify {
             self.verify_stream().await?;
         }
-        self.log(&error);
+        self.report(&error);
         match error.remedy() {
             Remedy::Wait => self.progress.note(|figures| figures.throttled += 1),
             Remedy::RenewIterator if self.backoff.failures() == 1 => {
@@ -418,8 +449,45 @@ impl ShardSource {
                 self.progress.note(|figures| figures.retries += 1);
             }
         }
-        sleep(self.cut_short(wait, &error)).await;
+        if is_parked {
+            self.park(&error, wait).await;
+        } else {
+            self.retry_after(self.cut_short(wait, &error)).await;
+        }
         Ok(())
+    }
+
+    async fn retry_after(&self, wait: Duration) {
+        self.progress.watch().waits_for(WaitingFor::Retry, wait);
+        sleep(wait).await;
+    }
+
+    /// Whether a shard that has failed so often, and now with that error, is tried only slowly from now
+    /// on. Within a source, others are to be read on, and what is wrong may be mended meanwhile.
+    ///
+    /// If nothing was ever read, it is not one shard that something is wrong with: that fails the
+    /// pipeline, so that whoever has just started it sees it.
+    fn is_to_be_parked(&self, error: &ApiError) -> bool {
+        let is_late = self.backoff.failures() >= PATIENCE;
+        let is_one_of_many = self.stream.is_some();
+        is_one_of_many
+            && match error.remedy() {
+                Remedy::Verify | Remedy::Authorize => {
+                    is_late && self.progress.watch().source_was_read()
+                }
+                Remedy::MendKey => is_late,
+                Remedy::Wait | Remedy::Correct => false,
+                _ => self.backoff.failures() >= MOST_TRIES,
+            }
+    }
+
+    /// Waits for long before the next try. `wait` has jitter, so that not all are tried at once.
+    async fn park(&self, error: &ApiError, wait: Duration) {
+        let watch = self.progress.watch();
+        watch.parked(error, PROBE);
+        let wait = PROBE + wait;
+        watch.waits_for(WaitingFor::Probe, wait);
+        sleep(wait).await;
     }
 
     /// A reader that is refused because of another one asks again soon, or it would never find the
@@ -440,9 +508,12 @@ impl ShardSource {
         let Some(stream) = &self.stream else {
             return Ok(());
         };
+        let operation = "DescribeStreamSummary";
+        let answer = WaitingFor::Answer { operation };
+        self.progress.watch().waits_for(answer, CALL_DEADLINE);
         let call = self.api.describe_stream_summary();
         let name = stream.name.clone();
-        match within_deadline("DescribeStreamSummary", call).await {
+        match within_deadline(operation, call).await {
             Ok(summary) if summary.status == StreamStatus::Deleting => {
                 Err(ShardError::StreamDeleted { stream: name })
             }
@@ -492,33 +563,22 @@ impl ShardSource {
         }
     }
 
-    /// Logs the first of errors in a row. Throttling and old iterators are everyday.
-    fn log(&self, error: &ApiError) {
-        if self.backoff.failures() > 1 {
-            return;
-        }
-        let shard = self.shard();
+    /// Tells of an error, if it is news. An iterator that has expired is everyday, once.
+    fn report(&mut self, error: &ApiError) {
+        let is_told = self.feed.take_told();
+        let watch = self.progress.watch();
         match error.remedy() {
-            Remedy::Wait | Remedy::RenewIterator => {
-                debug!(%shard, error = chain(error), "read refused");
-            }
-            _ => warn!(%shard, error = chain(error), "shard cannot be read; trying again"),
-        }
-    }
-
-    fn succeeded(&mut self) {
-        let failures = self.backoff.succeeded();
-        if failures > 0 {
-            info!(shard = %self.shard(), failures, "shard is read again");
+            _ if is_told => {}
+            Remedy::Wait => watch.refused(),
+            Remedy::RenewIterator if self.backoff.failures() == 1 => {}
+            _ => watch.failed(error),
         }
     }
 }
 
-impl Producer for ShardSource {
-    type Event = ShardRecord;
-    type Error = ShardError;
-
-    async fn produce(
+impl ShardSource {
+    /// What comes next, as far as it is asked for.
+    async fn read_on(
         &mut self,
         demand: Demand,
         batch: &mut Batch<ShardRecord>,
@@ -541,6 +601,7 @@ impl Producer for ShardSource {
             if self.is_at_end() {
                 return self.end().await;
             }
+            let asked = self.progress.asked();
             match self.feed.next(&self.progress, demand.get()).await {
                 Ok(mut arrival) => {
                     let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
@@ -548,30 +609,53 @@ impl Producer for ShardSource {
                         arrival.is_end = false;
                         self.feed.start_over(Remedy::Retry);
                     } else {
-                        self.succeeded();
+                        self.backoff.succeeded();
+                        self.progress.watch().answered(arrival.millis_behind_latest);
                     }
                     if let Some(error) = self.settle_doubt(&arrival) {
                         return Err(error);
                     }
                     let idles = arrival.records.is_empty() && !arrival.is_end && !ends_falsely;
                     let behind = arrival.millis_behind_latest;
-                    self.take_in(arrival);
+                    self.take_in(arrival, asked);
                     if ends_falsely {
                         self.doubt_end().await;
                     }
                     if idles {
-                        self.rest(behind).await;
+                        self.rest(behind, asked).await;
                     }
                 }
                 Err(error) => self.cope(error).await?,
             }
         }
     }
+}
+
+impl Producer for ShardSource {
+    type Event = ShardRecord;
+    type Error = ShardError;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<ShardRecord>,
+    ) -> Result<Flow, ShardError> {
+        let read = self.read_on(demand, batch).await;
+        match &read {
+            Ok(Flow::More) => self.progress.watch().waits_for(WaitingFor::Demand, None),
+            Ok(Flow::End) => {}
+            Err(_) => self.progress.watch().waits_for(WaitingFor::Restart, None),
+        }
+        read
+    }
 
     async fn finish(&mut self) -> Result<(), ShardError> {
-        self.progress.settled().await;
+        if self.progress.phase() == Phase::Finished {
+            return Ok(());
+        }
+        self.settled().await;
         if self.is_at_end() && self.progress.nacked() == 0 {
-            self.progress.enter(Phase::Finished);
+            self.retire();
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use crate::{
     ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
     read_size::MOST_BYTES,
+    reporter::Reporter,
+    source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
 };
 
@@ -65,6 +67,7 @@ pub struct StreamSource {
     pub(crate) fan_out: Option<FanOut>,
     pub(crate) on_data_loss: OnDataLoss,
     pub(crate) read_at_most: u64,
+    pub(crate) metrics_by_shard: bool,
 }
 
 /// How often checkpoints are stored.
@@ -92,6 +95,7 @@ impl StreamSource {
             fan_out: None,
             on_data_loss: OnDataLoss::default(),
             read_at_most: MOST_BYTES,
+            metrics_by_shard: false,
         }
     }
 
@@ -170,6 +174,16 @@ impl StreamSource {
         }
     }
 
+    /// Gives the [numbers](crate::metric_names) of each shard to the metrics facade, too, labelled by its
+    /// name; only those of the stream as a whole unless this is called. A stream that is split again and
+    /// again has ever more shards, and most recorders forget none.
+    pub fn metrics_by_shard(self) -> Self {
+        Self {
+            metrics_by_shard: true,
+            ..self
+        }
+    }
+
     /// Has the shards send their records to a consumer of enhanced fan-out; they are asked for them
     /// unless this is called.
     ///
@@ -196,12 +210,14 @@ impl StreamSource {
         let (group, outlet) = pipeline.group();
         let board = Arc::<Board>::default();
         let inquiries = Inquiries::new();
+        let watch = Arc::new(SourceWatch::new(Reporter::of(&self.name)));
         let handle = StreamHandle {
             board: Arc::clone(&board),
             inquiries: Arc::clone(&inquiries),
+            watch: Arc::clone(&watch),
         };
         let name = self.name.clone();
-        let coordinator = Coordinator::new(self, group.clone(), board, inquiries);
+        let coordinator = Coordinator::new(self, group.clone(), board, inquiries, watch);
         pipeline.stage(name).join(&group, coordinator);
         (outlet, handle)
     }

@@ -5,13 +5,19 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
-    DataLoss, ShardId,
+    DataLoss, Explanation, ShardExplanation, ShardId, SourceEvent, SourceEvents, Waiting,
+    WaitingFor,
     progress::{Phase, Progress, Snapshot},
+    source_watch::SourceWatch,
 };
 
 /// Tells how a stream is being read, from outside its pipeline.
@@ -19,6 +25,7 @@ use crate::{
 pub struct StreamHandle {
     pub(crate) board: Arc<Board>,
     pub(crate) inquiries: Arc<Inquiries>,
+    pub(crate) watch: Arc<SourceWatch>,
 }
 
 /// Questions whether everything has been read, and the last one that can be answered with yes.
@@ -39,7 +46,16 @@ pub(crate) struct Board {
 #[derive(Default)]
 struct State {
     reading: BTreeMap<ShardId, Arc<Progress>>,
-    waiting: Vec<ShardId>,
+    /// Since when each has.
+    waiting: BTreeMap<ShardId, Instant>,
+}
+
+/// A shard's figures at one moment.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) status: ShardStatus,
+    /// How far reading is behind the tip.
+    pub(crate) behind: Option<Duration>,
 }
 
 /// How one shard is being read. Numbers count from the start of this process.
@@ -110,10 +126,38 @@ impl StreamHandle {
         self.board.status()
     }
 
+    /// What each shard waits for, and for how long it has.
+    pub fn explain(&self) -> Explanation {
+        let now = Instant::now();
+        Explanation {
+            source: self.watch.reporter().name().to_owned(),
+            waiting: self.watch.look(now),
+            shards: self.board.explain(now),
+        }
+    }
+
     /// What of the stream was lost before it was read, as far as it has been noticed. Empty, if all is
     /// well; and at most one for each shard that is read, its last.
     pub fn data_losses(&self) -> Vec<DataLoss> {
         self.board.data_losses()
+    }
+
+    /// What changes from now on, each change once. To have all of it, ask before the pipeline runs.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use kinesis_source::{SourceEvent, StreamHandle};
+    /// # async fn watch(handle: StreamHandle) {
+    /// let mut events = handle.events();
+    /// while let Some(event) = events.next().await {
+    ///     if let SourceEvent::DataLost { loss } = &event {
+    ///         eprintln!("call somebody: {loss}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> SourceEvents {
+        self.watch.reporter().events()
     }
 
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
@@ -171,15 +215,62 @@ impl Board {
     }
 
     pub(crate) fn set_waiting(&self, waiting: Vec<ShardId>) {
-        self.lock().waiting = waiting;
+        let now = Instant::now();
+        let mut state = self.lock();
+        let before = std::mem::take(&mut state.waiting);
+        let since = |shard: &ShardId| before.get(shard).copied().unwrap_or(now);
+        let waiting = waiting.into_iter();
+        state.waiting = waiting.map(|it| (it.clone(), since(&it))).collect();
     }
 
     fn status(&self) -> Vec<ShardStatus> {
         let state = self.lock();
         let reading = state.reading.values();
         let reading = reading.map(|progress| status(progress.shard(), &progress.snapshot()));
-        let waiting = state.waiting.iter().map(waiting);
+        let waiting = state.waiting.keys().map(waiting);
         reading.chain(waiting).collect()
+    }
+
+    fn explain(&self, now: Instant) -> Vec<ShardExplanation> {
+        let state = self.lock();
+        let reading = state.reading.values().map(|progress| ShardExplanation {
+            status: status(progress.shard(), &progress.snapshot()),
+            waiting: progress.watch().look(now),
+        });
+        let waiting = state.waiting.iter().map(|(shard, &since)| {
+            let since = now.saturating_duration_since(since);
+            let status = waiting(shard);
+            let waiting = Waiting {
+                waiting_for: WaitingFor::Parents,
+                since,
+                is_stuck: false,
+            };
+            ShardExplanation { status, waiting }
+        });
+        reading.chain(waiting).collect()
+    }
+
+    /// Every shard's figures.
+    pub(crate) fn readings(&self, now: Instant) -> Vec<Reading> {
+        let state = self.lock();
+        let reading = state.reading.values().map(|progress| Reading {
+            status: status(progress.shard(), &progress.snapshot()),
+            behind: progress.watch().behind(now),
+        });
+        let waiting = state.waiting.keys().map(|shard| Reading {
+            status: waiting(shard),
+            behind: None,
+        });
+        reading.chain(waiting).collect()
+    }
+
+    /// What is to be told of the shards by now.
+    pub(crate) fn check(&self, now: Instant) -> Vec<SourceEvent> {
+        let state = self.lock();
+        let reading = state.reading.values();
+        reading
+            .flat_map(|progress| progress.watch().check(progress.phase().into(), now))
+            .collect()
     }
 
     fn data_losses(&self) -> Vec<DataLoss> {
@@ -237,6 +328,19 @@ fn waiting(shard: &ShardId) -> ShardStatus {
         outside_range: 0,
         dropped: 0,
         damaged: 0,
+    }
+}
+
+impl fmt::Display for ShardState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WaitingForParents => "waits for its parents",
+            Self::Reading => "reading",
+            Self::AtTip => "at its tip",
+            Self::Draining => "closed, draining",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+        })
     }
 }
 

@@ -4,15 +4,16 @@ use tokio::{
     select,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
-    ApiError, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription, SubscribeEvent,
+    ApiError, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription, SourceEvent,
+    SubscribeEvent, WaitingFor,
     arrival::{self, Arrival},
-    fan_out::Consumer,
+    fan_out::{Consumer, READY_WITHIN},
     feed::Begin,
     held_subscription::{HeldSubscription, Said},
-    listing::within_deadline,
+    listing::{CALL_DEADLINE, within_deadline},
     polling::LONG_AGO,
     progress::Progress,
 };
@@ -36,6 +37,8 @@ pub(crate) struct Subscribing {
     /// How often in a row another subscriber has taken the shard over.
     takeovers: u32,
     last_event: Instant,
+    /// Whether the last error was told in words of its own.
+    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,7 @@ impl Subscribing {
             not_before: Instant::now(),
             takeovers: 0,
             last_event: Instant::now(),
+            is_told: false,
         }
     }
 
@@ -88,12 +92,17 @@ impl Subscribing {
             let Some(current) = &mut self.current else {
                 let subscription = self.subscribe(progress).await?;
                 self.take_up(subscription);
+                progress
+                    .watch()
+                    .report(|shard| SourceEvent::Subscribed { shard });
                 continue;
             };
             if current.renew_at <= Instant::now() {
                 self.renew(progress).await;
                 continue;
             }
+            let watch = progress.watch();
+            watch.waits_for(WaitingFor::Subscription, silence);
             let said = select! {
                 biased;
                 said = current.subscription.next() => said,
@@ -102,7 +111,8 @@ impl Subscribing {
                     self.current = None;
                     progress.note(|figures| figures.silences += 1);
                     let message = format!("the subscription has sent nothing for {} s", silence.as_secs());
-                    return Err(ApiError::new(OPERATION, Remedy::Retry).with_message(&message));
+                    let error = ApiError::new(OPERATION, Remedy::Retry).with_message(&message);
+                    return Err(self.lost(error, progress));
                 }
             };
             match said {
@@ -111,8 +121,10 @@ impl Subscribing {
                     let lasted = self.end();
                     if error.remedy() == Remedy::AwaitActive {
                         self.give_way(lasted, progress);
+                        self.is_told = true;
+                        return Err(error);
                     }
-                    return Err(error);
+                    return Err(self.lost(error, progress));
                 }
                 Said::Ended => {
                     let lasted = self.end();
@@ -122,7 +134,9 @@ impl Subscribing {
                     }
                 }
                 Said::LetGo => {
-                    debug!(shard = %progress.shard(), "subscription let go, as nobody asked for records");
+                    progress
+                        .watch()
+                        .report(|shard| SourceEvent::SubscriptionLetGo { shard });
                     self.end();
                 }
             }
@@ -131,7 +145,11 @@ impl Subscribing {
 
     /// Subscribes where it goes on, once that is allowed.
     async fn subscribe(&mut self, progress: &Progress) -> Result<ShardSubscription, ApiError> {
+        let watch = progress.watch();
+        watch.waits_for(WaitingFor::Consumer, READY_WITHIN);
         let arn = self.consumer.arn().await?;
+        let wait = self.not_before.saturating_duration_since(Instant::now());
+        watch.waits_for(WaitingFor::Turn, wait);
         sleep_until(self.not_before).await;
         if self.last_event.elapsed() >= LONG_AGO {
             self.continuation = None;
@@ -147,6 +165,8 @@ impl Subscribing {
         };
         self.not_before = Instant::now() + BETWEEN_CALLS;
         self.arn = Some(arn.clone());
+        let operation = OPERATION;
+        watch.waits_for(WaitingFor::Answer { operation }, CALL_DEADLINE);
         let api = self.consumer.api();
         let call = api.subscribe_to_shard(&arn, progress.shard(), &position);
         let answer = within_deadline(OPERATION, call).await;
@@ -184,6 +204,9 @@ impl Subscribing {
             Ok(subscription) => {
                 self.takeovers = 0;
                 self.take_up(subscription);
+                progress
+                    .watch()
+                    .report(|shard| SourceEvent::SubscriptionRenewed { shard });
             }
             Err(error) => {
                 debug!(shard = %progress.shard(), %error, "subscription is not renewed yet");
@@ -210,10 +233,26 @@ impl Subscribing {
         self.takeovers += 1;
         self.not_before = self.not_before.max(Instant::now() + truce);
         progress.note(|figures| figures.takeovers += 1);
-        if self.takeovers == 2 {
-            let (shard, consumer) = (progress.shard(), &self.consumer);
-            warn!(%shard, %consumer, "another process takes the shard over again and again; does it read as the same consumer?");
-        }
+        let takeovers = self.takeovers;
+        progress
+            .watch()
+            .report(|shard| SourceEvent::SubscriptionTakenOver {
+                shard,
+                truce,
+                takeovers,
+            });
+    }
+
+    /// A subscription has gone by that error, which is told here.
+    fn lost(&mut self, error: ApiError, progress: &Progress) -> ApiError {
+        self.is_told = true;
+        progress
+            .watch()
+            .report(|shard| SourceEvent::SubscriptionLost {
+                shard,
+                error: error.clone(),
+            });
+        error
     }
 
     /// Moves on after an event.
@@ -248,6 +287,11 @@ impl Subscribing {
 
     pub(crate) fn has_place(&self) -> bool {
         self.continuation.is_some()
+    }
+
+    /// Whether the error that has just come was told in words of its own.
+    pub(crate) fn take_told(&mut self) -> bool {
+        mem::take(&mut self.is_told)
     }
 
     /// Goes on where the progress says, perhaps as a consumer that is found anew.

@@ -102,6 +102,27 @@ async fn every_record_of_every_shard_is_sent_once_and_in_order_and_none_asked_fo
     assert_eq!(calls.throttled(), 0);
 }
 
+/// What was put before the question is in the answer, also if an event from before that says that it
+/// brings the shard to its tip, and is being handed out still.
+#[tokio::test(start_paused = true)]
+async fn caught_up_is_with_what_there_was_when_it_was_asked() {
+    let fake = Fake::new(1);
+    fake.put_numbered(0..23).unwrap();
+    let sink = Sink::by(Duration::from_millis(10));
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(1)));
+    let asking = async {
+        while sink.taken().is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        fake.put_numbered(23..29).unwrap();
+        handle.caught_up().await;
+    };
+    pipeline.run_until(asking).await.unwrap();
+    assert_eq!(sink.numbers(), everything(29));
+}
+
 #[tokio::test(start_paused = true)]
 async fn polling_and_fan_out_go_on_where_the_other_had_finished() {
     let fake = Fake::new(2);

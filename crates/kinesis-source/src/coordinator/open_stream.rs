@@ -1,10 +1,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tracing::info;
 
 use crate::{
-    Checkpoint, ShardId, StreamIdentity,
+    Checkpoint, ShardId, SourceEvent, StreamIdentity, WaitingFor,
     progress::{Phase, Progress},
     shard_graph::ShardGraph,
 };
@@ -25,7 +24,11 @@ pub(super) struct OpenStream {
     /// Whether there may be shards that no listing has had so far: one has ended since the last,
     /// or the last lacks one that was announced.
     pub(super) is_stale: bool,
-    pub(super) save_fails: bool,
+    /// How often in a row checkpoints were not stored, and shards not listed.
+    pub(super) save_failures: u32,
+    pub(super) list_failures: u32,
+    /// Whether the last listing lacks shards.
+    pub(super) list_lacks: bool,
     /// The last question whether everything has been read.
     pub(super) inquiry: u64,
 }
@@ -48,7 +51,9 @@ impl OpenStream {
             list_at,
             save_at,
             is_stale: false,
-            save_fails: false,
+            save_failures: 0,
+            list_failures: 0,
+            list_lacks: false,
             inquiry: 0,
         }
     }
@@ -61,7 +66,10 @@ impl OpenStream {
                 for child in progress.children() {
                     self.graph.expect(&child);
                 }
-                info!(stream = %self.stream, %shard, "shard finished");
+                let children = progress.children();
+                progress
+                    .watch()
+                    .report(|shard| SourceEvent::ShardRetired { shard, children });
                 ended = true;
             }
         }
@@ -84,7 +92,9 @@ impl OpenStream {
     pub(super) fn note_stored(&mut self, news: BTreeMap<ShardId, Checkpoint>) {
         for (shard, checkpoint) in news {
             if checkpoint == Checkpoint::End {
-                self.active.remove(&shard);
+                if let Some(progress) = self.active.remove(&shard) {
+                    progress.watch().waits_for(WaitingFor::Nothing, None);
+                }
                 self.stored.remove(&shard);
             } else {
                 self.stored.insert(shard, checkpoint);

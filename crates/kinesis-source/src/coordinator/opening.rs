@@ -1,17 +1,16 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
 
 use super::open_stream::OpenStream;
 use crate::{
-    ApiError, PinnedPosition, Position, Remedy, Shard, ShardId, StreamError, StreamIdentity,
-    StreamSource, StreamStatus,
-    api_error::chain,
+    ApiError, PinnedPosition, Position, Remedy, Shard, ShardId, SourceEvent, StreamError,
+    StreamIdentity, StreamSource, StreamStatus, WaitingFor,
     backoff::Backoff,
     fan_out::Consumer,
     listing::{list_all_shards, within_deadline},
     shard_graph::{FirstStart, ShardGraph},
+    source_watch::SourceWatch,
 };
 
 /// Finds a stream, its checkpoints and its shards. Nothing is read meanwhile, so that what is wrong
@@ -20,7 +19,9 @@ use crate::{
 pub(super) struct Opening<'a> {
     source: &'a StreamSource,
     consumer: Option<&'a Consumer>,
+    watch: &'a SourceWatch,
     backoff: Backoff,
+    is_told: bool,
 }
 
 /// How many failures in a row are put up with.
@@ -30,11 +31,17 @@ const PATIENCE: u32 = 5;
 const CREATING_POLL: Duration = Duration::from_secs(1);
 
 impl<'a> Opening<'a> {
-    pub(super) fn of(source: &'a StreamSource, consumer: Option<&'a Consumer>) -> Self {
+    pub(super) fn of(
+        source: &'a StreamSource,
+        consumer: Option<&'a Consumer>,
+        watch: &'a SourceWatch,
+    ) -> Self {
         Self {
             source,
             consumer,
+            watch,
             backoff: Backoff::for_name(&source.name),
+            is_told: false,
         }
     }
 
@@ -44,21 +51,32 @@ impl<'a> Opening<'a> {
         let checkpoint_error = |error| StreamError::checkpoint(&source.name, error);
         let (stream, retention) = self.find().await?;
         self.find_consumer().await?;
+        self.waits_for_store();
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
+        self.watch.waits_for(WaitingFor::Nothing, None);
         let listing = self.list().await?;
         let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
         self.prove(&first_start, &listing).await?;
         let mut graph = ShardGraph::new(first_start, stored.clone());
         graph.discover(&listing);
         let begins = graph.take_unstored();
+        self.waits_for_store();
         let saved = source.store.save(&stream, &begins).await;
         saved.map_err(checkpoint_error)?;
-        info!(stream = %stream, shards = listing.len(), checkpoints = stored.len(), "stream opened");
+        self.watch.reporter().report(&SourceEvent::StreamOpened {
+            shards: listing.len(),
+            checkpoints: stored.len(),
+        });
         let now = Instant::now();
         let (list_at, save_at) = (now + source.discover_every, now + source.checkpoint_every);
         Ok(OpenStream::new(
             stream, retention, graph, stored, list_at, save_at,
         ))
+    }
+
+    fn waits_for_store(&self) {
+        let store = WaitingFor::CheckpointStore;
+        self.watch.waits_for(store, super::STORED_WITHIN);
     }
 
     /// Waits until the stream is there, and can be read. Also says how long it keeps records.
@@ -76,6 +94,7 @@ impl<'a> Opening<'a> {
                 }
                 _ => {
                     let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
+                    self.watch.note_retention(retention);
                     return Ok((StreamIdentity::from(&summary), retention));
                 }
             }
@@ -178,12 +197,10 @@ impl<'a> Opening<'a> {
             if !may_pass(&error) || self.backoff.failures() >= PATIENCE {
                 return Err(error);
             }
-            if self.backoff.failures() == 1 {
-                warn!(
-                    stream = self.source.name,
-                    error = chain(&error),
-                    "stream cannot be opened yet; trying again"
-                );
+            if !std::mem::replace(&mut self.is_told, true) {
+                self.watch
+                    .reporter()
+                    .report(&SourceEvent::OpeningFailing { error });
             }
             sleep(wait).await;
         }

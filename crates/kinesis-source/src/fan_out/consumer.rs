@@ -4,18 +4,18 @@ use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
 };
-use tracing::{info, warn};
 
 use super::{Deregistration, FanOut};
 use crate::{
-    ApiError, ConsumerAddress, ConsumerArn, ConsumerStatus, KinesisFanOutApi, Remedy,
-    StreamConsumer, api_error::chain, backoff::Backoff, listing::within_deadline,
+    ApiError, ConsumerAddress, ConsumerArn, ConsumerStatus, KinesisFanOutApi, Remedy, SourceEvent,
+    StreamConsumer, backoff::Backoff, listing::within_deadline, reporter::Reporter,
 };
 
 /// The consumer that a source's shards send to: found or registered once, for all of them.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     fan_out: FanOut,
+    reporter: Reporter,
     state: Mutex<State>,
 }
 
@@ -32,13 +32,17 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long a consumer may take to become active, or to go.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How long it takes until it is ready or not, with all calls.
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(PATIENCE.as_secs() + 100);
+
 /// How often taking it away is tried.
 const LAST_TRIES: u32 = 5;
 
 impl Consumer {
-    pub(crate) fn new(fan_out: FanOut) -> Arc<Self> {
+    pub(crate) fn new(fan_out: FanOut, reporter: Reporter) -> Arc<Self> {
         Arc::new(Self {
             fan_out,
+            reporter,
             state: Mutex::default(),
         })
     }
@@ -79,7 +83,10 @@ impl Consumer {
             if let Some(consumer) = self.find_or_register(&mut state).await?
                 && consumer.status == ConsumerStatus::Active
             {
-                info!(consumer = %consumer.arn, "consumer is active");
+                self.reporter.report(&SourceEvent::ConsumerActive {
+                    consumer: consumer.arn.clone(),
+                    registered_here: state.registered_here,
+                });
                 return Ok(state.arn.insert(consumer.arn).clone());
             }
             if Instant::now() >= deadline {
@@ -107,7 +114,6 @@ impl Consumer {
         let call = self.api().register_stream_consumer(name);
         match within_deadline("RegisterStreamConsumer", call).await {
             Ok(consumer) => {
-                info!(consumer = %consumer.arn, "consumer registered");
                 state.registered_here = true;
                 Ok(Some(consumer))
             }
@@ -150,15 +156,19 @@ impl Consumer {
         loop {
             let call = self.api().deregister_stream_consumer(&address);
             let error = match within_deadline("DeregisterStreamConsumer", call).await {
-                Ok(()) => return info!(consumer = %self, "consumer deregistered"),
+                Ok(()) => {
+                    let consumer = self.to_string();
+                    let event = SourceEvent::ConsumerDeregistered { consumer };
+                    return self.reporter.report(&event);
+                }
                 Err(error) if error.remedy() == Remedy::Verify => return,
                 Err(error) => error,
             };
             let wait = backoff.failed();
             if backoff.failures() >= LAST_TRIES {
-                let error = chain(&error);
-                warn!(consumer = %self, error, "consumer cannot be deregistered; it goes on costing");
-                return;
+                let consumer = self.to_string();
+                let event = SourceEvent::ConsumerLeft { consumer, error };
+                return self.reporter.report(&event);
             }
             sleep(wait).await;
         }

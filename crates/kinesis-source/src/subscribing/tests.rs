@@ -8,7 +8,7 @@ use futures_core::Stream;
 use super::*;
 use crate::{
     FanOut, MockKinesisFanOutApi, PinnedPosition, Record, ShardId, StreamConsumer, Timestamp,
-    fan_out_api::ConsumerStatus, place::Mark,
+    fan_out_api::ConsumerStatus, place::Mark, reporter::Reporter,
 };
 
 /// What a subscription sends. After its last event it is silent, or it ends.
@@ -103,7 +103,7 @@ impl Rig {
                 let answer = answers.lock().unwrap().pop_front().unwrap();
                 answer.map(ShardSubscription::new)
             });
-        let consumer = Consumer::new(FanOut::new(Arc::new(api), "audit"));
+        let consumer = Consumer::new(FanOut::new(Arc::new(api), "audit"), Reporter::alone());
         let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(9));
         Self {
             subscribing: Subscribing::new(consumer, begin),
@@ -262,11 +262,11 @@ async fn a_renewal_takes_over_where_the_last_event_ended() {
         ],
     );
     let patient = Duration::from_secs(3_600);
-    let consumer = Consumer::new(FanOut {
+    let fan_out = FanOut {
         let_go_after: patient,
         ..rig.subscribing.consumer.fan_out().clone()
-    });
-    rig.subscribing.consumer = consumer;
+    };
+    rig.subscribing.consumer = Consumer::new(fan_out, Reporter::alone());
     assert_eq!(rig.next().await.unwrap(), [1]);
     assert_eq!(rig.next().await.unwrap(), [2]);
     sleep(RENEW_AFTER).await;

@@ -1,0 +1,176 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use metrics::{Label, counter, gauge};
+use tokio::time::Instant;
+
+use crate::{
+    ShardId, ShardState, ShardStatus, metric_names as names, source_watch::SourceWatch,
+    stream_status::Reading,
+};
+
+/// Brings a source's numbers up to date with the metrics facade.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    stream: Label,
+    /// What was counted until the last time: of all shards, and of each if that is wanted.
+    counted: Counted,
+    by_shard: Option<BTreeMap<ShardId, Counted>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counted {
+    records: u64,
+    bytes: u64,
+    reads: u64,
+    throttles: u64,
+    retries: u64,
+    restarts: u64,
+}
+
+/// What is so at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Levels {
+    in_flight: u64,
+    /// Of the shard that is farthest behind.
+    behind: Option<Duration>,
+    /// Of the shard that has the least.
+    headroom: Option<Duration>,
+}
+
+/// All states that shards are counted by.
+const STATES: [(ShardState, &str); 6] = [
+    (ShardState::WaitingForParents, "waiting_for_parents"),
+    (ShardState::Reading, "reading"),
+    (ShardState::AtTip, "at_tip"),
+    (ShardState::Draining, "draining"),
+    (ShardState::Finished, "finished"),
+    (ShardState::Stopped, "stopped"),
+];
+
+impl Meters {
+    pub(crate) fn new(stream: &str, by_shard: bool) -> Self {
+        names::describe();
+        Self {
+            stream: Label::new("stream", stream.to_owned()),
+            counted: Counted::default(),
+            by_shard: by_shard.then(BTreeMap::new),
+        }
+    }
+
+    /// Publishes what was counted since the last time, and how it is now.
+    pub(crate) fn publish(&mut self, readings: &[Reading], source: &SourceWatch, now: Instant) {
+        let (mut counted, mut levels) = (Counted::default(), Levels::default());
+        for reading in readings {
+            let shard = Counted::of(&reading.status);
+            counted = counted.plus(shard);
+            let level = Levels::of(reading, source.retention());
+            levels = levels.and(level);
+            self.publish_shard(&reading.status, shard, level);
+        }
+        let labels = vec![self.stream.clone()];
+        counted.since(self.counted).publish(&labels);
+        self.counted = counted;
+        levels.publish(&labels);
+        if let Some(age) = source.checkpoint_age(now) {
+            gauge!(names::CHECKPOINT_AGE, labels).set(age.as_secs_f64());
+        }
+        for (state, name) in STATES {
+            let shards = readings.iter().filter(|it| it.status.state == state);
+            let labels = vec![self.stream.clone(), Label::new("state", name)];
+            gauge!(names::SHARDS, labels).set(shards.count() as f64);
+        }
+    }
+
+    fn publish_shard(&mut self, status: &ShardStatus, counted: Counted, levels: Levels) {
+        let Some(by_shard) = &mut self.by_shard else {
+            return;
+        };
+        let name = status.shard.as_str().to_owned();
+        let labels = vec![self.stream.clone(), Label::new("shard", name)];
+        let before = by_shard.entry(status.shard.clone()).or_default();
+        counted.since(*before).publish(&labels);
+        *before = counted;
+        levels.publish(&labels);
+    }
+}
+
+impl Counted {
+    fn of(status: &ShardStatus) -> Self {
+        Self {
+            records: status.records_read,
+            bytes: status.bytes_read,
+            reads: status.reads,
+            throttles: status.throttled,
+            retries: status.retries,
+            restarts: status.restarts,
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        self.zip(other, u64::saturating_add)
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::saturating_sub)
+    }
+
+    fn zip(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            records: with(self.records, other.records),
+            bytes: with(self.bytes, other.bytes),
+            reads: with(self.reads, other.reads),
+            throttles: with(self.throttles, other.throttles),
+            retries: with(self.retries, other.retries),
+            restarts: with(self.restarts, other.restarts),
+        }
+    }
+
+    fn publish(self, labels: &[Label]) {
+        for (name, count) in [
+            (names::RECORDS, self.records),
+            (names::BYTES, self.bytes),
+            (names::READS, self.reads),
+            (names::THROTTLES, self.throttles),
+            (names::RETRIES, self.retries),
+            (names::RESTARTS, self.restarts),
+        ] {
+            counter!(name, labels.to_vec()).increment(count);
+        }
+    }
+}
+
+impl Levels {
+    fn of(reading: &Reading, retention: Option<Duration>) -> Self {
+        let state = reading.status.state;
+        let is_read = !matches!(state, ShardState::Finished | ShardState::Stopped);
+        let behind = reading.behind.filter(|_| is_read);
+        let headroom = |behind| Some(retention?.saturating_sub(behind));
+        Self {
+            in_flight: reading.status.in_flight,
+            behind,
+            headroom: behind.and_then(headroom),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let least = |a: Duration, b: Option<Duration>| b.map_or(a, |b| a.min(b));
+        Self {
+            in_flight: self.in_flight + other.in_flight,
+            behind: self.behind.max(other.behind),
+            headroom: match self.headroom {
+                Some(headroom) => Some(least(headroom, other.headroom)),
+                None => other.headroom,
+            },
+        }
+    }
+
+    fn publish(self, labels: &[Label]) {
+        gauge!(names::IN_FLIGHT, labels.to_vec()).set(self.in_flight as f64);
+        if let Some(behind) = self.behind {
+            gauge!(names::MILLIS_BEHIND_LATEST, labels.to_vec()).set(behind.as_millis() as f64);
+        }
+        if let Some(headroom) = self.headroom {
+            gauge!(names::RETENTION_HEADROOM, labels.to_vec()).set(headroom.as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    ApiError, ShardId, ShardState, SourceEvent, Waiting, WaitingFor, condition::Condition,
+    source_watch::SourceWatch, supervision::Supervision,
+};
+
+/// What is told about one shard, over all lives of its reader.
+///
+/// Its machines decide what is news; this tells them the time, and reports what they say.
+#[derive(Debug)]
+pub(crate) struct ShardWatch {
+    shard: ShardId,
+    source: OnceLock<Arc<SourceWatch>>,
+    machines: Mutex<Machines>,
+}
+
+#[derive(Debug)]
+struct Machines {
+    condition: Condition,
+    supervision: Supervision,
+    /// When a read was last answered, and how far it was behind.
+    last: Option<(Instant, Duration)>,
+}
+
+/// Somebody who reads as fast as there are records has an answer at least so often.
+const UNREAD: Duration = Duration::from_secs(10);
+
+impl ShardWatch {
+    pub(crate) fn new(shard: ShardId) -> Self {
+        let machines = Machines {
+            condition: Condition::new(shard.clone()),
+            supervision: Supervision::new(Instant::now()),
+            last: None,
+        };
+        Self {
+            shard,
+            source: OnceLock::new(),
+            machines: Mutex::new(machines),
+        }
+    }
+
+    /// It belongs to that source, from its start on.
+    pub(crate) fn join(&self, source: Arc<SourceWatch>) {
+        // Whoever has reported alone is read alone.
+        let _ = self.source.set(source);
+    }
+
+    /// Reports something that its machines do not know of.
+    pub(crate) fn report(&self, event: impl FnOnce(ShardId) -> SourceEvent) {
+        self.say([event(self.shard.clone())]);
+    }
+
+    /// Its reader waits for that from now on, at most for so long if that is known.
+    pub(crate) fn waits_for(&self, waiting_for: WaitingFor, within: impl Into<Option<Duration>>) {
+        let (within, now) = (within.into(), Instant::now());
+        let over = self.lock().supervision.enter(waiting_for, within, now);
+        if let Some(wait) = over {
+            self.report(|shard| SourceEvent::Unstuck {
+                shard,
+                waiting_for: wait.waiting_for,
+                after: wait.since,
+            });
+        }
+    }
+
+    /// What its reader waits for.
+    pub(crate) fn look(&self, now: Instant) -> Waiting {
+        self.lock().supervision.look(now)
+    }
+
+    /// How far reading is behind the tip, at most, if the service has ever said so.
+    pub(crate) fn behind(&self, now: Instant) -> Option<Duration> {
+        let (at, behind) = self.lock().last?;
+        let ago = now.saturating_duration_since(at);
+        // Between two reads, or events, of a shard that is read it is what the last one said.
+        Some(if ago > UNREAD { behind + ago } else { behind })
+    }
+
+    /// What is to be told by now, as its reader may be stuck or asleep.
+    pub(crate) fn check(&self, state: ShardState, now: Instant) -> Vec<SourceEvent> {
+        let mut machines = self.lock();
+        let stuck = machines.supervision.check(now);
+        let stuck = stuck.map(|wait| SourceEvent::Stuck {
+            shard: self.shard.clone(),
+            state,
+            waiting_for: wait.waiting_for,
+            since: wait.since,
+        });
+        machines
+            .condition
+            .calmed(now)
+            .into_iter()
+            .chain(stuck)
+            .collect()
+    }
+
+    /// A read was answered, or a subscription has sent something.
+    pub(crate) fn answered(&self, millis_behind_latest: Option<u64>) {
+        self.source().note_read();
+        let behind = millis_behind_latest.map(Duration::from_millis);
+        let now = Instant::now();
+        let mut machines = self.lock();
+        machines.last = behind.map(|behind| (now, behind)).or(machines.last);
+        let news = machines.condition.answered(behind, now);
+        drop(machines);
+        self.say(news);
+    }
+
+    /// All up to the tip was read and handed out.
+    pub(crate) fn reached_tip(&self) {
+        let news = self.lock().condition.reached_tip();
+        self.say(news);
+    }
+
+    /// A call was refused, as too much is asked of the shard.
+    pub(crate) fn refused(&self) {
+        let news = self.lock().condition.refused(Instant::now());
+        self.say(news);
+    }
+
+    /// A call failed otherwise.
+    pub(crate) fn failed(&self, error: &ApiError) {
+        let news = self.lock().condition.failed(error, Instant::now());
+        self.say(news);
+    }
+
+    /// It is tried only about so often from now on.
+    pub(crate) fn parked(&self, error: &ApiError, probe_every: Duration) {
+        let news = self.lock().condition.parked(error, probe_every);
+        self.say(news);
+    }
+
+    /// Whether its source has read any shard.
+    pub(crate) fn source_was_read(&self) -> bool {
+        self.source().was_read()
+    }
+
+    fn source(&self) -> &SourceWatch {
+        let alone = || Arc::new(SourceWatch::alone());
+        self.source.get_or_init(alone)
+    }
+
+    fn say(&self, news: impl IntoIterator<Item = SourceEvent>) {
+        for event in news {
+            self.source().reporter().report(&event);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Machines> {
+        let lock = self.machines.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+}

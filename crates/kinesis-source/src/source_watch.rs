@@ -1,0 +1,119 @@
+use std::{
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{SourceEvent, Waiting, WaitingFor, reporter::Reporter, supervision::Supervision};
+
+/// What is told about a source as a whole, and what all of its shards know of it.
+#[derive(Debug)]
+pub(crate) struct SourceWatch {
+    reporter: Reporter,
+    supervision: Mutex<Supervision>,
+    /// Whether any shard was read at all, since this process began.
+    was_read: AtomicBool,
+    /// How long the stream keeps records, once that is known.
+    retention: OnceLock<Duration>,
+    /// When all checkpoints were stored, or found to be.
+    stored_at: Mutex<Option<Instant>>,
+}
+
+impl SourceWatch {
+    pub(crate) fn new(reporter: Reporter) -> Self {
+        Self {
+            reporter,
+            supervision: Mutex::new(Supervision::new(Instant::now())),
+            was_read: AtomicBool::new(false),
+            retention: OnceLock::new(),
+            stored_at: Mutex::default(),
+        }
+    }
+
+    /// A watch over a reader without a source.
+    pub(crate) fn alone() -> Self {
+        Self::new(Reporter::alone())
+    }
+
+    pub(crate) fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// The source waits for that, at most for so long if that is known.
+    pub(crate) fn waits_for(&self, waiting_for: WaitingFor, within: impl Into<Option<Duration>>) {
+        let within = within.into();
+        let over = self.lock().enter(waiting_for, within, Instant::now());
+        if let Some(Waiting {
+            waiting_for, since, ..
+        }) = over
+        {
+            self.reporter.report(&SourceEvent::SourceUnstuck {
+                waiting_for,
+                after: since,
+            });
+        }
+    }
+
+    /// Tells whether the source is stuck, if that is news.
+    pub(crate) fn check(&self, now: Instant) {
+        let late = self.lock().check(now);
+        if let Some(Waiting {
+            waiting_for, since, ..
+        }) = late
+        {
+            self.reporter
+                .report(&SourceEvent::SourceStuck { waiting_for, since });
+        }
+    }
+
+    /// What the source waits for.
+    pub(crate) fn look(&self, now: Instant) -> Waiting {
+        self.lock().look(now)
+    }
+
+    /// How long the stream keeps records.
+    pub(crate) fn note_retention(&self, retention: Duration) {
+        // It is found out once.
+        let _ = self.retention.set(retention);
+    }
+
+    pub(crate) fn retention(&self) -> Option<Duration> {
+        self.retention.get().copied()
+    }
+
+    /// All checkpoints are stored.
+    pub(crate) fn note_stored(&self) {
+        let mut stored_at = self
+            .stored_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *stored_at = Some(Instant::now());
+    }
+
+    /// How long ago that was.
+    pub(crate) fn checkpoint_age(&self, now: Instant) -> Option<Duration> {
+        let stored_at = self
+            .stored_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        stored_at.map(|stored_at| now.saturating_duration_since(stored_at))
+    }
+
+    /// A shard was read.
+    pub(crate) fn note_read(&self) {
+        self.was_read.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_read(&self) -> bool {
+        self.was_read.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Supervision> {
+        let lock = self.supervision.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,65 @@
+use std::fmt;
+
+/// What a shard's reader, or the source itself, waits for.
+///
+/// Most of it has a deadline: what has not happened by then is told as
+/// [`SourceEvent::Stuck`](crate::SourceEvent::Stuck). What the pipeline decides, demand and
+/// acknowledgements, has none: a slow sink is not a fault of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitingFor {
+    /// Nothing: it is at work, or has not begun.
+    Nothing,
+    /// Somebody downstream to ask for records. No deadline.
+    Demand,
+    /// What is on its way to be acknowledged: the shard is at its end, or records were nacked. No
+    /// deadline.
+    Acknowledgements,
+    /// Its parents to be retired. No deadline.
+    Parents,
+    /// The moment when the service's limits, and other readers, allow the next call.
+    Turn,
+    /// The answer to a call.
+    #[non_exhaustive]
+    Answer {
+        /// Which, by AWS's name.
+        operation: &'static str,
+    },
+    /// The next event of a subscription.
+    Subscription,
+    /// The consumer of enhanced fan-out to be active.
+    Consumer,
+    /// A moment to pass at the shard's tip, where nothing new was.
+    NewRecords,
+    /// The next try, after a failure.
+    Retry,
+    /// The next slow try of a [parked](crate::SourceEvent::ShardParked) shard.
+    Probe,
+    /// Its reader to be made anew, as [`restarts`](crate::StreamSource::restarts) say. No deadline.
+    Restart,
+    /// The checkpoint store.
+    CheckpointStore,
+    /// What is due next: a checkpoint, a listing, or news of a shard. Of the source itself.
+    News,
+}
+
+impl fmt::Display for WaitingFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Demand => "demand",
+            Self::Acknowledgements => "acknowledgements",
+            Self::Parents => "its parents",
+            Self::Turn => "its turn, by the service's limits",
+            Self::Answer { operation } => return write!(f, "the answer to {operation}"),
+            Self::Subscription => "its subscription's next event",
+            Self::Consumer => "the consumer to be active",
+            Self::NewRecords => "new records",
+            Self::Retry => "the next try",
+            Self::Probe => "the next slow try",
+            Self::Restart => "a fresh reader",
+            Self::CheckpointStore => "the checkpoint store",
+            Self::News => "news",
+        })
+    }
+}

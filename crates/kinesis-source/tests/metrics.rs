@@ -1,0 +1,174 @@
+//! The numbers that a source gives to the metrics facade.
+
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use kinesis_fake::{Fake, Fault, Operation};
+use kinesis_source::{StreamSource, metric_names as names};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use rig::{FailingStore, Sink};
+use stage_core::{Pipeline, Window};
+use tokio::time::sleep;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn source(fake: &Fake) -> StreamSource {
+    StreamSource::new("orders", Arc::new(fake.clone()))
+}
+
+/// What has been told: by name and labels. Counters count from the last time.
+fn told(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
+    let all = snapshotter.snapshot().into_vec().into_iter();
+    all.map(|(key, _, _, value)| {
+        let (_, key) = key.into_parts();
+        let labels: Vec<String> = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
+        let value = match value {
+            DebugValue::Counter(count) => count as f64,
+            DebugValue::Gauge(level) => level.into_inner(),
+            DebugValue::Histogram(_) => panic!("there are none"),
+        };
+        (format!("{}{{{}}}", key.name(), labels.join(",")), value)
+    })
+    .collect()
+}
+
+fn of_stream(name: &str) -> String {
+    format!("{name}{{stream=orders}}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_is_counted_and_how_far_it_is_behind() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let fake = Fake::new(2);
+    fake.put_numbered(0..1_000).unwrap();
+    let bytes: u64 = fake
+        .records()
+        .iter()
+        .flat_map(|(_, records)| records)
+        .map(|record| (record.data.len() + record.partition_key.as_ref().unwrap().len()) as u64)
+        .sum();
+    let get = Operation::GetRecords;
+    let throttle = "ProvisionedThroughputExceededException";
+    fake.inject(Fault::refusal(get, throttle).after(4).times(3));
+    fake.inject(Fault::refusal(get, "InternalFailure").after(9).times(2));
+    let sink = Sink::default();
+    let gate = sink.close();
+    let mut pipeline = Pipeline::new();
+    let (records, _) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+    let running = pipeline.run_until(sleep(seconds(7_300)));
+    let snapshotter = recorder.snapshotter();
+    let looking = async {
+        sleep(seconds(7_200)).await;
+        let told = told(&snapshotter);
+        assert_eq!(told[&of_stream(names::IN_FLIGHT)], 200.0);
+        let behind = told[&of_stream(names::MILLIS_BEHIND_LATEST)];
+        assert!(behind >= 7_180_000.0, "nobody asks for records: {behind}");
+        let headroom = told[&of_stream(names::RETENTION_HEADROOM)];
+        assert!(
+            (headroom + behind / 1_000.0 - 86_400.0).abs() < 1.0,
+            "{headroom}"
+        );
+        assert_eq!(
+            told["kinesis_source_shards{stream=orders,state=reading}"],
+            2.0
+        );
+        drop(gate);
+        told
+    };
+    let (ended, before) = tokio::join!(running, looking);
+    ended.unwrap();
+    sink.assert_complete(&fake);
+    let told = told(&snapshotter);
+    let total = |name: &str| before[&of_stream(name)] + told[&of_stream(name)];
+    assert_eq!(total(names::RECORDS), 1_000.0);
+    assert_eq!(total(names::BYTES), bytes as f64);
+    assert_eq!(total(names::THROTTLES), 3.0);
+    assert_eq!(total(names::RETRIES), 2.0);
+    assert_eq!(total(names::RESTARTS), 0.0);
+    let answered = fake.calls().of(get).made - 5;
+    assert_eq!(total(names::READS), answered as f64);
+    assert_eq!(told[&of_stream(names::IN_FLIGHT)], 0.0);
+    let event = |name: &str| {
+        let key = format!("{}{{stream=orders,event={name}}}", names::EVENTS);
+        before.get(&key).unwrap_or(&0.0) + told.get(&key).unwrap_or(&0.0)
+    };
+    assert_eq!(event("shard_started"), 2.0);
+    assert_eq!(event("shard_caught_up"), 2.0);
+    // Shards are labels only of whoever asks for it.
+    assert!(!told.keys().any(|key| key.contains("shard=")), "{told:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_shard_has_numbers_of_its_own_if_that_is_wanted() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let fake = Fake::new(3);
+    fake.put_numbered(0..300).unwrap();
+    let mut pipeline = Pipeline::new();
+    let (records, _) = source(&fake).metrics_by_shard().add_to(&mut pipeline);
+    pipeline.consume(Sink::default(), records.subscribe(Window::new(100)));
+    pipeline.run_until(sleep(seconds(30))).await.unwrap();
+    let told = told(&recorder.snapshotter());
+    for (shard, records) in fake.records() {
+        let key = format!("{}{{stream=orders,shard={shard}}}", names::RECORDS);
+        assert_eq!(told[&key], records.len() as f64, "{shard}");
+    }
+    assert_eq!(told[&of_stream(names::RECORDS)], 300.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checkpoints_grow_old_while_they_are_not_stored() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let fake = Fake::new(1);
+    let store = Arc::new(FailingStore::default());
+    let mut pipeline = Pipeline::new();
+    let source = source(&fake).checkpoints(store.clone());
+    let (records, _) = source.add_to(&mut pipeline);
+    pipeline.consume(Sink::default(), records.subscribe(Window::new(100)));
+    let running = pipeline.run_until(sleep(seconds(1_000)));
+    let snapshotter = recorder.snapshotter();
+    let age = || told(&snapshotter)[&of_stream(names::CHECKPOINT_AGE)];
+    let looking = async {
+        sleep(seconds(60)).await;
+        assert!(age() <= 2.0);
+        store.fail(true);
+        fake.put_numbered(0..10).unwrap();
+        sleep(seconds(600)).await;
+        assert!((590.0..=601.0).contains(&age()));
+        store.fail(false);
+        sleep(seconds(10)).await;
+        assert!(age() <= 2.0);
+    };
+    tokio::join!(running, looking).0.unwrap();
+}
+
+/// Each name is in the table, with its kind.
+#[test]
+fn every_number_is_documented() {
+    let source = include_str!("../src/metric_names.rs");
+    let constants = source.lines().filter(|line| line.starts_with("pub const "));
+    let mut count = 0;
+    for line in constants {
+        let name = line.split('"').nth(1).unwrap();
+        let kind = if name.ends_with("_total") {
+            "counter"
+        } else {
+            "gauge"
+        };
+        let row = format!("//! | `{name}` | {kind} | ");
+        assert!(source.contains(&row), "{name}");
+        count += 1;
+    }
+    assert_eq!(count, source.matches("//! | `").count());
+}
