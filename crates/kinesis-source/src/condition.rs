@@ -32,18 +32,19 @@ struct Throttling {
     last: Instant,
 }
 
-/// It cannot be read.
+/// It cannot be read, or only now and then.
 #[derive(Debug)]
 struct Trouble {
     failures: u64,
     since: Instant,
+    last: Instant,
 }
 
 /// A shard so far behind its tip is behind. Below that, it comes and goes with each burst.
 const BEHIND: Duration = Duration::from_secs(60);
 
 /// Throttling is over when nothing was refused for so long: two readers of one shard are refused again
-/// and again.
+/// and again. So is trouble: what fails every third time is to be said once, and not each time.
 const CALM: Duration = Duration::from_secs(60);
 
 impl Condition {
@@ -61,20 +62,22 @@ impl Condition {
     pub(crate) fn answered(&mut self, behind: Option<Duration>, now: Instant) -> Vec<SourceEvent> {
         let mut news = Vec::new();
         let was_parked = mem::take(&mut self.is_parked);
-        if let Some(Trouble { failures, since }) = self.trouble.take() {
+        let is_over =
+            |it: &mut Trouble| was_parked || now.saturating_duration_since(it.last) >= CALM;
+        if let Some(trouble) = self.trouble.take_if(is_over) {
             let shard = self.shard.clone();
-            let after = now.saturating_duration_since(since);
+            let failures = trouble.failures;
             news.push(if was_parked {
                 SourceEvent::ShardResumed {
                     shard,
                     failures,
-                    after,
+                    after: now.saturating_duration_since(trouble.since),
                 }
             } else {
                 SourceEvent::ShardRecovered {
                     shard,
                     failures,
-                    after,
+                    after: trouble.last.saturating_duration_since(trouble.since),
                 }
             });
         }
@@ -114,11 +117,13 @@ impl Condition {
     pub(crate) fn failed(&mut self, error: &ApiError, now: Instant) -> Option<SourceEvent> {
         if let Some(trouble) = &mut self.trouble {
             trouble.failures += 1;
+            trouble.last = now;
             return None;
         }
         self.trouble = Some(Trouble {
             failures: 1,
             since: now,
+            last: now,
         });
         Some(SourceEvent::ShardFailing {
             shard: self.shard.clone(),
@@ -235,6 +240,7 @@ mod tests {
             let mut condition = Condition::new("s".into());
             let error = ApiError::new("GetRecords", Remedy::Retry);
             let (mut told, mut refusals, mut failures) = (Told::default(), 0, 0);
+            let mut last_failure = now;
             for step in steps {
                 let news = match step {
                     Step::Answered(millis) => {
@@ -249,11 +255,13 @@ mod tests {
                     }
                     Step::Failed => {
                         failures += 1;
+                        last_failure = now;
                         condition.failed(&error, now).into_iter().collect()
                     }
                     // Whoever parks has failed before.
                     Step::FailedAgain => {
                         failures += 1;
+                        last_failure = now;
                         let failed = condition.failed(&error, now);
                         let parked = condition.parked(&error, CALM);
                         failed.into_iter().chain(parked).collect()
@@ -266,7 +274,8 @@ mod tests {
                 news.iter().for_each(|event| told.learn(event));
                 match step {
                     Step::Answered(millis) => {
-                        prop_assert!(!told.failing && !told.parked);
+                        prop_assert!(!told.parked);
+                        prop_assert!(!told.failing || now - last_failure < CALM);
                         prop_assert!(millis <= 60_000 || told.behind == Some(true));
                     }
                     Step::Tip => prop_assert_eq!(told.behind, Some(false)),

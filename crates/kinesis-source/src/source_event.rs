@@ -196,13 +196,14 @@ pub enum SourceEvent {
         /// How long it had.
         after: Duration,
     },
-    /// A shard is read again, after it [could not be](Self::ShardFailing).
+    /// A shard is read again, and has been for a minute, after it [could not be](Self::ShardFailing):
+    /// what fails now and then is said once.
     ShardRecovered {
         /// The shard.
         shard: ShardId,
         /// How often it had failed.
         failures: u64,
-        /// How long it had.
+        /// From the first of these to the last.
         after: Duration,
     },
     /// A shard's reader has given up, and the pipeline fails with this error.
