@@ -24,7 +24,7 @@ pub(crate) async fn within_deadline<T>(
     }
 }
 
-/// All shards of the stream, of all pages.
+/// All shards of the stream, of all pages. There is at least one: a listing without any is no answer.
 ///
 /// Each page is asked for once; whoever calls this tries again from the first.
 pub(crate) async fn list_all_shards(api: &dyn KinesisApi) -> Result<Vec<Shard>, ApiError> {
@@ -33,17 +33,22 @@ pub(crate) async fn list_all_shards(api: &dyn KinesisApi) -> Result<Vec<Shard>, 
         let page = within_deadline("ListShards", api.list_shards(token)).await?;
         shards.extend(page.shards);
         let Some(NextToken(next)) = page.next else {
-            return Ok(shards);
+            return match shards.is_empty() {
+                true => Err(senseless(
+                    "the listing has no shards, and every stream has some",
+                )),
+                false => Ok(shards),
+            };
         };
         if !seen.insert(next.clone()) {
-            return Err(endless("a page of the listing comes after itself"));
+            return Err(senseless("a page of the listing comes after itself"));
         }
         token = Some(NextToken(next));
     }
-    Err(endless("the listing has no end"))
+    Err(senseless("the listing has no end"))
 }
 
-fn endless(message: &str) -> ApiError {
+fn senseless(message: &str) -> ApiError {
     ApiError::new("ListShards", Remedy::Retry).with_message(message)
 }
 

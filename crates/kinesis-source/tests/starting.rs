@@ -6,7 +6,7 @@ mod rig;
 
 use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
-use kinesis_fake::{Choices, Fake, Fault, FutureTimestamp, Operation};
+use kinesis_fake::{Choices, Fake, Fault, FutureTimestamp, Operation, Rewrite};
 use kinesis_source::{
     Checkpoint, CheckpointStore, KinesisApi, MemoryCheckpointStore, PinnedPosition, ShardError,
     StartPosition, StreamError, StreamIdentity, StreamSource,
@@ -192,4 +192,48 @@ async fn a_foreign_checkpoint_fails_the_shard_at_once_instead_of_skipping() {
         assert!(begun.elapsed() < Duration::from_millis(100));
         assert!(sink.numbers().is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_without_shards_is_no_stream_without_shards() {
+    let fake = Fake::new(2);
+    fake.put_numbered(0..100).unwrap();
+    fake.inject(Fault::rewritten(Operation::ListShards, Rewrite::NO_SHARDS).times(2));
+    let sink = Sink::default();
+    run_until_caught_up(
+        StreamSource::new("orders", Arc::new(fake.clone())),
+        &sink,
+        Window::new(50),
+    )
+    .await
+    .unwrap();
+    sink.assert_complete(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_lacks_a_shard_is_made_again_before_the_others_are_finished() {
+    let fake = Fake::new(2);
+    fake.put_numbered(0..100).unwrap();
+    let first = fake.shards().remove(0);
+    fake.inject(Fault::rewritten(
+        Operation::ListShards,
+        Rewrite::shards("only the first", move |page| {
+            page.shards.retain(|shard| shard.id == first.id);
+        }),
+    ));
+    let sink = Sink::default();
+    let start = Instant::now();
+    run_until_caught_up(
+        StreamSource::new("orders", Arc::new(fake.clone())),
+        &sink,
+        Window::new(50),
+    )
+    .await
+    .unwrap();
+    sink.assert_complete(&fake);
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
 }

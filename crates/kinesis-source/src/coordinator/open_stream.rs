@@ -125,7 +125,10 @@ impl OpenStream {
 
     /// Whether no shard is left to open, as far as is known.
     fn is_settled(&self) -> bool {
-        !self.is_stale && !self.graph.is_waiting() && !self.graph.lacks_expected()
+        !self.is_stale
+            && !self.list_lacks
+            && !self.graph.is_waiting()
+            && !self.graph.lacks_expected()
     }
 
     pub(super) fn is_stopped(&self) -> bool {

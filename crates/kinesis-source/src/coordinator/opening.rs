@@ -8,6 +8,7 @@ use crate::{
     StreamIdentity, StreamSource, StreamStatus, WaitingFor,
     backoff::Backoff,
     fan_out::Consumer,
+    lineage,
     listing::{list_all_shards, within_deadline},
     shard_graph::{FirstStart, ShardGraph},
     source_watch::SourceWatch,
@@ -68,7 +69,12 @@ impl<'a> Opening<'a> {
             checkpoints: stored.len(),
         });
         let now = Instant::now();
-        let (list_at, save_at) = (now + source.discover_every, now + source.checkpoint_every);
+        let wait = match lineage::holes(&listing).is_empty() {
+            true => source.discover_every,
+            // Some are missing.
+            false => Duration::ZERO,
+        };
+        let (list_at, save_at) = (now + wait, now + source.checkpoint_every);
         Ok(OpenStream::new(
             stream, retention, graph, stored, list_at, save_at,
         ))
