@@ -172,7 +172,8 @@ impl Means {
             let stream = opened.stream.clone();
             let deaggregation = self.source.deaggregation;
             let consumer = self.consumer.clone();
-            let read_at_most = self.source.read_at_most;
+            let budget = self.source.byte_budget.clone();
+            let read_at_most = self.source.read_at_most.min(budget.bytes());
             let on_data_loss = self.source.on_data_loss;
             move || {
                 // Only the first one may ask for the tip.
@@ -182,6 +183,7 @@ impl Means {
                 });
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
                 let reader = ShardSource::supervised(api, progress, begin, stream.clone())
+                    .byte_budget(&budget)
                     .read_at_most(read_at_most)
                     .on_data_loss(on_data_loss);
                 let reader = match &consumer {

@@ -59,7 +59,8 @@
 //!   pipeline with a [`StreamError`] or [`ShardError`] that says what to do.
 //! - **Memory is bounded.** A shard never reads more than is asked for: with a window of 1,000 there
 //!   are at most 1,000 of its records on their way, for as long as the sink takes. With
-//!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart.
+//!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart. And however many shards
+//!   there are, all that is on its way comes out of one [`ByteBudget`], 256 MiB unless said otherwise.
 //! - **Polling and fan-out are interchangeable.** [`FanOut`] is one call more on a source; everything
 //!   above holds for both, checkpoints included.
 //! - **Good manners.** At most five reads and 2 MiB a second and shard, evenly spaced; once a second
@@ -74,6 +75,7 @@
 //! | [`ShardSource`] | a [`Producer`](stage_core::Producer) that reads one shard |
 //! | [`StreamSource`] | a stage that coordinates, and one `ShardSource` for each shard |
 //! | [`FanOut`] | how shards send their records to a consumer, instead of being asked for them |
+//! | [`ByteBudget`] | how many bytes of records may be in memory, for all shards of all sources |
 //! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
 //! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
 //! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
@@ -91,6 +93,7 @@ mod arrival;
 #[cfg(feature = "aws")]
 mod aws;
 mod backoff;
+mod byte_budget;
 mod checkpoint;
 mod coordinator;
 mod data_loss;
@@ -133,6 +136,7 @@ pub use api::{
 pub use api_error::{ApiError, Remedy};
 #[cfg(feature = "aws")]
 pub use aws::{AwsConfigError, AwsKinesis, AwsKinesisBuilder, FailedBeneath};
+pub use byte_budget::ByteBudget;
 #[cfg(feature = "redb")]
 pub use checkpoint::FileCheckpointStore;
 pub use checkpoint::{

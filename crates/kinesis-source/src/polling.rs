@@ -3,8 +3,9 @@ use std::{mem, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardIterator,
+    ApiError, ByteBudget, KinesisApi, Position, RecordsPage, Remedy, ShardIterator,
     arrival::{self, Arrival},
+    byte_budget::{Charge, Grant},
     doubt::Found,
     feed::Begin,
     governor::Governor,
@@ -74,27 +75,42 @@ impl Polling {
     pub(crate) async fn next(
         &mut self,
         progress: &Progress,
+        budget: &ByteBudget,
         wanted: usize,
     ) -> Result<Arrival, ApiError> {
         let limit = self.read_size.limit(wanted);
-        let iterator = self.iterator(progress).await?;
         sleep_until(self.reads.ready_at()).await;
+        // An iterator is got when it is used: it may take any time until there is room.
+        let grant = self.room(budget, limit).await;
+        let iterator = self.iterator(progress).await?;
         self.reads.sent(Instant::now());
         let call = self.api.get_records(&iterator, limit);
         let answer = within_deadline("GetRecords", call).await;
         let now = Instant::now();
-        match &answer {
-            Ok(page) => {
-                let bytes = arrival::bytes(&page.records);
-                self.reads.answered(now, bytes);
-                self.read_size.note(page.records.len(), bytes);
+        if let Err(error) = &answer {
+            match error.remedy() {
+                Remedy::Wait => self.reads.refused(now),
+                _ => self.reads.failed(now),
             }
-            Err(error) if error.remedy() == Remedy::Wait => self.reads.refused(now),
-            Err(_) => self.reads.failed(now),
         }
         let mut page = answer?;
+        let bytes = arrival::bytes(&page.records);
+        let charge = grant.answered(bytes);
+        self.reads.answered(now, bytes);
+        self.read_size.note(page.records.len(), bytes);
         let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
-        Ok(self.accept(page, found, limit))
+        Ok(self.accept(page, charge, found, limit))
+    }
+
+    /// Waits until there is room for an answer.
+    async fn room(&mut self, budget: &ByteBudget, limit: usize) -> Grant {
+        let expected = self.read_size.expected(limit);
+        if let Some(grant) = budget.try_reserve(expected) {
+            return grant;
+        }
+        // By the time that there is, the tip may be elsewhere.
+        self.begin = Begin::Pinned;
+        budget.reserve(expected).await
     }
 
     /// An iterator that is young enough.
@@ -123,10 +139,17 @@ impl Polling {
     }
 
     /// Moves on after an answer.
-    fn accept(&mut self, page: RecordsPage, found: Option<Found>, limit: usize) -> Arrival {
+    fn accept(
+        &mut self,
+        page: RecordsPage,
+        charge: Charge,
+        found: Option<Found>,
+        limit: usize,
+    ) -> Arrival {
         let arrival = Arrival {
             is_full: page.records.len() >= limit,
             records: page.records,
+            charge,
             found,
             millis_behind_latest: page.millis_behind_latest,
             children: page.children,

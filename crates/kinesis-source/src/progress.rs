@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Checkpoint, DataLoss, PinnedPosition, Position, ShardId, Timestamp,
+    byte_budget::Charge,
     doubt::Doubt,
     place::{Mark, Place},
     shard_graph::Resumed,
@@ -114,6 +115,9 @@ pub(crate) struct Snapshot {
 struct Generation {
     progress: Arc<Progress>,
     number: u64,
+    /// What it handed out takes of the budget. It goes with the last receipt of that, whatever becomes
+    /// of it.
+    _charge: Option<Arc<Charge>>,
 }
 
 impl Progress {
@@ -254,10 +258,12 @@ impl Progress {
     }
 
     /// Takes note that events are handed out, in order, and how far the shard is with each. Returns
-    /// whom to tell what becomes of them, and the first one's number.
+    /// whom to tell what becomes of them, and the first one's number. `charge` is kept until all of
+    /// them are settled.
     pub(crate) fn hand_out(
         self: &Arc<Self>,
         marks: impl Iterator<Item = Mark>,
+        charge: Option<Arc<Charge>>,
     ) -> (Arc<dyn Acknowledge>, u64) {
         let mut state = self.lock();
         let first = state.watermark.next();
@@ -275,6 +281,7 @@ impl Progress {
         let generation = Generation {
             progress: Arc::clone(self),
             number: state.generation,
+            _charge: charge,
         };
         (Arc::new(generation), first)
     }
@@ -495,7 +502,7 @@ mod tests {
     }
 
     fn hand_out(progress: &Arc<Progress>, numbers: Range<u128>) -> (Arc<dyn Acknowledge>, u64) {
-        progress.hand_out(numbers.map(|number| Mark::whole(number.into())))
+        progress.hand_out(numbers.map(|number| Mark::whole(number.into())), None)
     }
 
     #[test]

@@ -5,12 +5,13 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::{
-    Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
-    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, StreamIdentity,
-    StreamStatus,
+    Aggregation, ApiError, ByteBudget, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi,
+    OnDataLoss, PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord,
+    StreamIdentity, StreamStatus,
     api_error::chain,
-    arrival::Arrival,
+    arrival::{self, Arrival},
     backoff::{Backoff, seed_of},
+    byte_budget::Charge,
     doubt::Found,
     fan_out::Consumer,
     feed::{Begin, Feed},
@@ -61,6 +62,11 @@ pub struct ShardSource {
     stream: Option<StreamIdentity>,
     /// What was read and has yet to be handed out, unless it is taken apart.
     read: vec::IntoIter<Record>,
+    budget: ByteBudget,
+    /// What that takes of the budget which was read and has yet to be handed out.
+    charge: Option<Charge>,
+    /// The same, of what is taken apart: all that came with it.
+    shared_charge: Option<Arc<Charge>>,
     /// Takes apart what was read, if that is wanted.
     unpacker: Option<Unpacker>,
     /// Whether what it has yet to hand out or to take apart brings the shard to its tip.
@@ -121,6 +127,9 @@ impl ShardSource {
             settles_before_end,
             stream: None,
             read: Vec::new().into_iter(),
+            budget: ByteBudget::default(),
+            charge: None,
+            shared_charge: None,
             unpacker: None,
             reads_to_tip: false,
             is_read: false,
@@ -157,6 +166,13 @@ impl ShardSource {
             unpacker: Some(Unpacker::new(deaggregation, range)),
             ..self
         }
+    }
+
+    /// Takes what it reads from a budget that others share, instead of one of its own.
+    pub fn byte_budget(mut self, budget: &ByteBudget) -> Self {
+        self.feed.read_at_most(budget.bytes());
+        self.budget = budget.clone();
+        self
     }
 
     /// The shard that it reads.
@@ -260,8 +276,14 @@ impl ShardSource {
         self.progress.enter(Phase::Reading);
         self.reads_to_tip = arrival.reaches_tip();
         match &mut self.unpacker {
-            Some(unpacker) => unpacker.add(arrival.records),
-            None => self.read = arrival.records.into_iter(),
+            Some(unpacker) => {
+                unpacker.add(arrival.records);
+                self.shared_charge = Some(Arc::new(arrival.charge));
+            }
+            None => {
+                self.read = arrival.records.into_iter();
+                self.charge = Some(arrival.charge);
+            }
         }
     }
 
@@ -276,7 +298,13 @@ impl ShardSource {
         let marks = records
             .iter()
             .map(|record| Mark::whole(record.sequence_number.clone()));
-        let (book, first) = self.progress.hand_out(marks);
+        let charge = match &mut self.charge {
+            Some(charge) if events < self.read.len() => {
+                Some(charge.split_off(arrival::bytes(records)))
+            }
+            last => last.take(),
+        };
+        let (book, first) = self.progress.hand_out(marks, charge.map(Arc::new));
         let shard = self.progress.shard();
         batch.extend(self.read.by_ref().take(events).map(|record| ShardRecord {
             shard: shard.clone(),
@@ -330,7 +358,8 @@ impl ShardSource {
             .note(|figures| figures.findings.add(&findings));
         let has_events = !marks.is_empty();
         if has_events {
-            let (book, first) = self.progress.hand_out(marks.into_iter());
+            let charge = self.shared_charge.clone();
+            let (book, first) = self.progress.hand_out(marks.into_iter(), charge);
             batch.track(book, first);
         }
         if let Some(mark) = passed {
@@ -341,6 +370,9 @@ impl ShardSource {
             && !has_events
         {
             return Err(outside);
+        }
+        if is_unpacked {
+            self.shared_charge = None;
         }
         if is_unpacked && mem::take(&mut self.reads_to_tip) {
             self.progress.came_to_tip();
@@ -541,7 +573,11 @@ impl Producer for ShardSource {
             if self.is_at_end() {
                 return self.end().await;
             }
-            match self.feed.next(&self.progress, demand.get()).await {
+            match self
+                .feed
+                .next(&self.progress, &self.budget, demand.get())
+                .await
+            {
                 Ok(mut arrival) => {
                     let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
                     if ends_falsely {

@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 use stage_core::{Outlet, Pipeline, Restart};
 
 use crate::{
-    CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore, OnDataLoss,
-    ShardRecord, StartPosition, StreamHandle,
+    ByteBudget, CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore,
+    OnDataLoss, ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
     read_size::MOST_BYTES,
     stream_status::{Board, Inquiries},
@@ -44,7 +44,8 @@ use crate::{
 /// # Windows
 ///
 /// A stage that subscribes has a subscription of its own to each shard: with a window of 1,000 and
-/// eight shards, 8,000 records may be on their way to it.
+/// eight shards, 8,000 records may be on their way to it. How many bytes that may be, of all shards
+/// together, is the [`ByteBudget`]'s to say.
 ///
 /// # When records are not taken in
 ///
@@ -65,6 +66,7 @@ pub struct StreamSource {
     pub(crate) fan_out: Option<FanOut>,
     pub(crate) on_data_loss: OnDataLoss,
     pub(crate) read_at_most: u64,
+    pub(crate) byte_budget: ByteBudget,
 }
 
 /// How often checkpoints are stored.
@@ -92,6 +94,7 @@ impl StreamSource {
             fan_out: None,
             on_data_loss: OnDataLoss::default(),
             read_at_most: MOST_BYTES,
+            byte_budget: ByteBudget::default(),
         }
     }
 
@@ -166,6 +169,15 @@ impl StreamSource {
     pub fn read_at_most(self, bytes: u64) -> Self {
         Self {
             read_at_most: bytes,
+            ..self
+        }
+    }
+
+    /// Takes what is read from a budget that other sources may share: see there. Unless this is called,
+    /// the source has one of its own, of 256 MiB.
+    pub fn byte_budget(self, budget: &ByteBudget) -> Self {
+        Self {
+            byte_budget: budget.clone(),
             ..self
         }
     }

@@ -7,14 +7,17 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
-    ApiError, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription, SubscribeEvent,
+    ApiError, ByteBudget, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription,
+    SubscribeEvent,
     arrival::{self, Arrival},
+    byte_budget::Charge,
     fan_out::Consumer,
     feed::Begin,
     held_subscription::{HeldSubscription, Said},
     listing::within_deadline,
     polling::LONG_AGO,
     progress::Progress,
+    read_size::{MOST_BYTES, ReadSize},
 };
 
 /// Has a shard send its records, by one subscription after another.
@@ -36,6 +39,7 @@ pub(crate) struct Subscribing {
     /// How often in a row another subscriber has taken the shard over.
     takeovers: u32,
     last_event: Instant,
+    event_size: ReadSize,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,7 @@ impl Subscribing {
             not_before: Instant::now(),
             takeovers: 0,
             last_event: Instant::now(),
+            event_size: ReadSize::new(MOST_BYTES),
         }
     }
 
@@ -81,11 +86,22 @@ impl Subscribing {
         self.begin
     }
 
-    /// Waits for the next event. Safe to cancel.
-    pub(crate) async fn next(&mut self, progress: &Progress) -> Result<Arrival, ApiError> {
+    /// Waits for the next event, and for room for it. Safe to cancel.
+    pub(crate) async fn next(
+        &mut self,
+        progress: &Progress,
+        budget: &ByteBudget,
+    ) -> Result<Arrival, ApiError> {
+        let mut grant = None;
         loop {
             let silence = self.consumer.silence();
+            let expected = self.event_size.expected(1);
             let Some(current) = &mut self.current else {
+                // Else it would only be let go again.
+                if budget.try_reserve(expected).is_none() {
+                    self.begin = Begin::Pinned;
+                    budget.reserve(expected).await;
+                }
                 let subscription = self.subscribe(progress).await?;
                 self.take_up(subscription);
                 continue;
@@ -96,7 +112,7 @@ impl Subscribing {
             }
             let said = select! {
                 biased;
-                said = current.subscription.next() => said,
+                said = current.subscription.next(budget, expected, grant.take()) => said,
                 () = sleep_until(current.renew_at) => continue,
                 () = sleep(silence) => {
                     self.current = None;
@@ -106,7 +122,9 @@ impl Subscribing {
                 }
             };
             match said {
-                Said::Event(event) => return self.accept(event, progress),
+                Said::Event(event, charge) => return self.accept(event, charge, progress),
+                // It may be let go meanwhile, as when nobody asks.
+                Said::NoRoom => grant = Some(budget.reserve(expected).await),
                 Said::Failed(error) => {
                     let lasted = self.end();
                     if error.remedy() == Remedy::AwaitActive {
@@ -217,7 +235,13 @@ impl Subscribing {
     }
 
     /// Moves on after an event.
-    fn accept(&mut self, event: SubscribeEvent, progress: &Progress) -> Result<Arrival, ApiError> {
+    fn accept(
+        &mut self,
+        event: SubscribeEvent,
+        charge: Charge,
+        progress: &Progress,
+    ) -> Result<Arrival, ApiError> {
+        self.event_size.note(1, arrival::bytes(&event.records));
         let mut records = event.records;
         let found = match arrival::drop_repeated(OPERATION, &mut records, progress) {
             Ok(found) => found,
@@ -238,6 +262,7 @@ impl Subscribing {
         }
         Ok(Arrival {
             records,
+            charge,
             found,
             millis_behind_latest: event.millis_behind_latest,
             children: event.children,
