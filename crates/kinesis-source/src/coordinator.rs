@@ -1,20 +1,20 @@
 mod open_stream;
 mod opening;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
     select,
     sync::Notify,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
 
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
-    CheckpointError, Remedy, ShardError, ShardRecord, ShardSource, StreamError, StreamSource,
-    Timestamp,
+    Checkpoint, CheckpointError, Remedy, ShardError, ShardId, ShardRecord, ShardSource,
+    StreamError, StreamIdentity, StreamSource, Timestamp,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
@@ -22,6 +22,7 @@ use crate::{
     listing::list_all_shards,
     progress::Progress,
     reader::Reader,
+    saving::Saving,
     shard_graph::Start,
     stream_status::{Board, Inquiries},
 };
@@ -43,6 +44,7 @@ struct Means {
     group: Group<ShardRecord>,
     board: Arc<Board>,
     inquiries: Arc<Inquiries>,
+    saving: Arc<Saving>,
     /// Rung by shards that change their phase, and by questions.
     news: Arc<Notify>,
     backoff: Backoff,
@@ -50,6 +52,9 @@ struct Means {
 
 /// How often in a row a listing may say that the stream has gone.
 const PATIENCE: u32 = 5;
+
+/// How long storing checkpoints may take. Nothing else is attended to meanwhile.
+const SAVE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a last checkpoint is tried before it is given up.
 const LAST_SAVES: u32 = 5;
@@ -64,6 +69,7 @@ impl Coordinator {
         let means = Means {
             backoff: Backoff::for_name(&source.name),
             consumer: source.fan_out.clone().map(Consumer::new),
+            saving: Arc::new(Saving::new(source.checkpoint_after, source.unsaved_at_most)),
             source,
             group,
             board,
@@ -83,7 +89,7 @@ impl Means {
         let ended = opened.take_ended();
         opened.take_inquiry(self.inquiries.last());
         let now = Instant::now();
-        if ended || now >= opened.save_at {
+        if ended || now >= opened.save_at || self.saving.is_due() {
             // It has logged the trouble, and keeps what is not stored for the next time.
             let _ = self.save(opened).await;
         }
@@ -143,7 +149,7 @@ impl Means {
         if begins.is_empty() {
             return;
         }
-        if let Err(error) = self.source.store.save(&opened.stream, &begins).await {
+        if let Err(error) = self.store_in_time(&opened.stream, &begins).await {
             debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
         }
     }
@@ -166,6 +172,7 @@ impl Means {
             }
             None => Progress::new(shard.clone(), from, news),
         };
+        progress.save_by(Arc::clone(&self.saving));
         let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
@@ -229,27 +236,48 @@ impl Means {
     }
 
     /// Stores what has been acknowledged since the last time. If that fails it is tried again with
-    /// the next; the old checkpoints stay good.
+    /// the next; the old checkpoints stay good, and shards go on only so far.
     async fn save(&self, opened: &mut OpenStream) -> Result<(), CheckpointError> {
         opened.save_at = Instant::now() + self.source.checkpoint_every;
+        self.saving.begin();
         let news = opened.unstored();
         if news.is_empty() {
+            // Nothing is amiss that is not on its way still: shards that wait may go on with that.
+            self.saving.ended(false);
             return Ok(());
         }
-        match self.source.store.save(&opened.stream, &news).await {
+        let saved = self.store_in_time(&opened.stream, &news).await;
+        let is_news = self.saving.ended(saved.is_err());
+        match saved {
             Ok(()) => {
                 opened.note_stored(news);
-                if std::mem::replace(&mut opened.save_fails, false) {
+                if is_news {
                     info!(stream = %opened.stream, "checkpoints are stored again");
                 }
                 Ok(())
             }
             Err(error) => {
-                if !std::mem::replace(&mut opened.save_fails, true) {
+                if is_news {
                     warn!(stream = %opened.stream, error = chain(&error), "checkpoints are not stored; trying on");
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// A store that does not answer has failed.
+    async fn store_in_time(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+    ) -> Result<(), CheckpointError> {
+        let save = self.source.store.save(stream, checkpoints);
+        match timeout(SAVE_DEADLINE, save).await {
+            Ok(saved) => saved,
+            Err(_) => Err(CheckpointError::Unavailable {
+                place: format!("the store of stream `{}`", self.source.name),
+                source: format!("no answer within {} s", SAVE_DEADLINE.as_secs()).into(),
+            }),
         }
     }
 }

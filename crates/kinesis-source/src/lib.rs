@@ -61,6 +61,8 @@
 //!   are at most 1,000 of its records on their way, for as long as the sink takes. With
 //!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart. And however many shards
 //!   there are, all that is on its way comes out of one [`ByteBudget`], 256 MiB unless said otherwise.
+//! - **What cannot be remembered is not piled up.** While checkpoints cannot be stored, shards go on for
+//!   [so many records](StreamSource::unsaved_at_most), and then wait.
 //! - **Polling and fan-out are interchangeable.** [`FanOut`] is one call more on a source; everything
 //!   above holds for both, checkpoints included.
 //! - **Good manners.** At most five reads and 2 MiB a second and shard, evenly spaced; once a second
@@ -74,6 +76,7 @@
 //! | [`KinesisFanOutApi`] | the calls of enhanced fan-out: consumers, and subscriptions to shards |
 //! | [`ShardSource`] | a [`Producer`](stage_core::Producer) that reads one shard |
 //! | [`StreamSource`] | a stage that coordinates, and one `ShardSource` for each shard |
+//! | [`StreamSource::add_lanes_to`] | records of a shard on several lanes, each key in order |
 //! | [`FanOut`] | how shards send their records to a consumer, instead of being asked for them |
 //! | [`ByteBudget`] | how many bytes of records may be in memory, for all shards of all sources |
 //! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
@@ -113,6 +116,7 @@ mod progress;
 mod read_size;
 mod reader;
 mod record;
+mod saving;
 mod sequence_number;
 mod shard;
 mod shard_error;

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     byte_budget::Charge,
     doubt::Doubt,
     place::{Mark, Place},
+    saving::Saving,
     shard_graph::Resumed,
     unpacker::Findings,
 };
@@ -26,6 +27,8 @@ pub(crate) struct Progress {
     watcher: Arc<Notify>,
     /// Rung when nothing is on its way any more.
     settled: Notify,
+    /// How its checkpoints are stored, if somebody does.
+    saving: OnceLock<Arc<Saving>>,
 }
 
 struct State {
@@ -37,6 +40,9 @@ struct State {
     /// does not count any more.
     generation: u64,
     watermark: Watermark<Mark>,
+    /// How many of these numbers the checkpoint covers that is being stored, and the stored one.
+    offered: u64,
+    saved: u64,
     /// Everything up to this is acknowledged.
     done: Option<Mark>,
     /// Up to this there is nothing to hand out, since what was handed out last.
@@ -130,6 +136,8 @@ impl Progress {
                 start,
                 generation: 0,
                 watermark: Watermark::new(),
+                offered: 0,
+                saved: 0,
                 done: None,
                 passed: None,
                 in_flight: 0,
@@ -144,6 +152,7 @@ impl Progress {
             }),
             watcher,
             settled: Notify::new(),
+            saving: OnceLock::new(),
         })
     }
 
@@ -251,6 +260,8 @@ impl Progress {
         }
         state.generation += 1;
         state.watermark = Watermark::new();
+        state.offered = 0;
+        state.saved = 0;
         state.passed = None;
         state.in_flight = 0;
         state.nacked = 0;
@@ -399,6 +410,37 @@ impl Progress {
         })
     }
 
+    /// The checkpoint, to be stored: [`note_saved`](Self::note_saved) once it is.
+    pub(crate) fn offer_checkpoint(&self) -> Option<Checkpoint> {
+        let mut state = self.lock();
+        state.offered = state.settled();
+        drop(state);
+        self.checkpoint()
+    }
+
+    /// What was offered last is stored.
+    pub(crate) fn note_saved(&self) {
+        let mut state = self.lock();
+        state.saved = state.offered;
+    }
+
+    /// Has its checkpoints stored, as told.
+    pub(crate) fn save_by(&self, saving: Arc<Saving>) {
+        // It is told once, before it is read.
+        let _ = self.saving.set(saving);
+    }
+
+    /// Waits until more may be handed out: unless checkpoints cannot be stored, at once.
+    pub(crate) async fn may_hand_out(&self) {
+        if let Some(saving) = self.saving.get() {
+            let unsaved = {
+                let state = self.lock();
+                state.watermark.next().saturating_sub(state.saved)
+            };
+            saving.may_hand_out(unsaved).await;
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let state = self.lock();
         Snapshot {
@@ -443,8 +485,12 @@ impl State {
         if self.phase == Phase::Finished {
             return self.in_flight == 0;
         }
-        let settled = self.watermark.next() - self.watermark.open() as u64;
-        self.tip.is_some_and(|tip| settled >= tip)
+        self.tip.is_some_and(|tip| self.settled() >= tip)
+    }
+
+    /// How many records are acknowledged without a gap.
+    fn settled(&self) -> u64 {
+        self.watermark.next() - self.watermark.open() as u64
     }
 }
 
@@ -473,10 +519,12 @@ impl Acknowledge for Generation {
         let is_waited_for =
             (is_empty && state.phase != Phase::Reading) || (!was_at_rest && state.is_at_rest());
         drop(state);
+        let saving = self.progress.saving.get();
+        let is_due = outcome == Outcome::Acked && saving.is_some_and(|it| it.note_acked(settled));
         if is_empty {
             self.progress.settled.notify_waiters();
         }
-        if is_waited_for {
+        if is_waited_for || is_due {
             self.progress.watcher.notify_one();
         }
     }

@@ -556,6 +556,7 @@ impl Producer for ShardSource {
         batch: &mut Batch<ShardRecord>,
     ) -> Result<Flow, ShardError> {
         loop {
+            self.progress.may_hand_out().await;
             self.refuse_nacked().await?;
             if self.hand_out(demand, batch) {
                 return Ok(Flow::More);

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use stage_core::{Outlet, Pipeline, Restart};
+use stage_core::{Group, Lane, Outlet, Pipeline, Restart};
 
 use crate::{
     ByteBudget, CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore,
@@ -60,6 +60,8 @@ pub struct StreamSource {
     pub(crate) start: StartPosition,
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) checkpoint_every: Duration,
+    pub(crate) checkpoint_after: u64,
+    pub(crate) unsaved_at_most: u64,
     pub(crate) discover_every: Duration,
     pub(crate) restarts: Restart,
     pub(crate) deaggregation: Option<Deaggregation>,
@@ -71,6 +73,9 @@ pub struct StreamSource {
 
 /// How often checkpoints are stored.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// How many records of a shard may be handed out after its checkpoint while none can be stored.
+const UNSAVED_AT_MOST: u64 = 10_000;
 
 /// How often shards are listed when there is no other reason to. Children of a shard that ends are
 /// looked for at once.
@@ -88,6 +93,8 @@ impl StreamSource {
             start: StartPosition::default(),
             store: Arc::new(MemoryCheckpointStore::new()),
             checkpoint_every: CHECKPOINT_EVERY,
+            checkpoint_after: u64::MAX,
+            unsaved_at_most: UNSAVED_AT_MOST,
             discover_every: DISCOVER_EVERY,
             restarts: Restart::new(RESTARTS.0, RESTARTS.1),
             deaggregation: None,
@@ -109,10 +116,33 @@ impl StreamSource {
     }
 
     /// How often to store checkpoints; each second unless this is called. They are also stored when
-    /// a shard ends and when the pipeline does.
+    /// a shard ends and when the pipeline does, and [by number](Self::checkpoint_after) if wanted.
     pub fn checkpoint_every(self, interval: Duration) -> Self {
         Self {
             checkpoint_every: interval,
+            ..self
+        }
+    }
+
+    /// Stores checkpoints also each time that so many records were acknowledged, of all shards
+    /// together, however soon that is; only by time unless this is called. It bounds what is repeated
+    /// after a crash where records come fast.
+    pub fn checkpoint_after(self, records: u64) -> Self {
+        Self {
+            checkpoint_after: records.max(1),
+            ..self
+        }
+    }
+
+    /// How far a shard may go on while checkpoints cannot be stored, in records handed out since its
+    /// last one; 10,000 unless this is called. Then it is not read on until a checkpoint is stored,
+    /// which is tried all the time. So an outage of the store costs speed, not memory, and not hours
+    /// of repetition for whoever goes on after a crash.
+    ///
+    /// It does not matter as long as checkpoints are stored.
+    pub fn unsaved_at_most(self, records: u64) -> Self {
+        Self {
+            unsaved_at_most: records.max(1),
             ..self
         }
     }
@@ -206,6 +236,57 @@ impl StreamSource {
     /// how they are.
     pub fn add_to(self, pipeline: &mut Pipeline) -> (Outlet<ShardRecord>, StreamHandle) {
         let (group, outlet) = pipeline.group();
+        (outlet, self.join(pipeline, &group))
+    }
+
+    /// Adds the source to a pipeline, with its records divided into `lanes` lanes by their keys: the
+    /// lanes in order, and a handle that tells how the shards are.
+    ///
+    /// Records of one partition key share a lane, and stay in order there. Lanes are worked on
+    /// independently, each at its own pace; and still no checkpoint passes a record that is not
+    /// acknowledged, on whichever lane it is. So more consumers than there are shards can be busy, and
+    /// one that is slow holds up its own lane:
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use kinesis_source::{KinesisApi, ShardRecord, StreamSource};
+    /// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
+    /// # async fn run<C: Consumer<ShardRecord>>(
+    /// #     api: Arc<dyn KinesisApi>,
+    /// #     worker: impl Fn() -> C,
+    /// # ) -> Result<(), PipelineError> {
+    /// let mut pipeline = Pipeline::new();
+    /// let (lanes, _handle) = StreamSource::new("orders", api).add_lanes_to(&mut pipeline, 16);
+    /// for lane in lanes {
+    ///     pipeline.consume(worker(), lane.subscribe(Window::new(100)));
+    /// }
+    /// pipeline.run().await
+    /// # }
+    /// ```
+    ///
+    /// Each shard divides its own records; a lane is that of all shards. What is read of a shard at
+    /// once is what its lanes ask for together, and records wait for their lane without holding up
+    /// others, until as many wait as the lanes have asked for. So a lane that takes in nothing for
+    /// ever brings all to a halt, in bounded memory.
+    ///
+    /// Which lane a key falls on is [fixed](stage_core::protocol::lane_for). User records of an
+    /// [aggregated](Deaggregation) record go by their own keys. Records without a key, of a stream that
+    /// distributes them by itself, have no order to keep, and are spread.
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    pub fn add_lanes_to(
+        self,
+        pipeline: &mut Pipeline,
+        lanes: usize,
+    ) -> (Vec<Lane<ShardRecord>>, StreamHandle) {
+        let lane_of = move |event: &ShardRecord| Some(event.lane(lanes));
+        let (group, all) = pipeline.partitioned_group(lanes, lane_of);
+        (all, self.join(pipeline, &group))
+    }
+
+    fn join(self, pipeline: &mut Pipeline, group: &Group<ShardRecord>) -> StreamHandle {
         let board = Arc::<Board>::default();
         let inquiries = Inquiries::new();
         let handle = StreamHandle {
@@ -214,7 +295,7 @@ impl StreamSource {
         };
         let name = self.name.clone();
         let coordinator = Coordinator::new(self, group.clone(), board, inquiries);
-        pipeline.stage(name).join(&group, coordinator);
-        (outlet, handle)
+        pipeline.stage(name).join(group, coordinator);
+        handle
     }
 }

@@ -25,7 +25,6 @@ pub(super) struct OpenStream {
     /// Whether there may be shards that no listing has had so far: one has ended since the last,
     /// or the last lacks one that was announced.
     pub(super) is_stale: bool,
-    pub(super) save_fails: bool,
     /// The last question whether everything has been read.
     pub(super) inquiry: u64,
 }
@@ -48,7 +47,6 @@ impl OpenStream {
             list_at,
             save_at,
             is_stale: false,
-            save_fails: false,
             inquiry: 0,
         }
     }
@@ -75,7 +73,7 @@ impl OpenStream {
     /// The checkpoints that are not stored.
     pub(super) fn unstored(&self) -> BTreeMap<ShardId, Checkpoint> {
         let checkpoints = self.active.iter().filter_map(|(shard, progress)| {
-            let checkpoint = progress.checkpoint()?;
+            let checkpoint = progress.offer_checkpoint()?;
             (self.stored.get(shard) != Some(&checkpoint)).then(|| (shard.clone(), checkpoint))
         });
         checkpoints.collect()
@@ -83,6 +81,9 @@ impl OpenStream {
 
     pub(super) fn note_stored(&mut self, news: BTreeMap<ShardId, Checkpoint>) {
         for (shard, checkpoint) in news {
+            if let Some(progress) = self.active.get(&shard) {
+                progress.note_saved();
+            }
             if checkpoint == Checkpoint::End {
                 self.active.remove(&shard);
                 self.stored.remove(&shard);
