@@ -92,6 +92,7 @@ impl Means {
         if ended || now >= opened.save_at || self.saving.is_due() {
             // It has logged the trouble, and keeps what is not stored for the next time.
             let _ = self.save(opened).await;
+            opened.retire_complete();
         }
         if now >= opened.list_at {
             self.list(opened).await?;
@@ -182,6 +183,8 @@ impl Means {
             let budget = self.source.byte_budget.clone();
             let read_at_most = self.source.read_at_most.min(budget.bytes());
             let on_data_loss = self.source.on_data_loss;
+            let until = self.source.until.as_ref();
+            let end = until.and_then(|until| until.of(&shard));
             move || {
                 // Only the first one may ask for the tip.
                 let begin = begin.take().unwrap_or_else(|| {
@@ -192,7 +195,8 @@ impl Means {
                 let reader = ShardSource::supervised(api, progress, begin, stream.clone())
                     .byte_budget(&budget)
                     .read_at_most(read_at_most)
-                    .on_data_loss(on_data_loss);
+                    .on_data_loss(on_data_loss)
+                    .until(end.clone());
                 let reader = match &consumer {
                     Some(consumer) => reader.fan_out(Arc::clone(consumer)),
                     None => reader,

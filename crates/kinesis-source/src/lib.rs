@@ -80,6 +80,7 @@
 //! | [`FanOut`] | how shards send their records to a consumer, instead of being asked for them |
 //! | [`ByteBudget`] | how many bytes of records may be in memory, for all shards of all sources |
 //! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
+//! | [`EndPosition`] | where a replay ends, and with it the pipeline |
 //! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
 //! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
 //!
@@ -102,6 +103,7 @@ mod coordinator;
 mod data_loss;
 mod deaggregation;
 mod doubt;
+mod end_position;
 mod fan_out;
 mod fan_out_api;
 mod feed;
@@ -148,6 +150,7 @@ pub use checkpoint::{
 };
 pub use data_loss::{DataLoss, OnDataLoss};
 pub use deaggregation::{Deaggregation, OutsideRange};
+pub use end_position::EndPosition;
 pub use fan_out::{Deregistration, FanOut};
 #[cfg(any(test, feature = "mock"))]
 pub use fan_out_api::MockKinesisFanOutApi;

@@ -88,6 +88,8 @@ pub(crate) enum Phase {
     Draining,
     /// The shard is closed, and all of it is acknowledged.
     Finished,
+    /// It has been read as far as it was to be, and all of that is acknowledged.
+    Complete,
     /// The reader has been stopped, or has failed for good.
     Stopped,
 }
@@ -482,7 +484,7 @@ impl State {
     }
 
     fn is_at_rest(&self) -> bool {
-        if self.phase == Phase::Finished {
+        if matches!(self.phase, Phase::Finished | Phase::Complete) {
             return self.in_flight == 0;
         }
         self.tip.is_some_and(|tip| self.settled() >= tip)

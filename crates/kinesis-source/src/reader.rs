@@ -39,7 +39,7 @@ impl<P: Producer<Event = ShardRecord>> Producer for Reader<P> {
 
 impl<P> Drop for Reader<P> {
     fn drop(&mut self) {
-        if self.progress.phase() != Phase::Finished {
+        if !matches!(self.progress.phase(), Phase::Finished | Phase::Complete) {
             self.progress.enter(Phase::Stopped);
         }
     }

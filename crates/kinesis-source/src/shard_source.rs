@@ -13,6 +13,7 @@ use crate::{
     backoff::{Backoff, seed_of},
     byte_budget::Charge,
     doubt::Found,
+    end_position::ShardEnd,
     fan_out::Consumer,
     feed::{Begin, Feed},
     governor::PAUSE,
@@ -74,6 +75,10 @@ pub struct ShardSource {
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
     on_data_loss: OnDataLoss,
+    /// Where to end, if not with the shard.
+    end: Option<ShardEnd>,
+    /// Whether that is where it has ended.
+    is_complete: bool,
     /// Why the record that is in doubt was refused.
     refusal: Option<ApiError>,
 }
@@ -134,6 +139,8 @@ impl ShardSource {
             reads_to_tip: false,
             is_read: false,
             on_data_loss: OnDataLoss::default(),
+            end: None,
+            is_complete: false,
             refusal: None,
         }
     }
@@ -158,6 +165,11 @@ impl ShardSource {
             on_data_loss,
             ..self
         }
+    }
+
+    /// Ends there, if it is anywhere.
+    pub(crate) fn until(self, end: Option<ShardEnd>) -> Self {
+        Self { end, ..self }
     }
 
     /// Takes records apart. `range` is of the hash keys that fall on the shard.
@@ -259,7 +271,7 @@ impl ShardSource {
     }
 
     /// Takes in what has come.
-    fn take_in(&mut self, arrival: Arrival) {
+    fn take_in(&mut self, mut arrival: Arrival) {
         self.progress
             .note_children(arrival.children.iter().map(|child| child.id.clone()));
         let bytes = arrival.bytes();
@@ -270,6 +282,11 @@ impl ShardSource {
             figures.millis_behind_latest = arrival.millis_behind_latest;
         });
         self.is_read = arrival.is_end;
+        if let Some(end) = &self.end
+            && end.cut(&mut arrival.records)
+        {
+            self.complete();
+        }
         if arrival.records.is_empty() {
             return;
         }
@@ -285,6 +302,12 @@ impl ShardSource {
                 self.charge = Some(arrival.charge);
             }
         }
+    }
+
+    /// Nothing more is to be read.
+    fn complete(&mut self) {
+        self.is_read = true;
+        self.is_complete = true;
     }
 
     /// Puts records that were read into a batch, up to `demand`, and has what becomes of them told to
@@ -392,8 +415,12 @@ impl ShardSource {
         if millis_behind_latest.unwrap_or(0) > 0 {
             return self.progress.enter(Phase::Reading);
         }
-        self.progress
-            .found_tip(millis_behind_latest.map(|_| self.api.now()));
+        let now = millis_behind_latest.map(|_| self.api.now());
+        self.progress.found_tip(now);
+        let end = self.end.as_ref().zip(now);
+        if end.is_some_and(|(end, now)| end.is_reached_at_tip(now)) {
+            return self.complete();
+        }
         self.feed.rest().await;
     }
 
@@ -403,9 +430,16 @@ impl ShardSource {
         if self.settles_before_end {
             self.progress.settled().await;
             self.refuse_nacked().await?;
-            self.progress.enter(Phase::Finished);
+            self.progress.enter(self.last_phase());
         }
         Ok(Flow::End)
+    }
+
+    fn last_phase(&self) -> Phase {
+        match self.is_complete {
+            true => Phase::Complete,
+            false => Phase::Finished,
+        }
     }
 
     /// Fails if records were nacked, once nothing is on its way any more: what is read again must
@@ -608,7 +642,7 @@ impl Producer for ShardSource {
     async fn finish(&mut self) -> Result<(), ShardError> {
         self.progress.settled().await;
         if self.is_at_end() && self.progress.nacked() == 0 {
-            self.progress.enter(Phase::Finished);
+            self.progress.enter(self.last_phase());
         }
         Ok(())
     }

@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 use stage_core::{Group, Lane, Outlet, Pipeline, Restart};
 
 use crate::{
-    ByteBudget, CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore,
-    OnDataLoss, ShardRecord, StartPosition, StreamHandle,
+    ByteBudget, CheckpointStore, Deaggregation, EndPosition, FanOut, KinesisApi,
+    MemoryCheckpointStore, OnDataLoss, ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
     read_size::MOST_BYTES,
     stream_status::{Board, Inquiries},
@@ -58,6 +58,7 @@ pub struct StreamSource {
     pub(crate) name: String,
     pub(crate) api: Arc<dyn KinesisApi>,
     pub(crate) start: StartPosition,
+    pub(crate) until: Option<EndPosition>,
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) checkpoint_every: Duration,
     pub(crate) checkpoint_after: u64,
@@ -91,6 +92,7 @@ impl StreamSource {
             name: name.into(),
             api,
             start: StartPosition::default(),
+            until: None,
             store: Arc::new(MemoryCheckpointStore::new()),
             checkpoint_every: CHECKPOINT_EVERY,
             checkpoint_after: u64::MAX,
@@ -108,6 +110,38 @@ impl StreamSource {
     /// Where to start if there are no checkpoints; the trim horizon unless this is called.
     pub fn start(self, start: StartPosition) -> Self {
         Self { start, ..self }
+    }
+
+    /// Where to end, and the pipeline with it; never unless this is called, as a stream has no end of
+    /// its own.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use kinesis_source::{EndPosition, KinesisApi, ShardRecord, StartPosition, StreamSource};
+    /// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
+    /// # async fn replay(
+    /// #     api: Arc<dyn KinesisApi>,
+    /// #     sink: impl Consumer<ShardRecord>,
+    /// # ) -> Result<(), PipelineError> {
+    /// // The last hour, once more.
+    /// let now = api.now();
+    /// let source = StreamSource::new("orders", api)
+    ///     .start(StartPosition::AtTimestamp(now.minus(Duration::from_secs(3_600))))
+    ///     .until(EndPosition::BeforeTimestamp(now));
+    /// let mut pipeline = Pipeline::new();
+    /// let (orders, _) = source.add_to(&mut pipeline);
+    /// pipeline.consume(sink, orders.subscribe(Window::new(1_000)));
+    /// pipeline.run().await
+    /// # }
+    /// ```
+    ///
+    /// Each shard ends by itself, also those that it was split or merged into. Where it ended is its
+    /// checkpoint: a later source with the same store goes on there.
+    pub fn until(self, end: EndPosition) -> Self {
+        Self {
+            until: Some(end),
+            ..self
+        }
     }
 
     /// Where to remember what is finished; in memory unless this is called.

@@ -100,6 +100,9 @@ pub enum ShardState {
     Draining,
     /// It is closed, and all of it is acknowledged.
     Finished,
+    /// It has been read as far as it [was to be](crate::StreamSource::until), and all of that is
+    /// acknowledged.
+    Complete,
     /// Its reader has ended before the shard did.
     Stopped,
 }
@@ -247,6 +250,7 @@ impl From<Phase> for ShardState {
             Phase::AtTip => Self::AtTip,
             Phase::Draining => Self::Draining,
             Phase::Finished => Self::Finished,
+            Phase::Complete => Self::Complete,
             Phase::Stopped => Self::Stopped,
         }
     }

@@ -55,7 +55,8 @@ impl OpenStream {
     pub(super) fn take_ended(&mut self) -> bool {
         let mut ended = false;
         for (shard, progress) in &self.active {
-            if progress.phase() == Phase::Finished && self.graph.finish(shard) {
+            let is_done = matches!(progress.phase(), Phase::Finished | Phase::Complete);
+            if is_done && self.graph.finish(shard) {
                 for child in progress.children() {
                     self.graph.expect(&child);
                 }
@@ -93,6 +94,16 @@ impl OpenStream {
         }
     }
 
+    /// Lets go of shards that were read as far as they were to be, once that is stored.
+    pub(super) fn retire_complete(&mut self) {
+        let stored = &self.stored;
+        self.active.retain(|shard, progress| {
+            let checkpoint = progress.checkpoint();
+            let is_stored = checkpoint.is_none() || checkpoint.as_ref() == stored.get(shard);
+            progress.phase() != Phase::Complete || !is_stored
+        });
+    }
+
     /// Takes note of a new question: only what is found from now on answers it.
     pub(super) fn take_inquiry(&mut self, last: u64) {
         if self.inquiry < last {
@@ -109,7 +120,7 @@ impl OpenStream {
         self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
     }
 
-    /// Whether every shard is finished. It happens to a stream only when it is deleted.
+    /// Whether every shard is finished. It happens to a stream only when it is deleted, or read to an end.
     pub(super) fn is_complete(&self) -> bool {
         self.is_settled() && self.active.is_empty()
     }
@@ -120,7 +131,7 @@ impl OpenStream {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        let ended = |phase| matches!(phase, Phase::Finished | Phase::Stopped);
+        let ended = |phase| matches!(phase, Phase::Finished | Phase::Complete | Phase::Stopped);
         self.active.values().all(|progress| ended(progress.phase()))
     }
 }
