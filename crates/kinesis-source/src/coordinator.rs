@@ -1,7 +1,7 @@
 mod open_stream;
 mod opening;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
@@ -11,10 +11,13 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{open_stream::OpenStream, opening::Opening};
+use self::{
+    open_stream::{OpenStream, Unstored},
+    opening::Opening,
+};
 use crate::{
-    Checkpoint, CheckpointError, Remedy, ShardError, ShardId, ShardRecord, ShardSource,
-    StreamError, StreamIdentity, StreamSource, Timestamp,
+    CheckpointError, Remedy, ShardError, ShardRecord, ShardSource, StreamError, StreamIdentity,
+    StreamSource, Timestamp,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
@@ -150,7 +153,8 @@ impl Means {
         if begins.is_empty() {
             return;
         }
-        if let Err(error) = self.store_in_time(&opened.stream, &begins).await {
+        let save = self.source.store.save(&opened.stream, &begins);
+        if let Err(error) = self.in_time(save).await {
             debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
         }
     }
@@ -250,7 +254,8 @@ impl Means {
             self.saving.ended(false);
             return Ok(());
         }
-        let saved = self.store_in_time(&opened.stream, &news).await;
+        let save = self.store(&opened.stream, &news);
+        let saved = self.in_time(save).await;
         let is_news = self.saving.ended(saved.is_err());
         match saved {
             Ok(()) => {
@@ -269,13 +274,32 @@ impl Means {
         }
     }
 
-    /// A store that does not answer has failed.
-    async fn store_in_time(
+    async fn store(
         &self,
         stream: &StreamIdentity,
-        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+        unstored: &Unstored,
     ) -> Result<(), CheckpointError> {
-        let save = self.source.store.save(stream, checkpoints);
+        let store = &self.source.store;
+        if !unstored.sought.is_empty() {
+            match store.rewind(stream, &unstored.sought).await {
+                Err(CheckpointError::CannotGoBack) => {
+                    warn!(%stream, "a shard is read from further back, which this store of checkpoints cannot remember");
+                    store.save(stream, &unstored.sought).await?;
+                }
+                rewound => rewound?,
+            }
+        }
+        if unstored.news.is_empty() {
+            return Ok(());
+        }
+        store.save(stream, &unstored.news).await
+    }
+
+    /// A store that does not answer has failed.
+    async fn in_time(
+        &self,
+        save: impl Future<Output = Result<(), CheckpointError>>,
+    ) -> Result<(), CheckpointError> {
         match timeout(SAVE_DEADLINE, save).await {
             Ok(saved) => saved,
             Err(_) => Err(CheckpointError::Unavailable {

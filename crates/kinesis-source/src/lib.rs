@@ -82,7 +82,7 @@
 //! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
 //! | [`EndPosition`] | where a replay ends, and with it the pipeline |
 //! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
-//! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
+//! | [`StreamHandle`] | how each shard is doing, and when everything has been read; seeks |
 //!
 //! # Features
 //!
@@ -119,6 +119,7 @@ mod read_size;
 mod reader;
 mod record;
 mod saving;
+mod seek;
 mod sequence_number;
 mod shard;
 mod shard_error;
@@ -160,6 +161,7 @@ pub use fan_out_api::{
 };
 pub use pinned_position::PinnedPosition;
 pub use record::Record;
+pub use seek::SeekError;
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use shard::{ChildShard, HashRange, Shard, ShardId};
 pub use shard_error::ShardError;

@@ -176,6 +176,7 @@ impl Polling {
 
     /// Goes on where the progress says.
     pub(crate) fn start_over(&mut self) {
+        self.begin = Begin::Pinned;
         self.cursor = None;
     }
 }

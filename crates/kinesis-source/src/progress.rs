@@ -6,7 +6,7 @@ use std::{
 };
 
 use stage_core::{Acknowledge, Outcome, protocol::Watermark};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     Checkpoint, DataLoss, PinnedPosition, Position, ShardId, Timestamp,
@@ -14,6 +14,7 @@ use crate::{
     doubt::Doubt,
     place::{Mark, Place},
     saving::Saving,
+    seek::{SeekError, SeekRequest},
     shard_graph::Resumed,
     unpacker::Findings,
 };
@@ -29,6 +30,10 @@ pub(crate) struct Progress {
     settled: Notify,
     /// How its checkpoints are stored, if somebody does.
     saving: OnceLock<Arc<Saving>>,
+    /// Where to read on, if that is elsewhere.
+    seek: Mutex<Option<SeekRequest>>,
+    /// Rung when there is such a wish.
+    sought: Notify,
 }
 
 struct State {
@@ -40,9 +45,10 @@ struct State {
     /// does not count any more.
     generation: u64,
     watermark: Watermark<Mark>,
-    /// How many of these numbers the checkpoint covers that is being stored, and the stored one.
-    offered: u64,
+    /// How many of these numbers the stored checkpoint covers.
     saved: u64,
+    /// Whether reading was told to go on elsewhere since the stored checkpoint, which may then go back.
+    is_sought: bool,
     /// Everything up to this is acknowledged.
     done: Option<Mark>,
     /// Up to this there is nothing to hand out, since what was handed out last.
@@ -111,6 +117,16 @@ pub(crate) struct Figures {
     pub(crate) millis_behind_latest: Option<u64>,
 }
 
+/// A checkpoint that is being stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    generation: u64,
+    /// How many numbers it covers.
+    settled: u64,
+    /// Whether it may go back.
+    pub(crate) is_sought: bool,
+}
+
 /// A picture of a shard's progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -138,8 +154,8 @@ impl Progress {
                 start,
                 generation: 0,
                 watermark: Watermark::new(),
-                offered: 0,
                 saved: 0,
+                is_sought: false,
                 done: None,
                 passed: None,
                 in_flight: 0,
@@ -155,6 +171,8 @@ impl Progress {
             watcher,
             settled: Notify::new(),
             saving: OnceLock::new(),
+            seek: Mutex::default(),
+            sought: Notify::new(),
         })
     }
 
@@ -260,14 +278,7 @@ impl Progress {
             // That may be the record that is not kept.
             state.doubt = Some(Doubt::about(done.sequence_number.clone(), false));
         }
-        state.generation += 1;
-        state.watermark = Watermark::new();
-        state.offered = 0;
-        state.saved = 0;
-        state.passed = None;
-        state.in_flight = 0;
-        state.nacked = 0;
-        state.tip = None;
+        state.begin_generation();
     }
 
     /// Takes note that events are handed out, in order, and how far the shard is with each. Returns
@@ -376,6 +387,14 @@ impl Progress {
         self.lock().children.clone()
     }
 
+    /// Whether nothing will be read any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(
+            self.phase(),
+            Phase::Finished | Phase::Complete | Phase::Stopped
+        )
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.lock().phase
     }
@@ -412,18 +431,71 @@ impl Progress {
         })
     }
 
-    /// The checkpoint, to be stored: [`note_saved`](Self::note_saved) once it is.
-    pub(crate) fn offer_checkpoint(&self) -> Option<Checkpoint> {
-        let mut state = self.lock();
-        state.offered = state.settled();
+    /// The checkpoint, to be stored, and what to [note](Self::note_saved) once it is.
+    pub(crate) fn offer_checkpoint(&self) -> Option<(Checkpoint, Offer)> {
+        let state = self.lock();
+        let offer = Offer {
+            generation: state.generation,
+            settled: state.settled(),
+            is_sought: state.is_sought,
+        };
         drop(state);
-        self.checkpoint()
+        Some((self.checkpoint()?, offer))
     }
 
-    /// What was offered last is stored.
-    pub(crate) fn note_saved(&self) {
+    /// What was offered is stored.
+    pub(crate) fn note_saved(&self, offer: Offer) {
         let mut state = self.lock();
-        state.saved = state.offered;
+        if state.generation == offer.generation {
+            state.saved = offer.settled;
+            state.is_sought = false;
+        }
+    }
+
+    /// Has the reader go on elsewhere, and says when it does.
+    pub(crate) fn request_seek(
+        &self,
+        position: PinnedPosition,
+    ) -> oneshot::Receiver<Result<(), SeekError>> {
+        let (reply, replied) = oneshot::channel();
+        let mut seek = self.seek.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = seek.replace(SeekRequest { position, reply });
+        drop(seek);
+        if let Some(former) = former {
+            let shard = self.shard.clone();
+            // Perhaps nobody waits for it.
+            let _ = former.reply.send(Err(SeekError::Superseded { shard }));
+        }
+        self.sought.notify_one();
+        replied
+    }
+
+    /// The wish to go on elsewhere, if there is one.
+    pub(crate) fn take_seek(&self) -> Option<SeekRequest> {
+        let mut seek = self.seek.lock().unwrap_or_else(PoisonError::into_inner);
+        seek.take()
+    }
+
+    /// Waits until there is a wish to go on elsewhere, or there was one.
+    pub(crate) async fn sought(&self) {
+        self.sought.notified().await;
+    }
+
+    /// Reading goes on there. What was handed out by now counts no more; the checkpoint stays until
+    /// something is acknowledged that is handed out from now on.
+    pub(crate) fn seek(&self, position: PinnedPosition) {
+        let mut state = self.lock();
+        state.begin_generation();
+        state.next = position.into();
+        state.start = state.next.clone();
+        state.is_sought = true;
+        state.done = None;
+        state.doubt = None;
+        state.quiet = Quiet::default();
+        state.phase = Phase::Reading;
+        drop(state);
+        self.settled.notify_waiters();
+        self.watcher.notify_one();
     }
 
     /// Has its checkpoints stored, as told.
@@ -458,6 +530,17 @@ impl Progress {
 }
 
 impl State {
+    /// What was handed out by now counts no more.
+    fn begin_generation(&mut self) {
+        self.generation += 1;
+        self.watermark = Watermark::new();
+        self.saved = 0;
+        self.passed = None;
+        self.in_flight = 0;
+        self.nacked = 0;
+        self.tip = None;
+    }
+
     /// Takes note that there is nothing after what was handed out.
     fn note_quiet(&mut self, now: Timestamp) {
         if self.doubt.as_ref().is_some_and(|doubt| !doubt.is_harmless) {

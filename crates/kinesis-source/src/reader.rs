@@ -42,5 +42,7 @@ impl<P> Drop for Reader<P> {
         if !matches!(self.progress.phase(), Phase::Finished | Phase::Complete) {
             self.progress.enter(Phase::Stopped);
         }
+        // Whoever waits for that is told by it.
+        drop(self.progress.take_seek());
     }
 }

@@ -1,13 +1,13 @@
 use std::{mem, sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
-use tokio::time::sleep;
+use tokio::{select, time::sleep};
 use tracing::{debug, info, warn};
 
 use crate::{
     Aggregation, ApiError, ByteBudget, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi,
-    OnDataLoss, PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord,
-    StreamIdentity, StreamStatus,
+    OnDataLoss, PinnedPosition, Position, Record, Remedy, SeekError, Shard, ShardError, ShardId,
+    ShardRecord, StreamIdentity, StreamStatus,
     api_error::chain,
     arrival::{self, Arrival},
     backoff::{Backoff, seed_of},
@@ -21,6 +21,7 @@ use crate::{
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
+    seek::SeekRequest,
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
 
@@ -580,11 +581,46 @@ impl ShardSource {
     }
 }
 
-impl Producer for ShardSource {
-    type Event = ShardRecord;
-    type Error = ShardError;
+impl ShardSource {
+    /// Goes on elsewhere, if Kinesis has that place.
+    async fn seek(&mut self, request: SeekRequest) {
+        let SeekRequest { position, reply } = request;
+        let place = Position::from(&position);
+        let call = self.api.get_shard_iterator(self.shard(), &place);
+        let answer = match within_deadline("GetShardIterator", call).await {
+            Ok(_) => {
+                info!(shard = %self.shard(), %position, "shard is read on elsewhere");
+                self.progress.seek(position);
+                self.forget();
+                Ok(())
+            }
+            Err(source) => Err(SeekError::Refused {
+                shard: self.shard().clone(),
+                position,
+                source: Box::new(source),
+            }),
+        };
+        // Perhaps nobody waits for it.
+        let _ = reply.send(answer);
+    }
 
-    async fn produce(
+    /// Forgets what was read, and where: all but what the progress says.
+    fn forget(&mut self) {
+        self.read = Vec::new().into_iter();
+        if let Some(unpacker) = &mut self.unpacker {
+            unpacker.clear();
+        }
+        self.charge = None;
+        self.shared_charge = None;
+        self.reads_to_tip = false;
+        self.is_read = false;
+        self.is_complete = false;
+        self.refusal = None;
+        self.feed.start_over(Remedy::RenewIterator);
+    }
+
+    /// Reads until there is something to hand out. Safe to cancel.
+    async fn read_on(
         &mut self,
         demand: Demand,
         batch: &mut Batch<ShardRecord>,
@@ -635,6 +671,29 @@ impl Producer for ShardSource {
                     }
                 }
                 Err(error) => self.cope(error).await?,
+            }
+        }
+    }
+}
+
+impl Producer for ShardSource {
+    type Event = ShardRecord;
+    type Error = ShardError;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<ShardRecord>,
+    ) -> Result<Flow, ShardError> {
+        let progress = Arc::clone(&self.progress);
+        loop {
+            if let Some(request) = progress.take_seek() {
+                self.seek(request).await;
+            }
+            select! {
+                biased;
+                () = progress.sought() => {}
+                flow = self.read_on(demand, batch) => return flow,
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    DataLoss, ShardId,
+    DataLoss, PinnedPosition, SeekError, ShardId,
     progress::{Phase, Progress, Snapshot},
 };
 
@@ -119,6 +119,40 @@ impl StreamHandle {
         self.board.data_losses()
     }
 
+    /// Has a shard that is being read go on from another place, before or after where it is, and waits
+    /// until it does.
+    ///
+    /// That is when the shard would be read next: at once, if there is demand. Kinesis is asked first
+    /// whether it has the place; if not, the shard is read on from where it was.
+    ///
+    /// What was handed out before and is still on its way is delivered, but its receipts do not count
+    /// any more. The shard's checkpoint stays what it was until the first record from the new place is
+    /// acknowledged; then it is there, also if that is [further back](crate::CheckpointStore::rewind).
+    /// So a process that crashes in between goes on where it was before the seek.
+    ///
+    /// Other shards, the shard's children among them, are read as they were: going back over a split
+    /// means to start another source.
+    ///
+    /// # Errors
+    ///
+    /// See [`SeekError`]. Nothing has changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the shard is going to go on there, whether somebody waits for that or not.
+    pub async fn seek(&self, shard: &ShardId, position: PinnedPosition) -> Result<(), SeekError> {
+        let progress = self.board.find(shard)?;
+        let replied = progress.request_seek(position);
+        let not_read = || SeekError::NotRead {
+            shard: shard.clone(),
+        };
+        if progress.has_ended() {
+            drop(progress.take_seek());
+            return Err(not_read());
+        }
+        replied.await.map_err(|_| not_read())?
+    }
+
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
     /// its tip or is finished, what it had by then is acknowledged, and no shard is left to open.
     ///
@@ -183,6 +217,17 @@ impl Board {
         let reading = reading.map(|progress| status(progress.shard(), &progress.snapshot()));
         let waiting = state.waiting.iter().map(waiting);
         reading.chain(waiting).collect()
+    }
+
+    /// The shard, if it is being read.
+    fn find(&self, shard: &ShardId) -> Result<Arc<Progress>, SeekError> {
+        let state = self.lock();
+        let (progress, shard) = (state.reading.get(shard), shard.clone());
+        match progress {
+            Some(progress) => Ok(Arc::clone(progress)),
+            None if state.waiting.contains(&shard) => Err(SeekError::NotRead { shard }),
+            None => Err(SeekError::NoSuchShard { shard }),
+        }
     }
 
     fn data_losses(&self) -> Vec<DataLoss> {

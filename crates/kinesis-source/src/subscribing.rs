@@ -278,6 +278,7 @@ impl Subscribing {
     /// Goes on where the progress says, perhaps as a consumer that is found anew.
     pub(crate) fn start_over(&mut self, remedy: Remedy) {
         self.end();
+        self.begin = Begin::Pinned;
         self.continuation = None;
         if remedy == Remedy::Verify
             && let Some(arn) = &self.arn

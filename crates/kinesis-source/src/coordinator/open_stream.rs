@@ -5,7 +5,7 @@ use tracing::info;
 
 use crate::{
     Checkpoint, ShardId, StreamIdentity,
-    progress::{Phase, Progress},
+    progress::{Offer, Phase, Progress},
     shard_graph::ShardGraph,
 };
 
@@ -27,6 +27,21 @@ pub(super) struct OpenStream {
     pub(super) is_stale: bool,
     /// The last question whether everything has been read.
     pub(super) inquiry: u64,
+}
+
+/// Checkpoints that are to be stored.
+#[derive(Debug, Default)]
+pub(super) struct Unstored {
+    pub(super) news: BTreeMap<ShardId, Checkpoint>,
+    /// Of shards that were told to go on elsewhere: these may go back.
+    pub(super) sought: BTreeMap<ShardId, Checkpoint>,
+    offers: BTreeMap<ShardId, Offer>,
+}
+
+impl Unstored {
+    pub(super) fn is_empty(&self) -> bool {
+        self.offers.is_empty()
+    }
 }
 
 impl OpenStream {
@@ -72,19 +87,32 @@ impl OpenStream {
     }
 
     /// The checkpoints that are not stored.
-    pub(super) fn unstored(&self) -> BTreeMap<ShardId, Checkpoint> {
-        let checkpoints = self.active.iter().filter_map(|(shard, progress)| {
-            let checkpoint = progress.offer_checkpoint()?;
-            (self.stored.get(shard) != Some(&checkpoint)).then(|| (shard.clone(), checkpoint))
-        });
-        checkpoints.collect()
+    pub(super) fn unstored(&self) -> Unstored {
+        let mut unstored = Unstored::default();
+        for (shard, progress) in &self.active {
+            let Some((checkpoint, offer)) = progress.offer_checkpoint() else {
+                continue;
+            };
+            if self.stored.get(shard) == Some(&checkpoint) {
+                continue;
+            }
+            let to = match offer.is_sought {
+                true => &mut unstored.sought,
+                false => &mut unstored.news,
+            };
+            to.insert(shard.clone(), checkpoint);
+            unstored.offers.insert(shard.clone(), offer);
+        }
+        unstored
     }
 
-    pub(super) fn note_stored(&mut self, news: BTreeMap<ShardId, Checkpoint>) {
-        for (shard, checkpoint) in news {
+    pub(super) fn note_stored(&mut self, unstored: Unstored) {
+        for (shard, offer) in unstored.offers {
             if let Some(progress) = self.active.get(&shard) {
-                progress.note_saved();
+                progress.note_saved(offer);
             }
+        }
+        for (shard, checkpoint) in unstored.news.into_iter().chain(unstored.sought) {
             if checkpoint == Checkpoint::End {
                 self.active.remove(&shard);
                 self.stored.remove(&shard);
