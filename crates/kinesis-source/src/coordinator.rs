@@ -59,6 +59,9 @@ const PATIENCE: u32 = 5;
 /// How long storing checkpoints may take. Nothing else is attended to meanwhile.
 const SAVE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How often to store checkpoints during a drain.
+const SAVE_IN_DRAIN: Duration = Duration::from_secs(1);
+
 /// How often a last checkpoint is tried before it is given up.
 const LAST_SAVES: u32 = 5;
 
@@ -229,8 +232,17 @@ impl Means {
     /// Stores the last checkpoints, once every shard's reader has ended.
     async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
         opened.take_ended();
+        let mut save_at = Instant::now() + SAVE_IN_DRAIN;
         while !opened.is_stopped() {
-            self.news.notified().await;
+            select! {
+                biased;
+                () = self.news.notified() => {}
+                () = sleep_until(save_at) => {
+                    // A drain may be cut off at any moment. It is tried again.
+                    let _ = self.save(opened).await;
+                    save_at = Instant::now() + SAVE_IN_DRAIN;
+                }
+            }
             opened.take_ended();
         }
         for _ in 1..LAST_SAVES {

@@ -63,6 +63,9 @@
 //!   there are, all that is on its way comes out of one [`ByteBudget`], 256 MiB unless said otherwise.
 //! - **What cannot be remembered is not piled up.** While checkpoints cannot be stored, shards go on for
 //!   [so many records](StreamSource::unsaved_at_most), and then wait.
+//! - **It stops when it is told to.** What has been handed out is drained, for as long as the pipeline
+//!   [allows](stage_core::Pipeline::drain_within), and remembered meanwhile;
+//!   [a report](StreamHandle::drain_report) says how far each shard came.
 //! - **Polling and fan-out are interchangeable.** [`FanOut`] is one call more on a source; everything
 //!   above holds for both, checkpoints included.
 //! - **Good manners.** At most five reads and 2 MiB a second and shard, evenly spaced; once a second
@@ -122,6 +125,7 @@ mod saving;
 mod seek;
 mod sequence_number;
 mod shard;
+mod shard_drain_report;
 mod shard_error;
 mod shard_graph;
 mod shard_record;
@@ -164,6 +168,7 @@ pub use record::Record;
 pub use seek::SeekError;
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use shard::{ChildShard, HashRange, Shard, ShardId};
+pub use shard_drain_report::ShardDrainReport;
 pub use shard_error::ShardError;
 pub use shard_record::{Aggregation, ShardRecord};
 pub use shard_source::ShardSource;

@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::{
     ApiError, ByteBudget, KinesisApi, Position, RecordsPage, Remedy, ShardIterator,
     arrival::{self, Arrival},
-    byte_budget::{Charge, Grant},
+    byte_budget::Charge,
     doubt::Found,
     feed::Begin,
     governor::Governor,
@@ -79,9 +79,10 @@ impl Polling {
         wanted: usize,
     ) -> Result<Arrival, ApiError> {
         let limit = self.read_size.limit(wanted);
+        // It is got before, as others can read meanwhile; and once more if it has grown too old by then.
+        self.iterator(progress).await?;
         sleep_until(self.reads.ready_at()).await;
-        // An iterator is got when it is used: it may take any time until there is room.
-        let grant = self.room(budget, limit).await;
+        let grant = budget.reserve(self.read_size.expected(limit)).await;
         let iterator = self.iterator(progress).await?;
         self.reads.sent(Instant::now());
         let call = self.api.get_records(&iterator, limit);
@@ -100,17 +101,6 @@ impl Polling {
         self.read_size.note(page.records.len(), bytes);
         let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
         Ok(self.accept(page, charge, found, limit))
-    }
-
-    /// Waits until there is room for an answer.
-    async fn room(&mut self, budget: &ByteBudget, limit: usize) -> Grant {
-        let expected = self.read_size.expected(limit);
-        if let Some(grant) = budget.try_reserve(expected) {
-            return grant;
-        }
-        // By the time that there is, the tip may be elsewhere.
-        self.begin = Begin::Pinned;
-        budget.reserve(expected).await
     }
 
     /// An iterator that is young enough.

@@ -9,7 +9,7 @@ use stage_core::{Acknowledge, Outcome, protocol::Watermark};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    Checkpoint, DataLoss, PinnedPosition, Position, ShardId, Timestamp,
+    Checkpoint, DataLoss, PinnedPosition, Position, ShardDrainReport, ShardId, Timestamp,
     byte_budget::Charge,
     doubt::Doubt,
     place::{Mark, Place},
@@ -47,6 +47,7 @@ struct State {
     watermark: Watermark<Mark>,
     /// How many of these numbers the stored checkpoint covers.
     saved: u64,
+    stored: Option<Checkpoint>,
     /// Whether reading was told to go on elsewhere since the stored checkpoint, which may then go back.
     is_sought: bool,
     /// Everything up to this is acknowledged.
@@ -110,6 +111,7 @@ pub(crate) struct Figures {
     pub(crate) retries: u64,
     pub(crate) repeated: u64,
     pub(crate) restarts: u64,
+    pub(crate) acked: u64,
     pub(crate) subscriptions: u64,
     pub(crate) silences: u64,
     pub(crate) takeovers: u64,
@@ -155,6 +157,7 @@ impl Progress {
                 generation: 0,
                 watermark: Watermark::new(),
                 saved: 0,
+                stored: None,
                 is_sought: false,
                 done: None,
                 passed: None,
@@ -444,8 +447,9 @@ impl Progress {
     }
 
     /// What was offered is stored.
-    pub(crate) fn note_saved(&self, offer: Offer) {
+    pub(crate) fn note_saved(&self, offer: Offer, checkpoint: Checkpoint) {
         let mut state = self.lock();
+        state.stored = Some(checkpoint);
         if state.generation == offer.generation {
             state.saved = offer.settled;
             state.is_sought = false;
@@ -496,6 +500,18 @@ impl Progress {
         drop(state);
         self.settled.notify_waiters();
         self.watcher.notify_one();
+    }
+
+    /// How far it came.
+    pub(crate) fn drain_report(&self) -> ShardDrainReport {
+        let state = self.lock();
+        ShardDrainReport {
+            shard: self.shard.clone(),
+            state: state.phase.into(),
+            acked: state.figures.acked,
+            unacked: state.in_flight + state.nacked,
+            checkpoint: state.stored.clone(),
+        }
     }
 
     /// Has its checkpoints stored, as told.
@@ -588,6 +604,9 @@ impl Acknowledge for Generation {
         let was_at_rest = state.is_at_rest();
         let settled = numbers.end - numbers.start;
         state.in_flight = state.in_flight.saturating_sub(settled);
+        if outcome == Outcome::Acked {
+            state.figures.acked += settled;
+        }
         match outcome {
             Outcome::Nacked => state.nacked += settled,
             // A number cannot be settled twice: its receipt is gone.

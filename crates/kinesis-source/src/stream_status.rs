@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    DataLoss, PinnedPosition, SeekError, ShardId,
+    DataLoss, PinnedPosition, SeekError, ShardDrainReport, ShardId,
     progress::{Phase, Progress, Snapshot},
 };
 
@@ -111,6 +111,15 @@ impl StreamHandle {
     /// Every shard that has been discovered, by name.
     pub fn status(&self) -> Vec<ShardStatus> {
         self.board.status()
+    }
+
+    /// How far each shard came that was read, for when the pipeline has ended: in good order, or because
+    /// the [time for draining](stage_core::Pipeline::drain_within) was up. What of its stages became is
+    /// in the pipeline's own [report](stage_core::DrainReport).
+    pub fn drain_report(&self) -> Vec<ShardDrainReport> {
+        let state = self.board.lock();
+        let reading = state.reading.values();
+        reading.map(|progress| progress.drain_report()).collect()
     }
 
     /// What of the stream was lost before it was read, as far as it has been noticed. Empty, if all is

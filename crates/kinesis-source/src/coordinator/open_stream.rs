@@ -107,12 +107,12 @@ impl OpenStream {
     }
 
     pub(super) fn note_stored(&mut self, unstored: Unstored) {
-        for (shard, offer) in unstored.offers {
-            if let Some(progress) = self.active.get(&shard) {
-                progress.note_saved(offer);
-            }
-        }
+        let mut offers = unstored.offers;
         for (shard, checkpoint) in unstored.news.into_iter().chain(unstored.sought) {
+            if let (Some(progress), Some(offer)) = (self.active.get(&shard), offers.remove(&shard))
+            {
+                progress.note_saved(offer, checkpoint.clone());
+            }
             if checkpoint == Checkpoint::End {
                 self.active.remove(&shard);
                 self.stored.remove(&shard);
