@@ -358,3 +358,57 @@ async fn with_a_store_that_cannot_go_back_the_shard_does() {
     assert_eq!(taken, [everything(100), everything(100)].concat());
     assert_eq!(stored(&fake, &*store).await, Some(end));
 }
+
+/// It is not the old place that is gone back to.
+#[tokio::test(start_paused = true)]
+async fn what_is_nacked_before_anything_is_acked_is_read_again_from_the_new_place() {
+    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    fake.put_numbered(0..100).unwrap();
+    let sink = Sink::default().refusing_once(180);
+    let run = Run::start(source(&fake, &store), sink.clone(), 10);
+    run.handle.caught_up().await;
+    // The place is taken up before the next records are there.
+    run.handle.seek(&root(), after(&fake, 99)).await.unwrap();
+    fake.put_numbered(100..200).unwrap();
+    run.handle.seek(&root(), after(&fake, 179)).await.unwrap();
+    seconds(60).await;
+    let taken = run.stop().await;
+    let of_the_new = taken[100..].iter().filter(|&&number| number >= 180);
+    assert!(of_the_new.count() >= 20, "{taken:?}");
+    assert!(taken.contains(&180));
+    let last = taken.iter().rposition(|&number| number == 180).unwrap();
+    assert_eq!(taken[last..], (180..200).collect::<Vec<_>>());
+    let first = taken.iter().position(|&number| number > 180).unwrap();
+    assert!(
+        taken[first..].iter().all(|&number| number >= 180),
+        "{taken:?}"
+    );
+}
+
+/// What was read of the old place, and not handed out, is not handed out either.
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_the_reader_is_forgotten() {
+    let (fake, store) = (Fake::new(1), Arc::new(rig::FailingStore::default()));
+    fake.put_numbered(0..10).unwrap();
+    let source = StreamSource::new("orders", Arc::new(fake.clone()))
+        .checkpoints(Arc::clone(&store) as _)
+        .unsaved_at_most(100);
+    let run = Run::start(source, Sink::default(), 5_000);
+    sleep(Duration::from_millis(50)).await;
+    store.fail(true);
+    seconds(5).await;
+    fake.put_numbered(10..2_000).unwrap();
+    seconds(5).await;
+    // It has been read, and waits for a checkpoint.
+    let status = run.handle.status().remove(0);
+    let taken = run.sink.taken().len() as u64;
+    assert!(
+        taken < 1_000 && status.records_read == 2_000,
+        "{taken}, {status:?}"
+    );
+    run.handle.seek(&root(), after(&fake, 1_899)).await.unwrap();
+    store.fail(false);
+    seconds(60).await;
+    let expected = [everything(taken), (1_900..2_000).collect()].concat();
+    assert_eq!(run.stop().await, expected);
+}
