@@ -1,10 +1,14 @@
-use crate::{ApiError, ChildShard, Record, Remedy, doubt::Found, progress::Progress};
+use crate::{
+    ApiError, ChildShard, Record, Remedy, byte_budget::Charge, doubt::Found, progress::Progress,
+};
 
 /// What has come of a shard at once: a page that was read, or an event that was sent.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     /// New ones, in order.
     pub(crate) records: Vec<Record>,
+    /// What they take of the budget.
+    pub(crate) charge: Charge,
     /// Whether the record that was in doubt is there.
     pub(crate) found: Option<Found>,
     pub(crate) millis_behind_latest: Option<u64>,

@@ -91,7 +91,7 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// A checkpoint never goes back. One that is not further than the stored one is left out
     /// without an error, because the late repetition of an earlier save is nobody's mistake. To
-    /// read again from an earlier place is an act of its own: take another store.
+    /// read again from an earlier place is an act of its own: [`rewind`](Self::rewind), or another store.
     ///
     /// # Errors
     ///
@@ -106,6 +106,26 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
         stream: &StreamIdentity,
         checkpoints: &BTreeMap<ShardId, Checkpoint>,
     ) -> Result<(), CheckpointError>;
+
+    /// Remembers `checkpoints` as [`save`](Self::save) does, also where that goes back: the shards were
+    /// [told](crate::StreamHandle::seek) to go on elsewhere. Only that calls it.
+    ///
+    /// # Errors
+    ///
+    /// As `save`; and [`CannotGoBack`](CheckpointError::CannotGoBack) unless a store has its own: then
+    /// a seek back is not remembered until the shard is beyond its old checkpoint.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `save`.
+    async fn rewind(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+    ) -> Result<(), CheckpointError> {
+        let _ = (stream, checkpoints);
+        Err(CheckpointError::CannotGoBack)
+    }
 }
 
 impl Checkpoint {

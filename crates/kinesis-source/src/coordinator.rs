@@ -7,14 +7,17 @@ use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
     select,
     sync::Notify,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, warn};
 
-use self::{open_stream::OpenStream, opening::Opening};
+use self::{
+    open_stream::{OpenStream, Unstored},
+    opening::Opening,
+};
 use crate::{
     CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent, StreamEnd,
-    StreamError, StreamSource, Timestamp, WaitingFor,
+    StreamError, StreamIdentity, StreamSource, Timestamp, WaitingFor,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
@@ -24,6 +27,7 @@ use crate::{
     progress::Progress,
     reader::Reader,
     reporter::Reporter,
+    saving::Saving,
     shard_graph::Start,
     source_event::sentence,
     source_watch::SourceWatch,
@@ -51,6 +55,7 @@ struct Means {
     watch: Arc<SourceWatch>,
     /// Once it coordinates.
     supervisor: Option<Supervisor>,
+    saving: Arc<Saving>,
     /// Rung by shards that change their phase, and by questions.
     news: Arc<Notify>,
     backoff: Backoff,
@@ -59,10 +64,14 @@ struct Means {
 /// How often in a row a listing may say that the stream has gone.
 const PATIENCE: u32 = 5;
 
-/// How long a listing of all pages should take, and a checkpoint to be stored.
+/// How long a listing of all pages should take.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
-const STORED_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long storing checkpoints may take. Nothing else is attended to meanwhile.
+const SAVE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often to store checkpoints during a drain.
+const SAVE_IN_DRAIN: Duration = Duration::from_secs(1);
 /// How often a last checkpoint is tried before it is given up.
 const LAST_SAVES: u32 = 5;
 
@@ -79,6 +88,7 @@ impl Coordinator {
             consumer: consumer(&source, watch.reporter()),
             watch,
             supervisor: None,
+            saving: Arc::new(Saving::new(source.checkpoint_after, source.unsaved_at_most)),
             source,
             group,
             board,
@@ -103,9 +113,10 @@ impl Means {
         let ended = opened.take_ended();
         opened.take_inquiry(self.inquiries.last());
         let now = Instant::now();
-        if ended || now >= opened.save_at {
+        if ended || now >= opened.save_at || self.saving.is_due() {
             // It has logged the trouble, and keeps what is not stored for the next time.
             let _ = self.save(opened).await;
+            opened.retire_complete();
         }
         if now >= opened.list_at {
             self.list(opened).await?;
@@ -197,10 +208,8 @@ impl Means {
         if begins.is_empty() {
             return;
         }
-        self.watch
-            .waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
-        let saved = self.source.store.save(&opened.stream, &begins).await;
-        if let Err(error) = saved {
+        let save = self.source.store.save(&opened.stream, &begins);
+        if let Err(error) = self.in_time(save).await {
             debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
         }
     }
@@ -224,6 +233,7 @@ impl Means {
             None => Progress::new(shard.clone(), from, news),
         };
         progress.watch().join(Arc::clone(&self.watch));
+        progress.save_by(Arc::clone(&self.saving));
         let from = progress.next();
         let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
         let make = {
@@ -231,8 +241,11 @@ impl Means {
             let stream = opened.stream.clone();
             let deaggregation = self.source.deaggregation;
             let consumer = self.consumer.clone();
-            let read_at_most = self.source.read_at_most;
+            let budget = self.source.byte_budget.clone();
+            let read_at_most = self.source.read_at_most.min(budget.bytes());
             let on_data_loss = self.source.on_data_loss;
+            let until = self.source.until.as_ref();
+            let end = until.and_then(|until| until.of(&shard));
             move || {
                 // Only the first one may ask for the tip.
                 let begin = begin.take().unwrap_or_else(|| {
@@ -241,8 +254,10 @@ impl Means {
                 });
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
                 let reader = ShardSource::supervised(api, progress, begin, stream.clone())
+                    .byte_budget(&budget)
                     .read_at_most(read_at_most)
-                    .on_data_loss(on_data_loss);
+                    .on_data_loss(on_data_loss)
+                    .until(end.clone());
                 let reader = match &consumer {
                     Some(consumer) => reader.fan_out(Arc::clone(consumer)),
                     None => reader,
@@ -273,9 +288,18 @@ impl Means {
     /// Stores the last checkpoints, once every shard's reader has ended.
     async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
         opened.take_ended();
+        let mut save_at = Instant::now() + SAVE_IN_DRAIN;
         while !opened.is_stopped() {
             self.watch.waits_for(WaitingFor::Acknowledgements, None);
-            self.news.notified().await;
+            select! {
+                biased;
+                () = self.news.notified() => {}
+                () = sleep_until(save_at) => {
+                    // A drain may be cut off at any moment. It is tried again.
+                    let _ = self.save(opened).await;
+                    save_at = Instant::now() + SAVE_IN_DRAIN;
+                }
+            }
             opened.take_ended();
         }
         for _ in 1..LAST_SAVES {
@@ -289,18 +313,20 @@ impl Means {
     }
 
     /// Stores what has been acknowledged since the last time. If that fails it is tried again with
-    /// the next; the old checkpoints stay good.
+    /// the next; the old checkpoints stay good, and shards go on only so far.
     async fn save(&self, opened: &mut OpenStream) -> Result<(), CheckpointError> {
         opened.save_at = Instant::now() + self.source.checkpoint_every;
+        self.saving.begin();
         let news = opened.unstored();
         if news.is_empty() {
             self.watch.note_stored();
+            // Nothing is amiss that is not on its way still: shards that wait may go on with that.
+            self.saving.ended(false);
             return Ok(());
         }
-        self.watch
-            .waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
-        let saved = self.source.store.save(&opened.stream, &news).await;
-        self.watch.waits_for(WaitingFor::Nothing, None);
+        let save = self.store(&opened.stream, &news);
+        let saved = self.in_time(save).await;
+        self.saving.ended(saved.is_err());
         match saved {
             Ok(()) => {
                 opened.note_stored(news);
@@ -322,6 +348,41 @@ impl Means {
                 }
                 Err(error)
             }
+        }
+    }
+
+    async fn store(
+        &self,
+        stream: &StreamIdentity,
+        unstored: &Unstored,
+    ) -> Result<(), CheckpointError> {
+        let store = &self.source.store;
+        if !unstored.sought.is_empty() {
+            match store.rewind(stream, &unstored.sought).await {
+                Err(CheckpointError::CannotGoBack) => {
+                    warn!(%stream, "a shard is read from further back, which this store of checkpoints cannot remember");
+                    store.save(stream, &unstored.sought).await?;
+                }
+                rewound => rewound?,
+            }
+        }
+        if unstored.news.is_empty() {
+            return Ok(());
+        }
+        store.save(stream, &unstored.news).await
+    }
+
+    /// A store that does not answer has failed.
+    async fn in_time(
+        &self,
+        save: impl Future<Output = Result<(), CheckpointError>>,
+    ) -> Result<(), CheckpointError> {
+        match timeout(SAVE_DEADLINE, save).await {
+            Ok(saved) => saved,
+            Err(_) => Err(CheckpointError::Unavailable {
+                place: format!("the store of stream `{}`", self.source.name),
+                source: format!("no answer within {} s", SAVE_DEADLINE.as_secs()).into(),
+            }),
         }
     }
 }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::{
-    ApiError, Remedy, arrival::Arrival, fan_out::Consumer, polling::Polling, progress::Progress,
-    subscribing::Subscribing,
+    ApiError, ByteBudget, Remedy, arrival::Arrival, fan_out::Consumer, polling::Polling,
+    progress::Progress, subscribing::Subscribing,
 };
 
 /// How a shard's records are come by.
@@ -41,18 +41,19 @@ impl Feed {
         }
     }
 
-    /// What comes next: at most `wanted` records if they are asked for. It is not asked for again
-    /// after the end.
+    /// What comes next: at most `wanted` records if they are asked for, and once there is room for them
+    /// in the budget. It is not asked for again after the end.
     ///
     /// Everything that came before has to be handed out. Safe to cancel.
     pub(crate) async fn next(
         &mut self,
         progress: &Progress,
+        budget: &ByteBudget,
         wanted: usize,
     ) -> Result<Arrival, ApiError> {
         match self {
-            Self::Polling(polling) => polling.next(progress, wanted).await,
-            Self::FanOut(subscribing) => subscribing.next(progress).await,
+            Self::Polling(polling) => polling.next(progress, budget, wanted).await,
+            Self::FanOut(subscribing) => subscribing.next(progress, budget).await,
         }
     }
 

@@ -12,7 +12,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{ApiError, ShardSubscription, SubscribeEvent};
+use crate::{
+    ApiError, ByteBudget, ShardSubscription, SubscribeEvent, arrival,
+    byte_budget::{Charge, Grant},
+};
 
 /// A subscription that is let go once nobody has read it for some time, also while its reader does
 /// nothing.
@@ -38,12 +41,15 @@ struct State {
 /// What a subscription has to say.
 #[derive(Debug)]
 pub(crate) enum Said {
-    Event(SubscribeEvent),
+    /// With what its records take of the budget.
+    Event(SubscribeEvent, Charge),
     /// It was the last that it said.
     Failed(ApiError),
     Ended,
     /// It was let go.
     LetGo,
+    /// There is no room for what it may say.
+    NoRoom,
 }
 
 /// Somebody reads.
@@ -63,16 +69,29 @@ impl HeldSubscription {
         }
     }
 
-    /// Waits for what it says next. Safe to cancel.
-    pub(crate) async fn next(&mut self) -> Said {
+    /// Waits for what it says next, about so many bytes. It is not listened to while there is no room
+    /// for that; nor is any kept for it while it says nothing, which may be for long. `grant` is room
+    /// that has been waited for. Safe to cancel.
+    pub(crate) async fn next(
+        &mut self,
+        budget: &ByteBudget,
+        expected: u64,
+        mut grant: Option<Grant>,
+    ) -> Said {
         let _reading = Reading::of(&self.slot);
         poll_fn(|context| {
+            let Some(grant) = grant.take().or_else(|| budget.try_reserve(expected)) else {
+                return Poll::Ready(Said::NoRoom);
+            };
             let mut state = self.slot.lock();
             let Some(events) = &mut state.events else {
                 return Poll::Ready(Said::LetGo);
             };
             Pin::new(events).poll_next(context).map(|said| match said {
-                Some(Ok(event)) => Said::Event(event),
+                Some(Ok(event)) => {
+                    let charge = grant.answered(arrival::bytes(&event.records));
+                    Said::Event(event, charge)
+                }
                 Some(Err(error)) => Said::Failed(error),
                 None => Said::Ended,
             })

@@ -65,7 +65,13 @@
 //!   [`StreamHandle::explain`] says what each shard waits for.
 //! - **Memory is bounded.** A shard never reads more than is asked for: with a window of 1,000 there
 //!   are at most 1,000 of its records on their way, for as long as the sink takes. With
-//!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart.
+//!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart. And however many shards
+//!   there are, all that is on its way comes out of one [`ByteBudget`], 256 MiB unless said otherwise.
+//! - **What cannot be remembered is not piled up.** While checkpoints cannot be stored, shards go on for
+//!   [so many records](StreamSource::unsaved_at_most), and then wait.
+//! - **It stops when it is told to.** What has been handed out is drained, for as long as the pipeline
+//!   [allows](stage_core::Pipeline::drain_within), and remembered meanwhile;
+//!   [a report](StreamHandle::drain_report) says how far each shard came.
 //! - **Polling and fan-out are interchangeable.** [`FanOut`] is one call more on a source; everything
 //!   above holds for both, checkpoints included.
 //! - **Good manners.** At most five reads and 2 MiB a second and shard, evenly spaced; once a second
@@ -79,10 +85,13 @@
 //! | [`KinesisFanOutApi`] | the calls of enhanced fan-out: consumers, and subscriptions to shards |
 //! | [`ShardSource`] | a [`Producer`](stage_core::Producer) that reads one shard |
 //! | [`StreamSource`] | a stage that coordinates, and one `ShardSource` for each shard |
+//! | [`StreamSource::add_lanes_to`] | records of a shard on several lanes, each key in order |
 //! | [`FanOut`] | how shards send their records to a consumer, instead of being asked for them |
+//! | [`ByteBudget`] | how many bytes of records may be in memory, for all shards of all sources |
 //! | [`Deaggregation`] | how records that the KPL aggregated are taken apart; [`kpl`] does it |
+//! | [`EndPosition`] | where a replay ends, and with it the pipeline |
 //! | [`CheckpointStore`] | where progress is kept: [in memory](MemoryCheckpointStore), in a file, or your own |
-//! | [`StreamHandle`] | how each shard is doing, and when everything has been read |
+//! | [`StreamHandle`] | how each shard is doing, and when everything has been read; seeks |
 //! | [`SourceEvent`] | what changes, one event for each change |
 //!
 //! # Numbers
@@ -103,12 +112,14 @@ mod arrival;
 #[cfg(feature = "aws")]
 mod aws;
 mod backoff;
+mod byte_budget;
 mod checkpoint;
 mod condition;
 mod coordinator;
 mod data_loss;
 mod deaggregation;
 mod doubt;
+mod end_position;
 mod explanation;
 mod fan_out;
 mod fan_out_api;
@@ -128,8 +139,11 @@ mod read_size;
 mod reader;
 mod record;
 mod reporter;
+mod saving;
+mod seek;
 mod sequence_number;
 mod shard;
+mod shard_drain_report;
 mod shard_error;
 mod shard_graph;
 mod shard_record;
@@ -157,6 +171,7 @@ pub use api::{
 pub use api_error::{ApiError, Remedy};
 #[cfg(feature = "aws")]
 pub use aws::{AwsConfigError, AwsKinesis, AwsKinesisBuilder, FailedBeneath};
+pub use byte_budget::ByteBudget;
 #[cfg(feature = "redb")]
 pub use checkpoint::FileCheckpointStore;
 pub use checkpoint::{
@@ -164,6 +179,7 @@ pub use checkpoint::{
 };
 pub use data_loss::{DataLoss, OnDataLoss};
 pub use deaggregation::{Deaggregation, OutsideRange};
+pub use end_position::EndPosition;
 pub use explanation::{Explanation, ShardExplanation, Waiting};
 pub use fan_out::{Deregistration, FanOut};
 #[cfg(any(test, feature = "mock"))]
@@ -175,8 +191,10 @@ pub use fan_out_api::{
 pub use pinned_position::PinnedPosition;
 pub use record::Record;
 pub use reporter::SourceEvents;
+pub use seek::SeekError;
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use shard::{ChildShard, HashRange, Shard, ShardId};
+pub use shard_drain_report::ShardDrainReport;
 pub use shard_error::ShardError;
 pub use shard_record::{Aggregation, ShardRecord};
 pub use shard_source::ShardSource;

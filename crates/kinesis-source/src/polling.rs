@@ -3,8 +3,9 @@ use std::{mem, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardIterator, WaitingFor,
+    ApiError, ByteBudget, KinesisApi, Position, RecordsPage, Remedy, ShardIterator, WaitingFor,
     arrival::{self, Arrival},
+    byte_budget::Charge,
     doubt::Found,
     feed::Begin,
     governor::Governor,
@@ -74,28 +75,36 @@ impl Polling {
     pub(crate) async fn next(
         &mut self,
         progress: &Progress,
+        budget: &ByteBudget,
         wanted: usize,
     ) -> Result<Arrival, ApiError> {
         let limit = self.read_size.limit(wanted);
-        let iterator = self.iterator(progress).await?;
+        // It is got before, as others can read meanwhile; and once more if it has grown too old by then.
+        self.iterator(progress).await?;
         let operation = "GetRecords";
         wait_for_turn(progress, self.reads.ready_at(), operation).await;
+        progress.watch().waits_for(WaitingFor::Budget, None);
+        let grant = budget.reserve(self.read_size.expected(limit)).await;
+        let iterator = self.iterator(progress).await?;
+        let answer = WaitingFor::Answer { operation };
+        progress.watch().waits_for(answer, CALL_DEADLINE);
         self.reads.sent(Instant::now());
         let call = self.api.get_records(&iterator, limit);
         let answer = within_deadline(operation, call).await;
         let now = Instant::now();
-        match &answer {
-            Ok(page) => {
-                let bytes = arrival::bytes(&page.records);
-                self.reads.answered(now, bytes);
-                self.read_size.note(page.records.len(), bytes);
+        if let Err(error) = &answer {
+            match error.remedy() {
+                Remedy::Wait => self.reads.refused(now),
+                _ => self.reads.failed(now),
             }
-            Err(error) if error.remedy() == Remedy::Wait => self.reads.refused(now),
-            Err(_) => self.reads.failed(now),
         }
         let mut page = answer?;
+        let bytes = arrival::bytes(&page.records);
+        let charge = grant.answered(bytes);
+        self.reads.answered(now, bytes);
+        self.read_size.note(page.records.len(), bytes);
         let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
-        Ok(self.accept(page, found, limit))
+        Ok(self.accept(page, charge, found, limit))
     }
 
     /// An iterator that is young enough.
@@ -125,10 +134,17 @@ impl Polling {
     }
 
     /// Moves on after an answer.
-    fn accept(&mut self, page: RecordsPage, found: Option<Found>, limit: usize) -> Arrival {
+    fn accept(
+        &mut self,
+        page: RecordsPage,
+        charge: Charge,
+        found: Option<Found>,
+        limit: usize,
+    ) -> Arrival {
         let arrival = Arrival {
             is_full: page.records.len() >= limit,
             records: page.records,
+            charge,
             found,
             millis_behind_latest: page.millis_behind_latest,
             children: page.children,
@@ -158,6 +174,7 @@ impl Polling {
 
     /// Goes on where the progress says.
     pub(crate) fn start_over(&mut self) {
+        self.begin = Begin::Pinned;
         self.cursor = None;
     }
 }

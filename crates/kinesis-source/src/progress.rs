@@ -1,17 +1,21 @@
 use std::{
     fmt,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use stage_core::{Acknowledge, Outcome, protocol::Watermark};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    Checkpoint, DataLoss, PinnedPosition, Position, ShardId, SourceEvent, Timestamp,
+    Checkpoint, DataLoss, PinnedPosition, Position, ShardDrainReport, ShardId, SourceEvent,
+    Timestamp, WaitingFor,
+    byte_budget::Charge,
     doubt::Doubt,
     place::{Mark, Place},
+    saving::Saving,
+    seek::{SeekError, SeekRequest},
     shard_graph::Resumed,
     shard_watch::ShardWatch,
     unpacker::Findings,
@@ -27,6 +31,12 @@ pub(crate) struct Progress {
     /// Rung when nothing is on its way any more.
     settled: Notify,
     watch: ShardWatch,
+    /// How its checkpoints are stored, if somebody does.
+    saving: OnceLock<Arc<Saving>>,
+    /// Where to read on, if that is elsewhere.
+    seek: Mutex<Option<SeekRequest>>,
+    /// Rung when there is such a wish.
+    sought: Notify,
 }
 
 struct State {
@@ -38,6 +48,11 @@ struct State {
     /// does not count any more.
     generation: u64,
     watermark: Watermark<Mark>,
+    /// How many of these numbers the stored checkpoint covers.
+    saved: u64,
+    stored: Option<Checkpoint>,
+    /// Whether reading was told to go on elsewhere since the stored checkpoint, which may then go back.
+    is_sought: bool,
     /// Everything up to this is acknowledged.
     done: Option<Mark>,
     /// Up to this there is nothing to hand out, since what was handed out last.
@@ -85,6 +100,8 @@ pub(crate) enum Phase {
     Draining,
     /// The shard is closed, and all of it is acknowledged.
     Finished,
+    /// It has been read as far as it was to be, and all of that is acknowledged.
+    Complete,
     /// The reader has been stopped, or has failed for good.
     Stopped,
 }
@@ -99,11 +116,22 @@ pub(crate) struct Figures {
     pub(crate) retries: u64,
     pub(crate) repeated: u64,
     pub(crate) restarts: u64,
+    pub(crate) acked: u64,
     pub(crate) subscriptions: u64,
     pub(crate) silences: u64,
     pub(crate) takeovers: u64,
     pub(crate) findings: Findings,
     pub(crate) millis_behind_latest: Option<u64>,
+}
+
+/// A checkpoint that is being stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    generation: u64,
+    /// How many numbers it covers.
+    settled: u64,
+    /// Whether it may go back.
+    pub(crate) is_sought: bool,
 }
 
 /// A picture of a shard's progress.
@@ -118,6 +146,9 @@ pub(crate) struct Snapshot {
 struct Generation {
     progress: Arc<Progress>,
     number: u64,
+    /// What it handed out takes of the budget. It goes with the last receipt of that, whatever becomes
+    /// of it.
+    _charge: Option<Arc<Charge>>,
 }
 
 impl Progress {
@@ -131,6 +162,9 @@ impl Progress {
                 start,
                 generation: 0,
                 watermark: Watermark::new(),
+                saved: 0,
+                stored: None,
+                is_sought: false,
                 done: None,
                 passed: None,
                 in_flight: 0,
@@ -146,6 +180,9 @@ impl Progress {
             }),
             watcher,
             settled: Notify::new(),
+            saving: OnceLock::new(),
+            seek: Mutex::default(),
+            sought: Notify::new(),
         })
     }
 
@@ -262,19 +299,16 @@ impl Progress {
             // That may be the record that is not kept.
             state.doubt = Some(Doubt::about(done.sequence_number.clone(), false));
         }
-        state.generation += 1;
-        state.watermark = Watermark::new();
-        state.passed = None;
-        state.in_flight = 0;
-        state.nacked = 0;
-        state.tip = None;
+        state.begin_generation();
     }
 
     /// Takes note that events are handed out, in order, and how far the shard is with each. Returns
-    /// whom to tell what becomes of them, and the first one's number.
+    /// whom to tell what becomes of them, and the first one's number. `charge` is kept until all of
+    /// them are settled.
     pub(crate) fn hand_out(
         self: &Arc<Self>,
         marks: impl Iterator<Item = Mark>,
+        charge: Option<Arc<Charge>>,
     ) -> (Arc<dyn Acknowledge>, u64) {
         let mut state = self.lock();
         let first = state.watermark.next();
@@ -292,6 +326,7 @@ impl Progress {
         let generation = Generation {
             progress: Arc::clone(self),
             number: state.generation,
+            _charge: charge,
         };
         (Arc::new(generation), first)
     }
@@ -388,6 +423,14 @@ impl Progress {
         self.lock().children.clone()
     }
 
+    /// Whether nothing will be read any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(
+            self.phase(),
+            Phase::Finished | Phase::Complete | Phase::Stopped
+        )
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.lock().phase
     }
@@ -424,6 +467,107 @@ impl Progress {
         })
     }
 
+    /// The checkpoint, to be stored, and what to [note](Self::note_saved) once it is.
+    pub(crate) fn offer_checkpoint(&self) -> Option<(Checkpoint, Offer)> {
+        let state = self.lock();
+        let offer = Offer {
+            generation: state.generation,
+            settled: state.settled(),
+            is_sought: state.is_sought,
+        };
+        drop(state);
+        Some((self.checkpoint()?, offer))
+    }
+
+    /// What was offered is stored.
+    pub(crate) fn note_saved(&self, offer: Offer, checkpoint: Checkpoint) {
+        let mut state = self.lock();
+        state.stored = Some(checkpoint);
+        if state.generation == offer.generation {
+            state.saved = offer.settled;
+            state.is_sought = false;
+        }
+    }
+
+    /// Has the reader go on elsewhere, and says when it does.
+    pub(crate) fn request_seek(
+        &self,
+        position: PinnedPosition,
+    ) -> oneshot::Receiver<Result<(), SeekError>> {
+        let (reply, replied) = oneshot::channel();
+        let mut seek = self.seek.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = seek.replace(SeekRequest { position, reply });
+        drop(seek);
+        if let Some(former) = former {
+            let shard = self.shard.clone();
+            // Perhaps nobody waits for it.
+            let _ = former.reply.send(Err(SeekError::Superseded { shard }));
+        }
+        self.sought.notify_one();
+        replied
+    }
+
+    /// The wish to go on elsewhere, if there is one.
+    pub(crate) fn take_seek(&self) -> Option<SeekRequest> {
+        let mut seek = self.seek.lock().unwrap_or_else(PoisonError::into_inner);
+        seek.take()
+    }
+
+    /// Waits until there is a wish to go on elsewhere, or there was one.
+    pub(crate) async fn sought(&self) {
+        self.sought.notified().await;
+    }
+
+    /// Reading goes on there. What was handed out by now counts no more; the checkpoint stays until
+    /// something is acknowledged that is handed out from now on.
+    pub(crate) fn seek(&self, position: PinnedPosition) {
+        let mut state = self.lock();
+        state.begin_generation();
+        state.next = position.into();
+        state.start = state.next.clone();
+        state.is_sought = true;
+        state.done = None;
+        state.doubt = None;
+        state.quiet = Quiet::default();
+        state.phase = Phase::Reading;
+        drop(state);
+        self.settled.notify_waiters();
+        self.watcher.notify_one();
+    }
+
+    /// How far it came.
+    pub(crate) fn drain_report(&self) -> ShardDrainReport {
+        let state = self.lock();
+        ShardDrainReport {
+            shard: self.shard.clone(),
+            state: state.phase.into(),
+            acked: state.figures.acked,
+            unacked: state.in_flight + state.nacked,
+            checkpoint: state.stored.clone(),
+        }
+    }
+
+    /// Has its checkpoints stored, as told.
+    pub(crate) fn save_by(&self, saving: Arc<Saving>) {
+        // It is told once, before it is read.
+        let _ = self.saving.set(saving);
+    }
+
+    /// Waits until more may be handed out: unless checkpoints cannot be stored, at once.
+    pub(crate) async fn may_hand_out(&self) {
+        if let Some(saving) = self.saving.get() {
+            let unsaved = {
+                let state = self.lock();
+                state.watermark.next().saturating_sub(state.saved)
+            };
+            if saving.must_wait(unsaved) {
+                // That the store fails is told already.
+                self.watch.waits_for(WaitingFor::CheckpointStore, None);
+                saving.may_hand_out(unsaved).await;
+            }
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let state = self.lock();
         Snapshot {
@@ -439,6 +583,17 @@ impl Progress {
 }
 
 impl State {
+    /// What was handed out by now counts no more.
+    fn begin_generation(&mut self) {
+        self.generation += 1;
+        self.watermark = Watermark::new();
+        self.saved = 0;
+        self.passed = None;
+        self.in_flight = 0;
+        self.nacked = 0;
+        self.tip = None;
+    }
+
     /// Takes note that there is nothing after what was handed out.
     fn note_quiet(&mut self, now: Timestamp) {
         if self.doubt.as_ref().is_some_and(|doubt| !doubt.is_harmless) {
@@ -465,11 +620,15 @@ impl State {
     }
 
     fn is_at_rest(&self) -> bool {
-        if self.phase == Phase::Finished {
+        if matches!(self.phase, Phase::Finished | Phase::Complete) {
             return self.in_flight == 0;
         }
-        let settled = self.watermark.next() - self.watermark.open() as u64;
-        self.tip.is_some_and(|tip| settled >= tip)
+        self.tip.is_some_and(|tip| self.settled() >= tip)
+    }
+
+    /// How many records are acknowledged without a gap.
+    fn settled(&self) -> u64 {
+        self.watermark.next() - self.watermark.open() as u64
     }
 }
 
@@ -482,6 +641,9 @@ impl Acknowledge for Generation {
         let was_at_rest = state.is_at_rest();
         let settled = numbers.end - numbers.start;
         state.in_flight = state.in_flight.saturating_sub(settled);
+        if outcome == Outcome::Acked {
+            state.figures.acked += settled;
+        }
         match outcome {
             Outcome::Nacked => state.nacked += settled,
             // A number cannot be settled twice: its receipt is gone.
@@ -498,10 +660,12 @@ impl Acknowledge for Generation {
         let is_waited_for =
             (is_empty && state.phase != Phase::Reading) || (!was_at_rest && state.is_at_rest());
         drop(state);
+        let saving = self.progress.saving.get();
+        let is_due = outcome == Outcome::Acked && saving.is_some_and(|it| it.note_acked(settled));
         if is_empty {
             self.progress.settled.notify_waiters();
         }
-        if is_waited_for {
+        if is_waited_for || is_due {
             self.progress.watcher.notify_one();
         }
     }
@@ -527,7 +691,7 @@ mod tests {
     }
 
     fn hand_out(progress: &Arc<Progress>, numbers: Range<u128>) -> (Arc<dyn Acknowledge>, u64) {
-        progress.hand_out(numbers.map(|number| Mark::whole(number.into())))
+        progress.hand_out(numbers.map(|number| Mark::whole(number.into())), None)
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub(crate) struct ReadSize {
     most_bytes: u64,
     /// Of a record, in bytes.
     mean: u64,
+    /// Of an answer, in bytes, once there was one.
+    answer: Option<u64>,
 }
 
 /// The most that an answer has.
@@ -24,7 +26,15 @@ impl ReadSize {
         Self {
             most_bytes,
             mean: FIRST_MEAN,
+            answer: None,
         }
+    }
+
+    /// How many bytes an answer will have, as far as the last ones tell, if so many records are asked
+    /// for.
+    pub(crate) fn expected(&self, limit: usize) -> u64 {
+        let all = self.mean.saturating_mul(limit as u64);
+        all.min(self.answer.unwrap_or(MOST_BYTES)).min(MOST_BYTES)
     }
 
     /// How many records to ask for if so many are wanted; at least one.
@@ -39,6 +49,9 @@ impl ReadSize {
 
     /// Takes note that so many records have come, and how large they were together.
     pub(crate) fn note(&mut self, records: usize, bytes: u64) {
+        // As below: a larger one counts at once.
+        let last = self.answer.unwrap_or(bytes);
+        self.answer = Some(bytes.max((last + bytes) / 2));
         let Some(count) = u64::try_from(records).ok().filter(|&count| count > 0) else {
             return;
         };
@@ -75,6 +88,29 @@ mod tests {
         assert_eq!(size.limit(10_000), 4, "larger ones count at once");
         size.note(1, 8 * 1024 * 1024);
         assert_eq!(size.limit(10_000), 1, "one passes alone");
+    }
+
+    #[test]
+    fn an_answer_is_expected_to_be_as_the_last_ones() {
+        let mut size = ReadSize::new(MOST_BYTES);
+        assert_eq!(size.expected(1), FIRST_MEAN);
+        assert_eq!(
+            size.expected(1_000),
+            MOST_BYTES,
+            "the worst, as long as nothing is known"
+        );
+        size.note(10, 10_000);
+        assert_eq!(size.expected(1_000), 10_000);
+        for _ in 0..20 {
+            size.note(0, 0);
+        }
+        assert_eq!(size.expected(1_000), 0, "of a shard to which nothing comes");
+        size.note(1_000, 1_000_000);
+        assert_eq!(
+            size.expected(1_000),
+            1_000_000,
+            "a larger one counts at once"
+        );
     }
 
     proptest! {

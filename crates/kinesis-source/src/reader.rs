@@ -51,9 +51,11 @@ impl<P: Producer<Event = ShardRecord>> Producer for Reader<P> {
 
 impl<P> Drop for Reader<P> {
     fn drop(&mut self) {
-        if self.progress.phase() != Phase::Finished {
+        if !matches!(self.progress.phase(), Phase::Finished | Phase::Complete) {
             self.progress.enter(Phase::Stopped);
             self.progress.watch().waits_for(WaitingFor::Nothing, None);
         }
+        // Whoever waits for that is told by it.
+        drop(self.progress.take_seek());
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct ShardGraph {
     expected: BTreeSet<ShardId>,
     /// Shards whose start is not stored yet.
     unstored: Vec<ShardId>,
+    /// If only these are wanted, and those that lead to them.
+    only: Option<BTreeSet<ShardId>>,
 }
 
 /// A [`StartPosition`] that has been decided, for shards that were there from the start.
@@ -124,22 +126,34 @@ impl ShardGraph {
             checkpoints,
             expected: BTreeSet::new(),
             unstored: Vec::new(),
+            only: None,
         }
+    }
+
+    /// Only these shards are wanted, and those that lead to them. Nothing is stored about others.
+    pub(crate) fn read_only(&mut self, shards: impl Iterator<Item = ShardId>) {
+        self.only = Some(shards.collect());
     }
 
     /// Takes note of a complete listing. Shards that are known stay as they are.
     pub(crate) fn discover(&mut self, listing: &[Shard]) {
         let left_out = self.left_out(listing);
+        let wanted = self.only.as_ref().map(|only| {
+            let mut wanted = ancestors(listing, only);
+            wanted.extend(only.iter().cloned());
+            wanted
+        });
         for shard in listing {
             if self.shards.contains_key(&shard.id) {
                 continue;
             }
-            let state = if left_out.contains(&shard.id) {
+            let is_wanted = wanted.as_ref().is_none_or(|it| it.contains(&shard.id));
+            let state = if left_out.contains(&shard.id) || !is_wanted {
                 State::Finished
             } else {
                 self.initial_state(shard)
             };
-            if !self.checkpoints.contains_key(&shard.id) {
+            if is_wanted && !self.checkpoints.contains_key(&shard.id) {
                 self.unstored.push(shard.id.clone());
             }
             self.expected.remove(&shard.id);
@@ -319,21 +333,33 @@ impl ShardGraph {
 
     /// The shards that led to the one to start after.
     fn left_out(&self, listing: &[Shard]) -> BTreeSet<ShardId> {
-        let mut left_out = BTreeSet::new();
-        let FirstStart::After { shard, .. } = &self.first_start else {
-            return left_out;
-        };
-        let by_id: BTreeMap<&ShardId, &Shard> = listing.iter().map(|s| (&s.id, s)).collect();
-        let mut descendants = vec![shard];
-        while let Some(shard) = descendants.pop().and_then(|id| by_id.get(id)) {
-            for parent in shard.parents().filter(|id| by_id.contains_key(id)) {
-                if left_out.insert(parent.clone()) {
-                    descendants.push(parent);
-                }
+        match &self.first_start {
+            FirstStart::After { shard, .. } => ancestors(listing, [shard]),
+            _ => BTreeSet::new(),
+        }
+    }
+}
+
+/// The shards that led to these.
+fn ancestors<'a>(
+    listing: &'a [Shard],
+    of: impl IntoIterator<Item = &'a ShardId>,
+) -> BTreeSet<ShardId> {
+    let mut ancestors = BTreeSet::new();
+    let by_id: BTreeMap<&ShardId, &Shard> = listing.iter().map(|s| (&s.id, s)).collect();
+    let mut descendants: Vec<&ShardId> = of.into_iter().collect();
+    while let Some(shard) = descendants.pop() {
+        let parents = by_id
+            .get(shard)
+            .into_iter()
+            .flat_map(|shard| shard.parents());
+        for parent in parents.filter(|id| by_id.contains_key(id)) {
+            if ancestors.insert(parent.clone()) {
+                descendants.push(parent);
             }
         }
-        left_out
     }
+    ancestors
 }
 
 #[cfg(test)]

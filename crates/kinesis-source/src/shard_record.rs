@@ -1,5 +1,7 @@
 use std::fmt;
 
+use stage_core::protocol::lane_for;
+
 use crate::{Record, ShardId, kpl::Damage};
 
 /// A record, and which shard it was read from: the event that Kinesis sources produce.
@@ -16,6 +18,16 @@ pub struct ShardRecord {
     pub sub_sequence_number: Option<u64>,
     /// What [de-aggregation](crate::Deaggregation) found it to be.
     pub aggregation: Aggregation,
+}
+
+impl ShardRecord {
+    /// The lane, of so many, that all records of its key fall on.
+    pub(crate) fn lane(&self, lanes: usize) -> usize {
+        match &self.record.partition_key {
+            Some(key) => lane_for(key.as_str(), lanes),
+            None => lane_for(self.record.sequence_number.as_str(), lanes),
+        }
+    }
 }
 
 /// What de-aggregation found a record to be.

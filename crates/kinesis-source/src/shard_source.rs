@@ -1,15 +1,17 @@
 use std::{sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
-use tokio::time::sleep;
+use tokio::{select, time::sleep};
 
 use crate::{
-    Aggregation, ApiError, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi, OnDataLoss,
-    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord, SourceEvent,
-    StreamIdentity, StreamStatus, WaitingFor,
-    arrival::Arrival,
+    Aggregation, ApiError, ByteBudget, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi,
+    OnDataLoss, PinnedPosition, Position, Record, Remedy, SeekError, Shard, ShardError, ShardId,
+    ShardRecord, SourceEvent, StreamIdentity, StreamStatus, WaitingFor,
+    arrival::{self, Arrival},
     backoff::{Backoff, seed_of},
+    byte_budget::Charge,
     doubt::Found,
+    end_position::ShardEnd,
     fan_out::Consumer,
     feed::{Begin, Feed},
     governor::PAUSE,
@@ -17,6 +19,7 @@ use crate::{
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
+    seek::SeekRequest,
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
 
@@ -59,6 +62,11 @@ pub struct ShardSource {
     stream: Option<StreamIdentity>,
     /// What was read and has yet to be handed out, unless it is taken apart.
     read: vec::IntoIter<Record>,
+    budget: ByteBudget,
+    /// What that takes of the budget which was read and has yet to be handed out.
+    charge: Option<Charge>,
+    /// The same, of what is taken apart: all that came with it.
+    shared_charge: Option<Arc<Charge>>,
     /// Takes apart what was read, if that is wanted.
     unpacker: Option<Unpacker>,
     /// If what it has yet to hand out or to take apart brings the shard to its tip: how often that had
@@ -67,6 +75,10 @@ pub struct ShardSource {
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
     on_data_loss: OnDataLoss,
+    /// Where to end, if not with the shard.
+    end: Option<ShardEnd>,
+    /// Whether that is where it has ended.
+    is_complete: bool,
     /// Why the record that is in doubt was refused.
     refusal: Option<ApiError>,
 }
@@ -130,10 +142,15 @@ impl ShardSource {
             settles_before_end,
             stream: None,
             read: Vec::new().into_iter(),
+            budget: ByteBudget::default(),
+            charge: None,
+            shared_charge: None,
             unpacker: None,
             reads_to_tip: None,
             is_read: false,
             on_data_loss: OnDataLoss::default(),
+            end: None,
+            is_complete: false,
             refusal: None,
         }
     }
@@ -160,12 +177,24 @@ impl ShardSource {
         }
     }
 
+    /// Ends there, if it is anywhere.
+    pub(crate) fn until(self, end: Option<ShardEnd>) -> Self {
+        Self { end, ..self }
+    }
+
     /// Takes records apart. `range` is of the hash keys that fall on the shard.
     pub(crate) fn deaggregate(self, deaggregation: Deaggregation, range: HashRange) -> Self {
         Self {
             unpacker: Some(Unpacker::new(deaggregation, range)),
             ..self
         }
+    }
+
+    /// Takes what it reads from a budget that others share, instead of one of its own.
+    pub fn byte_budget(mut self, budget: &ByteBudget) -> Self {
+        self.feed.read_at_most(budget.bytes());
+        self.budget = budget.clone();
+        self
     }
 
     /// The shard that it reads.
@@ -257,7 +286,7 @@ impl ShardSource {
     }
 
     /// Takes in what has come.
-    fn take_in(&mut self, arrival: Arrival, asked: u64) {
+    fn take_in(&mut self, mut arrival: Arrival, asked: u64) {
         self.progress
             .note_children(arrival.children.iter().map(|child| child.id.clone()));
         let bytes = arrival.bytes();
@@ -268,15 +297,32 @@ impl ShardSource {
             figures.millis_behind_latest = arrival.millis_behind_latest;
         });
         self.is_read = arrival.is_end;
+        if let Some(end) = &self.end
+            && end.cut(&mut arrival.records)
+        {
+            self.complete();
+        }
         if arrival.records.is_empty() {
             return;
         }
         self.progress.enter(Phase::Reading);
         self.reads_to_tip = arrival.reaches_tip().then_some(asked);
         match &mut self.unpacker {
-            Some(unpacker) => unpacker.add(arrival.records),
-            None => self.read = arrival.records.into_iter(),
+            Some(unpacker) => {
+                unpacker.add(arrival.records);
+                self.shared_charge = Some(Arc::new(arrival.charge));
+            }
+            None => {
+                self.read = arrival.records.into_iter();
+                self.charge = Some(arrival.charge);
+            }
         }
+    }
+
+    /// Nothing more is to be read.
+    fn complete(&mut self) {
+        self.is_read = true;
+        self.is_complete = true;
     }
 
     /// Puts records that were read into a batch, up to `demand`, and has what becomes of them told to
@@ -290,7 +336,13 @@ impl ShardSource {
         let marks = records
             .iter()
             .map(|record| Mark::whole(record.sequence_number.clone()));
-        let (book, first) = self.progress.hand_out(marks);
+        let charge = match &mut self.charge {
+            Some(charge) if events < self.read.len() => {
+                Some(charge.split_off(arrival::bytes(records)))
+            }
+            last => last.take(),
+        };
+        let (book, first) = self.progress.hand_out(marks, charge.map(Arc::new));
         let shard = self.progress.shard();
         batch.extend(self.read.by_ref().take(events).map(|record| ShardRecord {
             shard: shard.clone(),
@@ -346,7 +398,8 @@ impl ShardSource {
             .note(|figures| figures.findings.add(&findings));
         let has_events = !marks.is_empty();
         if has_events {
-            let (book, first) = self.progress.hand_out(marks.into_iter());
+            let charge = self.shared_charge.clone();
+            let (book, first) = self.progress.hand_out(marks.into_iter(), charge);
             batch.track(book, first);
         }
         if let Some(mark) = passed {
@@ -357,6 +410,9 @@ impl ShardSource {
             && !has_events
         {
             return Err(outside);
+        }
+        if is_unpacked {
+            self.shared_charge = None;
         }
         if is_unpacked && let Some(asked) = self.reads_to_tip.take() {
             self.progress.came_to_tip(asked);
@@ -376,8 +432,12 @@ impl ShardSource {
         if millis_behind_latest.unwrap_or(0) > 0 {
             return self.progress.enter(Phase::Reading);
         }
-        self.progress
-            .found_tip(millis_behind_latest.map(|_| self.api.now()), asked);
+        let now = millis_behind_latest.map(|_| self.api.now());
+        self.progress.found_tip(now, asked);
+        let end = self.end.as_ref().zip(now);
+        if end.is_some_and(|(end, now)| end.is_reached_at_tip(now)) {
+            return self.complete();
+        }
         self.feed.rest(&self.progress).await;
     }
 
@@ -396,7 +456,7 @@ impl ShardSource {
     fn retire(&self) {
         let watch = self.progress.watch();
         watch.waits_for(WaitingFor::CheckpointStore, STORED_WITHIN);
-        self.progress.enter(Phase::Finished);
+        self.progress.enter(self.last_phase());
     }
 
     /// Waits until nothing is on its way any more.
@@ -406,6 +466,12 @@ impl ShardSource {
         self.progress.settled().await;
     }
 
+    fn last_phase(&self) -> Phase {
+        match self.is_complete {
+            true => Phase::Complete,
+            false => Phase::Finished,
+        }
+    }
     /// Fails if records were nacked, once nothing is on its way any more: what is read again must
     /// not overtake it.
     async fn refuse_nacked(&self) -> Result<(), ShardError> {
@@ -577,13 +643,53 @@ impl ShardSource {
 }
 
 impl ShardSource {
-    /// What comes next, as far as it is asked for.
+    /// Goes on elsewhere, if Kinesis has that place.
+    async fn seek(&mut self, request: SeekRequest) {
+        let SeekRequest { position, reply } = request;
+        let place = Position::from(&position);
+        let call = self.api.get_shard_iterator(self.shard(), &place);
+        let answer = match within_deadline("GetShardIterator", call).await {
+            Ok(_) => {
+                let to = position.clone();
+                let watch = self.progress.watch();
+                watch.report(|shard| SourceEvent::ShardSought { shard, to });
+                self.progress.seek(position);
+                self.forget();
+                Ok(())
+            }
+            Err(source) => Err(SeekError::Refused {
+                shard: self.shard().clone(),
+                position,
+                source: Box::new(source),
+            }),
+        };
+        // Perhaps nobody waits for it.
+        let _ = reply.send(answer);
+    }
+
+    /// Forgets what was read, and where: all but what the progress says.
+    fn forget(&mut self) {
+        self.read = Vec::new().into_iter();
+        if let Some(unpacker) = &mut self.unpacker {
+            unpacker.clear();
+        }
+        self.charge = None;
+        self.shared_charge = None;
+        self.reads_to_tip = None;
+        self.is_read = false;
+        self.is_complete = false;
+        self.refusal = None;
+        self.feed.start_over(Remedy::RenewIterator);
+    }
+
+    /// Reads until there is something to hand out. Safe to cancel.
     async fn read_on(
         &mut self,
         demand: Demand,
         batch: &mut Batch<ShardRecord>,
     ) -> Result<Flow, ShardError> {
         loop {
+            self.progress.may_hand_out().await;
             self.refuse_nacked().await?;
             if self.hand_out(demand, batch) {
                 return Ok(Flow::More);
@@ -602,7 +708,8 @@ impl ShardSource {
                 return self.end().await;
             }
             let asked = self.progress.asked();
-            match self.feed.next(&self.progress, demand.get()).await {
+            let next = self.feed.next(&self.progress, &self.budget, demand.get());
+            match next.await {
                 Ok(mut arrival) => {
                     let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
                     if ends_falsely {
@@ -640,11 +747,21 @@ impl Producer for ShardSource {
         demand: Demand,
         batch: &mut Batch<ShardRecord>,
     ) -> Result<Flow, ShardError> {
-        let read = self.read_on(demand, batch).await;
+        let progress = Arc::clone(&self.progress);
+        let read = loop {
+            if let Some(request) = progress.take_seek() {
+                self.seek(request).await;
+            }
+            select! {
+                biased;
+                () = progress.sought() => {}
+                flow = self.read_on(demand, batch) => break flow,
+            }
+        };
         match &read {
-            Ok(Flow::More) => self.progress.watch().waits_for(WaitingFor::Demand, None),
+            Ok(Flow::More) => progress.watch().waits_for(WaitingFor::Demand, None),
             Ok(Flow::End) => {}
-            Err(_) => self.progress.watch().waits_for(WaitingFor::Restart, None),
+            Err(_) => progress.watch().waits_for(WaitingFor::Restart, None),
         }
         read
     }

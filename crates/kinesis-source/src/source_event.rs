@@ -100,6 +100,13 @@ pub enum SourceEvent {
         /// From where.
         from: PinnedPosition,
     },
+    /// A shard is read on from another place, as it [was told](crate::StreamHandle::seek).
+    ShardSought {
+        /// The shard.
+        shard: ShardId,
+        /// From where.
+        to: PinnedPosition,
+    },
     /// A shard's reader was made anew.
     ShardRestarted {
         /// The shard.
@@ -320,6 +327,7 @@ impl SourceEvent {
             Self::ConsumerLeft { .. } => "consumer_left",
             Self::ShardDiscovered { .. } => "shard_discovered",
             Self::ShardStarted { .. } => "shard_started",
+            Self::ShardSought { .. } => "shard_sought",
             Self::ShardRestarted { .. } => "shard_restarted",
             Self::ShardCaughtUp { .. } => "shard_caught_up",
             Self::ShardBehind { .. } => "shard_behind",
@@ -351,6 +359,7 @@ impl SourceEvent {
         match self {
             Self::ShardDiscovered { shard, .. }
             | Self::ShardStarted { shard, .. }
+            | Self::ShardSought { shard, .. }
             | Self::ShardRestarted { shard, .. }
             | Self::ShardCaughtUp { shard }
             | Self::ShardBehind { shard, .. }

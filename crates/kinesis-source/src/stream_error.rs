@@ -1,4 +1,4 @@
-use crate::{ApiError, CheckpointError, Remedy, ShardId, StartPosition};
+use crate::{ApiError, CheckpointError, EndPosition, Remedy, ShardId, StartPosition};
 
 /// A stream could not be read at all, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +40,8 @@ pub enum StreamError {
         /// What Kinesis said.
         source: ApiError,
     },
-    /// The shard to start in is not there.
-    #[error("stream `{name}` has no shard `{shard}` to start in: it may have aged out")]
+    /// The shard to start or to end in is not there.
+    #[error("stream `{name}` has no shard `{shard}` to start or end in: it may have aged out")]
     #[non_exhaustive]
     NoSuchShard {
         /// What the source was told to read.
@@ -58,6 +58,18 @@ pub enum StreamError {
         name: String,
         /// Where it was told to start.
         start: StartPosition,
+        /// What Kinesis said.
+        source: ApiError,
+    },
+    /// The place to end at is none: of no such record, or of another shard's. Nothing has been read or
+    /// stored.
+    #[error("stream `{name}` cannot be read until its end position, {end}: pass another")]
+    #[non_exhaustive]
+    InvalidEnd {
+        /// What the source was told to read.
+        name: String,
+        /// Where it was told to end.
+        end: EndPosition,
         /// What Kinesis said.
         source: ApiError,
     },

@@ -1,10 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use stage_core::{Outlet, Pipeline, Restart};
+use stage_core::{Group, Lane, Outlet, Pipeline, Restart};
 
 use crate::{
-    CheckpointStore, Deaggregation, FanOut, KinesisApi, MemoryCheckpointStore, OnDataLoss,
-    ShardRecord, StartPosition, StreamHandle,
+    ByteBudget, CheckpointStore, Deaggregation, EndPosition, FanOut, KinesisApi,
+    MemoryCheckpointStore, OnDataLoss, ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
     read_size::MOST_BYTES,
     reporter::Reporter,
@@ -46,7 +46,8 @@ use crate::{
 /// # Windows
 ///
 /// A stage that subscribes has a subscription of its own to each shard: with a window of 1,000 and
-/// eight shards, 8,000 records may be on their way to it.
+/// eight shards, 8,000 records may be on their way to it. How many bytes that may be, of all shards
+/// together, is the [`ByteBudget`]'s to say.
 ///
 /// # When records are not taken in
 ///
@@ -59,8 +60,11 @@ pub struct StreamSource {
     pub(crate) name: String,
     pub(crate) api: Arc<dyn KinesisApi>,
     pub(crate) start: StartPosition,
+    pub(crate) until: Option<EndPosition>,
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) checkpoint_every: Duration,
+    pub(crate) checkpoint_after: u64,
+    pub(crate) unsaved_at_most: u64,
     pub(crate) discover_every: Duration,
     pub(crate) restarts: Restart,
     pub(crate) deaggregation: Option<Deaggregation>,
@@ -68,10 +72,14 @@ pub struct StreamSource {
     pub(crate) on_data_loss: OnDataLoss,
     pub(crate) read_at_most: u64,
     pub(crate) metrics_by_shard: bool,
+    pub(crate) byte_budget: ByteBudget,
 }
 
 /// How often checkpoints are stored.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// How many records of a shard may be handed out after its checkpoint while none can be stored.
+const UNSAVED_AT_MOST: u64 = 10_000;
 
 /// How often shards are listed when there is no other reason to. Children of a shard that ends are
 /// looked for at once.
@@ -87,8 +95,11 @@ impl StreamSource {
             name: name.into(),
             api,
             start: StartPosition::default(),
+            until: None,
             store: Arc::new(MemoryCheckpointStore::new()),
             checkpoint_every: CHECKPOINT_EVERY,
+            checkpoint_after: u64::MAX,
+            unsaved_at_most: UNSAVED_AT_MOST,
             discover_every: DISCOVER_EVERY,
             restarts: Restart::new(RESTARTS.0, RESTARTS.1),
             deaggregation: None,
@@ -96,6 +107,7 @@ impl StreamSource {
             on_data_loss: OnDataLoss::default(),
             read_at_most: MOST_BYTES,
             metrics_by_shard: false,
+            byte_budget: ByteBudget::default(),
         }
     }
 
@@ -104,16 +116,71 @@ impl StreamSource {
         Self { start, ..self }
     }
 
+    /// Where to end, and the pipeline with it; never unless this is called, as a stream has no end of
+    /// its own.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use kinesis_source::{EndPosition, KinesisApi, ShardRecord, StartPosition, StreamSource};
+    /// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
+    /// # async fn replay(
+    /// #     api: Arc<dyn KinesisApi>,
+    /// #     sink: impl Consumer<ShardRecord>,
+    /// # ) -> Result<(), PipelineError> {
+    /// // The last hour, once more.
+    /// let now = api.now();
+    /// let source = StreamSource::new("orders", api)
+    ///     .start(StartPosition::AtTimestamp(now.minus(Duration::from_secs(3_600))))
+    ///     .until(EndPosition::BeforeTimestamp(now));
+    /// let mut pipeline = Pipeline::new();
+    /// let (orders, _) = source.add_to(&mut pipeline);
+    /// pipeline.consume(sink, orders.subscribe(Window::new(1_000)));
+    /// pipeline.run().await
+    /// # }
+    /// ```
+    ///
+    /// Each shard ends by itself, also those that it was split or merged into. Where it ended is its
+    /// checkpoint: a later source with the same store goes on there.
+    pub fn until(self, end: EndPosition) -> Self {
+        Self {
+            until: Some(end),
+            ..self
+        }
+    }
+
     /// Where to remember what is finished; in memory unless this is called.
     pub fn checkpoints(self, store: Arc<dyn CheckpointStore>) -> Self {
         Self { store, ..self }
     }
 
     /// How often to store checkpoints; each second unless this is called. They are also stored when
-    /// a shard ends and when the pipeline does.
+    /// a shard ends and when the pipeline does, and [by number](Self::checkpoint_after) if wanted.
     pub fn checkpoint_every(self, interval: Duration) -> Self {
         Self {
             checkpoint_every: interval,
+            ..self
+        }
+    }
+
+    /// Stores checkpoints also each time that so many records were acknowledged, of all shards
+    /// together, however soon that is; only by time unless this is called. It bounds what is repeated
+    /// after a crash where records come fast.
+    pub fn checkpoint_after(self, records: u64) -> Self {
+        Self {
+            checkpoint_after: records.max(1),
+            ..self
+        }
+    }
+
+    /// How far a shard may go on while checkpoints cannot be stored, in records handed out since its
+    /// last one; 10,000 unless this is called. Then it is not read on until a checkpoint is stored,
+    /// which is tried all the time. So an outage of the store costs speed, not memory, and not hours
+    /// of repetition for whoever goes on after a crash.
+    ///
+    /// It does not matter as long as checkpoints are stored.
+    pub fn unsaved_at_most(self, records: u64) -> Self {
+        Self {
+            unsaved_at_most: records.max(1),
             ..self
         }
     }
@@ -184,6 +251,15 @@ impl StreamSource {
         }
     }
 
+    /// Takes what is read from a budget that other sources may share: see there. Unless this is called,
+    /// the source has one of its own, of 256 MiB.
+    pub fn byte_budget(self, budget: &ByteBudget) -> Self {
+        Self {
+            byte_budget: budget.clone(),
+            ..self
+        }
+    }
+
     /// Has the shards send their records to a consumer of enhanced fan-out; they are asked for them
     /// unless this is called.
     ///
@@ -208,6 +284,57 @@ impl StreamSource {
     /// how they are.
     pub fn add_to(self, pipeline: &mut Pipeline) -> (Outlet<ShardRecord>, StreamHandle) {
         let (group, outlet) = pipeline.group();
+        (outlet, self.join(pipeline, &group))
+    }
+
+    /// Adds the source to a pipeline, with its records divided into `lanes` lanes by their keys: the
+    /// lanes in order, and a handle that tells how the shards are.
+    ///
+    /// Records of one partition key share a lane, and stay in order there. Lanes are worked on
+    /// independently, each at its own pace; and still no checkpoint passes a record that is not
+    /// acknowledged, on whichever lane it is. So more consumers than there are shards can be busy, and
+    /// one that is slow holds up its own lane:
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use kinesis_source::{KinesisApi, ShardRecord, StreamSource};
+    /// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
+    /// # async fn run<C: Consumer<ShardRecord>>(
+    /// #     api: Arc<dyn KinesisApi>,
+    /// #     worker: impl Fn() -> C,
+    /// # ) -> Result<(), PipelineError> {
+    /// let mut pipeline = Pipeline::new();
+    /// let (lanes, _handle) = StreamSource::new("orders", api).add_lanes_to(&mut pipeline, 16);
+    /// for lane in lanes {
+    ///     pipeline.consume(worker(), lane.subscribe(Window::new(100)));
+    /// }
+    /// pipeline.run().await
+    /// # }
+    /// ```
+    ///
+    /// Each shard divides its own records; a lane is that of all shards. What is read of a shard at
+    /// once is what its lanes ask for together, and records wait for their lane without holding up
+    /// others, until as many wait as the lanes have asked for. So a lane that takes in nothing for
+    /// ever brings all to a halt, in bounded memory.
+    ///
+    /// Which lane a key falls on is [fixed](stage_core::protocol::lane_for). User records of an
+    /// [aggregated](Deaggregation) record go by their own keys. Records without a key, of a stream that
+    /// distributes them by itself, have no order to keep, and are spread.
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    pub fn add_lanes_to(
+        self,
+        pipeline: &mut Pipeline,
+        lanes: usize,
+    ) -> (Vec<Lane<ShardRecord>>, StreamHandle) {
+        let lane_of = move |event: &ShardRecord| Some(event.lane(lanes));
+        let (group, all) = pipeline.partitioned_group(lanes, lane_of);
+        (all, self.join(pipeline, &group))
+    }
+
+    fn join(self, pipeline: &mut Pipeline, group: &Group<ShardRecord>) -> StreamHandle {
         let board = Arc::<Board>::default();
         let inquiries = Inquiries::new();
         let watch = Arc::new(SourceWatch::new(Reporter::of(&self.name)));
@@ -218,7 +345,7 @@ impl StreamSource {
         };
         let name = self.name.clone();
         let coordinator = Coordinator::new(self, group.clone(), board, inquiries, watch);
-        pipeline.stage(name).join(&group, coordinator);
-        (outlet, handle)
+        pipeline.stage(name).join(group, coordinator);
+        handle
     }
 }

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    DataLoss, Explanation, ShardExplanation, ShardId, SourceEvent, SourceEvents, Waiting,
-    WaitingFor,
+    DataLoss, Explanation, PinnedPosition, SeekError, ShardDrainReport, ShardExplanation, ShardId,
+    SourceEvent, SourceEvents, Waiting, WaitingFor,
     progress::{Phase, Progress, Snapshot},
     source_watch::SourceWatch,
 };
@@ -116,6 +116,9 @@ pub enum ShardState {
     Draining,
     /// It is closed, and all of it is acknowledged.
     Finished,
+    /// It has been read as far as it [was to be](crate::StreamSource::until), and all of that is
+    /// acknowledged.
+    Complete,
     /// Its reader has ended before the shard did.
     Stopped,
 }
@@ -134,6 +137,15 @@ impl StreamHandle {
             waiting: self.watch.look(now),
             shards: self.board.explain(now),
         }
+    }
+
+    /// How far each shard came that was read, for when the pipeline has ended: in good order, or because
+    /// the [time for draining](stage_core::Pipeline::drain_within) was up. What of its stages became is
+    /// in the pipeline's own [report](stage_core::DrainReport).
+    pub fn drain_report(&self) -> Vec<ShardDrainReport> {
+        let state = self.board.lock();
+        let reading = state.reading.values();
+        reading.map(|progress| progress.drain_report()).collect()
     }
 
     /// What of the stream was lost before it was read, as far as it has been noticed. Empty, if all is
@@ -158,6 +170,40 @@ impl StreamHandle {
     /// ```
     pub fn events(&self) -> SourceEvents {
         self.watch.reporter().events()
+    }
+
+    /// Has a shard that is being read go on from another place, before or after where it is, and waits
+    /// until it does.
+    ///
+    /// That is when the shard would be read next: at once, if there is demand. Kinesis is asked first
+    /// whether it has the place; if not, the shard is read on from where it was.
+    ///
+    /// What was handed out before and is still on its way is delivered, but its receipts do not count
+    /// any more. The shard's checkpoint stays what it was until the first record from the new place is
+    /// acknowledged; then it is there, also if that is [further back](crate::CheckpointStore::rewind).
+    /// So a process that crashes in between goes on where it was before the seek.
+    ///
+    /// Other shards, the shard's children among them, are read as they were: going back over a split
+    /// means to start another source.
+    ///
+    /// # Errors
+    ///
+    /// See [`SeekError`]. Nothing has changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the shard is going to go on there, whether somebody waits for that or not.
+    pub async fn seek(&self, shard: &ShardId, position: PinnedPosition) -> Result<(), SeekError> {
+        let progress = self.board.find(shard)?;
+        let replied = progress.request_seek(position);
+        let not_read = || SeekError::NotRead {
+            shard: shard.clone(),
+        };
+        if progress.has_ended() {
+            drop(progress.take_seek());
+            return Err(not_read());
+        }
+        replied.await.map_err(|_| not_read())?
     }
 
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
@@ -273,6 +319,17 @@ impl Board {
             .collect()
     }
 
+    /// The shard, if it is being read.
+    fn find(&self, shard: &ShardId) -> Result<Arc<Progress>, SeekError> {
+        let state = self.lock();
+        let (progress, shard) = (state.reading.get(shard), shard.clone());
+        match progress {
+            Some(progress) => Ok(Arc::clone(progress)),
+            None if state.waiting.contains_key(&shard) => Err(SeekError::NotRead { shard }),
+            None => Err(SeekError::NoSuchShard { shard }),
+        }
+    }
+
     fn data_losses(&self) -> Vec<DataLoss> {
         let state = self.lock();
         let reading = state.reading.values();
@@ -339,6 +396,7 @@ impl fmt::Display for ShardState {
             Self::AtTip => "at its tip",
             Self::Draining => "closed, draining",
             Self::Finished => "finished",
+            Self::Complete => "complete",
             Self::Stopped => "stopped",
         })
     }
@@ -351,6 +409,7 @@ impl From<Phase> for ShardState {
             Phase::AtTip => Self::AtTip,
             Phase::Draining => Self::Draining,
             Phase::Finished => Self::Finished,
+            Phase::Complete => Self::Complete,
             Phase::Stopped => Self::Stopped,
         }
     }

@@ -7,15 +7,17 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    ApiError, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription, SourceEvent,
-    SubscribeEvent, WaitingFor,
+    ApiError, ByteBudget, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription,
+    SourceEvent, SubscribeEvent, WaitingFor,
     arrival::{self, Arrival},
+    byte_budget::Charge,
     fan_out::{Consumer, READY_WITHIN},
     feed::Begin,
     held_subscription::{HeldSubscription, Said},
     listing::{CALL_DEADLINE, within_deadline},
     polling::LONG_AGO,
     progress::Progress,
+    read_size::{MOST_BYTES, ReadSize},
 };
 
 /// Has a shard send its records, by one subscription after another.
@@ -39,6 +41,7 @@ pub(crate) struct Subscribing {
     last_event: Instant,
     /// Whether the last error was told in words of its own.
     is_told: bool,
+    event_size: ReadSize,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,7 @@ impl Subscribing {
             takeovers: 0,
             last_event: Instant::now(),
             is_told: false,
+            event_size: ReadSize::new(MOST_BYTES),
         }
     }
 
@@ -85,11 +89,23 @@ impl Subscribing {
         self.begin
     }
 
-    /// Waits for the next event. Safe to cancel.
-    pub(crate) async fn next(&mut self, progress: &Progress) -> Result<Arrival, ApiError> {
+    /// Waits for the next event, and for room for it. Safe to cancel.
+    pub(crate) async fn next(
+        &mut self,
+        progress: &Progress,
+        budget: &ByteBudget,
+    ) -> Result<Arrival, ApiError> {
+        let mut grant = None;
         loop {
             let silence = self.consumer.silence();
+            let expected = self.event_size.expected(1);
             let Some(current) = &mut self.current else {
+                // Else it would only be let go again.
+                if budget.try_reserve(expected).is_none() {
+                    self.begin = Begin::Pinned;
+                    progress.watch().waits_for(WaitingFor::Budget, None);
+                    budget.reserve(expected).await;
+                }
                 let subscription = self.subscribe(progress).await?;
                 self.take_up(subscription);
                 progress
@@ -105,7 +121,7 @@ impl Subscribing {
             watch.waits_for(WaitingFor::Subscription, silence);
             let said = select! {
                 biased;
-                said = current.subscription.next() => said,
+                said = current.subscription.next(budget, expected, grant.take()) => said,
                 () = sleep_until(current.renew_at) => continue,
                 () = sleep(silence) => {
                     self.current = None;
@@ -116,7 +132,12 @@ impl Subscribing {
                 }
             };
             match said {
-                Said::Event(event) => return self.accept(event, progress),
+                Said::Event(event, charge) => return self.accept(event, charge, progress),
+                // It may be let go meanwhile, as when nobody asks.
+                Said::NoRoom => {
+                    watch.waits_for(WaitingFor::Budget, None);
+                    grant = Some(budget.reserve(expected).await);
+                }
                 Said::Failed(error) => {
                     let lasted = self.end();
                     if error.remedy() == Remedy::AwaitActive {
@@ -256,7 +277,13 @@ impl Subscribing {
     }
 
     /// Moves on after an event.
-    fn accept(&mut self, event: SubscribeEvent, progress: &Progress) -> Result<Arrival, ApiError> {
+    fn accept(
+        &mut self,
+        event: SubscribeEvent,
+        charge: Charge,
+        progress: &Progress,
+    ) -> Result<Arrival, ApiError> {
+        self.event_size.note(1, arrival::bytes(&event.records));
         let mut records = event.records;
         let found = match arrival::drop_repeated(OPERATION, &mut records, progress) {
             Ok(found) => found,
@@ -277,6 +304,7 @@ impl Subscribing {
         }
         Ok(Arrival {
             records,
+            charge,
             found,
             millis_behind_latest: event.millis_behind_latest,
             children: event.children,
@@ -297,6 +325,7 @@ impl Subscribing {
     /// Goes on where the progress says, perhaps as a consumer that is found anew.
     pub(crate) fn start_over(&mut self, remedy: Remedy) {
         self.end();
+        self.begin = Begin::Pinned;
         self.continuation = None;
         if remedy == Remedy::Verify
             && let Some(arn) = &self.arn

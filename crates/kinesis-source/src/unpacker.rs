@@ -77,6 +77,12 @@ impl Unpacker {
         self.open.is_none() && self.packed.is_empty()
     }
 
+    /// Forgets what is left.
+    pub(crate) fn clear(&mut self) {
+        self.packed.clear();
+        self.open = None;
+    }
+
     pub(crate) fn add(&mut self, records: Vec<Record>) {
         self.packed.extend(records);
     }

@@ -17,6 +17,9 @@ pub enum WaitingFor {
     Acknowledgements,
     /// Its parents to be retired. No deadline.
     Parents,
+    /// Room in the [budget of bytes](crate::ByteBudget): what was read is to be settled first. No
+    /// deadline.
+    Budget,
     /// The moment when the service's limits, and other readers, allow the next call.
     Turn,
     /// The answer to a call.
@@ -50,6 +53,7 @@ impl fmt::Display for WaitingFor {
             Self::Demand => "demand",
             Self::Acknowledgements => "acknowledgements",
             Self::Parents => "its parents",
+            Self::Budget => "room in the budget of bytes",
             Self::Turn => "its turn, by the service's limits",
             Self::Answer { operation } => return write!(f, "the answer to {operation}"),
             Self::Subscription => "its subscription's next event",

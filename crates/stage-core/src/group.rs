@@ -9,7 +9,7 @@ use crate::{
     crew::{Close, Crew},
     desk::Desk,
     link::{ReceiveEnd, SendEnd, connect},
-    protocol::ByDemand,
+    protocol::{ByDemand, Dispatcher, Partition},
     subscription::{Leave, Wish},
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
@@ -62,6 +62,8 @@ pub struct Group<E>(Arc<Open<E>>);
 struct Open<E> {
     members: Arc<Members<E>>,
     crew: Weak<Crew>,
+    /// How a member's events are divided among its subscribers.
+    dispatching: Box<dyn Fn() -> Box<dyn Dispatcher<E>> + Send + Sync>,
 }
 
 /// What a group's handles and its outlets share.
@@ -90,7 +92,28 @@ pub enum AddError {
 }
 
 impl<E: Send + 'static> Group<E> {
+    /// One whose members give each event to whoever has asked for most.
     pub(crate) fn new(crew: &Arc<Crew>) -> (Self, Arc<Members<E>>) {
+        Self::dispatching(crew, || Box::new(ByDemand::default()))
+    }
+
+    /// One whose members divide their events into lanes.
+    pub(crate) fn partitioned(
+        crew: &Arc<Crew>,
+        lanes: usize,
+        lane_of: impl Fn(&E) -> Option<usize> + Send + Sync + 'static,
+    ) -> (Self, Arc<Members<E>>) {
+        let lane_of = Arc::new(lane_of);
+        Self::dispatching(crew, move || {
+            let lane_of = Arc::clone(&lane_of);
+            Box::new(Partition::by_fn(lanes, move |event| lane_of(event)))
+        })
+    }
+
+    fn dispatching(
+        crew: &Arc<Crew>,
+        dispatching: impl Fn() -> Box<dyn Dispatcher<E>> + Send + Sync + 'static,
+    ) -> (Self, Arc<Members<E>>) {
         let members = Arc::new(Members(Mutex::new(State {
             desks: Weaks::new(),
             subscribers: Vec::new(),
@@ -100,6 +123,7 @@ impl<E: Send + 'static> Group<E> {
         let open = Open {
             members: Arc::clone(&members),
             crew: Arc::downgrade(crew),
+            dispatching: Box::new(dispatching),
         };
         (Self(Arc::new(open)), members)
     }
@@ -116,7 +140,7 @@ impl<E: Send + 'static> Group<E> {
     {
         let crew = self.0.crew.upgrade().ok_or(AddError::Stopping)?;
         let claim = crew.claim(&name.into().into())?;
-        let stage = assemble::producer(claim.name(), producer, Box::new(ByDemand::default()));
+        let stage = assemble::producer(claim.name(), producer, (self.0.dispatching)());
         self.0.members.join(&stage.desk)?;
         stage.add_by(claim)?;
         Ok(())

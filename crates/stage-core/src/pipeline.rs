@@ -1,7 +1,7 @@
 use std::{any::type_name, fmt, future, sync::Arc, time::Duration};
 
 use crate::{
-    Consumer, DrainReport, Group, Intake, Outlet, PipelineError, PipelineHandle, Producer,
+    Consumer, DrainReport, Group, Intake, Lane, Outlet, PipelineError, PipelineHandle, Producer,
     StageBuilder, Subscription, Transform, crew::Crew, running::Running,
 };
 
@@ -79,6 +79,46 @@ impl Pipeline {
     pub fn group<E: Send + 'static>(&mut self) -> (Group<E>, Outlet<E>) {
         let (group, members) = Group::new(&self.crew);
         (group, Outlet::of_group(members))
+    }
+
+    /// A group of producers that may be added while the pipeline runs, each of which divides its
+    /// events into `lanes` lanes, as `lane_of` says (see
+    /// [`Partition::by_fn`](crate::protocol::Partition::by_fn)), and the lanes in order. Who subscribes
+    /// to a lane gets that lane of each producer.
+    ///
+    /// ```
+    /// # use stage_core::{Pipeline, Window, for_each, from_iter, protocol::lane_for};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut pipeline = Pipeline::new();
+    /// let (words, lanes) = pipeline.partitioned_group(4, |word: &&str| Some(lane_for(word, 4)));
+    /// for lane in lanes {
+    ///     let number = lane.number();
+    ///     let print = for_each(move |word| println!("{word} on lane {number}"));
+    ///     pipeline.consume(print, lane.subscribe(Window::new(10)));
+    /// }
+    /// words.add("words", from_iter(["to", "be", "or", "not", "to", "be"]))?;
+    /// drop(words);
+    /// pipeline.run().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `lanes` is zero.
+    pub fn partitioned_group<E: Send + 'static>(
+        &mut self,
+        lanes: usize,
+        lane_of: impl Fn(&E) -> Option<usize> + Send + Sync + 'static,
+    ) -> (Group<E>, Vec<Lane<E>>) {
+        assert!(lanes > 0, "a group needs at least one lane");
+        let (group, members) = Group::partitioned(&self.crew, lanes, lane_of);
+        let outlet = Outlet::of_group(members);
+        (
+            group,
+            (0..lanes).map(|number| outlet.lane(number)).collect(),
+        )
     }
 
     /// Looks at the pipeline and changes it while it runs.

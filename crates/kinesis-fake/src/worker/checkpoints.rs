@@ -51,4 +51,15 @@ impl CheckpointStore for WorkerCheckpoints {
         self.gate.pass().await;
         answer
     }
+
+    async fn rewind(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+    ) -> Result<(), CheckpointError> {
+        self.pass().await?;
+        let answer = self.store.rewind(stream, checkpoints).await;
+        self.gate.pass().await;
+        answer
+    }
 }

@@ -24,6 +24,7 @@ pub async fn checkpoint_store<S: CheckpointStore>(make: impl AsyncFn() -> S) {
     returns_what_was_saved(&make().await).await;
     keeps_shards_that_a_save_leaves_out(&make().await).await;
     never_goes_back(&make().await).await;
+    goes_back_when_it_is_told_to(&make().await).await;
     belongs_to_the_first_that_loads(&make().await).await;
     belongs_to_the_first_that_saves(&make().await).await;
     learns_when_its_stream_was_made(&make().await).await;
@@ -127,6 +128,26 @@ async fn never_goes_back(store: &dyn CheckpointStore) {
     );
 }
 
+async fn goes_back_when_it_is_told_to(store: &dyn CheckpointStore) {
+    let stream = orders(Some(1_000));
+    save(store, &stream, &shards([(0, after(9)), (1, after(9))])).await;
+    for back in [after(5), Checkpoint::Start(PinnedPosition::TrimHorizon)] {
+        let told = shards([(0, back.clone()), (2, after(1))]);
+        if let Err(error) = store.rewind(&stream, &told).await {
+            panic!("rewind for {stream} fails: {error}");
+        }
+        let expected = shards([(0, back.clone()), (1, after(9)), (2, after(1))]);
+        assert_eq!(
+            load(store, &stream).await,
+            expected,
+            "a rewind puts back what it is told to, and nothing else"
+        );
+    }
+    save(store, &stream, &shards([(0, after(3))])).await;
+    let stored = load(store, &stream).await.remove(&shard(0));
+    assert_eq!(stored, Some(after(3)), "and saves go on from there");
+}
+
 async fn belongs_to_the_first_that_loads(store: &dyn CheckpointStore) {
     load(store, &orders(Some(1_000))).await;
     refuses(store, &orders(Some(2_000))).await;
@@ -164,6 +185,11 @@ async fn refuses(store: &dyn CheckpointStore, stream: &StreamIdentity) {
     assert!(
         saved.is_err_and(|error| is_refusal(&error)),
         "save refuses {stream}"
+    );
+    let rewound = store.rewind(stream, &shards([(0, after(999))])).await;
+    assert!(
+        rewound.is_err_and(|error| is_refusal(&error)),
+        "rewind refuses {stream}"
     );
 }
 

@@ -45,6 +45,9 @@ pub enum CheckpointError {
         /// The latest format that is known here.
         known: u64,
     },
+    /// It has no way to put a checkpoint back: give it one, or do not seek.
+    #[error("the checkpoints cannot go back: implement `CheckpointStore::rewind`")]
+    CannotGoBack,
     /// Somebody else has it open: stop them, or pass another.
     #[error("{place} is in use: stop the other program that has it open, or pass another place")]
     InUse {

@@ -78,6 +78,25 @@ impl FileCheckpointStore {
         self.file.path()
     }
 
+    /// Stores the checkpoints that take the place of what is stored, if there is anything.
+    async fn store(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+        replaces: fn(&Checkpoint, &Checkpoint) -> bool,
+    ) -> Result<(), CheckpointError> {
+        let (stream, checkpoints) = (stream.clone(), checkpoints.clone());
+        self.with_database(move |database, place| {
+            let transaction = database.begin_write()?;
+            let claimed = claim(&transaction, &stream, place)?;
+            let mut table = transaction.open_table(SHARDS)?;
+            let changed = replace(&mut table, &checkpoints, replaces)?;
+            drop(table);
+            settle(transaction, claimed || changed)
+        })
+        .await
+    }
+
     /// Does blocking `work`, which may panic on a damaged file, on a thread made for that.
     async fn with_database<T: Send + 'static>(
         &self,
@@ -120,14 +139,17 @@ impl CheckpointStore for FileCheckpointStore {
         stream: &StreamIdentity,
         checkpoints: &BTreeMap<ShardId, Checkpoint>,
     ) -> Result<(), CheckpointError> {
-        let (stream, checkpoints) = (stream.clone(), checkpoints.clone());
-        self.with_database(move |database, place| {
-            let transaction = database.begin_write()?;
-            let claimed = claim(&transaction, &stream, place)?;
-            let advanced = advance(&mut transaction.open_table(SHARDS)?, &checkpoints)?;
-            settle(transaction, claimed || advanced)
-        })
-        .await
+        let further = |old: &Checkpoint, new: &Checkpoint| old.is_behind(new);
+        self.store(stream, checkpoints, further).await
+    }
+
+    async fn rewind(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+    ) -> Result<(), CheckpointError> {
+        let other = |old: &Checkpoint, new: &Checkpoint| old != new;
+        self.store(stream, checkpoints, other).await
     }
 }
 
@@ -193,12 +215,13 @@ fn read_all(
     Ok(checkpoints)
 }
 
-/// Stores the checkpoints that are further than what is stored; whether there were any.
-fn advance(
+/// Stores the checkpoints that take the place of what is stored; whether there were any.
+fn replace(
     table: &mut Table<'_, &'static str, &'static [u8]>,
     checkpoints: &BTreeMap<ShardId, Checkpoint>,
+    replaces: fn(&Checkpoint, &Checkpoint) -> bool,
 ) -> Result<bool, Failure> {
-    let mut advanced = false;
+    let mut changed = false;
     for (shard, checkpoint) in checkpoints {
         let stored = match table.get(shard.as_str())? {
             Some(value) => {
@@ -206,13 +229,13 @@ fn advance(
             }
             None => None,
         };
-        if stored.is_none_or(|stored| stored.is_behind(checkpoint)) {
+        if stored.is_none_or(|stored| replaces(&stored, checkpoint)) {
             let value = format::write_checkpoint(checkpoint).map_err(format::Unreadable::from)?;
             table.insert(shard.as_str(), value.as_slice())?;
-            advanced = true;
+            changed = true;
         }
     }
-    Ok(advanced)
+    Ok(changed)
 }
 
 /// Ends a transaction; one that changed nothing costs no write to the disk.

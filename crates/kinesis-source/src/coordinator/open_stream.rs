@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::{
     Checkpoint, ShardId, SourceEvent, StreamIdentity, WaitingFor,
-    progress::{Phase, Progress},
+    progress::{Offer, Phase, Progress},
     shard_graph::ShardGraph,
 };
 
@@ -31,6 +31,21 @@ pub(super) struct OpenStream {
     pub(super) list_lacks: bool,
     /// The last question whether everything has been read.
     pub(super) inquiry: u64,
+}
+
+/// Checkpoints that are to be stored.
+#[derive(Debug, Default)]
+pub(super) struct Unstored {
+    pub(super) news: BTreeMap<ShardId, Checkpoint>,
+    /// Of shards that were told to go on elsewhere: these may go back.
+    pub(super) sought: BTreeMap<ShardId, Checkpoint>,
+    offers: BTreeMap<ShardId, Offer>,
+}
+
+impl Unstored {
+    pub(super) fn is_empty(&self) -> bool {
+        self.offers.is_empty()
+    }
 }
 
 impl OpenStream {
@@ -62,7 +77,8 @@ impl OpenStream {
     pub(super) fn take_ended(&mut self) -> bool {
         let mut ended = false;
         for (shard, progress) in &self.active {
-            if progress.phase() == Phase::Finished && self.graph.finish(shard) {
+            let is_done = matches!(progress.phase(), Phase::Finished | Phase::Complete);
+            if is_done && self.graph.finish(shard) {
                 for child in progress.children() {
                     self.graph.expect(&child);
                 }
@@ -81,16 +97,32 @@ impl OpenStream {
     }
 
     /// The checkpoints that are not stored.
-    pub(super) fn unstored(&self) -> BTreeMap<ShardId, Checkpoint> {
-        let checkpoints = self.active.iter().filter_map(|(shard, progress)| {
-            let checkpoint = progress.checkpoint()?;
-            (self.stored.get(shard) != Some(&checkpoint)).then(|| (shard.clone(), checkpoint))
-        });
-        checkpoints.collect()
+    pub(super) fn unstored(&self) -> Unstored {
+        let mut unstored = Unstored::default();
+        for (shard, progress) in &self.active {
+            let Some((checkpoint, offer)) = progress.offer_checkpoint() else {
+                continue;
+            };
+            if self.stored.get(shard) == Some(&checkpoint) {
+                continue;
+            }
+            let to = match offer.is_sought {
+                true => &mut unstored.sought,
+                false => &mut unstored.news,
+            };
+            to.insert(shard.clone(), checkpoint);
+            unstored.offers.insert(shard.clone(), offer);
+        }
+        unstored
     }
 
-    pub(super) fn note_stored(&mut self, news: BTreeMap<ShardId, Checkpoint>) {
-        for (shard, checkpoint) in news {
+    pub(super) fn note_stored(&mut self, unstored: Unstored) {
+        let mut offers = unstored.offers;
+        for (shard, checkpoint) in unstored.news.into_iter().chain(unstored.sought) {
+            if let (Some(progress), Some(offer)) = (self.active.get(&shard), offers.remove(&shard))
+            {
+                progress.note_saved(offer, checkpoint.clone());
+            }
             if checkpoint == Checkpoint::End {
                 if let Some(progress) = self.active.remove(&shard) {
                     progress.watch().waits_for(WaitingFor::Nothing, None);
@@ -100,6 +132,16 @@ impl OpenStream {
                 self.stored.insert(shard, checkpoint);
             }
         }
+    }
+
+    /// Lets go of shards that were read as far as they were to be, once that is stored.
+    pub(super) fn retire_complete(&mut self) {
+        let stored = &self.stored;
+        self.active.retain(|shard, progress| {
+            let checkpoint = progress.checkpoint();
+            let is_stored = checkpoint.is_none() || checkpoint.as_ref() == stored.get(shard);
+            progress.phase() != Phase::Complete || !is_stored
+        });
     }
 
     /// Takes note of a new question: only what is found from now on answers it.
@@ -118,7 +160,7 @@ impl OpenStream {
         self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
     }
 
-    /// Whether every shard is finished. It happens to a stream only when it is deleted.
+    /// Whether every shard is finished. It happens to a stream only when it is deleted, or read to an end.
     pub(super) fn is_complete(&self) -> bool {
         self.is_settled() && self.active.is_empty()
     }
@@ -132,7 +174,7 @@ impl OpenStream {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        let ended = |phase| matches!(phase, Phase::Finished | Phase::Stopped);
+        let ended = |phase| matches!(phase, Phase::Finished | Phase::Complete | Phase::Stopped);
         self.active.values().all(|progress| ended(progress.phase()))
     }
 }

@@ -4,8 +4,8 @@ use tokio::time::{Instant, sleep};
 
 use super::open_stream::OpenStream;
 use crate::{
-    ApiError, PinnedPosition, Position, Remedy, Shard, ShardId, SourceEvent, StreamError,
-    StreamIdentity, StreamSource, StreamStatus, WaitingFor,
+    ApiError, EndPosition, PinnedPosition, Position, Remedy, Shard, ShardId, SourceEvent,
+    StreamError, StreamIdentity, StreamSource, StreamStatus, WaitingFor,
     backoff::Backoff,
     fan_out::Consumer,
     lineage,
@@ -58,7 +58,11 @@ impl<'a> Opening<'a> {
         let listing = self.list().await?;
         let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
         self.prove(&first_start, &listing).await?;
+        self.prove_end(&listing).await?;
         let mut graph = ShardGraph::new(first_start, stored.clone());
+        if let Some(only) = source.until.as_ref().and_then(EndPosition::only) {
+            graph.read_only(only.cloned());
+        }
         graph.discover(&listing);
         let begins = graph.take_unstored();
         self.waits_for_store();
@@ -82,7 +86,7 @@ impl<'a> Opening<'a> {
 
     fn waits_for_store(&self) {
         let store = WaitingFor::CheckpointStore;
-        self.watch.waits_for(store, super::STORED_WITHIN);
+        self.watch.waits_for(store, super::SAVE_DEADLINE);
     }
 
     /// Waits until the stream is there, and can be read. Also says how long it keeps records.
@@ -163,6 +167,32 @@ impl<'a> Opening<'a> {
             // Each shard's reader finds out about its checkpoint.
             FirstStart::Resumed => Ok(()),
         }
+    }
+
+    /// Lets the service say whether the stream has the records to end with. Shards would be waited for
+    /// in vain that have not.
+    async fn prove_end(&mut self, listing: &[Shard]) -> Result<(), StreamError> {
+        let Some(end @ EndPosition::WithSequenceNumbers(numbers)) = &self.source.until else {
+            return Ok(());
+        };
+        let name = &self.source.name;
+        for (shard, number) in numbers {
+            if !listing.iter().any(|listed| listed.id == *shard) {
+                let (name, shard) = (name.clone(), shard.clone());
+                return Err(StreamError::NoSuchShard { name, shard });
+            }
+            let place = PinnedPosition::AtSequenceNumber(number.clone());
+            let answer = self.ask_for(shard, &place).await;
+            answer.map_err(|source| match source.remedy() {
+                Remedy::Correct => StreamError::InvalidEnd {
+                    name: name.clone(),
+                    end: end.clone(),
+                    source,
+                },
+                _ => StreamError::refused(name, source),
+            })?;
+        }
+        Ok(())
     }
 
     async fn ask_for(

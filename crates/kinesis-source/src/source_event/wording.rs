@@ -59,6 +59,7 @@ impl fmt::Display for SourceEvent {
                 )
             }
             Self::ShardStarted { shard, from } => write!(f, "shard `{shard}` is read {from}"),
+            Self::ShardSought { shard, to } => write!(f, "shard `{shard}` is read on {to}"),
             Self::ShardRestarted {
                 shard,
                 restarts,

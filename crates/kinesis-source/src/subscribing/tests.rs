@@ -76,6 +76,7 @@ type Calls = Arc<Mutex<Vec<(Position, u64)>>>;
 struct Rig {
     subscribing: Subscribing,
     progress: Arc<Progress>,
+    budget: ByteBudget,
     calls: Calls,
     start: Instant,
 }
@@ -108,6 +109,7 @@ impl Rig {
         Self {
             subscribing: Subscribing::new(consumer, begin),
             progress: Progress::new("s".into(), moment, Arc::default()),
+            budget: ByteBudget::default(),
             calls,
             start,
         }
@@ -115,12 +117,12 @@ impl Rig {
 
     /// Takes the next arrival and hands its records out.
     async fn next(&mut self) -> Result<Vec<u128>, ApiError> {
-        let arrival = self.subscribing.next(&self.progress).await?;
+        let arrival = self.subscribing.next(&self.progress, &self.budget).await?;
         let numbers = arrival.records.iter();
         let numbers = numbers.map(|record| record.sequence_number.as_str().parse().unwrap());
         let marks = arrival.records.iter();
         let marks = marks.map(|record| Mark::whole(record.sequence_number.clone()));
-        self.progress.hand_out(marks);
+        self.progress.hand_out(marks, None);
         Ok(numbers.collect())
     }
 

@@ -309,7 +309,7 @@ impl ByHand {
             }
             self.handler.gate.pass().await;
             self.check_lease()?;
-            let entry = Entry::Acked(life, shard.clone(), place);
+            let entry = Entry::Acked(shard.clone(), place);
             self.handler.log.add(entry);
             return Ok(());
         }

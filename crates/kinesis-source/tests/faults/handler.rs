@@ -78,7 +78,7 @@ impl Consumer<ShardRecord> for Handler {
                 Deed::Hang => std::future::pending().await,
             }
             self.gate.pass().await;
-            self.log.add(Entry::Acked(self.life, shard, place));
+            self.log.add(Entry::Acked(shard, place));
             receipt.ack();
         }
         Ok(())

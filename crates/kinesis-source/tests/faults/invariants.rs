@@ -88,7 +88,7 @@ impl<'a> Judge<'a> {
                 Ok(())
             }
             Entry::Delivered(life, shard, place) => self.delivered(*life, shard, place),
-            Entry::Acked(_, shard, place) => {
+            Entry::Acked(shard, place) => {
                 if let Some(course) = self.courses.get_mut(shard)
                     && let Some(&at) = course.index.get(place)
                 {

@@ -16,7 +16,7 @@ pub(crate) enum Entry {
     Began,
     /// To the so many-th process.
     Delivered(usize, ShardId, Place),
-    Acked(usize, ShardId, Place),
+    Acked(ShardId, Place),
     Stored(ShardId, Checkpoint),
 }
 

@@ -204,4 +204,12 @@ impl CheckpointStore for FailingStore {
         }
         self.inner.save(stream, checkpoints).await
     }
+
+    async fn rewind(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+    ) -> Result<(), CheckpointError> {
+        self.inner.rewind(stream, checkpoints).await
+    }
 }

@@ -1,0 +1,360 @@
+mod account;
+
+use std::{
+    collections::BTreeMap,
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+use self::account::{Account, Terms, Ticket};
+
+/// How many bytes of records may be in memory at once, for all sources that share it.
+///
+/// A stalled shard holds what was read of it. With a thousand of them, that is a thousand reads of up
+/// to 10 MiB each, whatever the windows say: they count records. So each read takes bytes from a
+/// budget before it is made, as many as the shard's last reads let expect; gives back what it did
+/// not need, or takes the rest, once the answer is there; and the records hold theirs until they are
+/// settled. A shard that finds none left waits for its turn, in the order in which shards asked, and
+/// makes no calls meanwhile.
+///
+/// Clone it to share it. Each [`StreamSource`](crate::StreamSource) has one of its own unless it is
+/// [given one](crate::StreamSource::byte_budget):
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use kinesis_source::{ByteBudget, KinesisApi, StreamSource};
+/// # fn sources(orders: Arc<dyn KinesisApi>, clicks: Arc<dyn KinesisApi>) {
+/// let budget = ByteBudget::new(512 * 1024 * 1024);
+/// let orders = StreamSource::new("orders", orders).byte_budget(&budget);
+/// let clicks = StreamSource::new("clicks", clicks).byte_budget(&budget);
+/// # }
+/// ```
+///
+/// # The bound
+///
+/// How large an answer is shows only when it is there. As long as there are 10 MiB, the most that an
+/// answer has, a read takes those, and cannot exceed them. After that, reads are made with what they
+/// expect, on trust, but no more than [`fetches`](Self::fetches) at a time; 8 unless said otherwise.
+/// So at every instant, at most **`bytes` + `fetches` × 10 MiB** are in use. An answer that is larger
+/// than the whole budget passes, alone.
+///
+/// It follows how many reads can be under way: with 256 MiB, 25 and 8 more. At 50 ms each that is
+/// some 600 a second, so that a thousand quiet shards are read every other second; who wants more, or
+/// has a longer way to the service, takes more fetches or bytes.
+///
+/// # What counts
+///
+/// Keys and data, from before the read until the record is acked, nacked, or dropped together with its
+/// receipt, wherever that is: also of records that a transform turned into others, until those are
+/// settled, and of all that a broadcast gave to several. Records that were handed out together (512
+/// at most) are given back together, when the last of them is settled; where records are
+/// [taken apart](crate::Deaggregation), all that one read brought.
+///
+/// Whoever acks a record and keeps its data (a clone of the `Bytes`, say) keeps it on an account of
+/// their own. And a stage that settles nothing before it has more, such as one that collects a
+/// thousand records, must not need more bytes for that than there are, or it waits for itself: give
+/// it a time after which it goes on with what it has.
+///
+/// For [fan-out](crate::FanOut), an event counts from the moment that it is taken from the connection,
+/// and while there is no room, none is. What the connection itself holds does not count.
+#[derive(Clone)]
+pub struct ByteBudget(Arc<Mutex<State>>);
+
+struct State {
+    account: Account,
+    /// How much was in use at most.
+    most_in_use: u64,
+    /// Those that wait, to be told.
+    waiting: BTreeMap<Ticket, oneshot::Sender<Grant>>,
+}
+
+/// What a budget without a number of its own has.
+const BYTES: u64 = 256 * 1024 * 1024;
+
+/// How many reads there are at once that may bring more than they have reserved.
+const FETCHES: usize = 8;
+
+impl ByteBudget {
+    /// A budget of so many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Self::with_fetches(bytes, FETCHES)
+    }
+
+    /// A budget of so many bytes, and how many reads there may be at once that have not reserved as
+    /// much as they may bring; at least one. More of them help where there are many shards and answers
+    /// take long, and cost memory: see [the bound](Self#the-bound).
+    pub fn with_fetches(bytes: u64, fetches: usize) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            account: Account::new(bytes, fetches),
+            most_in_use: 0,
+            waiting: BTreeMap::new(),
+        })))
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.lock().account.limit()
+    }
+
+    /// How many reads there may be at once that have not reserved as much as they may bring.
+    pub fn fetches(&self) -> usize {
+        self.lock().account.most_on_trust()
+    }
+
+    /// How many bytes are in use now: those of records that are not settled, and those that are
+    /// reserved for reads under way.
+    pub fn in_use(&self) -> u64 {
+        self.lock().account.in_use()
+    }
+
+    /// How many bytes were in use at most, since it was made.
+    pub fn most_in_use(&self) -> u64 {
+        self.lock().most_in_use
+    }
+
+    /// How many shards wait for bytes now.
+    pub fn waiting(&self) -> usize {
+        self.lock().account.waiting()
+    }
+
+    /// Whether it is the same budget, and not only one of the same size.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Waits until a read that expects so many bytes may be made. Safe to cancel.
+    pub(crate) async fn reserve(&self, expected: u64) -> Grant {
+        if let Some(grant) = self.try_reserve(expected) {
+            return grant;
+        }
+        let (queued, told) = self.queue(expected);
+        // It may be its turn by now.
+        self.admit();
+        let grant = told.await;
+        drop(queued);
+        grant.expect("whoever waits is forgotten only when it is told, or waits no more")
+    }
+
+    /// Whether a read that expects so many bytes may be made now. Nobody is passed that waits.
+    pub(crate) fn try_reserve(&self, expected: u64) -> Option<Grant> {
+        let mut state = self.lock();
+        let terms = state.account.try_begin(expected)?;
+        state.note();
+        Some(self.grant(terms))
+    }
+
+    fn queue(&self, expected: u64) -> (Queued, oneshot::Receiver<Grant>) {
+        let mut state = self.lock();
+        let ticket = state.account.wait(expected);
+        let (tell, told) = oneshot::channel();
+        state.waiting.insert(ticket, tell);
+        let queued = Queued {
+            budget: self.clone(),
+            ticket,
+        };
+        (queued, told)
+    }
+
+    fn grant(&self, terms: Terms) -> Grant {
+        Grant {
+            budget: self.clone(),
+            terms: Some(terms),
+        }
+    }
+
+    /// Lets those go on for whom there is room.
+    fn admit(&self) {
+        loop {
+            let mut state = self.lock();
+            let Some((ticket, terms)) = state.account.admit() else {
+                return;
+            };
+            state.note();
+            let tell = state.waiting.remove(&ticket);
+            drop(state);
+            // Whoever is not there any more gives it back by dropping it.
+            let grant = self.grant(terms);
+            if let Some(tell) = tell {
+                let _ = tell.send(grant);
+            }
+        }
+    }
+
+    fn release(&self, bytes: u64) {
+        self.lock().account.release(bytes);
+        self.admit();
+    }
+
+    fn answered(&self, terms: Terms, bytes: u64) {
+        let mut state = self.lock();
+        state.account.answered(terms, bytes);
+        state.note();
+        drop(state);
+        self.admit();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn note(&mut self) {
+        self.most_in_use = self.most_in_use.max(self.account.in_use());
+    }
+}
+
+impl Default for ByteBudget {
+    /// 256 MiB.
+    fn default() -> Self {
+        Self::new(BYTES)
+    }
+}
+
+impl fmt::Debug for ByteBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("ByteBudget")
+            .field("bytes", &state.account.limit())
+            .field("in_use", &state.account.in_use())
+            .field("waiting", &state.account.waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One that waits for its turn, and gives it up when it is dropped before.
+#[derive(Debug)]
+struct Queued {
+    budget: ByteBudget,
+    ticket: Ticket,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let mut state = self.budget.lock();
+        if state.waiting.remove(&self.ticket).is_some() {
+            state.account.give_up(self.ticket);
+            drop(state);
+            self.budget.admit();
+        }
+    }
+}
+
+/// A read may be made. If it is dropped, it has brought nothing.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    budget: ByteBudget,
+    /// `None` once it has been answered.
+    terms: Option<Terms>,
+}
+
+impl Grant {
+    /// The read has brought so many bytes.
+    pub(crate) fn answered(mut self, bytes: u64) -> Charge {
+        self.end(bytes);
+        Charge {
+            budget: self.budget.clone(),
+            bytes,
+        }
+    }
+
+    fn end(&mut self, bytes: u64) {
+        if let Some(terms) = self.terms.take() {
+            self.budget.answered(terms, bytes);
+        }
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        self.end(0);
+    }
+}
+
+/// Bytes that are in use until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: ByteBudget,
+    bytes: u64,
+}
+
+impl Charge {
+    /// So many of them on their own, or all if there are fewer.
+    pub(crate) fn split_off(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            budget: self.budget.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let bytes = mem::take(&mut self.bytes);
+        if bytes > 0 {
+            self.budget.release(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_served_in_order_and_may_leave() {
+        let budget = ByteBudget::with_fetches(100, 8);
+        let mut charge = budget.reserve(90).await.answered(90);
+        let ask = |bytes| {
+            let budget = budget.clone();
+            tokio::spawn(async move { budget.reserve(bytes).await })
+        };
+        let (large, small) = (ask(50), ask(5));
+        tokio::task::yield_now().await;
+        assert!(timeout(SOON, budget.reserve(1)).await.is_err());
+        assert_eq!(
+            budget.waiting(),
+            2,
+            "one has left, and none has passed another"
+        );
+        assert!(budget.try_reserve(1).is_none());
+        large.abort();
+        assert!(large.await.unwrap_err().is_cancelled());
+        let small = small.await.unwrap();
+        assert_eq!(budget.in_use(), 95);
+        drop(charge.split_off(40));
+        assert_eq!(budget.in_use(), 55);
+        drop((small, charge));
+        assert_eq!((budget.in_use(), budget.waiting()), (0, 0));
+        assert_eq!(budget.most_in_use(), 95);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_nobody_takes_any_more_is_the_next_ones() {
+        let budget = ByteBudget::with_fetches(10, 8);
+        let charge = budget.reserve(10).await.answered(10);
+        let mut first = Box::pin(budget.reserve(10));
+        assert!(timeout(SOON, &mut first).await.is_err());
+        let second = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.reserve(10).await }
+        });
+        tokio::task::yield_now().await;
+        // It is the first one's turn, which is dropped before it is polled.
+        drop(charge);
+        drop(first);
+        let grant = timeout(SOON, second).await.unwrap().unwrap();
+        drop(grant);
+        assert_eq!(budget.in_use(), 0);
+    }
+}

@@ -1,0 +1,335 @@
+//! What is read and not dealt with comes out of one budget, whatever becomes of it.
+//!
+//! That a thousand stalled shards keep to it is in `stalled_shards.rs`.
+
+#![allow(clippy::unwrap_used)]
+
+mod alive;
+#[path = "kpl/reference.rs"]
+mod reference;
+mod rig;
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use alive::Copying;
+use bytes::Bytes;
+use kinesis_fake::Fake;
+use kinesis_source::{
+    ByteBudget, Deaggregation, FanOut, ShardRecord, StartPosition, StreamHandle, StreamSource,
+};
+use reference::{Aggregated, Record};
+use rig::{Sink, everything, run_until_caught_up};
+use stage_core::{
+    Batch, Consumer, Outlet, Pipeline, Receipt, Transform, Window, batching, for_each,
+};
+use tokio::time::{sleep, timeout};
+
+const MIB: u64 = 1_024 * 1_024;
+
+fn source(fake: &Fake, budget: &ByteBudget) -> StreamSource {
+    StreamSource::new("orders", Arc::new(fake.clone())).byte_budget(budget)
+}
+
+async fn until_caught_up(pipeline: Pipeline, handle: StreamHandle) {
+    pipeline
+        .run_until(async move { handle.caught_up().await })
+        .await
+        .unwrap();
+}
+
+/// Makes three of each even one, and none of odd ones.
+struct EvenThrice;
+
+impl Transform<ShardRecord> for EvenThrice {
+    type Out = usize;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<ShardRecord>,
+        out: &mut Batch<usize>,
+    ) -> Result<(), Infallible> {
+        batch.flat_map_into(out, |event| {
+            let size = event.record.data.len();
+            std::iter::repeat_n(size, if size % 2 == 0 { 3 } else { 0 })
+        });
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_becomes_of_records_their_bytes_are_given_back() {
+    type Ending = fn(&mut Pipeline, &Outlet<ShardRecord>);
+    let endings: [Ending; 4] = [
+        |pipeline, records| {
+            pipeline.consume(for_each(drop), records.subscribe(Window::new(50)));
+        },
+        |pipeline, records| {
+            let sizes = pipeline.transform(EvenThrice, records.subscribe(Window::new(50)));
+            pipeline.consume(for_each(drop), sizes.subscribe(Window::new(7)));
+        },
+        |pipeline, records| {
+            for window in [3, 70] {
+                pipeline.consume(Sink::default(), records.subscribe(Window::new(window)));
+            }
+        },
+        |pipeline, records| {
+            let by_shard = |event: &ShardRecord| event.shard.clone();
+            let batches = batching(by_shard)
+                .max_size(33)
+                .max_delay(Duration::from_secs(1));
+            let batches = pipeline.transform(batches, records.subscribe(Window::new(50)));
+            pipeline.consume(for_each(drop), batches.subscribe(Window::new(2)));
+        },
+    ];
+    for (number, ending) in endings.into_iter().enumerate() {
+        let (fake, budget) = (Fake::new(3), ByteBudget::new(2_000));
+        fake.put_numbered(0..2_000).unwrap();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source(&fake, &budget).add_to(&mut pipeline);
+        ending(&mut pipeline, &records);
+        until_caught_up(pipeline, handle).await;
+        assert_eq!(budget.in_use(), 0, "case {number}");
+        assert!(budget.most_in_use() > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_nacked_and_read_again_is_given_back() {
+    let (fake, budget) = (Fake::new(1), ByteBudget::new(1_000));
+    fake.put_numbered(0..500).unwrap();
+    let sink = Sink::default().refusing_once(42);
+    run_until_caught_up(source(&fake, &budget), &sink, Window::new(40))
+        .await
+        .unwrap();
+    let mut numbers = sink.numbers();
+    numbers.dedup();
+    assert_eq!(numbers, everything(500));
+    assert_eq!(budget.in_use(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_with_its_pipeline_is_given_back() {
+    let (fake, budget) = (Fake::new(4), ByteBudget::new(3_000));
+    fake.put_numbered(0..2_000).unwrap();
+    let sink = Sink::default();
+    let gate = sink.close();
+    let mut pipeline = Pipeline::new();
+    let (records, _) = source(&fake, &budget).add_to(&mut pipeline);
+    pipeline.consume(sink, records.subscribe(Window::new(1_000)));
+    assert!(
+        timeout(Duration::from_secs(60), pipeline.run())
+            .await
+            .is_err()
+    );
+    drop(gate);
+    // Tasks that are told to end do so when it is their turn.
+    sleep(Duration::from_millis(1)).await;
+    assert!(budget.most_in_use() > 2_000);
+    assert_eq!((budget.in_use(), budget.waiting()), (0, 0));
+}
+
+/// Keeps what it is told to keep, of all that it was given.
+#[derive(Default)]
+struct Keeping {
+    receipts: Vec<Receipt>,
+    data: Vec<Bytes>,
+}
+
+/// It is the receipt that counts: it is what will be read again if it is lost.
+#[tokio::test(start_paused = true)]
+async fn a_receipt_holds_its_bytes_and_data_that_was_acked_does_not() {
+    struct Consuming(Keeping, bool, ByteBudget);
+    impl Consumer<ShardRecord> for Consuming {
+        type Error = Infallible;
+
+        async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+            for (event, receipt) in batch.drain_with_receipts() {
+                if self.1 {
+                    self.0.receipts.push(receipt);
+                } else {
+                    self.0.data.push(event.record.data);
+                    receipt.ack();
+                }
+            }
+            let kept = self.0.receipts.len().min(1);
+            assert_eq!(self.2.in_use() > 0, kept > 0);
+            Ok(())
+        }
+
+        async fn finish(&mut self) -> Result<(), Infallible> {
+            self.0.receipts.drain(..).for_each(Receipt::ack);
+            assert_eq!(self.2.in_use(), 0);
+            Ok(())
+        }
+    }
+    for keeps_receipts in [true, false] {
+        let (fake, budget) = (Fake::new(1), ByteBudget::default());
+        fake.put_numbered(0..300).unwrap();
+        let mut pipeline = Pipeline::new();
+        let (records, _) = source(&fake, &budget).add_to(&mut pipeline);
+        let consuming = Consuming(Keeping::default(), keeps_receipts, budget.clone());
+        pipeline.consume(consuming, records.subscribe(Window::new(1_000)));
+        let some_time = sleep(Duration::from_millis(100));
+        pipeline.run_until(some_time).await.unwrap();
+        assert_eq!(budget.in_use(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_larger_than_the_whole_budget_passes_alone() {
+    for by_fan_out in [false, true] {
+        let fake = Fake::new(4);
+        for (number, size) in [(0, 900_000), (1, 10), (2, 1_000_000), (3, 400_000)] {
+            let data = Bytes::from(vec![b'x'; size]);
+            for shard in fake.shards() {
+                for key in 0..6 - number {
+                    fake.put_on(&shard.id, &key.to_string(), data.clone())
+                        .unwrap();
+                }
+            }
+        }
+        let budget = ByteBudget::with_fetches(100_000, 1);
+        let api = Arc::new(Copying::new(&fake));
+        let source = StreamSource::new("orders", api.clone()).byte_budget(&budget);
+        let source = match by_fan_out {
+            true => source.fan_out(FanOut::new(api.clone(), "audit")),
+            false => source,
+        };
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source.add_to(&mut pipeline);
+        let (sum, read) = (Arc::new(AtomicUsize::new(0)), fake.records());
+        let adding = Arc::clone(&sum);
+        let add = stage_core::for_each_async(move |event: ShardRecord| {
+            let adding = Arc::clone(&adding);
+            async move {
+                sleep(Duration::from_millis(50)).await;
+                adding.fetch_add(event.record.data.len(), SeqCst);
+                Ok::<(), Infallible>(())
+            }
+        });
+        pipeline.consume(add, records.subscribe(Window::new(100)));
+        until_caught_up(pipeline, handle).await;
+        let all = read.iter().flat_map(|(_, records)| records);
+        assert_eq!(sum.load(SeqCst), all.map(|it| it.data.len()).sum::<usize>());
+        let most = api.alive.most();
+        // Alone: one that is there lets no other be read. An event has 1 MiB or so.
+        let alone = if by_fan_out { 2 * MIB } else { 10 * MIB };
+        assert!(most <= alone + 100_000, "{most}");
+        assert_eq!(budget.in_use(), 0);
+    }
+}
+
+/// Records of 10 MiB, from as many shards as want.
+#[tokio::test(start_paused = true)]
+async fn the_largest_records_there_are_keep_to_the_bound() {
+    let fake = Fake::new(60);
+    let data = Bytes::from(vec![b'x'; 10 * MIB as usize - 1]);
+    for shard in fake.shards() {
+        for _ in 0..3 {
+            fake.put_on(&shard.id, "k", data.clone()).unwrap();
+        }
+    }
+    let budget = ByteBudget::with_fetches(25 * MIB, 3);
+    let api = Arc::new(Copying::new(&fake));
+    let source = StreamSource::new("orders", api.clone()).byte_budget(&budget);
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source.add_to(&mut pipeline);
+    let slowly = stage_core::for_each_async(async |_: ShardRecord| {
+        sleep(Duration::from_millis(300)).await;
+        Ok::<(), Infallible>(())
+    });
+    pipeline.consume(slowly, records.subscribe(Window::new(10)));
+    until_caught_up(pipeline, handle.clone()).await;
+    let read: u64 = handle.status().iter().map(|it| it.records_read).sum();
+    assert_eq!(read, 180);
+    assert!(api.alive.most() <= budget.bytes() + 30 * MIB);
+    assert!(api.alive.most() >= 19 * MIB, "and it is used");
+    assert_eq!((api.alive.now(), budget.in_use()), (0, 0));
+}
+
+/// One source that stalls takes what there is; the other goes on as soon as there is anything. At the
+/// tip of that moment at which it began, not when its turn came.
+#[tokio::test(start_paused = true)]
+async fn sources_share_a_budget_and_who_waits_skips_nothing() {
+    for by_fan_out in [false, true] {
+        let (first, second) = (Fake::new(8), Fake::new(1));
+        first.put_numbered(0..5_000).unwrap();
+        let budget = ByteBudget::with_fetches(4_000, 8);
+        let (stalled, sink) = (Sink::default(), Sink::default());
+        let gate = stalled.close();
+        let mut pipeline = Pipeline::new();
+        let (records, _) = source(&first, &budget).add_to(&mut pipeline);
+        pipeline.consume(stalled.clone(), records.subscribe(Window::new(5_000)));
+        let api = Arc::new(second.clone());
+        let late = StreamSource::new("clicks", api.clone())
+            .start(StartPosition::Latest)
+            .byte_budget(&budget);
+        let late = match by_fan_out {
+            true => late.fan_out(FanOut::new(api, "audit")),
+            false => late,
+        };
+        let (records, handle) = late.add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+        let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(600))));
+        sleep(Duration::from_secs(60)).await;
+        second.put_numbered(0..100).unwrap();
+        sleep(Duration::from_secs(60)).await;
+        let waiting = handle.status();
+        assert_eq!(
+            (waiting[0].reads, sink.taken().len()),
+            (0, 0),
+            "there is no room"
+        );
+        drop(gate);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(sink.numbers(), everything(100));
+        run.await.unwrap().unwrap();
+        stalled.assert_complete(&first);
+    }
+}
+
+/// What is taken apart keeps all of what it is a part of.
+#[tokio::test(start_paused = true)]
+async fn an_aggregated_record_counts_until_the_last_of_it_is_settled() {
+    let (fake, budget) = (Fake::new(1), ByteBudget::default());
+    let records = (0..50).map(|number: u64| Record {
+        partition_key_index: 0,
+        explicit_hash_key_index: None,
+        data: number.to_string().into_bytes(),
+        tags: Vec::new(),
+    });
+    let aggregated = Aggregated {
+        partition_key_table: vec![b"key".to_vec()],
+        explicit_hash_key_table: Vec::new(),
+        records: records.collect(),
+    };
+    let sealed = aggregated.seal();
+    let size = sealed.len() as u64 + 1;
+    fake.put("k", sealed).unwrap();
+    let sink = Sink::by(Duration::from_secs(1));
+    let mut pipeline = Pipeline::new();
+    let apart = source(&fake, &budget).deaggregate(Deaggregation::new());
+    let (records, handle) = apart.add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(2)));
+    let run = tokio::spawn(until_caught_up(pipeline, handle));
+    while sink.taken().len() < 49 {
+        sleep(Duration::from_millis(10)).await;
+        let is_read = !sink.taken().is_empty();
+        assert!(
+            !is_read || budget.in_use() >= size,
+            "{}",
+            sink.taken().len()
+        );
+    }
+    run.await.unwrap();
+    assert_eq!(sink.numbers(), everything(50));
+    assert_eq!(budget.in_use(), 0);
+}

@@ -1,0 +1,286 @@
+//! When checkpoints are stored: by time, by number, at a shard's end, at the end of all; and what comes
+//! of it when they cannot be.
+
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use kinesis_fake::{Fake, Limits};
+use kinesis_source::{
+    Checkpoint, CheckpointError, CheckpointStore, KinesisApi, KinesisWriteApi,
+    MemoryCheckpointStore, ShardId, StreamIdentity, StreamSource,
+};
+use rig::{Sink, everything, run_until_caught_up};
+use stage_core::{Pipeline, Window};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+/// Remembers when it was told what, and may fail or say nothing.
+#[derive(Debug, Default)]
+struct Store {
+    inner: MemoryCheckpointStore,
+    saves: Mutex<Vec<(Instant, BTreeMap<ShardId, Checkpoint>)>>,
+    trouble: AtomicU8,
+}
+
+const FAILS: u8 = 1;
+const HANGS: u8 = 2;
+
+impl Store {
+    fn set(&self, trouble: u8) {
+        self.trouble.store(trouble, SeqCst);
+    }
+
+    /// The saves that were done, but for those of where shards begin.
+    fn saves(&self) -> Vec<(Instant, BTreeMap<ShardId, Checkpoint>)> {
+        let is_start = |it: &Checkpoint| matches!(it, Checkpoint::Start(_));
+        let mut saves = self.saves.lock().unwrap().clone();
+        saves.retain(|(_, checkpoints)| !checkpoints.values().all(is_start));
+        saves
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for Store {
+    async fn load(
+        &self,
+        stream: &StreamIdentity,
+    ) -> Result<BTreeMap<ShardId, Checkpoint>, CheckpointError> {
+        self.inner.load(stream).await
+    }
+
+    async fn save(
+        &self,
+        stream: &StreamIdentity,
+        checkpoints: &BTreeMap<ShardId, Checkpoint>,
+    ) -> Result<(), CheckpointError> {
+        match self.trouble.load(SeqCst) {
+            FAILS => Err(CheckpointError::Unavailable {
+                place: "a store that fails".to_owned(),
+                source: "on purpose".into(),
+            }),
+            HANGS => std::future::pending().await,
+            _ => {
+                let save = (Instant::now(), checkpoints.clone());
+                self.saves.lock().unwrap().push(save);
+                self.inner.save(stream, checkpoints).await
+            }
+        }
+    }
+}
+
+fn root() -> ShardId {
+    "shardId-000000000000".into()
+}
+
+fn source(fake: &Fake, store: &Arc<Store>) -> StreamSource {
+    StreamSource::new("orders", Arc::new(fake.clone())).checkpoints(Arc::clone(store) as _)
+}
+
+/// One that stores only when there is a reason other than time.
+fn rarely(fake: &Fake, store: &Arc<Store>) -> StreamSource {
+    source(fake, store).checkpoint_every(Duration::from_secs(86_400))
+}
+
+fn start(
+    source: StreamSource,
+    sink: &Sink,
+    window: usize,
+    span: Duration,
+) -> JoinHandle<Result<(), stage_core::PipelineError>> {
+    let mut pipeline = Pipeline::new();
+    let (records, _) = source.add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(window)));
+    tokio::spawn(pipeline.run_until(sleep(span)))
+}
+
+/// Up to where the only shard is stored as done, counted in records.
+async fn stored(fake: &Fake, store: &Store) -> usize {
+    let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
+    match store.load(&stream).await.unwrap().remove(&root()).unwrap() {
+        Checkpoint::After {
+            sequence_number, ..
+        }
+        | Checkpoint::Quiet {
+            sequence_number, ..
+        } => {
+            let records = fake.records().remove(0).1;
+            let is_it = |it: &kinesis_source::Record| it.sequence_number == sequence_number;
+            records.iter().position(is_it).unwrap() + 1
+        }
+        _ => 0,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_time() {
+    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    fake.put_numbered(0..1_000).unwrap();
+    let sink = Sink::by(Duration::from_millis(100));
+    let source = source(&fake, &store).checkpoint_every(Duration::from_secs(3));
+    let run = start(source, &sink, 10, Duration::from_secs(30));
+    run.await.unwrap().unwrap();
+    let saves = store.saves();
+    assert!((9..=12).contains(&saves.len()), "{}", saves.len());
+    for pair in saves[..saves.len() - 1].windows(2) {
+        assert!(pair[1].0 - pair[0].0 >= Duration::from_secs(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_number_of_all_shards_together() {
+    let (fake, store) = (Fake::new(4), Arc::new(Store::default()));
+    fake.put_numbered(0..4_000).unwrap();
+    let sink = Sink::by(Duration::from_millis(20));
+    let often = rarely(&fake, &store).checkpoint_after(250);
+    run_until_caught_up(often, &sink, Window::new(40))
+        .await
+        .unwrap();
+    sink.assert_complete(&fake);
+    // Each time that so many are acked; a portion more or less, as they come by portions.
+    let saves = store.saves();
+    assert!((13..=17).contains(&saves.len()), "{} saves", saves.len());
+    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    fake.put_numbered(0..500).unwrap();
+    run_until_caught_up(rarely(&fake, &store), &Sink::default(), Window::new(40))
+        .await
+        .unwrap();
+    assert_eq!(store.saves().len(), 1, "without, at the end only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_drain() {
+    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    fake.put_numbered(0..1_000).unwrap();
+    let sink = Sink::by(Duration::from_millis(100));
+    let run = start(rarely(&fake, &store), &sink, 10, Duration::from_secs(5));
+    run.await.unwrap().unwrap();
+    let taken = sink.taken().len();
+    assert!((50..1_000).contains(&taken), "{taken}");
+    assert_eq!(store.saves().len(), 1);
+    assert_eq!(stored(&fake, &store).await, taken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_of_a_shard() {
+    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    fake.put_numbered(0..100).unwrap();
+    fake.split_shard(&root(), 1 << 127).await.unwrap();
+    let sink = Sink::by(Duration::from_millis(100));
+    let started = Instant::now();
+    let run = start(rarely(&fake, &store), &sink, 10, Duration::from_secs(60));
+    while sink.taken().len() < 100 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    let saves = store.saves();
+    assert_eq!(saves.len(), 1);
+    assert_eq!(saves[0].1[&root()], Checkpoint::End);
+    assert!(
+        started.elapsed() < Duration::from_secs(59),
+        "long before the end of all"
+    );
+    run.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_or_hangs_stops_progress_and_not_the_process() {
+    for trouble in [FAILS, HANGS] {
+        let fake = Fake::builder().shards(1).limits(Limits::none()).build();
+        let store = Arc::new(Store::default());
+        fake.put_numbered(0..20_000).unwrap();
+        // 5,000 records a second.
+        let sink = Sink::by(Duration::from_millis(10));
+        let run = start(
+            source(&fake, &store).unsaved_at_most(1_000),
+            &sink,
+            100,
+            Duration::from_secs(8_000),
+        );
+        sleep(Duration::from_millis(1_500)).await;
+        store.set(trouble);
+        // What was handed out by the time that the trouble is noticed is handed out.
+        sleep(Duration::from_secs(13)).await;
+        let (taken, done) = (sink.taken().len(), stored(&fake, &store).await);
+        assert!(done > 0 && taken > done, "{taken} taken, {done} stored");
+        if trouble == FAILS {
+            // It is noticed after a second at most; in that, it goes on by 5,000.
+            assert!(taken - done <= 6_100, "{taken} taken, {done} stored");
+        }
+        sleep(Duration::from_secs(3_600)).await;
+        assert_eq!(sink.taken().len(), taken, "not one more in an hour");
+        assert!(!run.is_finished());
+        store.set(0);
+        sleep(Duration::from_secs(3_600)).await;
+        assert_eq!(
+            sink.numbers(),
+            everything(20_000),
+            "and all of it afterwards, once"
+        );
+        run.await.unwrap().unwrap();
+        assert_eq!(stored(&fake, &store).await, 20_000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_killed_while_the_store_fails_repeats_only_so_much() {
+    let fake = Fake::builder().shards(1).limits(Limits::none()).build();
+    let store = Arc::new(Store::default());
+    fake.put_numbered(0..20_000).unwrap();
+    let first = Sink::by(Duration::from_millis(100));
+    let careful = || source(&fake, &store).unsaved_at_most(300);
+    let run = start(careful(), &first, 100, Duration::MAX / 4);
+    sleep(Duration::from_secs(10)).await;
+    store.set(FAILS);
+    sleep(Duration::from_secs(7_200)).await;
+    run.abort();
+    assert!(run.await.unwrap_err().is_cancelled());
+    store.set(0);
+    let done = stored(&fake, &store).await as u64;
+    let (taken, second) = (first.numbers(), Sink::default());
+    assert_eq!(taken, everything(taken.len() as u64));
+    run_until_caught_up(careful(), &second, Window::new(1_000))
+        .await
+        .unwrap();
+    assert_eq!(second.numbers(), (done..20_000).collect::<Vec<_>>());
+    // 500 a second, noticed within one.
+    let repeated = taken.len() as u64 - done;
+    assert!(repeated <= 300 + 500, "{repeated}");
+}
+
+/// Records that are nacked while the store fails are read again as ever.
+#[tokio::test(start_paused = true)]
+async fn a_nack_while_the_store_fails_is_no_end() {
+    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    fake.put_numbered(0..3_000).unwrap();
+    let sink = Sink::by(Duration::from_millis(400)).refusing_once(130);
+    let source = source(&fake, &store).unsaved_at_most(1);
+    let run = start(source, &sink, 100, Duration::from_secs(7_200));
+    sleep(Duration::from_millis(50)).await;
+    store.set(FAILS);
+    // It is nacked after a second and more, when the shard waits already.
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(sink.numbers().len(), 199);
+    store.set(0);
+    sleep(Duration::from_secs(600)).await;
+    let mut numbers = sink.numbers();
+    numbers.dedup();
+    assert_eq!(numbers, everything(3_000));
+    timeout(Duration::from_secs(7_200), run)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}
