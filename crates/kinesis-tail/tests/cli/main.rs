@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // of clippy.toml's permission, which does not reach helpers
 
+mod aggregated;
 mod consume;
 mod demo;
 mod failures;
+mod fan_out;
+mod metrics;
 mod nowhere;
 mod publish;
 mod resume;
