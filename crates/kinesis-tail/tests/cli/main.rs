@@ -7,6 +7,7 @@ mod consume;
 mod demo;
 mod failures;
 mod fan_out;
+mod main_job;
 mod metrics;
 mod nowhere;
 mod publish;
