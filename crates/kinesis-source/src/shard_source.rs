@@ -629,7 +629,8 @@ impl ShardSource {
         }
     }
 
-    /// Tells of an error, if it is news. An iterator that has expired is everyday, once.
+    /// Tells of an error, if it is news. An iterator that has expired is everyday, once; and so is a
+    /// shard that is in use still, for seconds, by a process that has just ended.
     fn report(&mut self, error: &ApiError) {
         let is_told = self.feed.take_told();
         let watch = self.progress.watch();
@@ -637,6 +638,7 @@ impl ShardSource {
             _ if is_told => {}
             Remedy::Wait => watch.refused(),
             Remedy::RenewIterator if self.backoff.failures() == 1 => {}
+            Remedy::AwaitActive if self.backoff.failures() <= 2 => {}
             _ => watch.failed(error),
         }
     }

@@ -1,18 +1,23 @@
 //! `kinesis-tail consume`: a stream's records, a line each.
 
-use std::{num::NonZeroU64, path::PathBuf, pin::pin, sync::Arc};
+use std::{
+    convert::Infallible, future, net::SocketAddr, num::NonZeroU64, path::PathBuf, pin::pin,
+    sync::Arc,
+};
 
 use clap::Args;
 use kinesis_source::{
-    ApiError, FileCheckpointStore, InvalidSequenceNumber, PinnedPosition, ShardError, ShardId,
-    StartPosition, StreamSource,
+    ApiError, ConsumerArn, Deaggregation, FanOut, FileCheckpointStore, InvalidSequenceNumber,
+    PinnedPosition, ShardError, ShardId, StartPosition, StreamHandle, StreamSource,
 };
 use stage_core::{BoxError, Pipeline, Window};
 
 use crate::{
     cli::{ConnectArgs, number},
     connect::{self, connect, describe},
-    failure, moment,
+    failure,
+    metrics::{self, Endpoint},
+    moment,
     output::Decode,
     printer::Printer,
     signals,
@@ -89,6 +94,28 @@ pub(crate) struct ConsumeArgs {
     #[arg(long, value_enum, value_name = "HOW", default_value = "base64")]
     decode: Decode,
 
+    /// Have the shards send their records to this consumer of enhanced fan-out, instead of asking
+    ///
+    /// NAME is found, or registered and then stays: AWS charges for each consumer, shard and hour. It
+    /// may be a consumer's ARN, which is never registered here. Run one process for each consumer:
+    /// two take the shards from each other. Checkpoints are good for either way to read.
+    #[arg(long, value_name = "NAME", value_parser = consumer)]
+    fan_out: Option<String>,
+
+    /// Take apart the records that the Kinesis Producer Library aggregated
+    ///
+    /// Each user record is a line of its own, with its key, and a sub_sequence_number if it came out
+    /// of an aggregated record. Others stay as they are.
+    #[arg(long)]
+    deaggregate: bool,
+
+    /// Serve numbers for Prometheus at http://ADDR/metrics, and at /explain what each shard waits for
+    ///
+    /// ADDR is a port of 127.0.0.1, or an address and a port, as 0.0.0.0:9464. With port 0, `--log
+    /// info` says which was taken.
+    #[arg(long, value_name = "ADDR", value_parser = metrics::address)]
+    metrics: Option<SocketAddr>,
+
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -141,6 +168,10 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
     // First of all: what is printed counts as done with.
     stdout::check_writable(args.checkpoint.is_some())?;
     let mut told_to_stop = pin!(signals::listen()?);
+    let endpoint = match args.metrics {
+        Some(address) => Some(Endpoint::open(address).await?),
+        None => None,
+    };
     let source = tokio::select! {
         biased;
         () = &mut told_to_stop => return Ok(()),
@@ -163,11 +194,20 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
         };
         tracing::info!(why, "stopping");
     };
-    let done = pipeline
-        .run_until(stop)
-        .await
-        .map_err(failure::without_stage);
+    let done = tokio::select! {
+        biased;
+        done = pipeline.run_until(stop) => done.map_err(failure::without_stage),
+        never = serve(endpoint, stream.clone()) => match never {},
+    };
     done.map_err(|error| ConsumeError::or_else(error, args.checkpoint))
+}
+
+/// Answers at the endpoint, if there is one.
+async fn serve(endpoint: Option<Endpoint>, stream: StreamHandle) -> Infallible {
+    match endpoint {
+        Some(endpoint) => endpoint.serve(stream).await,
+        None => future::pending().await,
+    }
 }
 
 impl ConsumeError {
@@ -197,7 +237,18 @@ impl ConsumeError {
 async fn open(args: &ConsumeArgs) -> Result<StreamSource, BoxError> {
     let api = connect(&args.connect, &args.stream).await?;
     describe(&api, &args.stream).await?;
-    let source = StreamSource::new(&args.stream, Arc::new(api)).start(args.from.clone());
+    let api = Arc::new(api);
+    let mut source = StreamSource::new(&args.stream, api.clone()).start(args.from.clone());
+    if let Some(consumer) = &args.fan_out {
+        source = source.fan_out(if consumer.starts_with(ARN) {
+            FanOut::registered(api, ConsumerArn::from(consumer.as_str()))
+        } else {
+            FanOut::new(api, consumer)
+        });
+    }
+    if args.deaggregate {
+        source = source.deaggregate(Deaggregation::new());
+    }
     let Some(file) = &args.checkpoint else {
         return Ok(source);
     };
@@ -213,6 +264,20 @@ fn start_position(text: &str) -> Result<StartPosition, String> {
         Some(("after", place)) => after(place),
         _ => Err("expected trim-horizon, latest, at-timestamp=… or after=…".to_owned()),
     }
+}
+
+/// How every ARN begins.
+const ARN: &str = "arn:";
+
+/// Takes a consumer's name or ARN.
+fn consumer(text: &str) -> Result<String, &'static str> {
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let is_name = (1..=128).contains(&text.len()) && text.chars().all(is_of_a_name);
+    let is_arn = text.starts_with(ARN) && text.contains("/consumer/");
+    if is_name || is_arn {
+        return Ok(text.to_owned());
+    }
+    Err("expected a consumer's name, of 1 to 128 letters, digits, `_`, `.` and `-`, or its ARN")
 }
 
 fn after(place: &str) -> Result<StartPosition, String> {

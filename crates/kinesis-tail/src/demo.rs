@@ -185,7 +185,7 @@ impl Watched {
             published: self.published.borrow().records,
             received: self.proof.received(),
             in_flight: self.in_flight.now(),
-            shards: self.stream.status(),
+            shards: self.stream.explain().shards,
         }
     }
 

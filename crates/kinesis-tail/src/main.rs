@@ -6,6 +6,7 @@ mod consume;
 mod demo;
 mod failure;
 mod logs;
+mod metrics;
 mod moment;
 mod output;
 mod printer;

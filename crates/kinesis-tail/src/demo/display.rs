@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use kinesis_source::{ShardState, ShardStatus};
+use kinesis_source::{ShardExplanation, ShardStatus};
 
 use self::{bars::Bars, lines::Lines};
 
@@ -17,7 +17,7 @@ pub(super) struct View {
     pub(super) published: u64,
     pub(super) received: u64,
     pub(super) in_flight: u64,
-    pub(super) shards: Vec<ShardStatus>,
+    pub(super) shards: Vec<ShardExplanation>,
 }
 
 /// Shows how it is going: bars that move on a terminal, lines elsewhere.
@@ -52,16 +52,10 @@ impl Display {
     }
 }
 
-fn state(status: &ShardStatus) -> &'static str {
-    match status.state {
-        ShardState::WaitingForParents => "waits for its parents",
-        ShardState::Reading => "reading",
-        ShardState::AtTip => "at its tip",
-        ShardState::Draining => "closed, draining",
-        ShardState::Finished => "finished",
-        ShardState::Stopped => "stopped",
-        _ => "",
-    }
+/// What it is doing, and what for.
+fn state(shard: &ShardExplanation) -> String {
+    let (state, waiting) = (shard.status.state, shard.waiting);
+    format!("{state}, waits for {}", waiting.waiting_for)
 }
 
 /// How far behind its tip a shard's last answer was.

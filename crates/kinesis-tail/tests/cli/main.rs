@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // of clippy.toml's permission, which does not reach helpers
 
+mod aggregated;
 mod consume;
 mod demo;
 mod failures;
+mod fan_out;
+mod main_job;
+mod metrics;
 mod nowhere;
 mod publish;
 mod resume;

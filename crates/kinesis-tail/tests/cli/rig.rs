@@ -244,20 +244,21 @@ impl Running {
         records
     }
 
-    /// Waits until it says that on standard error.
-    pub(crate) async fn logs(&mut self, words: &str) {
+    /// Waits until it says that on standard error: the line.
+    pub(crate) async fn logs(&mut self, words: &str) -> String {
         let stderr = self.child.stderr.take();
         let unread = || BufReader::new(stderr.expect("the pipe is open")).lines();
         let logs = self.logs.get_or_insert_with(unread);
         within_patience(async {
             loop {
                 let line = logs.next_line().await.unwrap();
-                if line.expect("it ends without a word").contains(words) {
-                    break;
+                let line = line.expect("it ends without a word");
+                if line.contains(words) {
+                    break line;
                 }
             }
         })
-        .await;
+        .await
     }
 
     /// Stops reading its output.

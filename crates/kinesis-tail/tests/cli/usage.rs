@@ -60,6 +60,13 @@ async fn wrong_options_of_consume() {
             &["--checkpoint=a", "--checkpoint=b"],
             "--checkpoint is given twice",
         ),
+        (
+            &["--metrics", "localhost"],
+            "expected a port, or an IP address",
+        ),
+        (&["--metrics", "70000"], "expected a port, or an IP address"),
+        (&["--fan-out", "a b"], "expected a consumer's name"),
+        (&["--deaggregate=yes"], "--deaggregate takes no value"),
         (&["--max-dem", "3"], "perhaps --max-demand"),
         (&["one more"], "\"one more\" is not expected"),
         (&["another"], "\"another\" is not expected"),

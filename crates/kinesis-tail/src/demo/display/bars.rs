@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use kinesis_source::{ShardId, ShardStatus};
+use kinesis_source::{ShardExplanation, ShardId};
 
 use super::{View, lag, state};
 use crate::demo::{allowed_in_flight, publisher::RECORDS};
@@ -38,12 +38,13 @@ impl Bars {
         self.received
             .set_message(format!("published {}  {seconds:.1} s", view.published));
         self.in_flight.set_position(view.in_flight);
-        for status in &view.shards {
-            self.show_shard(status);
+        for shard in &view.shards {
+            self.show_shard(shard);
         }
     }
 
-    fn show_shard(&mut self, status: &ShardStatus) {
+    fn show_shard(&mut self, shard: &ShardExplanation) {
+        let status = &shard.status;
         let Self { all, shards, .. } = self;
         let bar = shards.entry(status.shard.clone()).or_insert_with(|| {
             let bar = all.add(bar(allowed_in_flight()));
@@ -56,7 +57,7 @@ impl Bars {
             status.records_read,
             lag(status),
             status.throttled,
-            state(status)
+            state(shard)
         ));
     }
 }

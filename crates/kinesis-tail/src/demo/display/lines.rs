@@ -23,15 +23,16 @@ fn text(view: &View) -> String {
         view.in_flight
     );
     for shard in &view.shards {
+        let status = &shard.status;
         // A string takes all that is written.
         let _ = writeln!(
             text,
             "         {}  read {}  in flight {}  lag {}  throttled {}  {}",
-            shard.shard,
-            shard.records_read,
-            shard.in_flight,
-            lag(shard),
-            shard.throttled,
+            status.shard,
+            status.records_read,
+            status.in_flight,
+            lag(status),
+            status.throttled,
             state(shard)
         );
     }
