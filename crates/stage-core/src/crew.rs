@@ -25,6 +25,8 @@ pub(crate) type Task = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>
 #[derive(Default)]
 pub(crate) struct Crew {
     state: Mutex<State>,
+    /// Whose turn it is to subscribe a stage that runs.
+    linking: Mutex<()>,
     /// Wakes whoever runs the pipeline: there are stages to start, or it is to stop.
     pub(crate) news: Notify,
 }
@@ -234,6 +236,11 @@ impl Crew {
 
     pub(crate) fn member(&self, name: &str) -> Option<Arc<Member>> {
         self.lock().stages.get(name).cloned()
+    }
+
+    /// Lets nobody else link stages that run as long as what it returns is held.
+    pub(crate) fn turn_to_link(&self) -> MutexGuard<'_, ()> {
+        self.linking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A stage with an outlet that nobody has subscribed to.

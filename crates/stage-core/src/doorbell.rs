@@ -140,8 +140,8 @@ impl Doorbell {
         matches!(word, Ok(_) | Err(ASLEEP))
     }
 
-    /// Like [`sleep`](Self::sleep), of a task that looks at this slot by itself. It may have rung
-    /// already: once this has returned, `is_quiet` looks whether it has news.
+    /// Like [`sleep`](Self::sleep), of a task that looks at this slot by itself. If that has rung, it may
+    /// be what the task was woken by: `is_quiet` looks whether there is more. It is not heard any more.
     ///
     /// So hearing a ring and falling asleep again is one step.
     #[inline]
@@ -156,18 +156,26 @@ impl Doorbell {
         self.remember(ear, cx.waker());
         // Who rang before this has left its news where it is seen now; who rings after it finds the
         // task asleep.
-        let others = self.word.swap(ASLEEP, AcqRel) & !(ASLEEP | 1 << slot);
-        if others == 0 && is_quiet() {
+        let rung = self.word.swap(ASLEEP, AcqRel);
+        let others = rung & !(ASLEEP | 1 << slot);
+        if others == 0 && (rung & 1 << slot == 0 || is_quiet()) {
             return true;
         }
-        self.stay_awake(others | 1 << slot);
+        self.stay_awake(others);
         false
     }
 
-    /// There is news of these after all.
+    /// There is news after all, of these others if there are any.
     #[cold]
-    fn stay_awake(&self, slots: u64) {
-        self.word.fetch_or(slots, AcqRel);
+    fn stay_awake(&self, others: u64) {
+        self.word.fetch_or(others, AcqRel);
+        self.word.fetch_and(!ASLEEP, AcqRel);
+    }
+
+    /// The task has news of this slot from itself.
+    #[cold]
+    pub(crate) fn remind(&self, slot: usize) {
+        self.word.fetch_or(1 << slot, AcqRel);
     }
 
     #[inline]
@@ -308,10 +316,15 @@ mod tests {
         assert!(bell.sleep_but_for(5, ear, cx, || true));
         bell.ring(5);
         assert_eq!(woken(), 2);
-        // It has not: it stays awake, and nobody need wake it.
+        // There is more: it stays awake, and nobody need wake it.
         assert!(!bell.sleep_but_for(5, ear, cx, || false));
         bell.ring(5);
         assert_eq!(woken(), 2);
+        assert!(bell.sleep_but_for(5, ear, cx, || true));
+        // Nobody has rung since: whoever leaves something to be seen just now is yet to ring.
+        assert!(bell.sleep_but_for(5, ear, cx, || panic!("it need not look")));
+        bell.ring(5);
+        assert_eq!(woken(), 3);
         for other in [0, 61, 62] {
             assert!(bell.sleep_but_for(5, ear, cx, || true));
             bell.ring(other);
@@ -332,6 +345,7 @@ mod tests {
         let waker = Waker::from(Arc::clone(&count));
         let cx = &Context::from_waker(&waker);
         for slot in [5, 7] {
+            bell.ring(5);
             let woken = count.0.load(Relaxed);
             let ringing = || {
                 bell.ring(slot);

@@ -43,6 +43,8 @@ pub(crate) struct Inbox<E> {
     worst: End,
     /// Slots that may have events, in the order of their turns.
     turns: VecDeque<usize>,
+    /// The last look was for events, too.
+    wants_events: bool,
     /// The only one, if there is nothing out of the ordinary. It needs no turns.
     sole: Option<usize>,
     opened: VecDeque<Box<Change>>,
@@ -131,6 +133,7 @@ impl<E> Inbox<E> {
             closing: None,
             worst: End::Completed,
             turns: VecDeque::new(),
+            wants_events: false,
             sole: None,
             opened: VecDeque::new(),
             notices: Vec::new(),
@@ -222,6 +225,7 @@ impl<E> Inbox<E> {
         wish: Wish,
         take_turns: impl FnOnce(&mut Self) -> Option<Input>,
     ) -> Option<Input> {
+        self.wants_events = wish == Wish::Events;
         if let Some(input) = self.look_at_sole(wish) {
             return input;
         }

@@ -2,7 +2,7 @@ use std::{
     collections::BTreeSet,
     error::Error,
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use crate::{Subscription, crew::Crew, desk::Desk, link::ReceiveEnd, meter::Meter};
@@ -70,9 +70,9 @@ impl<E: Send + 'static> Intake<E> {
         }
         let crew = self.crew.as_ref().and_then(Weak::upgrade);
         // One after the other, or two that are no cycle by themselves could be one together.
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((crew, upstream)) = crew.zip(subscription.upstream())
-            && is_fed_by(&crew, upstream, &self.desk.meter)
+        let _turn = crew.as_ref().map(|crew| crew.turn_to_link());
+        if let Some((crew, upstream)) = crew.as_ref().zip(subscription.upstream())
+            && is_fed_by(crew, upstream, &self.desk.meter)
         {
             return Err(IntakeError::Cycle {
                 stage: stage(),
@@ -83,9 +83,6 @@ impl<E: Send + 'static> Intake<E> {
         Ok(())
     }
 }
-
-/// Whose turn it is to subscribe a stage that runs.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// Whether `stage` gets events of `source`, or is that, as far as they come by stages of this pipeline.
 fn is_fed_by(crew: &Crew, stage: &Arc<Meter>, source: &Arc<Meter>) -> bool {

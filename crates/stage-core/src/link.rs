@@ -174,11 +174,7 @@ pub(crate) fn connect<E: Send + 'static>(
         returned,
         seen: 0,
     };
-    let receiver = ReceiveEnd {
-        link,
-        returning,
-        seen: 0,
-    };
+    let receiver = ReceiveEnd { link, returning };
     // If that stage has ended meanwhile, dropping its end tells the other.
     drop(down.hand_in(down_slot, receiver));
     let unwanted = match up_slot {

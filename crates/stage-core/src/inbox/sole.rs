@@ -25,7 +25,6 @@ impl<E> Inbox<E> {
             && !incoming.hand.has_returned()
             && !incoming.end.is_cancelled()
         {
-            incoming.end.note_sent();
             let is_begun = !incoming.rest.is_empty();
             let has_ended = incoming.end.has_ended();
             let portion = match wish {
@@ -52,7 +51,11 @@ impl<E> Inbox<E> {
         if let Some(slot) = self.sole
             && let Some(Some(incoming)) = self.links.get(slot)
         {
-            let is_quiet = || incoming.end.is_quiet() && !incoming.hand.has_returned();
+            let wants_events = self.wants_events;
+            let is_quiet = || {
+                let end = &incoming.end;
+                end.is_open() && !incoming.hand.has_returned() && !(wants_events && end.has_more())
+            };
             return self
                 .desk
                 .bell
@@ -78,6 +81,8 @@ impl<E> Inbox<E> {
         if let Some(slot) = slot.filter(|slot| is_plain && self.desk.bell.tells_apart(*slot))
             && let Some(Some(incoming)) = self.links.get_mut(slot)
             && incoming.end.is_open()
+            // What is held back is sent, and not to be received.
+            && !incoming.end.is_weighed()
         {
             // It is looked at each time from here on.
             incoming.has_turn = false;

@@ -14,8 +14,6 @@ use crate::{
 pub(crate) struct ReceiveEnd<E> {
     pub(super) link: Arc<Link<E>>,
     pub(super) returning: rtrb::Producer<Vec<E>>,
-    /// How much had been sent at the last look.
-    pub(super) seen: u64,
 }
 
 /// What the receiving end finds.
@@ -60,18 +58,6 @@ impl<E> ReceiveEnd<E> {
     pub(crate) fn has_more(&self) -> bool {
         // What is held back is sent, too, and not to be received yet: a look more.
         self.link.sent.load(Acquire) != self.link.received.load(Relaxed) || self.has_ended()
-    }
-
-    /// Takes note of what has been sent, since it is looked at now.
-    #[inline]
-    pub(crate) fn note_sent(&mut self) {
-        self.seen = self.link.sent.load(Acquire);
-    }
-
-    /// Whether nothing has happened since [`note_sent`](Self::note_sent).
-    #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.link.sent.load(Acquire) == self.seen && self.is_open()
     }
 
     /// Whether more may be sent, and is to be taken in.

@@ -48,10 +48,13 @@ impl<E: Send + 'static> Outbox<E> {
             && let Some(Some(link)) = self.links.get(slot)
         {
             let is_quiet = || link.due() == Some(self.left);
-            return self
-                .desk
-                .bell
-                .sleep_but_for(slot, &mut self.ear, cx, is_quiet);
+            let bell = &self.desk.bell;
+            let is_asleep = bell.sleep_but_for(slot, &mut self.ear, cx, is_quiet);
+            if !is_asleep {
+                // For those who go by what the bell says.
+                bell.remind(slot);
+            }
+            return is_asleep;
         }
         self.desk.bell.sleep(&mut self.ear, cx)
     }
