@@ -90,7 +90,7 @@ pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite,
 pub use model::{
     AccountLimits, Choices, Continuation, DeletingStream, Durations, FutureTimestamp, Limits,
     OlderThanHorizon, Operation, RecordDistribution, Resize, ShardEnd, StreamMode,
-    SubscriptionRefusal, Takeover,
+    SubscriptionRefusal, Takeover, TimeBeforeHorizon,
 };
 pub use resharding::{Reshard, Resharding};
 #[cfg(feature = "serve")]

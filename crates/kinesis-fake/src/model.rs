@@ -50,7 +50,7 @@ pub use refusal::Refusal;
 pub use service::{Listing, NewStream, Service};
 pub use settings::{
     Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,
-    ShardEnd, SubscriptionRefusal, Takeover,
+    ShardEnd, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};

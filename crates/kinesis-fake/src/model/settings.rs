@@ -14,7 +14,7 @@ pub struct Settings {
     pub durations: Durations,
     /// How long a new stream keeps records: whole hours, 24 by default.
     pub retention_hours: u32,
-    /// Shards in a page of a listing that asks for no number.
+    /// Shards or consumers in a page of a listing, however many are asked for.
     pub page_size: usize,
     /// What its iterators and tokens are sealed with.
     pub seed: u64,
@@ -70,6 +70,8 @@ pub struct Choices {
     pub older_than_horizon: OlderThanHorizon,
     /// GetShardIterator at a time that is yet to come.
     pub future_timestamp: FutureTimestamp,
+    /// ListShards at a time before the trim horizon.
+    pub time_before_horizon: TimeBeforeHorizon,
     /// The answer that ends a closed shard.
     pub shard_end: ShardEnd,
     /// Each so many-th GetRecords of a shard is answered with no records although there are some,
@@ -95,6 +97,7 @@ impl Default for Choices {
         Self {
             older_than_horizon: OlderThanHorizon::default(),
             future_timestamp: FutureTimestamp::default(),
+            time_before_horizon: TimeBeforeHorizon::default(),
             shard_end: ShardEnd::default(),
             empty_answer_every: 0,
             arrival_disorder: Duration::ZERO,
@@ -127,6 +130,20 @@ pub enum FutureTimestamp {
     Refuse,
     /// Begins after the newest record.
     StartAtEnd,
+}
+
+/// What ListShards gives for `AT_TIMESTAMP` with a time before the trim horizon, or before there was
+/// a stream.
+///
+/// API ShardFilter corrects such a time for `FROM_TIMESTAMP`, and is silent about `AT_TIMESTAMP`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeBeforeHorizon {
+    /// The shards of that time that are still listed, to the letter: none, if all have expired.
+    #[default]
+    AsSaid,
+    /// Those that were open at the trim horizon.
+    TrimHorizon,
 }
 
 /// Which answer ends a closed shard.
@@ -195,7 +212,8 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
 pub(crate) const RETENTION_HOURS: u32 = 24;
 /// API IncreaseStreamRetentionPeriod: 365 days.
 pub(crate) const MAX_RETENTION_HOURS: u32 = 8_760;
-/// What ListShards is said to return when no number is asked for; not documented.
+/// API ListShards: "the default value is 1000. If you specify a value greater than 1000, at most 1000
+/// results are returned".
 pub(crate) const PAGE_SIZE: usize = 1_000;
 /// API ListShards: the most that may be asked for.
 pub(crate) const MAX_PAGE_SIZE: usize = 10_000;

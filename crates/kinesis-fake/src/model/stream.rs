@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamSummary};
+use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamSummary, Timestamp};
 
 use self::{
     capacity::Provision,
@@ -139,6 +139,10 @@ impl Stream {
             retention_hours: self.retention_hours,
             open_shards: self.open_shards(),
         }
+    }
+
+    pub(crate) fn created(&self) -> Timestamp {
+        self.created.timestamp()
     }
 
     pub(crate) fn open_shards(&self) -> u32 {

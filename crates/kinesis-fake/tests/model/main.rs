@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use kinesis_fake::{
-    Limits,
+    Limits, TimeBeforeHorizon,
     model::{Listing, Moment, Service, Settings, ShardFilter},
 };
 use kinesis_source::{

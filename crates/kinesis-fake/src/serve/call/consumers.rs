@@ -163,6 +163,7 @@ pub(super) struct ListStreamConsumers {
     stream_arn: Option<String>,
     next_token: Option<String>,
     max_results: Option<i64>,
+    stream_creation_timestamp: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -192,6 +193,15 @@ impl Call for ListStreamConsumers {
     fn act(&self, service: &mut Service, now: Moment) -> Result<ConsumersPage, Refusal> {
         let stream = stream_name(None, self.stream_arn.as_deref())?;
         let token = self.next_token.clone().map(NextToken);
+        match (self.stream_creation_timestamp, &token) {
+            (Some(_), Some(_)) => {
+                return Err(Refusal::invalid_argument(
+                    "NextToken and StreamCreationTimestamp cannot be provided together.",
+                ));
+            }
+            (Some(created), None) => service.check_created(stream, created.into(), now)?,
+            (None, _) => {}
+        }
         service.list_stream_consumers(stream, token.as_ref(), count(self.max_results), now)
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct ListShards {
     next_token: Option<String>,
     exclusive_start_shard_id: Option<String>,
     max_results: Option<i64>,
+    stream_creation_timestamp: Option<Time>,
     #[serde(default, deserialize_with = "crate::serve::wire::object")]
     shard_filter: Option<FilterIn>,
 }
@@ -79,13 +80,24 @@ impl Call for ListShards {
         let listing = match &token {
             Some(token) => {
                 self.check_token_alone()?;
-                Listing::Next { token, max_results }
+                let arn = self.stream_arn.as_deref();
+                Listing::Next {
+                    stream: arn.map(|arn| stream_name(None, Some(arn))).transpose()?,
+                    token,
+                    max_results,
+                }
             }
-            None => Listing::First {
-                stream: stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?,
-                filter: self.filter()?,
-                max_results,
-            },
+            None => {
+                let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+                if let Some(created) = self.stream_creation_timestamp {
+                    service.check_created(stream, created.into(), now)?;
+                }
+                Listing::First {
+                    stream,
+                    filter: self.filter()?,
+                    max_results,
+                }
+            }
         };
         service.list_shards(&listing, now)
     }
@@ -110,6 +122,10 @@ impl ListShards {
                 self.exclusive_start_shard_id.is_some(),
             ),
             ("ShardFilter", self.shard_filter.is_some()),
+            (
+                "StreamCreationTimestamp",
+                self.stream_creation_timestamp.is_some(),
+            ),
         ];
         match said.into_iter().find(|(_, said)| *said) {
             None => Ok(()),

@@ -116,6 +116,8 @@ pub(super) const POSITIONS: [&str; 5] = [
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GetRecords {
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
     shard_iterator: Option<String>,
     limit: Option<i64>,
 }
@@ -140,6 +142,7 @@ impl Call for GetRecords {
     }
 
     fn check(&self, check: &mut Check) {
+        check_stream(check, None, self.stream_arn.as_deref());
         let iterator = self.shard_iterator.as_deref();
         check.required("shardIterator", iterator);
         check.length("shardIterator", iterator, 1..=512);
@@ -158,7 +161,9 @@ impl Call for GetRecords {
         let iterator = self.iterator();
         let most = service.settings().limits.records_per_answer;
         let limit = count(self.limit).unwrap_or(most);
-        service.get_records(&iterator, limit, now)
+        let arn = self.stream_arn.as_deref();
+        let stream = arn.map(|arn| stream_name(None, Some(arn))).transpose()?;
+        service.get_records_of(stream, &iterator, limit, now)
     }
 }
 
