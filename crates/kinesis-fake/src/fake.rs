@@ -24,7 +24,10 @@ mod fan_out;
 mod pause;
 mod reading;
 mod subscription;
+mod telling;
 mod writing;
+
+pub use telling::TestOutcome;
 
 /// A Kinesis stream in memory, on tokio's clock.
 ///
@@ -56,6 +59,8 @@ struct State {
     /// Those who wait for a clock that is moved by hand.
     pauses: BTreeMap<u64, Waker>,
     pauses_made: u64,
+    /// What was last printed of the plans.
+    told: Option<FaultReport>,
 }
 
 impl Fake {
@@ -151,6 +156,16 @@ impl Fake {
         self.with(|service, now| service.records(&self.stream, now))
     }
 
+    /// Which shards each of its shards was split or merged from, those that have expired among them.
+    pub(crate) fn parents(&self) -> BTreeMap<ShardId, Vec<ShardId>> {
+        self.with(|service, now| service.parents(&self.stream, now))
+    }
+
+    /// The records that retention took last, in the order in which they went.
+    pub(crate) fn expired(&self) -> Vec<(ShardId, SequenceNumber)> {
+        self.with(|service, now| service.expired(&self.stream, now))
+    }
+
     /// How often each operation was called by now, for all streams of the account.
     pub fn calls(&self) -> Calls {
         self.lock().calls.clone()
@@ -164,8 +179,9 @@ impl Fake {
     }
 
     /// Begins a plan: what it says goes wrong from now on, for all streams of the account, beside
-    /// what was injected before. If the thread panics while the account is dropped, as it does where
-    /// a test fails, the plan is printed to standard error with what each of its faults did.
+    /// what was injected before. Where a panic drops a clone of the fake, as it does where a test
+    /// fails, the plan is printed to standard error with what each of its faults did; for tests that
+    /// return errors, see [`run`](Self::run).
     pub fn follow(&self, plan: &FaultPlan) {
         let mut state = self.lock();
         let now = self.moment();
@@ -243,6 +259,7 @@ impl Fake {
             wakers: BTreeMap::new(),
             pauses: BTreeMap::new(),
             pauses_made: 0,
+            told: None,
         };
         Self {
             account: Arc::new(Account {
@@ -368,17 +385,6 @@ impl Fake {
 impl State {
     fn strike(&mut self, subject: &Subject, now: Moment) -> (Option<Blow>, Moment) {
         (self.faults.strike(subject, &self.service, now), now)
-    }
-}
-
-impl Drop for Account {
-    /// Whoever looks at a test that failed must see what went wrong on purpose.
-    fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let faults = &state.unwrap_or_else(PoisonError::into_inner).faults;
-        if std::thread::panicking() && faults.has_plan() {
-            eprintln!("{}", faults.report());
-        }
     }
 }
 

@@ -85,7 +85,7 @@ pub mod testing_your_consumer {}
 pub use builder::Builder;
 pub use calls::{Calls, Tally};
 pub use deliveries::{Deliveries, WrongDelivery};
-pub use fake::Fake;
+pub use fake::{Fake, TestOutcome};
 pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
     AccountLimits, Choices, Continuation, DeletingStream, Durations, FutureTimestamp, Limits,

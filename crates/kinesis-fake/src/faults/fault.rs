@@ -137,7 +137,16 @@ impl Fault {
     }
 
     /// Only calls in that time count, from when it was injected or its plan was begun.
+    ///
+    /// # Panics
+    ///
+    /// If the time ends before it begins.
+    #[track_caller]
     pub fn between(self, window: Range<Duration>) -> Self {
+        assert!(
+            window.start <= window.end,
+            "a fault's window ends before it begins: {window:?}"
+        );
         Self {
             when: When::Between(window),
             ..self
@@ -170,7 +179,16 @@ impl Fault {
 
     /// Strikes with that probability, from 0 to 1, drawn from the plan's seed: for the same seed,
     /// each shard's n-th call is always struck or always spared.
+    ///
+    /// # Panics
+    ///
+    /// If it is no probability.
+    #[track_caller]
     pub fn with_probability(self, probability: f64) -> Self {
+        assert!(
+            (0.0..=1.0).contains(&probability),
+            "a fault's probability is from 0 to 1, and not {probability}"
+        );
         Self {
             probability,
             ..self

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kinesis_source::{HashRange, Record, Shard, ShardId, StreamStatus};
+use kinesis_source::{HashRange, Record, SequenceNumber, Shard, ShardId, StreamStatus};
 
 use super::{
     ACCOUNT, DeletingStream, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate,
@@ -110,6 +110,23 @@ impl Service {
         living
             .map(|shard| (shard.id.clone(), records(shard)))
             .collect()
+    }
+
+    /// Which shards each shard of a stream was split or merged from, those that have expired among
+    /// them; none if there is no such stream.
+    pub(crate) fn parents(&mut self, stream: &str, now: Moment) -> BTreeMap<ShardId, Vec<ShardId>> {
+        let stream = self.stream(stream, now);
+        stream.map_or_else(|_| BTreeMap::new(), |stream| stream.lineage())
+    }
+
+    /// The records that retention took last, in the order in which they went; none if there is no
+    /// such stream.
+    pub(crate) fn expired(&mut self, stream: &str, now: Moment) -> Vec<(ShardId, SequenceNumber)> {
+        let Ok(stream) = self.stream(stream, now) else {
+            return Vec::new();
+        };
+        stream.trim(now);
+        stream.expired()
     }
 
     /// The stream of that name as it is at `now`, whatever its status.

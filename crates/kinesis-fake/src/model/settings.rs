@@ -34,13 +34,21 @@ impl Default for Settings {
 }
 
 /// How long changes take. By default none takes any time.
+///
+/// The service's documents promise no duration, so that no number is the strict one: a state may be
+/// over before anybody has looked. That is the default, as most tests are not about states and would
+/// only have to wait. A test that is about them takes [`realistic`](Self::realistic) ones; what a
+/// stream may be asked for in each state is the same with any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Durations {
     /// From CreateStream until the stream is active.
     pub create: Duration,
-    /// From SplitShard or MergeShards until the children are there.
+    /// From SplitShard or MergeShards until the children are there; for each round of
+    /// UpdateShardCount, and for UpdateStreamMode.
     pub update: Duration,
+    /// From StartStreamEncryption or StopStreamEncryption until it holds for records.
+    pub encrypt: Duration,
     /// From DeleteStream until the stream has gone.
     pub delete: Duration,
     /// From RegisterStreamConsumer until the consumer is active.
@@ -50,11 +58,26 @@ pub struct Durations {
 }
 
 impl Durations {
+    /// About what people see: 20 s for a stream to be made, 30 s for a reshard and for a stream to
+    /// go, 5 s for encryption ("a few seconds", says API StartStreamEncryption, which alone says
+    /// anything), 10 s for a consumer to come or go.
+    pub const fn realistic() -> Self {
+        Self {
+            create: Duration::from_secs(20),
+            update: Duration::from_secs(30),
+            encrypt: Duration::from_secs(5),
+            delete: Duration::from_secs(30),
+            register: Duration::from_secs(10),
+            deregister: Duration::from_secs(10),
+        }
+    }
+
     /// Every change takes that long.
     pub const fn all(duration: Duration) -> Self {
         Self {
             create: duration,
             update: duration,
+            encrypt: duration,
             delete: duration,
             register: duration,
             deregister: duration,

@@ -1,9 +1,11 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
-use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamSummary, Timestamp};
+use kinesis_source::{
+    HashRange, SequenceNumber, Shard as ShardDescription, ShardId, StreamSummary, Timestamp,
+};
 
 use self::{
     capacity::Provision,
@@ -14,6 +16,7 @@ use self::{
 use super::{
     ACCOUNT, Moment, Operation, Refusal, StreamMode,
     limits::Rate,
+    sequence::Sequence,
     shard::{self, Birth, Shard},
     subscription::SubscriptionId,
 };
@@ -51,6 +54,8 @@ pub(crate) struct Stream {
     newest_index: u64,
     /// What its shards keep.
     bytes: u64,
+    /// The numbers of the records that retention took last, in the order in which they went.
+    expired: VecDeque<Sequence>,
     pub(crate) provision: Provision,
     pub(crate) consumers: Consumers,
     /// The subscriptions that something happened to.
@@ -87,6 +92,7 @@ impl Stream {
             routes: BTreeMap::new(),
             newest_index: 0,
             bytes: 0,
+            expired: VecDeque::new(),
             provision: Provision::new(plan.mode),
             consumers: Consumers::default(),
             news: BTreeSet::new(),
@@ -182,8 +188,31 @@ impl Stream {
     pub(crate) fn trim(&mut self, now: Moment) {
         let retention = self.retention();
         for shard in &mut self.shards {
-            self.bytes -= shard.trim(retention, now);
+            self.bytes -= shard.trim(retention, now, &mut self.expired);
         }
+        self.forget_expired();
+    }
+
+    /// Those of the records that retention took that it still knows.
+    pub(crate) fn expired(&self) -> Vec<(ShardId, SequenceNumber)> {
+        let expired = self.expired.iter();
+        expired
+            .map(|sequence| (shard::id(sequence.shard()), sequence.number()))
+            .collect()
+    }
+
+    /// Which shards each was split or merged from.
+    pub(crate) fn lineage(&self) -> BTreeMap<ShardId, Vec<ShardId>> {
+        let parents = |shard: &Shard| shard.parents.iter().copied().map(shard::id).collect();
+        let shards = self.shards.iter();
+        shards
+            .map(|shard| (shard.id.clone(), parents(shard)))
+            .collect()
+    }
+
+    fn forget_expired(&mut self) {
+        let more = self.expired.len().saturating_sub(EXPIRED_KNOWN);
+        self.expired.drain(..more);
     }
 
     /// The bytes that it keeps: data and partition keys.
@@ -204,7 +233,7 @@ impl Stream {
         let Some(shard) = self.shards.get_mut(number as usize) else {
             return Err(missing());
         };
-        self.bytes -= shard.trim(retention, now);
+        self.bytes -= shard.trim(retention, now, &mut self.expired);
         if shard.has_expired(retention, now) {
             return Err(missing());
         }
@@ -270,6 +299,9 @@ impl Stream {
         number
     }
 }
+
+/// Of the records that retention took, so many are known by their numbers: some 3 MiB.
+const EXPIRED_KNOWN: usize = 100_000;
 
 fn not_found(shard: &ShardId, stream: &str) -> Refusal {
     Refusal::not_found(format!(

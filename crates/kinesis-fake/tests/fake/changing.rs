@@ -184,9 +184,9 @@ async fn a_closed_shard_is_read_from_its_own_numbers_and_none_beyond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_has_500_open_shards_and_makes_five_streams_at_once() {
+async fn an_account_has_200_open_shards_and_makes_five_streams_at_once() {
     let fake = Fake::builder()
-        .shards(400)
+        .shards(100)
         .durations(Durations::all(Duration::from_secs(30)))
         .build();
     assert_eq!(
@@ -255,4 +255,35 @@ async fn a_stream_that_is_being_removed_refuses_or_goes_on_to_serve() {
         advance(Duration::from_secs(30)).await;
         assert_eq!(remedy(fake.get_records(&at, 1).await), Remedy::Verify);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_take_about_as_long_as_on_the_service_where_that_is_wanted() {
+    let fake = Fake::builder()
+        .without_stream()
+        .realistic_durations()
+        .build();
+    let status = async || {
+        let summary = fake.describe_stream_summary().await;
+        summary.map(|summary| summary.status).ok()
+    };
+    let seconds = async |count| advance(Duration::from_secs(count)).await;
+    fake.create_stream(1).await.unwrap();
+    assert_eq!(status().await, Some(StreamStatus::Creating));
+    seconds(20).await;
+    assert_eq!(status().await, Some(StreamStatus::Active));
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    seconds(29).await;
+    assert_eq!(status().await, Some(StreamStatus::Updating));
+    seconds(1).await;
+    assert_eq!(status().await, Some(StreamStatus::Active));
+    fake.delete_stream().await.unwrap();
+    assert_eq!(status().await, Some(StreamStatus::Deleting));
+    seconds(30).await;
+    assert_eq!(status().await, None);
+    // No time at all, unless it is wanted.
+    let hasty = Fake::builder().without_stream().build();
+    hasty.create_stream(1).await.unwrap();
+    let summary = hasty.describe_stream_summary().await.unwrap();
+    assert_eq!(summary.status, StreamStatus::Active);
 }

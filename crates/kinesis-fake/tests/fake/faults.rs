@@ -318,36 +318,6 @@ fn a_seed_strikes_the_same_calls_on_either_runtime() {
     assert!(paused.contains("InternalFailure") && paused.contains("makes no sense"));
 }
 
-/// Prints what was planned when a test fails: run by the next one, in a process of its own.
-#[test]
-fn the_plan_is_printed_when_a_test_fails() {
-    const INSIDE: &str = "KINESIS_FAKE_TEST_FAILS";
-    if std::env::var_os(INSIDE).is_some() {
-        let fault = Fault::refusal(Operation::GetRecords, "InternalFailure").every(3);
-        let _fake = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(async {
-                Fake::builder()
-                    .follow(FaultPlan::new(77).with(fault))
-                    .build()
-            });
-        panic!("as it must");
-    }
-    let test = std::env::current_exe().unwrap();
-    let output = std::process::Command::new(test)
-        .args(["--exact", "faults::the_plan_is_printed_when_a_test_fails"])
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(printed.contains("faults of seed 77:"), "{printed}");
-    let fault = r#"0       0  Fault::refusal(Operation::GetRecords, "InternalFailure").every(3)"#;
-    assert!(printed.contains(fault), "{printed}");
-}
-
 /// A subscription from the start of a shard that has three records, whose events meet with `fault`.
 async fn subscribed(fault: Fault) -> (Fake, kinesis_source::ShardSubscription) {
     let fake = Fake::builder().limits(Limits::none()).build();

@@ -12,6 +12,8 @@ const MIB: usize = 1_024 * KIB;
 pub(crate) const GET_RECORDS_PER_SECOND: u32 = 5;
 /// API GetRecords, quotas: "2 MiB per second per shard".
 pub(crate) const READ_BYTES_PER_SECOND: u64 = 2 * MIB as u64;
+/// Quotas: "up to 2 MB/sec or 2,000 records/sec read throughput"; no other page has it.
+pub(crate) const READ_RECORDS_PER_SECOND: u64 = 2_000;
 /// API GetRecords: "up to 10,000 records per call".
 pub(crate) const RECORDS_PER_ANSWER: usize = 10_000;
 /// API GetRecords: "the maximum size of data that GetRecords can return is 10 MiB".
@@ -69,8 +71,8 @@ pub(crate) const DESCRIBE_STREAM_SUMMARY_PER_SECOND: u32 = 20;
 pub(crate) const CONTROL_PER_SECOND: u32 = 5;
 /// API CreateStream: no "more than five streams in the CREATING state at any point in time".
 pub(crate) const STREAMS_IN_CREATION: usize = 5;
-/// Quotas: 500 shards per account in the large regions, 200 elsewhere.
-pub(crate) const OPEN_SHARDS: u32 = 500;
+/// Quotas: 200 shards per account; 500 in us-east-1, us-west-2 and eu-west-1.
+pub(crate) const OPEN_SHARDS: u32 = 200;
 /// API RegisterStreamConsumer (per account), DeregisterStreamConsumer, ListStreamConsumers (per
 /// stream): five a second.
 pub(crate) const CONSUMERS_PER_SECOND: u32 = 5;
