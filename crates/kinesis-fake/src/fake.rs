@@ -281,7 +281,7 @@ impl Fake {
         subject: Subject,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
     ) -> Result<T, Failure> {
-        match self.exchange(subject, act).await {
+        match self.exchange(subject, act, |answer| answer).await {
             Ok((answer, None)) => Ok(answer),
             Ok((_, Some(spoiling))) => Err(spoiling.into()),
             Err(refusal) => Err(Failure::Refused(refusal)),
@@ -289,11 +289,12 @@ impl Fake {
     }
 
     /// Makes a call of the service: counted, and with what goes wrong. The answer may have to be
-    /// spoiled on its way to the caller.
-    pub(crate) async fn exchange<T: Any>(
+    /// spoiled on its way to the caller. `part` is what a rewrite changes of it.
+    pub(crate) async fn exchange<T>(
         &self,
         subject: Subject,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+        part: impl FnOnce(&mut T) -> &mut dyn Any,
     ) -> Result<(T, Option<Spoiling>), Refusal> {
         // Whoever calls in a loop must leave room for others, as if this were a network.
         tokio::task::consume_budget().await;
@@ -303,7 +304,7 @@ impl Fake {
             Some(Blow::Hang) => std::future::pending().await,
             _ => {}
         }
-        let answer = self.carry_out(&subject, blow.as_ref(), act);
+        let answer = self.carry_out(&subject, blow.as_ref(), act, part);
         if let Some(Blow::AnswerLate(delay)) = blow {
             self.pause_until(self.moment().plus(delay)).await;
         }
@@ -323,16 +324,25 @@ impl Fake {
     }
 
     /// The call itself, at one moment.
-    fn carry_out<T: Any>(
+    fn carry_out<T>(
         &self,
         subject: &Subject,
         blow: Option<&Blow>,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+        part: impl FnOnce(&mut T) -> &mut dyn Any,
     ) -> Result<(T, Option<Spoiling>), Refusal> {
         let mut state = self.lock();
         let now = self.moment();
         let answer = match blow {
             Some(Blow::Refuse(refusal)) => Err(refusal.clone()),
+            Some(Blow::RefuseRecords { refusing, rule }) => {
+                state.service.refuse_records(refusing.clone());
+                let answer = act(&mut state.service, now);
+                if state.service.records_refused() == 0 {
+                    state.faults.take_back(*rule);
+                }
+                answer
+            }
             _ => act(&mut state.service, now),
         };
         let spoiling = match blow {
@@ -350,7 +360,7 @@ impl Fake {
         }) = blow
         {
             let changed = match &mut answer {
-                Ok((answer, _)) => rewrite.apply(answer, &subject.about, *draw),
+                Ok((answer, _)) => rewrite.apply(part(answer), &subject.about, *draw),
                 Err(_) => false,
             };
             if !changed {

@@ -32,6 +32,7 @@ mod limits;
 mod moment;
 mod operation;
 mod refusal;
+mod refusing;
 mod seal;
 mod sequence;
 mod service;
@@ -47,6 +48,7 @@ pub use limits::Limits;
 pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
+pub(crate) use refusing::Refusing;
 pub use service::{Listing, NewStream, Service};
 pub use settings::{
     Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,

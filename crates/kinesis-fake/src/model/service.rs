@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kinesis_source::{HashRange, Record, SequenceNumber, Shard, ShardId, StreamStatus};
 
 use super::{
-    ACCOUNT, DeletingStream, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate,
-    seal::Seal, stream::Stream, subscription::Subscription,
+    ACCOUNT, DeletingStream, Moment, Operation, Refusal, Refusing, Settings, SubscriptionId,
+    limits::Rate, seal::Seal, stream::Stream, subscription::Subscription,
 };
 
 mod capacity;
@@ -36,6 +36,8 @@ pub struct Service {
     used_second: u64,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     subscriptions_made: u64,
+    /// What to refuse of the records of the next PutRecords, and how many that were.
+    refusing: Option<(Refusing, u64)>,
     /// The subscriptions with something to say, beside those that their streams know.
     news: BTreeSet<SubscriptionId>,
 }
@@ -52,6 +54,7 @@ impl Service {
             used_second: 0,
             subscriptions: BTreeMap::new(),
             subscriptions_made: 0,
+            refusing: None,
             news: BTreeSet::new(),
         }
     }

@@ -38,6 +38,12 @@ trait Call: DeserializeOwned + Send + Sync {
         About::Whole
     }
 
+    /// The part of what the model gives that a [rewrite](crate::Rewrite) is about: all of it, or what
+    /// the fake's own interface gives.
+    fn part(outcome: &mut Self::Outcome) -> &mut dyn Any {
+        outcome
+    }
+
     /// What is wrong with it, whatever the service's state.
     fn check(&self, check: &mut Check);
 
@@ -126,12 +132,13 @@ async fn carry_out<C: Call>(
         operation,
         about: call.about(),
     };
-    let exchange = fake.exchange(subject, |service, now| {
+    let act = |service: &mut Service, now| {
         let mut check = Check::with(call.keys(service, now));
         call.check(&mut check);
         check.done()?;
         call.act(service, now)
-    });
+    };
+    let exchange = fake.exchange(subject, act, C::part);
     let (outcome, spoiling) = exchange.await?;
     let place = room.take(C::size(&outcome), traffic).await;
     // Outside the call: others need not wait until ten megabytes have been written.
