@@ -10,6 +10,8 @@ use std::{
 use bytes::Bytes;
 use kinesis_source::{ApiError, HashRange, PutEntry, Record, SequenceNumber, Shard, ShardId};
 
+#[cfg(feature = "serve")]
+use crate::model::EncryptedRecords;
 use crate::{
     Builder, Calls, Fault, FaultPlan, FaultReport,
     clock::Clock,
@@ -240,6 +242,12 @@ impl Fake {
     /// Changes what is allowed from now on, for all streams of the account.
     pub fn set_limits(&self, limits: Limits) {
         self.with(|service, _| service.settings_mut().limits = limits);
+    }
+
+    /// Which of its records are said to be encrypted.
+    #[cfg(feature = "serve")]
+    pub(crate) fn encrypted_records(&self) -> EncryptedRecords {
+        self.with(|service, now| service.encrypted_records(&self.stream, now))
     }
 
     pub(crate) fn open_ranges(&self) -> Vec<HashRange> {

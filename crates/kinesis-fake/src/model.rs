@@ -27,8 +27,10 @@
 mod arn;
 mod capacity;
 mod consumer;
+mod encryption;
 mod iterator;
 mod limits;
+mod metric;
 mod moment;
 mod operation;
 mod refusal;
@@ -40,22 +42,26 @@ mod settings;
 mod shard;
 mod stream;
 mod subscription;
+mod tags;
 mod token;
 
 pub use arn::{arn, consumer_of, stream_of};
 pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
+pub use encryption::EncryptedRecords;
 pub use limits::Limits;
+pub use metric::Metric;
 pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
 pub(crate) use refusing::Refusing;
-pub use service::{Listing, NewStream, Service};
+pub use service::{Commitment, Listing, MetricsChange, NewStream, Service, WarmThroughput};
 pub use settings::{
-    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,
-    ShardEnd, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
+    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, NoPolicy, OlderThanHorizon,
+    Settings, ShardEnd, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};
+pub use tags::Tags;
 
 pub(crate) use arn::ACCOUNT;
 

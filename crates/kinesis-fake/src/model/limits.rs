@@ -69,6 +69,10 @@ pub struct Limits {
     pub update_shard_count_per_day: Option<u32>,
     /// How often a stream's mode may be switched in any 24 hours.
     pub mode_switches_per_day: Option<u32>,
+    /// How often a stream's encryption may be started in any 24 hours, and how often stopped.
+    pub encryption_changes_per_day: Option<u32>,
+    /// Tags of a stream or a consumer.
+    pub tags: usize,
     /// Streams on demand.
     pub on_demand_streams: usize,
     /// Shards that a stream on demand grows to at most.
@@ -81,8 +85,8 @@ pub struct Limits {
     pub describe_stream_per_second: Option<u32>,
     /// Calls of DescribeStreamSummary in any second.
     pub describe_stream_summary_per_second: Option<u32>,
-    /// Calls in any second of each operation that makes, changes or removes a stream, and of
-    /// ListStreams.
+    /// Calls in any second of each operation that makes, changes or removes a stream, of ListStreams,
+    /// and of each that is about tags, policies or the account's settings.
     pub control_per_second: Option<u32>,
     /// Streams that are being made at one moment.
     pub streams_in_creation: usize,
@@ -155,6 +159,8 @@ impl Limits {
             update_shard_count_per_second: None,
             update_shard_count_per_day: None,
             mode_switches_per_day: None,
+            encryption_changes_per_day: None,
+            tags: TAGS,
             on_demand_streams: usize::MAX,
             on_demand_shards: ON_DEMAND_SHARDS,
             on_demand_growth: ON_DEMAND_GROWTH,
@@ -203,6 +209,8 @@ impl Default for Limits {
             update_shard_count_per_second: Some(UPDATE_SHARD_COUNT_PER_SECOND),
             update_shard_count_per_day: Some(UPDATE_SHARD_COUNT_PER_DAY),
             mode_switches_per_day: Some(MODE_SWITCHES_PER_DAY),
+            encryption_changes_per_day: Some(ENCRYPTION_CHANGES_PER_DAY),
+            tags: TAGS,
             on_demand_streams: ON_DEMAND_STREAMS,
             on_demand_shards: ON_DEMAND_SHARDS,
             on_demand_growth: ON_DEMAND_GROWTH,

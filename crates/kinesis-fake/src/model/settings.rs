@@ -113,6 +113,8 @@ pub struct Choices {
     pub takeover: Takeover,
     /// Where SubscribeToShard's refusals are said.
     pub subscription_refusal: SubscriptionRefusal,
+    /// GetResourcePolicy where there is no policy.
+    pub no_policy: NoPolicy,
 }
 
 impl Default for Choices {
@@ -129,6 +131,7 @@ impl Default for Choices {
             continuation: Continuation::default(),
             takeover: Takeover::default(),
             subscription_refusal: SubscriptionRefusal::default(),
+            no_policy: NoPolicy::default(),
         }
     }
 }
@@ -227,6 +230,17 @@ pub enum SubscriptionRefusal {
     AtCall,
     /// The call succeeds, and the first event is the error.
     InStream,
+}
+
+/// What GetResourcePolicy does for a stream or a consumer that has no policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoPolicy {
+    /// Refuses with `ResourceNotFound`.
+    #[default]
+    Refuse,
+    /// Gives an empty one: `{}`.
+    Empty,
 }
 
 /// Not documented; about what people see.

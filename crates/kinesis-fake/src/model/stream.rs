@@ -14,9 +14,11 @@ use self::{
     ranges::even_ranges,
 };
 use super::{
-    ACCOUNT, Moment, Operation, Refusal, StreamMode,
+    ACCOUNT, Metric, Moment, Operation, Refusal, StreamMode,
+    encryption::Encryption,
     limits::Rate,
     sequence::Sequence,
+    service::Labels,
     shard::{self, Birth, Shard},
     subscription::SubscriptionId,
 };
@@ -58,6 +60,10 @@ pub(crate) struct Stream {
     expired: VecDeque<Sequence>,
     pub(crate) provision: Provision,
     pub(crate) consumers: Consumers,
+    pub(crate) labels: Labels,
+    pub(crate) encryption: Encryption,
+    /// Those that are wanted.
+    pub(crate) metrics: BTreeSet<Metric>,
     /// The subscriptions that something happened to.
     pub(crate) news: BTreeSet<SubscriptionId>,
     /// The limits that hold for the stream.
@@ -95,6 +101,9 @@ impl Stream {
             expired: VecDeque::new(),
             provision: Provision::new(plan.mode),
             consumers: Consumers::default(),
+            labels: Labels::default(),
+            encryption: Encryption::default(),
+            metrics: BTreeSet::new(),
             news: BTreeSet::new(),
             rates: BTreeMap::new(),
         };
@@ -208,6 +217,13 @@ impl Stream {
         shards
             .map(|shard| (shard.id.clone(), parents(shard)))
             .collect()
+    }
+
+    /// Begins to have records encrypted with that key, or no longer.
+    pub(crate) fn encrypt(&mut self, key: Option<String>, takes: Duration, now: Moment) {
+        self.encryption.change(key, now.plus(takes));
+        self.update(Vec::new(), None, takes, now);
+        self.settle(now);
     }
 
     fn forget_expired(&mut self) {

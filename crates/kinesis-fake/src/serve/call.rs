@@ -13,12 +13,17 @@ use crate::{
     model::{INTERNAL_FAILURE, Moment, Operation, Refusal, Service},
 };
 
+mod account;
 mod capacity;
 mod consumers;
 mod control;
+mod encrypting;
 mod listing;
+mod monitoring;
+mod policies;
 mod reading;
 mod subscribing;
+mod tagging;
 mod writing;
 
 pub(super) use subscribing::Wanted;
@@ -112,6 +117,22 @@ pub(super) async fn dispatch(
         Op::DescribeStreamConsumer => carry_out!(consumers::DescribeStreamConsumer),
         Op::ListStreamConsumers => carry_out!(consumers::ListStreamConsumers),
         Op::RegisterStreamConsumer => carry_out!(consumers::RegisterStreamConsumer),
+        Op::AddTagsToStream => carry_out!(tagging::AddTagsToStream),
+        Op::ListTagsForResource => carry_out!(tagging::ListTagsForResource),
+        Op::ListTagsForStream => carry_out!(tagging::ListTagsForStream),
+        Op::RemoveTagsFromStream => carry_out!(tagging::RemoveTagsFromStream),
+        Op::TagResource => carry_out!(tagging::TagResource),
+        Op::UntagResource => carry_out!(tagging::UntagResource),
+        Op::DeleteResourcePolicy => carry_out!(policies::DeleteResourcePolicy),
+        Op::GetResourcePolicy => carry_out!(policies::GetResourcePolicy),
+        Op::PutResourcePolicy => carry_out!(policies::PutResourcePolicy),
+        Op::StartStreamEncryption => carry_out!(encrypting::StartStreamEncryption),
+        Op::StopStreamEncryption => carry_out!(encrypting::StopStreamEncryption),
+        Op::DisableEnhancedMonitoring => carry_out!(monitoring::DisableEnhancedMonitoring),
+        Op::EnableEnhancedMonitoring => carry_out!(monitoring::EnableEnhancedMonitoring),
+        Op::DescribeAccountSettings => carry_out!(account::DescribeAccountSettings),
+        Op::UpdateAccountSettings => carry_out!(account::UpdateAccountSettings),
+        Op::UpdateStreamWarmThroughput => carry_out!(account::UpdateStreamWarmThroughput),
         // Its answer does not end, and is another's to give.
         Op::SubscribeToShard => Err(Refusal::new(
             INTERNAL_FAILURE,

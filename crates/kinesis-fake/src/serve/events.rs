@@ -18,9 +18,11 @@ use super::{
     wire::{ChildOut, RecordOut},
 };
 use crate::{
+    Fake,
     failure::Failure,
     fake::delivery::{Delivered, Delivery},
     faults::Spoiling,
+    model::EncryptedRecords,
 };
 
 /// What is sent back: all at once, or events as they come.
@@ -67,6 +69,8 @@ impl Body for Reply {
 /// The events of a subscription, each as the bytes that are sent.
 pub(super) struct Events {
     delivery: Delivery,
+    /// The stream that they are of.
+    stream: Fake,
     format: Format,
     cut: Cut,
     state: State,
@@ -90,9 +94,10 @@ enum State {
 type Sent = Option<Result<Bytes, io::Error>>;
 
 impl Events {
-    pub(super) fn new(delivery: Delivery, format: Format, cut: Cut) -> Self {
+    pub(super) fn new(delivery: Delivery, stream: Fake, format: Format, cut: Cut) -> Self {
         Self {
             delivery,
+            stream,
             format,
             cut,
             state: State::Begun,
@@ -134,7 +139,8 @@ impl Events {
                 return self.once_sent(State::Broken, context);
             }
         };
-        let payload = match self.format.write(&EventOut::from(event)) {
+        let encrypted = self.stream.encrypted_records();
+        let payload = match self.format.write(&EventOut::among(event, &encrypted)) {
             Ok(payload) => payload,
             Err(refusal) => return send(event_stream::exception(&refusal, self.format)),
         };
@@ -183,10 +189,12 @@ struct EventOut {
     child_shards: Vec<ChildOut>,
 }
 
-impl From<SubscribeEvent> for EventOut {
-    fn from(event: SubscribeEvent) -> Self {
+impl EventOut {
+    fn among(event: SubscribeEvent, encrypted: &EncryptedRecords) -> Self {
+        let records = event.records.into_iter();
+        let records = records.map(|record| RecordOut::among(record, encrypted));
         Self {
-            records: event.records.into_iter().map(RecordOut::from).collect(),
+            records: records.collect(),
             continuation_sequence_number: event
                 .continuation_sequence_number
                 .map(|number| number.to_string()),

@@ -25,7 +25,7 @@ use crate::{
     Fake,
     failure::Failure,
     faults::Spoiling,
-    model::{Operation, Refusal},
+    model::{Operation, Refusal, consumer_of},
 };
 
 /// What all connections of a server share.
@@ -112,7 +112,12 @@ impl Desk {
             position,
         } = wanted;
         match self.fake.subscribe(&consumer, &shard, &position).await {
-            Ok(delivery) => answers.events(Events::new(delivery, answers.format, cut.clone())),
+            Ok(delivery) => {
+                let stream = consumer_of(consumer.as_str()).map_or("", |(stream, _)| stream);
+                let stream = self.fake.stream(stream);
+                let cut = cut.clone();
+                answers.events(Events::new(delivery, stream, answers.format, cut))
+            }
             Err(Failure::Refused(refusal)) => answers.refusal(&refusal),
             Err(Failure::Senseless) => answers.no_events(),
             Err(Failure::Lost) => {

@@ -14,6 +14,7 @@ use kinesis_source::{
 use proptest::{collection::vec, prelude::*};
 
 mod fan_out;
+mod labels;
 mod limits;
 mod lineage;
 mod listing;

@@ -1,10 +1,12 @@
+use std::any::Any;
+
 use kinesis_source::{Position, Record, RecordsPage, SequenceNumber, ShardId, ShardIterator};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
     faults::About,
-    model::{Moment, Refusal, Service},
+    model::{EncryptedRecords, Moment, Refusal, Service},
     serve::{
         check::{Check, Pattern},
         wire::{ChildOut, RecordOut, Time, check_stream, count, stream_name},
@@ -134,8 +136,12 @@ pub(super) struct RecordsAnswer {
 }
 
 impl Call for GetRecords {
-    type Outcome = RecordsPage;
+    type Outcome = Reading;
     type Answer = RecordsAnswer;
+
+    fn part(reading: &mut Reading) -> &mut dyn Any {
+        &mut reading.page
+    }
 
     fn about(&self) -> About {
         About::Iterator(self.iterator())
@@ -148,7 +154,7 @@ impl Call for GetRecords {
         check.length("shardIterator", iterator, 1..=512);
     }
 
-    fn size(page: &RecordsPage) -> usize {
+    fn size(Reading { page, .. }: &Reading) -> usize {
         let size = |record: &Record| {
             let key = record.partition_key.as_ref().map_or(0, String::len);
             // Base64 makes three bytes four, JSON at worst one byte six.
@@ -157,14 +163,23 @@ impl Call for GetRecords {
         page.records.iter().map(size).sum()
     }
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsPage, Refusal> {
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Reading, Refusal> {
         let iterator = self.iterator();
         let most = service.settings().limits.records_per_answer;
         let limit = count(self.limit).unwrap_or(most);
         let arn = self.stream_arn.as_deref();
         let stream = arn.map(|arn| stream_name(None, Some(arn))).transpose()?;
-        service.get_records_of(stream, &iterator, limit, now)
+        Ok(Reading {
+            page: service.get_records_of(stream, &iterator, limit, now)?,
+            encrypted: service.encrypted_by(&iterator, now),
+        })
     }
+}
+
+/// A page of records, and which of them are said to be encrypted.
+pub(super) struct Reading {
+    page: RecordsPage,
+    encrypted: EncryptedRecords,
 }
 
 impl GetRecords {
@@ -173,10 +188,12 @@ impl GetRecords {
     }
 }
 
-impl From<RecordsPage> for RecordsAnswer {
-    fn from(page: RecordsPage) -> Self {
+impl From<Reading> for RecordsAnswer {
+    fn from(Reading { page, encrypted }: Reading) -> Self {
+        let records = page.records.into_iter();
+        let records = records.map(|record| RecordOut::among(record, &encrypted));
         Self {
-            records: page.records.into_iter().map(RecordOut::from).collect(),
+            records: records.collect(),
             next_shard_iterator: page.next.map(|next| next.as_str().to_owned()),
             millis_behind_latest: page.millis_behind_latest,
             child_shards: page.children.into_iter().map(ChildOut::from).collect(),

@@ -8,7 +8,7 @@ use crate::{
     model::{Moment, RecordDistribution, Refusal, Service},
     serve::{
         check::{Check, Keys, Pattern},
-        wire::{Blob, Most, Object, check_stream, hash_key, stream_name},
+        wire::{Blob, Most, Object, check_stream, encryption_type, hash_key, stream_name},
     },
 };
 
@@ -63,7 +63,7 @@ impl Call for PutRecord {
         Ok(PutAnswer {
             shard_id: shard.to_string(),
             sequence_number: number.to_string(),
-            encryption_type: "NONE",
+            encryption_type: encryption_type(service.encryption_key(stream, now)?.is_some()),
         })
     }
 }
@@ -141,6 +141,7 @@ impl Call for PutRecords {
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         Ok(Puts {
             outcomes: service.put_records(stream, &entries, now)?,
+            encrypted: service.encryption_key(stream, now)?.is_some(),
         })
     }
 }
@@ -148,6 +149,7 @@ impl Call for PutRecords {
 /// What became of the records of a PutRecords.
 pub(super) struct Puts {
     outcomes: Vec<PutOutcome>,
+    encrypted: bool,
 }
 
 impl From<Puts> for PutsAnswer {
@@ -158,7 +160,7 @@ impl From<Puts> for PutsAnswer {
         Self {
             failed_record_count: failed.count(),
             records,
-            encryption_type: "NONE",
+            encryption_type: encryption_type(puts.encrypted),
         }
     }
 }
