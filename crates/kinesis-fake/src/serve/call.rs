@@ -71,8 +71,8 @@ pub(super) struct Written {
     pub(super) body: Vec<u8>,
     /// What happens to it on its way.
     pub(super) spoiling: Option<Spoiling>,
-    /// Where it is until then, if it is large.
-    pub(super) place: Option<Place>,
+    /// Where it is until then.
+    pub(super) place: Place,
 }
 
 pub(super) type Answered = Result<Written, Refusal>;

@@ -104,6 +104,19 @@ pub(super) fn encryption_type(encrypted: bool) -> &'static str {
     }
 }
 
+/// About how many bytes records have when they are written.
+pub(super) fn records_size(records: &[Record]) -> usize {
+    let size = |record: &Record| {
+        let key = record.partition_key.as_ref().map_or(0, String::len);
+        // Base64 makes three bytes four, JSON at worst one byte six.
+        record.data.len().div_ceil(3) * 4 + 6 * key + RECORD_FRAME
+    };
+    records.iter().map(size).sum()
+}
+
+/// What a record has beside its data and key: names, a number of 56 digits and a time.
+const RECORD_FRAME: usize = 192;
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ShardOut {

@@ -1,6 +1,6 @@
 use std::any::Any;
 
-use kinesis_source::{Position, Record, RecordsPage, SequenceNumber, ShardId, ShardIterator};
+use kinesis_source::{Position, RecordsPage, SequenceNumber, ShardId, ShardIterator};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
@@ -9,7 +9,7 @@ use crate::{
     model::{EncryptedRecords, Moment, Refusal, Service},
     serve::{
         check::{Check, Pattern},
-        wire::{ChildOut, RecordOut, Time, check_stream, count, stream_name},
+        wire::{ChildOut, RecordOut, Time, check_stream, count, records_size, stream_name},
     },
 };
 
@@ -155,12 +155,7 @@ impl Call for GetRecords {
     }
 
     fn size(Reading { page, .. }: &Reading) -> usize {
-        let size = |record: &Record| {
-            let key = record.partition_key.as_ref().map_or(0, String::len);
-            // Base64 makes three bytes four, JSON at worst one byte six.
-            record.data.len().div_ceil(3) * 4 + 6 * key + RECORD_FRAME
-        };
-        page.records.iter().map(size).sum()
+        records_size(&page.records)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Reading, Refusal> {
@@ -200,6 +195,3 @@ impl From<Reading> for RecordsAnswer {
         }
     }
 }
-
-/// What a record has beside its data and key: names, a number of 56 digits and a time.
-const RECORD_FRAME: usize = 192;
