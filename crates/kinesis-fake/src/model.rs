@@ -56,8 +56,8 @@ pub use refusal::Refusal;
 pub(crate) use refusing::Refusing;
 pub use service::{Commitment, Listing, MetricsChange, NewStream, Service, WarmThroughput};
 pub use settings::{
-    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, NoPolicy, OlderThanHorizon,
-    Settings, ShardEnd, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
+    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, MergeOrder, NoPolicy,
+    OlderThanHorizon, Settings, ShardEnd, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};

@@ -95,6 +95,8 @@ pub struct Choices {
     pub future_timestamp: FutureTimestamp,
     /// ListShards at a time before the trim horizon.
     pub time_before_horizon: TimeBeforeHorizon,
+    /// Which of two shards that are merged is the child's parent, and which its adjacent parent.
+    pub merge_order: MergeOrder,
     /// The answer that ends a closed shard.
     pub shard_end: ShardEnd,
     /// Each so many-th GetRecords of a shard is answered with no records although there are some,
@@ -123,6 +125,7 @@ impl Default for Choices {
             older_than_horizon: OlderThanHorizon::default(),
             future_timestamp: FutureTimestamp::default(),
             time_before_horizon: TimeBeforeHorizon::default(),
+            merge_order: MergeOrder::default(),
             shard_end: ShardEnd::default(),
             empty_answer_every: 0,
             arrival_disorder: Duration::ZERO,
@@ -170,6 +173,21 @@ pub enum TimeBeforeHorizon {
     AsSaid,
     /// Those that were open at the trim horizon.
     TrimHorizon,
+}
+
+/// Which of two shards that are merged is `ParentShardId` of the child, and which
+/// `AdjacentParentShardId`; in that order they are its `ParentShards`, too.
+///
+/// API MergeShards names a shard and an adjacent one, and API Shard a parent and an adjacent one; that
+/// these are the same is not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MergeOrder {
+    /// As MergeShards names them.
+    #[default]
+    AsAsked,
+    /// The one with the lower hash keys is the parent, whichever was named first.
+    ByHashKey,
 }
 
 /// Which answer ends a closed shard.

@@ -1,6 +1,6 @@
 //! Streams and shards that come, change and go; faults.
 
-use kinesis_fake::DeletingStream;
+use kinesis_fake::{DeletingStream, MergeOrder};
 
 use super::*;
 
@@ -286,4 +286,26 @@ async fn changes_take_about_as_long_as_on_the_service_where_that_is_wanted() {
     hasty.create_stream(1).await.unwrap();
     let summary = hasty.describe_stream_summary().await.unwrap();
     assert_eq!(summary.status, StreamStatus::Active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parents_of_a_merge_come_as_asked_or_by_their_hash_keys() {
+    for (order, asked, parents) in [
+        (MergeOrder::AsAsked, [1, 0], [1, 0]),
+        (MergeOrder::AsAsked, [0, 1], [0, 1]),
+        (MergeOrder::ByHashKey, [1, 0], [0, 1]),
+        (MergeOrder::ByHashKey, [0, 1], [0, 1]),
+    ] {
+        let mut choices = Choices::default();
+        choices.merge_order = order;
+        let fake = Fake::builder().shards(2).choices(choices).build();
+        let [one, other] = asked.map(shard);
+        fake.merge_shards(&one, &other).await.unwrap();
+        let [parent, adjacent] = parents.map(shard);
+        let merged = fake.shards().remove(2);
+        assert_eq!(merged.parent.as_ref(), Some(&parent));
+        assert_eq!(merged.adjacent_parent.as_ref(), Some(&adjacent));
+        let (_, end) = drain(&fake, &one).await;
+        assert_eq!(end.children[0].parents, [parent, adjacent]);
+    }
 }
