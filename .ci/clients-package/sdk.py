@@ -117,6 +117,43 @@ def fan_out(kinesis, arn, shard, closed):
     return records
 
 
+def labels(kinesis, arn):
+    """What is attached to a stream, and said of its records."""
+    kinesis.add_tags_to_stream(StreamName="orders", Tags={"team": "orders", "stage": "test"})
+    kinesis.tag_resource(ResourceARN=arn, Tags={"stage": "production"})
+    kinesis.remove_tags_from_stream(StreamARN=arn, TagKeys=["team"])
+    tags = [{"Key": "stage", "Value": "production"}]
+    same(kinesis.list_tags_for_resource(ResourceARN=arn)["Tags"], tags)
+    listed = kinesis.list_tags_for_stream(StreamName="orders")
+    same((listed["Tags"], listed["HasMoreTags"]), (tags, False))
+    kinesis.untag_resource(ResourceARN=arn, TagKeys=["stage"])
+
+    policy = '{"Version": "2012-10-17", "Statement": []}'
+    kinesis.put_resource_policy(ResourceARN=arn, Policy=policy)
+    same(kinesis.get_resource_policy(ResourceARN=arn)["Policy"], policy)
+    kinesis.delete_resource_policy(ResourceARN=arn)
+    refused("ResourceNotFoundException", kinesis.get_resource_policy, ResourceARN=arn)
+
+    key = {"StreamARN": arn, "EncryptionType": "KMS", "KeyId": "alias/orders"}
+    kinesis.start_stream_encryption(**key)
+    description = kinesis.describe_stream(StreamName="orders")["StreamDescription"]
+    same((description["EncryptionType"], description["KeyId"]), ("KMS", "alias/orders"))
+    kinesis.stop_stream_encryption(**key)
+
+    wanted = kinesis.enable_enhanced_monitoring(StreamARN=arn, ShardLevelMetrics=["ALL"])
+    same(len(wanted["DesiredShardLevelMetrics"]), 7)
+    kinesis.disable_enhanced_monitoring(StreamARN=arn, ShardLevelMetrics=["ALL"])
+
+    settings = kinesis.describe_account_settings()["MinimumThroughputBillingCommitment"]
+    same(settings["Status"], "DISABLED")
+    refused(
+        "ValidationException",
+        kinesis.update_stream_warm_throughput,
+        StreamARN=arn,
+        WarmThroughputMiBps=8,
+    )
+
+
 def main(endpoint, short_lived):
     kinesis = client(endpoint)
     begun = datetime.now(timezone.utc)
@@ -231,6 +268,8 @@ def main(endpoint, short_lived):
     same((codes[0], put["FailedRecordCount"]), (None, 3))
     same(codes[3], "ProvisionedThroughputExceededException")
 
+    labels(kinesis, arn)
+
     fleeting = client(short_lived)
     create(fleeting, "orders", 1)
     at = iterator(fleeting, shards[0])
@@ -250,7 +289,7 @@ def main(endpoint, short_lived):
     same((summary["OpenShardCount"], summary["MaxRecordSizeInKiB"]), (6, 2048))
     same(summary["StreamModeDetails"], {"StreamMode": "ON_DEMAND"})
     limits = kinesis.describe_limits()
-    same((limits["ShardLimit"], limits["OnDemandStreamCount"]), (500, 1))
+    same((limits["ShardLimit"], limits["OnDemandStreamCount"]), (200, 1))
 
     kinesis.delete_stream(StreamARN=arn)
     kinesis.get_waiter("stream_not_exists").wait(StreamName="orders", WaiterConfig={"Delay": 1})

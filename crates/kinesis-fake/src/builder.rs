@@ -106,6 +106,12 @@ impl Builder {
         self.settings(|settings| settings.durations = durations)
     }
 
+    /// Changes take about as [long](Durations::realistic) as on the service, so that states such as
+    /// `CREATING` and `UPDATING` are there to be seen.
+    pub fn realistic_durations(self) -> Self {
+        self.durations(Durations::realistic())
+    }
+
     /// How long new streams keep records, in hours, instead of 24.
     pub fn retention_hours(self, hours: u32) -> Self {
         self.settings(|settings| settings.retention_hours = hours)

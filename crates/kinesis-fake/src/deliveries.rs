@@ -8,6 +8,10 @@ use kinesis_source::{Record, SequenceNumber, ShardId};
 
 use crate::Fake;
 
+mod order;
+
+use order::{Arrivals, KeyOrder};
+
 /// Remembers what a consumer was given, and says whether that is what it promises.
 ///
 /// Clones share what they remember. What a check finds names shards and sequence numbers, never what
@@ -25,7 +29,7 @@ use crate::Fake;
 ///     }
 /// }
 /// deliveries.assert_each_delivered(&fake);
-/// deliveries.assert_order_per_key();
+/// deliveries.assert_order_per_key(&fake);
 /// assert_eq!((deliveries.numbers().len(), deliveries.duplicates()), (10, 0));
 /// ```
 #[derive(Clone, Default)]
@@ -52,6 +56,19 @@ pub enum WrongDelivery {
         number: SequenceNumber,
         /// How many did not.
         missing: usize,
+    },
+    /// Retention took a record before it came.
+    #[error(
+        "record {number} of {shard} expired unread: retention took it before it was delivered \
+         ({expired} in all)"
+    )]
+    ExpiredUnread {
+        /// Its shard.
+        shard: ShardId,
+        /// Its number.
+        number: SequenceNumber,
+        /// How many did.
+        expired: usize,
     },
     /// A record came that the stream does not have there, or has otherwise.
     #[error("record {number} of {shard} was delivered, and is not in the stream as it was given")]
@@ -127,11 +144,13 @@ impl Deliveries {
         log.len() - different.len()
     }
 
-    /// Checks that every record that the stream keeps was delivered, as it was put, and no other.
+    /// Checks that every record that the stream keeps was delivered, as it was put, and no other; and
+    /// that retention took none before it was delivered.
     ///
     /// # Errors
     ///
-    /// The first that was not, or should not have been.
+    /// The first that was not, or should not have been. [`ExpiredUnread`](WrongDelivery::ExpiredUnread)
+    /// only if nothing else is wrong: such a record is no longer there to be delivered.
     pub fn check_each_delivered(&self, fake: &Fake) -> Result<(), WrongDelivery> {
         let log = self.lock();
         let mut delivered = BTreeMap::new();
@@ -161,46 +180,67 @@ impl Deliveries {
             });
         }
         // What has been trimmed meanwhile cannot be told from what never was.
-        let known = |shard: &ShardId, record: &Record| {
-            let them = kept.iter().find(|(it, _)| it == shard)?;
-            let oldest = &them.1.first()?.sequence_number;
-            (record.sequence_number >= *oldest).then_some(())
-        };
-        let unknown = delivered
+        let oldest: BTreeMap<_, _> = kept
             .iter()
-            .find(|((shard, _), it)| known(shard, it).is_some());
-        match unknown {
-            Some(((shard, _), it)) => Err(foreign(shard, it)),
+            .filter_map(|(shard, them)| Some((shard, &them.first()?.sequence_number)))
+            .collect();
+        let unknown = delivered.iter().find(|((shard, number), _)| {
+            let oldest = oldest.get(shard);
+            oldest.is_some_and(|oldest| number >= oldest)
+        });
+        if let Some(((shard, _), it)) = unknown {
+            return Err(foreign(shard, it));
+        }
+        drop(log);
+        let unread = self.expired_unread(fake);
+        match unread.first() {
             None => Ok(()),
+            Some((shard, number)) => Err(WrongDelivery::ExpiredUnread {
+                shard: shard.clone(),
+                number: number.clone(),
+                expired: unread.len(),
+            }),
         }
     }
 
-    /// Checks that of each key's records none was delivered for the first time before one that was
-    /// put earlier, over splits and merges. Those without a key have no order.
+    /// The records that retention took and that were not delivered, in the order in which they went:
+    /// of the last 100,000 that it took. The consumer was too late for them, or did not run.
+    pub fn expired_unread(&self, fake: &Fake) -> Vec<(ShardId, SequenceNumber)> {
+        let expired = fake.expired();
+        let log = self.lock();
+        let records = log.iter().map(|it| (&it.shard, &it.record.sequence_number));
+        let delivered: BTreeSet<_> = records.collect();
+        let unread = expired.into_iter();
+        unread
+            .filter(|(shard, number)| !delivered.contains(&(shard, number)))
+            .collect()
+    }
+
+    /// Checks that of each key's records none was delivered for the first time before one that comes
+    /// before it: on the same shard, or on one that its shard descends from, by splits and merges.
+    /// Between other shards there is no order, nor between records without a key.
     ///
     /// # Errors
     ///
     /// The first pair that was not.
-    pub fn check_order_per_key(&self) -> Result<(), WrongDelivery> {
+    pub fn check_order_per_key(&self, fake: &Fake) -> Result<(), WrongDelivery> {
+        let parents = fake.parents();
         let log = self.lock();
         let mut seen = BTreeSet::new();
-        let mut newest = BTreeMap::<&String, &SequenceNumber>::new();
+        let mut keys = BTreeMap::<&String, KeyOrder<'_>>::new();
         for it in log.iter() {
             let number = &it.record.sequence_number;
             let is_first = seen.insert((&it.shard, number));
             let Some(key) = it.record.partition_key.as_ref().filter(|_| is_first) else {
                 continue;
             };
-            // A child's numbers are larger than all of its parents'.
-            match newest.insert(key, number) {
-                Some(later) if later > number => {
-                    return Err(WrongDelivery::OutOfOrder {
-                        shard: it.shard.clone(),
-                        earlier: number.clone(),
-                        later: later.clone(),
-                    });
-                }
-                _ => {}
+            let order = keys.entry(key).or_default();
+            if let Some(later) = order.note(&it.shard, number, &parents) {
+                return Err(WrongDelivery::OutOfOrder {
+                    shard: it.shard.clone(),
+                    earlier: number.clone(),
+                    later: later.clone(),
+                });
             }
         }
         Ok(())
@@ -214,15 +254,19 @@ impl Deliveries {
     /// The first that does not.
     pub fn check_duplicates_within(&self, window: usize) -> Result<(), WrongDelivery> {
         let log = self.lock();
-        let mut seen = BTreeMap::<&ShardId, BTreeSet<&SequenceNumber>>::new();
+        let mut shards = BTreeMap::<&ShardId, Arrivals<'_>>::new();
+        for it in log.iter() {
+            let arrivals = shards.entry(&it.shard).or_default();
+            arrivals.expect(&it.record.sequence_number);
+        }
+        for arrivals in shards.values_mut() {
+            arrivals.begin();
+        }
         for it in log.iter() {
             let number = &it.record.sequence_number;
-            let seen = seen.entry(&it.shard).or_default();
-            if seen.insert(number) {
-                continue;
-            }
-            let behind = seen.iter().rev().take_while(|it| **it >= number).count();
-            if behind > window {
+            let arrivals = shards.entry(&it.shard).or_default();
+            let behind = arrivals.arrive(number);
+            if let Some(behind) = behind.filter(|behind| *behind > window) {
                 return Err(WrongDelivery::TooFarBack {
                     shard: it.shard.clone(),
                     number: number.clone(),
@@ -250,8 +294,8 @@ impl Deliveries {
     ///
     /// If it was not kept.
     #[track_caller]
-    pub fn assert_order_per_key(&self) {
-        must(self.check_order_per_key());
+    pub fn assert_order_per_key(&self, fake: &Fake) {
+        must(self.check_order_per_key(fake));
     }
 
     /// [Checks](Self::check_duplicates_within) how far deliveries went back.

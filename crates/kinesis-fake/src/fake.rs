@@ -10,6 +10,8 @@ use std::{
 use bytes::Bytes;
 use kinesis_source::{ApiError, HashRange, PutEntry, Record, SequenceNumber, Shard, ShardId};
 
+#[cfg(feature = "serve")]
+use crate::model::EncryptedRecords;
 use crate::{
     Builder, Calls, Fault, FaultPlan, FaultReport,
     clock::Clock,
@@ -24,7 +26,10 @@ mod fan_out;
 mod pause;
 mod reading;
 mod subscription;
+mod telling;
 mod writing;
+
+pub use telling::TestOutcome;
 
 /// A Kinesis stream in memory, on tokio's clock.
 ///
@@ -56,6 +61,8 @@ struct State {
     /// Those who wait for a clock that is moved by hand.
     pauses: BTreeMap<u64, Waker>,
     pauses_made: u64,
+    /// What was last printed of the plans.
+    told: Option<FaultReport>,
 }
 
 impl Fake {
@@ -151,6 +158,16 @@ impl Fake {
         self.with(|service, now| service.records(&self.stream, now))
     }
 
+    /// Which shards each of its shards was split or merged from, those that have expired among them.
+    pub(crate) fn parents(&self) -> BTreeMap<ShardId, Vec<ShardId>> {
+        self.with(|service, now| service.parents(&self.stream, now))
+    }
+
+    /// The records that retention took last, in the order in which they went.
+    pub(crate) fn expired(&self) -> Vec<(ShardId, SequenceNumber)> {
+        self.with(|service, now| service.expired(&self.stream, now))
+    }
+
     /// How often each operation was called by now, for all streams of the account.
     pub fn calls(&self) -> Calls {
         self.lock().calls.clone()
@@ -164,8 +181,9 @@ impl Fake {
     }
 
     /// Begins a plan: what it says goes wrong from now on, for all streams of the account, beside
-    /// what was injected before. If the thread panics while the account is dropped, as it does where
-    /// a test fails, the plan is printed to standard error with what each of its faults did.
+    /// what was injected before. Where a panic drops a clone of the fake, as it does where a test
+    /// fails, the plan is printed to standard error with what each of its faults did; for tests that
+    /// return errors, see [`run`](Self::run).
     pub fn follow(&self, plan: &FaultPlan) {
         let mut state = self.lock();
         let now = self.moment();
@@ -226,6 +244,12 @@ impl Fake {
         self.with(|service, _| service.settings_mut().limits = limits);
     }
 
+    /// Which of its records are said to be encrypted.
+    #[cfg(feature = "serve")]
+    pub(crate) fn encrypted_records(&self) -> EncryptedRecords {
+        self.with(|service, now| service.encrypted_records(&self.stream, now))
+    }
+
     pub(crate) fn open_ranges(&self) -> Vec<HashRange> {
         self.with(|service, now| service.open_ranges(&self.stream, now))
     }
@@ -243,6 +267,7 @@ impl Fake {
             wakers: BTreeMap::new(),
             pauses: BTreeMap::new(),
             pauses_made: 0,
+            told: None,
         };
         Self {
             account: Arc::new(Account {
@@ -264,7 +289,7 @@ impl Fake {
         subject: Subject,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
     ) -> Result<T, Failure> {
-        match self.exchange(subject, act).await {
+        match self.exchange(subject, act, |answer| answer).await {
             Ok((answer, None)) => Ok(answer),
             Ok((_, Some(spoiling))) => Err(spoiling.into()),
             Err(refusal) => Err(Failure::Refused(refusal)),
@@ -272,11 +297,12 @@ impl Fake {
     }
 
     /// Makes a call of the service: counted, and with what goes wrong. The answer may have to be
-    /// spoiled on its way to the caller.
-    pub(crate) async fn exchange<T: Any>(
+    /// spoiled on its way to the caller. `part` is what a rewrite changes of it.
+    pub(crate) async fn exchange<T>(
         &self,
         subject: Subject,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+        part: impl FnOnce(&mut T) -> &mut dyn Any,
     ) -> Result<(T, Option<Spoiling>), Refusal> {
         // Whoever calls in a loop must leave room for others, as if this were a network.
         tokio::task::consume_budget().await;
@@ -286,7 +312,7 @@ impl Fake {
             Some(Blow::Hang) => std::future::pending().await,
             _ => {}
         }
-        let answer = self.carry_out(&subject, blow.as_ref(), act);
+        let answer = self.carry_out(&subject, blow.as_ref(), act, part);
         if let Some(Blow::AnswerLate(delay)) = blow {
             self.pause_until(self.moment().plus(delay)).await;
         }
@@ -306,16 +332,25 @@ impl Fake {
     }
 
     /// The call itself, at one moment.
-    fn carry_out<T: Any>(
+    fn carry_out<T>(
         &self,
         subject: &Subject,
         blow: Option<&Blow>,
         act: impl FnOnce(&mut Service, Moment) -> Result<T, Refusal>,
+        part: impl FnOnce(&mut T) -> &mut dyn Any,
     ) -> Result<(T, Option<Spoiling>), Refusal> {
         let mut state = self.lock();
         let now = self.moment();
         let answer = match blow {
             Some(Blow::Refuse(refusal)) => Err(refusal.clone()),
+            Some(Blow::RefuseRecords { refusing, rule }) => {
+                state.service.refuse_records(refusing.clone());
+                let answer = act(&mut state.service, now);
+                if state.service.records_refused() == 0 {
+                    state.faults.take_back(*rule);
+                }
+                answer
+            }
             _ => act(&mut state.service, now),
         };
         let spoiling = match blow {
@@ -333,7 +368,7 @@ impl Fake {
         }) = blow
         {
             let changed = match &mut answer {
-                Ok((answer, _)) => rewrite.apply(answer, &subject.about, *draw),
+                Ok((answer, _)) => rewrite.apply(part(answer), &subject.about, *draw),
                 Err(_) => false,
             };
             if !changed {
@@ -368,17 +403,6 @@ impl Fake {
 impl State {
     fn strike(&mut self, subject: &Subject, now: Moment) -> (Option<Blow>, Moment) {
         (self.faults.strike(subject, &self.service, now), now)
-    }
-}
-
-impl Drop for Account {
-    /// Whoever looks at a test that failed must see what went wrong on purpose.
-    fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let faults = &state.unwrap_or_else(PoisonError::into_inner).faults;
-        if std::thread::panicking() && faults.has_plan() {
-            eprintln!("{}", faults.report());
-        }
     }
 }
 

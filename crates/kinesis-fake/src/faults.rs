@@ -246,6 +246,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_probability_share_or_window_is_refused() {
+        let refused = |make: fn() -> Fault| {
+            let panic = std::panic::catch_unwind(make).unwrap_err();
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()))
+                .unwrap()
+        };
+        for make in [
+            || refusal().with_probability(f64::NAN),
+            || refusal().with_probability(-0.1),
+            || refusal().with_probability(1.1),
+            || refusal().swizzled(Swizzle::of(f64::NAN)),
+            || refusal().swizzled(Swizzle::of(2.0)),
+        ] as [fn() -> Fault; 5]
+        {
+            let text = refused(make);
+            assert!(text.contains("from 0 to 1"), "{text}");
+        }
+        let second = Duration::from_secs(1);
+        let text = refused(|| refusal().between(Duration::from_secs(2)..Duration::from_secs(1)));
+        assert!(text.contains("2s..1s"), "{text}");
+        for probability in [0.0, 1.0] {
+            let _ = refusal().with_probability(probability);
+        }
+        let _ = refusal().between(second..second);
+    }
+
+    #[test]
     fn a_window_is_counted_from_the_plans_begin() {
         let window = Duration::from_secs(10)..Duration::from_secs(20);
         let mut rig = Rig::with([refusal().between(window)], 0);

@@ -59,9 +59,11 @@
 //! kept. Every number can be changed: [`Limits`], [`Durations`], [`Choices`] and the [`Builder`].
 //! The default is the service's, the stricter one where its documents differ.
 //!
-//! # What is not here yet
+//! # What is not here
 //!
-//! Encryption keys, tags, resource policies. HTTP takes any signature.
+//! Channels and queues, which are newer than the rest of the API. Encryption, policies and metrics are
+//! [said and not done](rules#tags-policies-encryption-monitoring-and-the-account). HTTP takes any
+//! signature.
 
 mod builder;
 mod calls;
@@ -85,12 +87,12 @@ pub mod testing_your_consumer {}
 pub use builder::Builder;
 pub use calls::{Calls, Tally};
 pub use deliveries::{Deliveries, WrongDelivery};
-pub use fake::Fake;
+pub use fake::{Fake, TestOutcome};
 pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
     AccountLimits, Choices, Continuation, DeletingStream, Durations, FutureTimestamp, Limits,
-    OlderThanHorizon, Operation, RecordDistribution, Resize, ShardEnd, StreamMode,
-    SubscriptionRefusal, Takeover,
+    MergeOrder, NoPolicy, OlderThanHorizon, Operation, RecordDistribution, Resize, ShardEnd,
+    StreamMode, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
 };
 pub use resharding::{Reshard, Resharding};
 #[cfg(feature = "serve")]

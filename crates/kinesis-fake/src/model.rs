@@ -27,11 +27,14 @@
 mod arn;
 mod capacity;
 mod consumer;
+mod encryption;
 mod iterator;
 mod limits;
+mod metric;
 mod moment;
 mod operation;
 mod refusal;
+mod refusing;
 mod seal;
 mod sequence;
 mod service;
@@ -39,21 +42,26 @@ mod settings;
 mod shard;
 mod stream;
 mod subscription;
+mod tags;
 mod token;
 
 pub use arn::{arn, consumer_of, stream_of};
 pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
+pub use encryption::EncryptedRecords;
 pub use limits::Limits;
+pub use metric::Metric;
 pub use moment::Moment;
 pub use operation::Operation;
 pub use refusal::Refusal;
-pub use service::{Listing, NewStream, Service};
+pub(crate) use refusing::Refusing;
+pub use service::{Commitment, Listing, MetricsChange, NewStream, Service, WarmThroughput};
 pub use settings::{
-    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, OlderThanHorizon, Settings,
-    ShardEnd, SubscriptionRefusal, Takeover,
+    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, MergeOrder, NoPolicy,
+    OlderThanHorizon, Settings, ShardEnd, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};
+pub use tags::Tags;
 
 pub(crate) use arn::ACCOUNT;
 

@@ -37,9 +37,10 @@ mod wire;
 ///
 /// A request has at most 16 MiB and a connection may be idle for ever; up to 1,024 connections and
 /// eight requests of more than 64 KiB are attended to at a time, and more wait for one of them to end.
-/// Such a request is refused if its body stops coming for 5 s. Of answers of more than 64 KiB, 128
-/// MiB are in memory at a time; while others wait for room there, a connection whose client has read
-/// nothing for 5 s is broken.
+/// Such a request is refused if its body stops coming for 5 s, and any if it is not there after 60 s. Of
+/// answers and events, 128 MiB are in memory at a time, and 64 KiB for each connection beside that;
+/// while others wait for room there, a connection is broken whose client takes less than 64 KiB of an
+/// answer or an event in 5 s, whatever else it takes meanwhile.
 ///
 /// An SDK wants an endpoint `http://…`, region `us-east-1` and any credentials. Answers are dated by
 /// the fake's clock, and clients that go by dates see its time; for those that look at their own,
@@ -71,6 +72,7 @@ pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     fake: Fake,
+    most_connections: usize,
 }
 
 impl Server {
@@ -86,6 +88,7 @@ impl Server {
             listener,
             local_addr,
             fake,
+            most_connections: MOST_CONNECTIONS,
         })
     }
 
@@ -96,6 +99,14 @@ impl Server {
     /// If there is none.
     pub async fn on_loopback(fake: Fake) -> io::Result<Self> {
         Self::bind((Ipv4Addr::LOCALHOST, 0).into(), fake).await
+    }
+
+    /// Attends to so many connections at a time, instead of 1,024. More wait until one of them ends.
+    pub fn most_connections(self, most: usize) -> Self {
+        Self {
+            most_connections: most,
+            ..self
+        }
     }
 
     /// What an SDK takes as its endpoint, as `http://127.0.0.1:4567`.
@@ -125,7 +136,7 @@ impl Server {
                 biased;
                 () = &mut signal => break,
                 Some(ended) = connections.join_next() => report(ended),
-                stream = self.accept(), if connections.len() < MOST_CONNECTIONS => {
+                stream = self.accept(), if connections.len() < self.most_connections => {
                     let stopped = stopped.clone();
                     connections.spawn(connection::serve(stream, Arc::clone(&desk), stopped));
                 }

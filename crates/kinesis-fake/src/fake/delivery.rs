@@ -79,7 +79,10 @@ impl Stream for Delivery {
             let subject = Subject::event(Operation::SubscribeToShard, &self.shard);
             let (blow, struck) = self.fake.strike_event(&subject);
             match blow {
-                None => return Poll::Ready(Some(Ok((event, None)))),
+                // Records are refused where they are put, and nowhere else.
+                None | Some(Blow::RefuseRecords { .. }) => {
+                    return Poll::Ready(Some(Ok((event, None))));
+                }
                 Some(Blow::Refuse(refusal)) => return self.end(Err(Failure::Refused(refusal))),
                 Some(Blow::Spoil(spoiling)) => return self.end(Ok((event, Some(spoiling)))),
                 Some(Blow::Hang) => self.state = State::Silent,

@@ -28,6 +28,7 @@ impl KinesisApi for Fake {
     async fn list_shards(&self, token: Option<NextToken>) -> Result<ShardsPage, ApiError> {
         let listing = match &token {
             Some(token) => Listing::Next {
+                stream: None,
                 token,
                 max_results: None,
             },

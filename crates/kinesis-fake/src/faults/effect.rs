@@ -3,13 +3,15 @@ use std::{fmt, time::Duration};
 use kinesis_source::{NextToken, ShardId, ShardIterator};
 
 use super::{Rewrite, expression};
-use crate::model::{Operation, Refusal};
+use crate::model::{Operation, Refusal, Refusing};
 
 /// What a fault does to the calls that it strikes.
 #[derive(Clone, PartialEq)]
 pub(super) enum Effect {
     /// The call is not carried out and is refused with that code.
     Refuse { code: String },
+    /// Of a PutRecords, about that share of the records is refused with that code.
+    RefuseRecords { share: f64, code: String },
     /// The call is carried out later.
     Delay(Duration),
     /// The call is carried out when the fault's window ends.
@@ -32,6 +34,11 @@ pub(super) enum Effect {
 #[derive(Clone, Debug)]
 pub(crate) enum Blow {
     Refuse(Refusal),
+    RefuseRecords {
+        refusing: Refusing,
+        /// The place of its rule, to [take it back](super::Faults::take_back).
+        rule: usize,
+    },
     Delay(Duration),
     Hang,
     AnswerLate(Duration),
@@ -60,10 +67,15 @@ impl Effect {
     /// for the call. The rule at place `rule` says so.
     pub(super) fn blow(&self, rest: Option<Duration>, draw: u64, rule: usize) -> Blow {
         match self {
-            Self::Refuse { code } => {
-                let message = "This failure was injected by a test.";
-                Blow::Refuse(Refusal::new(code.clone(), message))
-            }
+            Self::Refuse { code } => Blow::Refuse(injected(code)),
+            Self::RefuseRecords { share, code } => Blow::RefuseRecords {
+                refusing: Refusing {
+                    share: *share,
+                    draw,
+                    refusal: injected(code),
+                },
+                rule,
+            },
             Self::Delay(delay) => Blow::Delay(*delay),
             Self::Hold => rest.map_or(Blow::Hang, Blow::Delay),
             Self::Hang => Blow::Hang,
@@ -87,6 +99,9 @@ impl Effect {
     ) -> fmt::Result {
         match self {
             Self::Refuse { code } => write!(f, "Fault::refusal({operations:?}, {code:?})"),
+            Self::RefuseRecords { share, code } => {
+                write!(f, "Fault::refused_records({share:?}, {code:?})")
+            }
             Self::Delay(by) => {
                 let by = expression::duration(*by);
                 write!(f, "Fault::delayed({operations:?}, {by})")
@@ -105,6 +120,10 @@ impl Effect {
             }
         }
     }
+}
+
+fn injected(code: &str) -> Refusal {
+    Refusal::new(code.to_owned(), "This failure was injected by a test.")
 }
 
 /// What a call is about.

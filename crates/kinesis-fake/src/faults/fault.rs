@@ -8,6 +8,7 @@ use super::{
     effect::{Blow, Effect},
     expression,
 };
+use crate::model::Operation;
 
 /// Something to go wrong: with which calls, when, how often, and what.
 ///
@@ -60,6 +61,31 @@ impl Fault {
     /// is not carried out and counts against no limit.
     pub fn refusal(operations: impl Into<Operations>, code: impl Into<String>) -> Self {
         Self::new(operations, Effect::Refuse { code: code.into() })
+    }
+
+    /// Of a PutRecords, about that share of the records (from 0 to 1) is refused with that code, as
+    /// `ProvisionedThroughputExceededException` or `InternalFailure`, drawn for each by its place. The
+    /// others are put. Where that is none of them, the fault has not struck.
+    ///
+    /// ```
+    /// use kinesis_fake::{Fake, Fault};
+    ///
+    /// let fake = Fake::new(1);
+    /// let third = Fault::refused_records(0.33, "ProvisionedThroughputExceededException");
+    /// fake.inject(third.always());
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it is no share.
+    #[track_caller]
+    pub fn refused_records(share: f64, code: impl Into<String>) -> Self {
+        assert!(
+            (0.0..=1.0).contains(&share),
+            "a share of the records is from 0 to 1, and not {share}"
+        );
+        let code = code.into();
+        Self::new(Operation::PutRecords, Effect::RefuseRecords { share, code })
     }
 
     /// A call is carried out that much later.
@@ -137,7 +163,16 @@ impl Fault {
     }
 
     /// Only calls in that time count, from when it was injected or its plan was begun.
+    ///
+    /// # Panics
+    ///
+    /// If the time ends before it begins.
+    #[track_caller]
     pub fn between(self, window: Range<Duration>) -> Self {
+        assert!(
+            window.start <= window.end,
+            "a fault's window ends before it begins: {window:?}"
+        );
         Self {
             when: When::Between(window),
             ..self
@@ -170,7 +205,16 @@ impl Fault {
 
     /// Strikes with that probability, from 0 to 1, drawn from the plan's seed: for the same seed,
     /// each shard's n-th call is always struck or always spared.
+    ///
+    /// # Panics
+    ///
+    /// If it is no probability.
+    #[track_caller]
     pub fn with_probability(self, probability: f64) -> Self {
+        assert!(
+            (0.0..=1.0).contains(&probability),
+            "a fault's probability is from 0 to 1, and not {probability}"
+        );
         Self {
             probability,
             ..self

@@ -1,8 +1,9 @@
 use std::{any::Any, fmt, sync::Arc};
 
-use kinesis_source::{Record, RecordsPage, ShardsPage, SubscribeEvent};
+use kinesis_source::{PutOutcome, Record, RecordsPage, ShardsPage, SubscribeEvent};
 
 use super::effect::About;
+use crate::model::INTERNAL_FAILURE;
 
 /// How an answer is changed before the caller sees it: for [`Fault::rewritten`](super::Fault::rewritten).
 ///
@@ -27,10 +28,13 @@ pub struct Rewrite(How);
 #[derive(Clone)]
 enum How {
     Named(Named),
-    Records(&'static str, Arc<dyn Fn(&mut RecordsPage) + Send + Sync>),
-    Shards(&'static str, Arc<dyn Fn(&mut ShardsPage) + Send + Sync>),
-    Events(&'static str, Arc<dyn Fn(&mut SubscribeEvent) + Send + Sync>),
+    Records(&'static str, Change<RecordsPage>),
+    Shards(&'static str, Change<ShardsPage>),
+    Puts(&'static str, Change<Vec<PutOutcome>>),
+    Events(&'static str, Change<SubscribeEvent>),
 }
+
+type Change<T> = Arc<dyn Fn(&mut T) + Send + Sync>;
 
 macro_rules! named {
     ($($(#[doc = $doc:literal])* $constant:ident = $name:ident,)*) => {
@@ -93,6 +97,13 @@ named! {
     SAME_TOKEN = SameToken,
     /// ListShards: no further page, though there is one.
     NO_TOKEN = NoToken,
+    /// PutRecords: every record is said to have been refused with `InternalFailure`, and is stored
+    /// all the same. A producer that puts it again makes a duplicate.
+    STORED_AND_REFUSED = StoredAndRefused,
+    /// PutRecords: the outcome of one record, drawn from the seed, is missing.
+    MISSING_OUTCOME = MissingOutcome,
+    /// PutRecords: the outcomes the wrong way round.
+    OUTCOMES_BACKWARDS = OutcomesBackwards,
 }
 
 impl Rewrite {
@@ -120,15 +131,25 @@ impl Rewrite {
         Self(How::Events(name, Arc::new(change)))
     }
 
+    /// Changes answers of PutRecords, which have an outcome for each record in order, as `change`
+    /// does; `name` tells them apart in print.
+    pub fn puts(
+        name: &'static str,
+        change: impl Fn(&mut Vec<PutOutcome>) + Send + Sync + 'static,
+    ) -> Self {
+        Self(How::Puts(name, Arc::new(change)))
+    }
+
     /// Changes an answer, if it is of a kind that this is about; whether it is another one then.
-    pub(crate) fn apply<T: Any>(&self, answer: &mut T, about: &About, draw: u64) -> bool {
-        let answer: &mut dyn Any = answer;
+    pub(crate) fn apply(&self, answer: &mut dyn Any, about: &About, draw: u64) -> bool {
         if let Some(page) = answer.downcast_mut() {
             changes(page, |page| self.change_records(page, about, draw))
         } else if let Some(page) = answer.downcast_mut() {
             changes(page, |page| self.change_shards(page, about, draw))
         } else if let Some(event) = answer.downcast_mut() {
             changes(event, |event| self.change_event(event, draw))
+        } else if let Some(puts) = answer.downcast_mut() {
+            changes(puts, |puts| self.change_puts(puts, draw))
         } else {
             false
         }
@@ -155,7 +176,7 @@ impl Rewrite {
                     _ => {}
                 }
             }
-            How::Shards(..) | How::Events(..) => {}
+            How::Shards(..) | How::Events(..) | How::Puts(..) => {}
         }
     }
 
@@ -175,7 +196,24 @@ impl Rewrite {
                     _ => {}
                 }
             }
-            How::Records(..) | How::Shards(..) => {}
+            How::Records(..) | How::Shards(..) | How::Puts(..) => {}
+        }
+    }
+
+    fn change_puts(&self, puts: &mut Vec<PutOutcome>, draw: u64) {
+        let named = match &self.0 {
+            How::Named(named) => named,
+            How::Puts(_, change) => return change(puts),
+            How::Records(..) | How::Events(..) | How::Shards(..) => return,
+        };
+        match named {
+            Named::StoredAndRefused => puts.fill(PutOutcome::Refused {
+                code: INTERNAL_FAILURE.to_owned(),
+                message: "Internal service failure.".to_owned(),
+            }),
+            Named::MissingOutcome => remove_one(puts, draw),
+            Named::OutcomesBackwards => puts.reverse(),
+            _ => {}
         }
     }
 
@@ -183,7 +221,7 @@ impl Rewrite {
         let named = match &self.0 {
             How::Named(named) => named,
             How::Shards(_, change) => return change(page),
-            How::Records(..) | How::Events(..) => return,
+            How::Records(..) | How::Events(..) | How::Puts(..) => return,
         };
         match (named, about) {
             (Named::MissingShard, _) => remove_one(&mut page.shards, draw),
@@ -256,6 +294,7 @@ impl PartialEq for Rewrite {
             (How::Records(_, one), How::Records(_, other)) => Arc::ptr_eq(one, other),
             (How::Shards(_, one), How::Shards(_, other)) => Arc::ptr_eq(one, other),
             (How::Events(_, one), How::Events(_, other)) => Arc::ptr_eq(one, other),
+            (How::Puts(_, one), How::Puts(_, other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -269,6 +308,7 @@ impl fmt::Debug for Rewrite {
             How::Records(name, _) => write!(f, "Rewrite::records({name:?}, ..)"),
             How::Shards(name, _) => write!(f, "Rewrite::shards({name:?}, ..)"),
             How::Events(name, _) => write!(f, "Rewrite::events({name:?}, ..)"),
+            How::Puts(name, _) => write!(f, "Rewrite::puts({name:?}, ..)"),
         }
     }
 }

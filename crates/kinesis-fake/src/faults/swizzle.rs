@@ -53,7 +53,16 @@ const OVER: Duration = Duration::from_secs(10);
 impl Swizzle {
     /// Chooses about that share of the shards, from 0 to 1. They begin to stop at once, over 10 s,
     /// and are released over the next 10 s.
+    ///
+    /// # Panics
+    ///
+    /// If it is no share.
+    #[track_caller]
     pub const fn of(share: f64) -> Self {
+        assert!(
+            share >= 0.0 && share <= 1.0,
+            "a swizzle's share of the shards is from 0 to 1"
+        );
         Self {
             share,
             from: Duration::ZERO,

@@ -1,3 +1,5 @@
+use super::WarmThroughput;
+
 /// Who decides how many shards a stream has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -32,6 +34,8 @@ pub struct Capacity {
     pub record_bytes: usize,
     /// How many consumers are registered with it.
     pub consumers: usize,
+    /// How warm it is, if that was ever asked for.
+    pub warm_throughput: Option<WarmThroughput>,
 }
 
 /// What an account may have, and has.

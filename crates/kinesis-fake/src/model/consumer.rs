@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use kinesis_source::{ConsumerArn, ConsumerStatus, StreamConsumer};
 
-use super::{Limits, Moment, Refusal, limits::Rate, subscription::SubscriptionId};
+use super::{Limits, Moment, Refusal, limits::Rate, service::Labels, subscription::SubscriptionId};
 
 /// A consumer of enhanced fan-out that is registered with a stream, and what it holds of its shards.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub(crate) struct Consumer {
     pub(crate) arn: ConsumerArn,
     created: Moment,
     phase: Phase,
+    pub(crate) labels: Labels,
     /// By shard. One that was ever subscribed to stays.
     seats: BTreeMap<u32, Seat>,
 }
@@ -39,6 +40,7 @@ impl Consumer {
             phase: Phase::Creating {
                 until: now.plus(takes),
             },
+            labels: Labels::default(),
             seats: BTreeMap::new(),
         };
         consumer.settle(now);

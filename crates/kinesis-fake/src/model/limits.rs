@@ -31,8 +31,8 @@ pub struct Limits {
     /// Bytes a second that GetRecords reads of a shard, data and partition keys. An answer may have
     /// more; what it took too much must be waited out.
     pub read_bytes_per_second: Option<u64>,
-    /// Records a second that GetRecords reads of a shard, as bytes are. `None` by default: one page of
-    /// the documents has 2,000, and no other.
+    /// Records a second that GetRecords reads of a shard, as bytes are: 2,000, as one page of the
+    /// documents has it. [`lenient`](Self::lenient) has no such limit, as no other page.
     pub read_records_per_second: Option<u64>,
     /// How far reading may run ahead of that rate before it is refused.
     pub read_burst: Duration,
@@ -69,6 +69,10 @@ pub struct Limits {
     pub update_shard_count_per_day: Option<u32>,
     /// How often a stream's mode may be switched in any 24 hours.
     pub mode_switches_per_day: Option<u32>,
+    /// How often a stream's encryption may be started in any 24 hours, and how often stopped.
+    pub encryption_changes_per_day: Option<u32>,
+    /// Tags of a stream or a consumer.
+    pub tags: usize,
     /// Streams on demand.
     pub on_demand_streams: usize,
     /// Shards that a stream on demand grows to at most.
@@ -81,8 +85,8 @@ pub struct Limits {
     pub describe_stream_per_second: Option<u32>,
     /// Calls of DescribeStreamSummary in any second.
     pub describe_stream_summary_per_second: Option<u32>,
-    /// Calls in any second of each operation that makes, changes or removes a stream, and of
-    /// ListStreams.
+    /// Calls in any second of each operation that makes, changes or removes a stream, of ListStreams,
+    /// and of each that is about tags, policies or the account's settings.
     pub control_per_second: Option<u32>,
     /// Streams that are being made at one moment.
     pub streams_in_creation: usize,
@@ -118,10 +122,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The service's, but for reading, which may run a second ahead of its rate: people see bursts
-    /// that the documents do not promise.
+    /// The service's, but for reading: it may run a second ahead of its rate in bytes, as people see
+    /// bursts that the documents do not promise, and has no rate in records.
     pub fn lenient() -> Self {
         Self {
+            read_records_per_second: None,
             read_burst: LENIENT_READ_BURST,
             ..Self::default()
         }
@@ -154,6 +159,8 @@ impl Limits {
             update_shard_count_per_second: None,
             update_shard_count_per_day: None,
             mode_switches_per_day: None,
+            encryption_changes_per_day: None,
+            tags: TAGS,
             on_demand_streams: usize::MAX,
             on_demand_shards: ON_DEMAND_SHARDS,
             on_demand_growth: ON_DEMAND_GROWTH,
@@ -184,7 +191,7 @@ impl Default for Limits {
         Self {
             get_records_per_second: Some(GET_RECORDS_PER_SECOND),
             read_bytes_per_second: Some(READ_BYTES_PER_SECOND),
-            read_records_per_second: None,
+            read_records_per_second: Some(READ_RECORDS_PER_SECOND),
             read_burst: Duration::ZERO,
             records_per_answer: RECORDS_PER_ANSWER,
             bytes_per_answer: BYTES_PER_ANSWER,
@@ -202,6 +209,8 @@ impl Default for Limits {
             update_shard_count_per_second: Some(UPDATE_SHARD_COUNT_PER_SECOND),
             update_shard_count_per_day: Some(UPDATE_SHARD_COUNT_PER_DAY),
             mode_switches_per_day: Some(MODE_SWITCHES_PER_DAY),
+            encryption_changes_per_day: Some(ENCRYPTION_CHANGES_PER_DAY),
+            tags: TAGS,
             on_demand_streams: ON_DEMAND_STREAMS,
             on_demand_shards: ON_DEMAND_SHARDS,
             on_demand_growth: ON_DEMAND_GROWTH,

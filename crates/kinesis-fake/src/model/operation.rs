@@ -24,14 +24,20 @@ macro_rules! operations {
 }
 
 operations! {
+    /// Sets tags of a stream.
+    AddTagsToStream,
     /// Makes a stream.
     CreateStream,
     /// Shortens a stream's retention.
     DecreaseStreamRetentionPeriod,
+    /// Takes the policy of a stream or a consumer away.
+    DeleteResourcePolicy,
     /// Removes a stream.
     DeleteStream,
     /// Takes a consumer away from its stream.
     DeregisterStreamConsumer,
+    /// Tells what the account has promised to pay for.
+    DescribeAccountSettings,
     /// Tells the account's limits.
     DescribeLimits,
     /// Tells what a stream is, with its shards.
@@ -40,8 +46,14 @@ operations! {
     DescribeStreamConsumer,
     /// Tells what a stream is, without its shards.
     DescribeStreamSummary,
+    /// Wants metrics of a stream's shards no longer.
+    DisableEnhancedMonitoring,
+    /// Wants metrics of a stream's shards.
+    EnableEnhancedMonitoring,
     /// Reads records.
     GetRecords,
+    /// Tells the policy of a stream or a consumer.
+    GetResourcePolicy,
     /// Opens a place to read from.
     GetShardIterator,
     /// Prolongs a stream's retention.
@@ -52,18 +64,36 @@ operations! {
     ListStreamConsumers,
     /// Lists the streams.
     ListStreams,
+    /// Lists the tags of a stream or a consumer.
+    ListTagsForResource,
+    /// Lists the tags of a stream.
+    ListTagsForStream,
     /// Merges two shards.
     MergeShards,
     /// Puts one record.
     PutRecord,
     /// Puts up to 500 records.
     PutRecords,
+    /// Attaches a policy to a stream or a consumer.
+    PutResourcePolicy,
     /// Registers a consumer with a stream.
     RegisterStreamConsumer,
+    /// Takes tags away from a stream.
+    RemoveTagsFromStream,
     /// Splits a shard.
     SplitShard,
+    /// Has a stream's records encrypted.
+    StartStreamEncryption,
+    /// Has a stream's records encrypted no longer.
+    StopStreamEncryption,
     /// Has a shard send its records to a consumer.
     SubscribeToShard,
+    /// Sets tags of a stream or a consumer.
+    TagResource,
+    /// Takes tags away from a stream or a consumer.
+    UntagResource,
+    /// Changes what the account has promised to pay for.
+    UpdateAccountSettings,
     /// Changes how large a stream's records may be.
     UpdateMaxRecordSize,
     /// Changes how many shards a stream has.
@@ -72,6 +102,8 @@ operations! {
     UpdateStreamMode,
     /// Changes who decides which shard a record falls on.
     UpdateStreamRecordDistributionStrategy,
+    /// Has a stream on demand grow at once.
+    UpdateStreamWarmThroughput,
 }
 
 impl Operation {

@@ -93,7 +93,7 @@ impl Sequence {
         self.in_second(own as u64 + 1)
     }
 
-    const fn index(self) -> u64 {
+    pub(crate) const fn index(self) -> u64 {
         // Both cut to what belongs to the index: 16 bits above, 48 below.
         (self.high & 0xffff) << 48 | (self.low >> 80) as u64
     }

@@ -1,23 +1,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kinesis_source::{HashRange, Record, Shard, ShardId, StreamStatus};
+use kinesis_source::{HashRange, Record, SequenceNumber, Shard, ShardId, StreamStatus};
 
 use super::{
-    ACCOUNT, DeletingStream, Moment, Operation, Refusal, Settings, SubscriptionId, limits::Rate,
-    seal::Seal, stream::Stream, subscription::Subscription,
+    ACCOUNT, DeletingStream, Metric, Moment, Operation, Refusal, Refusing, Settings,
+    SubscriptionId, limits::Rate, seal::Seal, stream::Stream, subscription::Subscription,
 };
 
+mod account;
 mod capacity;
 mod consumers;
 mod control;
 mod creation;
+mod encrypting;
+mod labels;
 mod listing;
+mod monitoring;
 mod reading;
 mod subscriptions;
 mod writing;
 
+pub use account::{Commitment, WarmThroughput};
 pub use creation::NewStream;
 pub use listing::Listing;
+pub use monitoring::MetricsChange;
+
+pub(crate) use labels::Labels;
 
 /// All streams of one account, by name.
 ///
@@ -36,8 +44,11 @@ pub struct Service {
     used_second: u64,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     subscriptions_made: u64,
+    /// What to refuse of the records of the next PutRecords, and how many that were.
+    refusing: Option<(Refusing, u64)>,
     /// The subscriptions with something to say, beside those that their streams know.
     news: BTreeSet<SubscriptionId>,
+    commitment: Commitment,
 }
 
 impl Service {
@@ -52,7 +63,9 @@ impl Service {
             used_second: 0,
             subscriptions: BTreeMap::new(),
             subscriptions_made: 0,
+            refusing: None,
             news: BTreeSet::new(),
+            commitment: Commitment::default(),
         }
     }
 
@@ -112,6 +125,43 @@ impl Service {
             .collect()
     }
 
+    /// The name of the key that a stream's records to come are said to be encrypted with. It is no
+    /// call: nothing is counted.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream.
+    pub fn encryption_key(&mut self, stream: &str, now: Moment) -> Result<Option<String>, Refusal> {
+        let key = self.stream(stream, now)?.encryption.key();
+        Ok(key.map(str::to_owned))
+    }
+
+    /// The metrics of a stream's shards that are wanted. It is no call: nothing is counted.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream.
+    pub fn metrics(&mut self, stream: &str, now: Moment) -> Result<BTreeSet<Metric>, Refusal> {
+        Ok(self.stream(stream, now)?.metrics.clone())
+    }
+
+    /// Which shards each shard of a stream was split or merged from, those that have expired among
+    /// them; none if there is no such stream.
+    pub(crate) fn parents(&mut self, stream: &str, now: Moment) -> BTreeMap<ShardId, Vec<ShardId>> {
+        let stream = self.stream(stream, now);
+        stream.map_or_else(|_| BTreeMap::new(), |stream| stream.lineage())
+    }
+
+    /// The records that retention took last, in the order in which they went; none if there is no
+    /// such stream.
+    pub(crate) fn expired(&mut self, stream: &str, now: Moment) -> Vec<(ShardId, SequenceNumber)> {
+        let Ok(stream) = self.stream(stream, now) else {
+            return Vec::new();
+        };
+        stream.trim(now);
+        stream.expired()
+    }
+
     /// The stream of that name as it is at `now`, whatever its status.
     fn stream(&mut self, name: &str, now: Moment) -> Result<&mut Stream, Refusal> {
         self.forget_if_gone(name, now);
@@ -147,6 +197,22 @@ impl Service {
             | Operation::PutRecords
             | Operation::SubscribeToShard => None,
             Operation::CreateStream
+            | Operation::AddTagsToStream
+            | Operation::DeleteResourcePolicy
+            | Operation::DescribeAccountSettings
+            | Operation::DisableEnhancedMonitoring
+            | Operation::EnableEnhancedMonitoring
+            | Operation::GetResourcePolicy
+            | Operation::ListTagsForResource
+            | Operation::ListTagsForStream
+            | Operation::PutResourcePolicy
+            | Operation::RemoveTagsFromStream
+            | Operation::StartStreamEncryption
+            | Operation::StopStreamEncryption
+            | Operation::TagResource
+            | Operation::UntagResource
+            | Operation::UpdateAccountSettings
+            | Operation::UpdateStreamWarmThroughput
             | Operation::UpdateMaxRecordSize
             | Operation::UpdateStreamMode
             | Operation::UpdateStreamRecordDistributionStrategy

@@ -14,7 +14,7 @@ pub struct Settings {
     pub durations: Durations,
     /// How long a new stream keeps records: whole hours, 24 by default.
     pub retention_hours: u32,
-    /// Shards in a page of a listing that asks for no number.
+    /// Shards or consumers in a page of a listing, however many are asked for.
     pub page_size: usize,
     /// What its iterators and tokens are sealed with.
     pub seed: u64,
@@ -34,13 +34,21 @@ impl Default for Settings {
 }
 
 /// How long changes take. By default none takes any time.
+///
+/// The service's documents promise no duration, so that no number is the strict one: a state may be
+/// over before anybody has looked. That is the default, as most tests are not about states and would
+/// only have to wait. A test that is about them takes [`realistic`](Self::realistic) ones; what a
+/// stream may be asked for in each state is the same with any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Durations {
     /// From CreateStream until the stream is active.
     pub create: Duration,
-    /// From SplitShard or MergeShards until the children are there.
+    /// From SplitShard or MergeShards until the children are there; for each round of
+    /// UpdateShardCount, and for UpdateStreamMode.
     pub update: Duration,
+    /// From StartStreamEncryption or StopStreamEncryption until it holds for records.
+    pub encrypt: Duration,
     /// From DeleteStream until the stream has gone.
     pub delete: Duration,
     /// From RegisterStreamConsumer until the consumer is active.
@@ -50,11 +58,26 @@ pub struct Durations {
 }
 
 impl Durations {
+    /// About what people see: 20 s for a stream to be made, 30 s for a reshard and for a stream to
+    /// go, 5 s for encryption ("a few seconds", says API StartStreamEncryption, which alone says
+    /// anything), 10 s for a consumer to come or go.
+    pub const fn realistic() -> Self {
+        Self {
+            create: Duration::from_secs(20),
+            update: Duration::from_secs(30),
+            encrypt: Duration::from_secs(5),
+            delete: Duration::from_secs(30),
+            register: Duration::from_secs(10),
+            deregister: Duration::from_secs(10),
+        }
+    }
+
     /// Every change takes that long.
     pub const fn all(duration: Duration) -> Self {
         Self {
             create: duration,
             update: duration,
+            encrypt: duration,
             delete: duration,
             register: duration,
             deregister: duration,
@@ -70,6 +93,10 @@ pub struct Choices {
     pub older_than_horizon: OlderThanHorizon,
     /// GetShardIterator at a time that is yet to come.
     pub future_timestamp: FutureTimestamp,
+    /// ListShards at a time before the trim horizon.
+    pub time_before_horizon: TimeBeforeHorizon,
+    /// Which of two shards that are merged is the child's parent, and which its adjacent parent.
+    pub merge_order: MergeOrder,
     /// The answer that ends a closed shard.
     pub shard_end: ShardEnd,
     /// Each so many-th GetRecords of a shard is answered with no records although there are some,
@@ -88,6 +115,8 @@ pub struct Choices {
     pub takeover: Takeover,
     /// Where SubscribeToShard's refusals are said.
     pub subscription_refusal: SubscriptionRefusal,
+    /// GetResourcePolicy where there is no policy.
+    pub no_policy: NoPolicy,
 }
 
 impl Default for Choices {
@@ -95,6 +124,8 @@ impl Default for Choices {
         Self {
             older_than_horizon: OlderThanHorizon::default(),
             future_timestamp: FutureTimestamp::default(),
+            time_before_horizon: TimeBeforeHorizon::default(),
+            merge_order: MergeOrder::default(),
             shard_end: ShardEnd::default(),
             empty_answer_every: 0,
             arrival_disorder: Duration::ZERO,
@@ -103,6 +134,7 @@ impl Default for Choices {
             continuation: Continuation::default(),
             takeover: Takeover::default(),
             subscription_refusal: SubscriptionRefusal::default(),
+            no_policy: NoPolicy::default(),
         }
     }
 }
@@ -127,6 +159,35 @@ pub enum FutureTimestamp {
     Refuse,
     /// Begins after the newest record.
     StartAtEnd,
+}
+
+/// What ListShards gives for `AT_TIMESTAMP` with a time before the trim horizon, or before there was
+/// a stream.
+///
+/// API ShardFilter corrects such a time for `FROM_TIMESTAMP`, and is silent about `AT_TIMESTAMP`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeBeforeHorizon {
+    /// The shards of that time that are still listed, to the letter: none, if all have expired.
+    #[default]
+    AsSaid,
+    /// Those that were open at the trim horizon.
+    TrimHorizon,
+}
+
+/// Which of two shards that are merged is `ParentShardId` of the child, and which
+/// `AdjacentParentShardId`; in that order they are its `ParentShards`, too.
+///
+/// API MergeShards names a shard and an adjacent one, and API Shard a parent and an adjacent one; that
+/// these are the same is not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MergeOrder {
+    /// As MergeShards names them.
+    #[default]
+    AsAsked,
+    /// The one with the lower hash keys is the parent, whichever was named first.
+    ByHashKey,
 }
 
 /// Which answer ends a closed shard.
@@ -189,13 +250,25 @@ pub enum SubscriptionRefusal {
     InStream,
 }
 
+/// What GetResourcePolicy does for a stream or a consumer that has no policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoPolicy {
+    /// Refuses with `ResourceNotFound`.
+    #[default]
+    Refuse,
+    /// Gives an empty one: `{}`.
+    Empty,
+}
+
 /// Not documented; about what people see.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
 /// API IncreaseStreamRetentionPeriod: the default, and the least there is.
 pub(crate) const RETENTION_HOURS: u32 = 24;
 /// API IncreaseStreamRetentionPeriod: 365 days.
 pub(crate) const MAX_RETENTION_HOURS: u32 = 8_760;
-/// What ListShards is said to return when no number is asked for; not documented.
+/// API ListShards: "the default value is 1000. If you specify a value greater than 1000, at most 1000
+/// results are returned".
 pub(crate) const PAGE_SIZE: usize = 1_000;
 /// API ListShards: the most that may be asked for.
 pub(crate) const MAX_PAGE_SIZE: usize = 10_000;

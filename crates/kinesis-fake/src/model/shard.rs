@@ -211,8 +211,14 @@ impl Shard {
         });
     }
 
-    /// Forgets what is older than `retention`; returns how many bytes that were.
-    pub(crate) fn trim(&mut self, retention: Duration, now: Moment) -> u64 {
+    /// Forgets what is older than `retention`, adds its numbers to `gone`, and returns how many bytes
+    /// that were.
+    pub(crate) fn trim(
+        &mut self,
+        retention: Duration,
+        now: Moment,
+        gone: &mut VecDeque<Sequence>,
+    ) -> u64 {
         let now = now.timestamp();
         let mut bytes = 0;
         while let Some(oldest) = self.records.front() {
@@ -220,6 +226,7 @@ impl Shard {
                 break;
             }
             self.trimmed = Some(oldest.sequence);
+            gone.push_back(oldest.sequence);
             bytes += stored_bytes(&oldest.record);
             self.records.pop_front();
         }

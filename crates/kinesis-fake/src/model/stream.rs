@@ -1,9 +1,11 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
-use kinesis_source::{HashRange, Shard as ShardDescription, ShardId, StreamSummary};
+use kinesis_source::{
+    HashRange, SequenceNumber, Shard as ShardDescription, ShardId, StreamSummary, Timestamp,
+};
 
 use self::{
     capacity::Provision,
@@ -12,8 +14,11 @@ use self::{
     ranges::even_ranges,
 };
 use super::{
-    ACCOUNT, Moment, Operation, Refusal, StreamMode,
+    ACCOUNT, Metric, Moment, Operation, Refusal, StreamMode,
+    encryption::Encryption,
     limits::Rate,
+    sequence::Sequence,
+    service::Labels,
     shard::{self, Birth, Shard},
     subscription::SubscriptionId,
 };
@@ -51,8 +56,14 @@ pub(crate) struct Stream {
     newest_index: u64,
     /// What its shards keep.
     bytes: u64,
+    /// The numbers of the records that retention took last, in the order in which they went.
+    expired: VecDeque<Sequence>,
     pub(crate) provision: Provision,
     pub(crate) consumers: Consumers,
+    pub(crate) labels: Labels,
+    pub(crate) encryption: Encryption,
+    /// Those that are wanted.
+    pub(crate) metrics: BTreeSet<Metric>,
     /// The subscriptions that something happened to.
     pub(crate) news: BTreeSet<SubscriptionId>,
     /// The limits that hold for the stream.
@@ -87,8 +98,12 @@ impl Stream {
             routes: BTreeMap::new(),
             newest_index: 0,
             bytes: 0,
+            expired: VecDeque::new(),
             provision: Provision::new(plan.mode),
             consumers: Consumers::default(),
+            labels: Labels::default(),
+            encryption: Encryption::default(),
+            metrics: BTreeSet::new(),
             news: BTreeSet::new(),
             rates: BTreeMap::new(),
         };
@@ -141,6 +156,10 @@ impl Stream {
         }
     }
 
+    pub(crate) fn created(&self) -> Timestamp {
+        self.created.timestamp()
+    }
+
     pub(crate) fn open_shards(&self) -> u32 {
         u32::try_from(self.routes.len()).unwrap_or(u32::MAX)
     }
@@ -178,8 +197,38 @@ impl Stream {
     pub(crate) fn trim(&mut self, now: Moment) {
         let retention = self.retention();
         for shard in &mut self.shards {
-            self.bytes -= shard.trim(retention, now);
+            self.bytes -= shard.trim(retention, now, &mut self.expired);
         }
+        self.forget_expired();
+    }
+
+    /// Those of the records that retention took that it still knows.
+    pub(crate) fn expired(&self) -> Vec<(ShardId, SequenceNumber)> {
+        let expired = self.expired.iter();
+        expired
+            .map(|sequence| (shard::id(sequence.shard()), sequence.number()))
+            .collect()
+    }
+
+    /// Which shards each was split or merged from.
+    pub(crate) fn lineage(&self) -> BTreeMap<ShardId, Vec<ShardId>> {
+        let parents = |shard: &Shard| shard.parents.iter().copied().map(shard::id).collect();
+        let shards = self.shards.iter();
+        shards
+            .map(|shard| (shard.id.clone(), parents(shard)))
+            .collect()
+    }
+
+    /// Begins to have records encrypted with that key, or no longer.
+    pub(crate) fn encrypt(&mut self, key: Option<String>, takes: Duration, now: Moment) {
+        self.encryption.change(key, now.plus(takes));
+        self.update(Vec::new(), None, takes, now);
+        self.settle(now);
+    }
+
+    fn forget_expired(&mut self) {
+        let more = self.expired.len().saturating_sub(EXPIRED_KNOWN);
+        self.expired.drain(..more);
     }
 
     /// The bytes that it keeps: data and partition keys.
@@ -200,7 +249,7 @@ impl Stream {
         let Some(shard) = self.shards.get_mut(number as usize) else {
             return Err(missing());
         };
-        self.bytes -= shard.trim(retention, now);
+        self.bytes -= shard.trim(retention, now, &mut self.expired);
         if shard.has_expired(retention, now) {
             return Err(missing());
         }
@@ -266,6 +315,9 @@ impl Stream {
         number
     }
 }
+
+/// Of the records that retention took, so many are known by their numbers: some 3 MiB.
+const EXPIRED_KNOWN: usize = 100_000;
 
 fn not_found(shard: &ShardId, stream: &str) -> Refusal {
     Refusal::not_found(format!(

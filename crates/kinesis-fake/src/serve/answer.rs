@@ -4,8 +4,6 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
     header::{CONNECTION, CONTENT_TYPE, DATE, HeaderValue},
@@ -18,6 +16,7 @@ use super::{
     event_stream,
     events::{Events, Reply},
     format::Format,
+    room::Pieces,
 };
 use crate::model::{INTERNAL_FAILURE, Refusal};
 
@@ -29,8 +28,9 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn success(self, body: Bytes) -> Response<Reply> {
-        self.response(StatusCode::OK, body)
+    pub(super) fn success(self, body: Pieces) -> Response<Reply> {
+        let whole = Reply::Whole(body);
+        self.dressed(StatusCode::OK, self.format.content_type(), whole)
     }
 
     pub(super) fn refusal(self, refusal: &Refusal) -> Response<Reply> {
@@ -75,12 +75,8 @@ impl Answers {
             message,
         };
         let body = self.format.write(&error);
-        self.response(status, body.expect("two texts can be written").into())
-    }
-
-    fn response(self, status: StatusCode, body: Bytes) -> Response<Reply> {
-        let whole = Reply::Whole(Full::new(body));
-        self.dressed(status, self.format.content_type(), whole)
+        let said = Reply::Said(body.expect("two texts can be written"));
+        self.dressed(status, self.format.content_type(), said)
     }
 
     /// Events as they come.
@@ -92,7 +88,7 @@ impl Answers {
     /// Where events should be, something else.
     pub(super) fn no_events(self) -> Response<Reply> {
         let page = "<html><h1>This is not what you asked for</h1></html>";
-        let page = Reply::Whole(Full::new(page.into()));
+        let page = Reply::Said(page.into());
         self.dressed(StatusCode::OK, event_stream::CONTENT_TYPE, page)
     }
 

@@ -13,12 +13,17 @@ use crate::{
     model::{INTERNAL_FAILURE, Moment, Operation, Refusal, Service},
 };
 
+mod account;
 mod capacity;
 mod consumers;
 mod control;
+mod encrypting;
 mod listing;
+mod monitoring;
+mod policies;
 mod reading;
 mod subscribing;
+mod tagging;
 mod writing;
 
 pub(super) use subscribing::Wanted;
@@ -36,6 +41,12 @@ trait Call: DeserializeOwned + Send + Sync {
     /// What it names, as far as faults want to know.
     fn about(&self) -> About {
         About::Whole
+    }
+
+    /// The part of what the model gives that a [rewrite](crate::Rewrite) is about: all of it, or what
+    /// the fake's own interface gives.
+    fn part(outcome: &mut Self::Outcome) -> &mut dyn Any {
+        outcome
     }
 
     /// What is wrong with it, whatever the service's state.
@@ -60,8 +71,8 @@ pub(super) struct Written {
     pub(super) body: Vec<u8>,
     /// What happens to it on its way.
     pub(super) spoiling: Option<Spoiling>,
-    /// Where it is until then, if it is large.
-    pub(super) place: Option<Place>,
+    /// Where it is until then.
+    pub(super) place: Place,
 }
 
 pub(super) type Answered = Result<Written, Refusal>;
@@ -106,6 +117,22 @@ pub(super) async fn dispatch(
         Op::DescribeStreamConsumer => carry_out!(consumers::DescribeStreamConsumer),
         Op::ListStreamConsumers => carry_out!(consumers::ListStreamConsumers),
         Op::RegisterStreamConsumer => carry_out!(consumers::RegisterStreamConsumer),
+        Op::AddTagsToStream => carry_out!(tagging::AddTagsToStream),
+        Op::ListTagsForResource => carry_out!(tagging::ListTagsForResource),
+        Op::ListTagsForStream => carry_out!(tagging::ListTagsForStream),
+        Op::RemoveTagsFromStream => carry_out!(tagging::RemoveTagsFromStream),
+        Op::TagResource => carry_out!(tagging::TagResource),
+        Op::UntagResource => carry_out!(tagging::UntagResource),
+        Op::DeleteResourcePolicy => carry_out!(policies::DeleteResourcePolicy),
+        Op::GetResourcePolicy => carry_out!(policies::GetResourcePolicy),
+        Op::PutResourcePolicy => carry_out!(policies::PutResourcePolicy),
+        Op::StartStreamEncryption => carry_out!(encrypting::StartStreamEncryption),
+        Op::StopStreamEncryption => carry_out!(encrypting::StopStreamEncryption),
+        Op::DisableEnhancedMonitoring => carry_out!(monitoring::DisableEnhancedMonitoring),
+        Op::EnableEnhancedMonitoring => carry_out!(monitoring::EnableEnhancedMonitoring),
+        Op::DescribeAccountSettings => carry_out!(account::DescribeAccountSettings),
+        Op::UpdateAccountSettings => carry_out!(account::UpdateAccountSettings),
+        Op::UpdateStreamWarmThroughput => carry_out!(account::UpdateStreamWarmThroughput),
         // Its answer does not end, and is another's to give.
         Op::SubscribeToShard => Err(Refusal::new(
             INTERNAL_FAILURE,
@@ -126,12 +153,13 @@ async fn carry_out<C: Call>(
         operation,
         about: call.about(),
     };
-    let exchange = fake.exchange(subject, |service, now| {
+    let act = |service: &mut Service, now| {
         let mut check = Check::with(call.keys(service, now));
         call.check(&mut check);
         check.done()?;
         call.act(service, now)
-    });
+    };
+    let exchange = fake.exchange(subject, act, C::part);
     let (outcome, spoiling) = exchange.await?;
     let place = room.take(C::size(&outcome), traffic).await;
     // Outside the call: others need not wait until ten megabytes have been written.

@@ -17,7 +17,7 @@ pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>, mut stopped: watch
     // An answer is written at once and waits for nothing; if it cannot be had, it is only slower.
     let _ = stream.set_nodelay(true);
     let traffic = Arc::new(Traffic::default());
-    let (line, cut) = Line::new(stream, Arc::clone(&traffic));
+    let (line, cut) = Line::new(stream);
     let answer = service_fn(|request| {
         let (desk, cut, traffic) = (Arc::clone(&desk), cut.clone(), Arc::clone(&traffic));
         async move { desk.answer(&cut, &traffic, request).await }

@@ -1,12 +1,13 @@
 use std::{
+    future::Future,
     io, mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use kinesis_source::SubscribeEvent;
 use serde::Serialize;
@@ -15,17 +16,22 @@ use super::{
     event_stream,
     format::Format,
     line::Cut,
-    wire::{ChildOut, RecordOut},
+    room::{Pieces, Place, Room, Traffic},
+    wire::{ChildOut, RecordOut, records_size},
 };
 use crate::{
+    Fake,
     failure::Failure,
     fake::delivery::{Delivered, Delivery},
     faults::Spoiling,
+    model::EncryptedRecords,
 };
 
 /// What is sent back: all at once, or events as they come.
 pub(super) enum Reply {
-    Whole(Full<Bytes>),
+    Whole(Pieces),
+    /// A sentence for which there is no room yet. It is never written.
+    Said(Vec<u8>),
     Events(Box<Events>),
 }
 
@@ -38,10 +44,8 @@ impl Body for Reply {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
-            Self::Whole(whole) => {
-                let frame = Pin::new(whole).poll_frame(context);
-                frame.map_err(|never| match never {})
-            }
+            Self::Whole(whole) => Poll::Ready(whole.next().map(|piece| Ok(Frame::data(piece)))),
+            Self::Said(_) => Poll::Ready(Some(Err(broken()))),
             Self::Events(events) => {
                 let bytes = events.poll(context);
                 bytes.map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
@@ -51,15 +55,15 @@ impl Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(whole) => whole.is_end_stream(),
-            Self::Events(_) => false,
+            Self::Whole(whole) => whole.len() == 0,
+            Self::Said(_) | Self::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(whole) => whole.size_hint(),
-            Self::Events(_) => SizeHint::default(),
+            Self::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+            Self::Said(_) | Self::Events(_) => SizeHint::default(),
         }
     }
 }
@@ -67,18 +71,35 @@ impl Body for Reply {
 /// The events of a subscription, each as the bytes that are sent.
 pub(super) struct Events {
     delivery: Delivery,
+    /// The stream that they are of.
+    stream: Fake,
     format: Format,
-    cut: Cut,
+    way: Way,
+    /// What is left of the frame that is being sent.
+    sending: Pieces,
     state: State,
+}
+
+/// How events get to their client.
+pub(super) struct Way {
+    pub(super) cut: Cut,
+    pub(super) room: Room,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 enum State {
     /// The first frame is yet to be sent.
     Begun,
     Sending,
+    /// There is no room yet for a frame.
+    Waiting {
+        place: Pin<Box<dyn Future<Output = Place> + Send + Sync>>,
+        next: Next,
+    },
     /// What was sent before is on its way. After so many bytes of this frame, the connection breaks.
     Parting {
         frame: Vec<u8>,
+        place: Place,
         after: u64,
     },
     /// What may still be sent is on its way.
@@ -87,70 +108,139 @@ enum State {
     Ended,
 }
 
+/// What there is to send.
+enum Next {
+    Event(SubscribeEvent, Option<Spoiling>),
+    /// The last frame.
+    Frame(Vec<u8>),
+}
+
 type Sent = Option<Result<Bytes, io::Error>>;
 
 impl Events {
-    pub(super) fn new(delivery: Delivery, format: Format, cut: Cut) -> Self {
+    pub(super) fn new(delivery: Delivery, stream: Fake, format: Format, way: Way) -> Self {
         Self {
             delivery,
+            stream,
             format,
-            cut,
+            way,
+            sending: Pieces::default(),
             state: State::Begun,
         }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
-        match mem::replace(&mut self.state, State::Ended) {
-            State::Begun => {
-                self.state = State::Sending;
-                send(event_stream::initial_response(self.format))
+        loop {
+            if let Some(piece) = self.sending.next() {
+                return Poll::Ready(Some(Ok(piece)));
             }
-            State::Sending => match Pin::new(&mut self.delivery).poll_next(context) {
-                Poll::Pending => {
+            match mem::replace(&mut self.state, State::Ended) {
+                State::Begun => {
                     self.state = State::Sending;
-                    Poll::Pending
+                    let first = event_stream::initial_response(self.format);
+                    // Smaller than what every connection may have.
+                    return Poll::Ready(Some(Ok(first.into())));
                 }
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Ready(Some(delivered)) => self.pass_on(delivered, context),
-            },
-            State::Parting { frame, after } => {
-                self.cut.after(after);
-                self.state = State::Parted;
-                send(frame)
+                State::Sending => match Pin::new(&mut self.delivery).poll_next(context) {
+                    Poll::Pending => {
+                        self.state = State::Sending;
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Ready(Some(delivered)) => match self.next(delivered) {
+                        Some(next) => self.ask(next),
+                        None => return self.once_sent(State::Broken, context),
+                    },
+                },
+                State::Waiting { mut place, next } => match place.as_mut().poll(context) {
+                    Poll::Pending => {
+                        self.state = State::Waiting { place, next };
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(place) => {
+                        if let Some(parting) = self.pass_on(next, place) {
+                            return self.once_sent(parting, context);
+                        }
+                    }
+                },
+                State::Parting {
+                    frame,
+                    place,
+                    after,
+                } => {
+                    self.way.cut.after(after);
+                    self.state = State::Parted;
+                    self.sending = place.fill(frame);
+                }
+                State::Parted => return self.once_sent(State::Broken, context),
+                State::Broken => return Poll::Ready(Some(Err(broken()))),
+                State::Ended => return Poll::Ready(None),
             }
-            State::Parted => self.once_sent(State::Broken, context),
-            State::Broken => Poll::Ready(Some(Err(broken()))),
-            State::Ended => Poll::Ready(None),
         }
     }
 
-    fn pass_on(&mut self, delivered: Delivered, context: &mut Context<'_>) -> Poll<Sent> {
-        let (event, spoiling) = match delivered {
-            Ok(event) => event,
+    /// What there is to send of what was delivered, unless the connection is to break.
+    fn next(&self, delivered: Delivered) -> Option<Next> {
+        match delivered {
+            Ok((event, spoiling)) => Some(Next::Event(event, spoiling)),
             Err(Failure::Refused(refusal)) => {
-                return send(event_stream::exception(&refusal, self.format));
+                let frame = event_stream::exception(&refusal, self.format);
+                Some(Next::Frame(frame))
             }
-            Err(Failure::Lost | Failure::Senseless) => {
-                return self.once_sent(State::Broken, context);
+            Err(Failure::Lost | Failure::Senseless) => None,
+        }
+    }
+
+    /// Asks for room.
+    fn ask(&mut self, next: Next) {
+        let size = match &next {
+            Next::Event(event, _) => records_size(&event.records),
+            Next::Frame(frame) => frame.len(),
+        };
+        let (room, traffic) = (self.way.room.clone(), Arc::clone(&self.way.traffic));
+        let place = Box::pin(async move { room.take(size, &traffic).await });
+        self.state = State::Waiting { place, next };
+    }
+
+    /// Begins to send it, now that there is room; or in which way the connection breaks meanwhile.
+    fn pass_on(&mut self, next: Next, place: Place) -> Option<State> {
+        let (event, spoiling) = match next {
+            Next::Event(event, spoiling) => (event, spoiling),
+            Next::Frame(frame) => {
+                self.sending = place.fill(frame);
+                return None;
             }
         };
-        let payload = match self.format.write(&EventOut::from(event)) {
+        let encrypted = self.stream.encrypted_records();
+        let payload = match self.format.write(&EventOut::among(event, &encrypted)) {
             Ok(payload) => payload,
-            Err(refusal) => return send(event_stream::exception(&refusal, self.format)),
+            Err(refusal) => {
+                let frame = event_stream::exception(&refusal, self.format);
+                self.sending = place.fill(frame);
+                return None;
+            }
         };
         let after = match spoiling {
             None => {
                 self.state = State::Sending;
-                return send(event_stream::event(EVENT, self.format, &payload));
+                let frame = event_stream::event(EVENT, self.format, &payload);
+                self.sending = place.fill(frame);
+                return None;
             }
             Some(Spoiling::Garbled { draw }) => {
-                return send(event_stream::garbled(EVENT, self.format, payload, draw));
+                let frame = event_stream::garbled(EVENT, self.format, payload, draw);
+                self.sending = place.fill(frame);
+                return None;
             }
             Some(Spoiling::Lost) => 0,
             Some(Spoiling::Cut { after }) => after,
         };
         let frame = event_stream::event(EVENT, self.format, &payload);
-        self.once_sent(State::Parting { frame, after }, context)
+        Some(State::Parting {
+            frame,
+            place,
+            after,
+        })
     }
 
     /// Lets the connection send what it was given, then goes on in that state.
@@ -159,10 +249,6 @@ impl Events {
         context.waker().wake_by_ref();
         Poll::Pending
     }
-}
-
-fn send(frame: Vec<u8>) -> Poll<Sent> {
-    Poll::Ready(Some(Ok(frame.into())))
 }
 
 fn broken() -> io::Error {
@@ -183,10 +269,12 @@ struct EventOut {
     child_shards: Vec<ChildOut>,
 }
 
-impl From<SubscribeEvent> for EventOut {
-    fn from(event: SubscribeEvent) -> Self {
+impl EventOut {
+    fn among(event: SubscribeEvent, encrypted: &EncryptedRecords) -> Self {
+        let records = event.records.into_iter();
+        let records = records.map(|record| RecordOut::among(record, encrypted));
         Self {
-            records: event.records.into_iter().map(RecordOut::from).collect(),
+            records: records.collect(),
             continuation_sequence_number: event
                 .continuation_sequence_number
                 .map(|number| number.to_string()),

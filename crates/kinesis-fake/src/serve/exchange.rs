@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     answer::Answers,
     call::{self, Wanted, Written},
-    events::{Events, Reply},
+    events::{Events, Reply, Way},
     format::Format,
     garble::garble,
     line::Cut,
@@ -25,7 +25,7 @@ use crate::{
     Fake,
     failure::Failure,
     faults::Spoiling,
-    model::{Operation, Refusal},
+    model::{Operation, Refusal, consumer_of},
 };
 
 /// What all connections of a server share.
@@ -56,6 +56,21 @@ impl Desk {
         traffic: &Arc<Traffic>,
         request: Request<Incoming>,
     ) -> Result<Response<Reply>, Infallible> {
+        let mut response = self.respond(cut, traffic, request).await;
+        if let Reply::Said(said) = response.body_mut() {
+            let said = std::mem::take(said);
+            let place = self.room.take(said.len(), traffic).await;
+            *response.body_mut() = Reply::Whole(place.fill(said));
+        }
+        Ok(response)
+    }
+
+    async fn respond(
+        &self,
+        cut: &Cut,
+        traffic: &Arc<Traffic>,
+        request: Request<Incoming>,
+    ) -> Response<Reply> {
         let answers = Answers {
             format: Format::of(request.headers()).unwrap_or(Format::Json),
             now: self.fake.now(),
@@ -67,11 +82,11 @@ impl Desk {
         // Held until the answer has been made: a body and what is made of it are in memory.
         let (operation, body, _room) = match self.read(request, answers).await {
             Ok(read) => read,
-            Err(response) => return Ok(response),
+            Err(response) => return response,
         };
         if operation == Operation::SubscribeToShard {
             let wanted = Wanted::read(answers.format, &body);
-            return Ok(self.subscribe(wanted, answers, cut).await);
+            return self.subscribe(wanted, answers, cut, traffic).await;
         }
         let room = (&self.room, traffic);
         let answered = call::dispatch(&self.fake, operation, answers.format, &body, room).await;
@@ -80,20 +95,17 @@ impl Desk {
             now: self.fake.now(),
             ..answers
         };
-        Ok(match answered {
+        match answered {
             Ok(Written {
                 body,
                 spoiling,
                 place,
             }) => {
                 let body = spoil(body, answers.format, spoiling, cut);
-                answers.success(match place {
-                    Some(place) => place.fill(body),
-                    None => body.into(),
-                })
+                answers.success(place.fill(body))
             }
             Err(refusal) => answers.refusal(&refusal),
-        })
+        }
     }
 
     async fn subscribe(
@@ -101,6 +113,7 @@ impl Desk {
         wanted: Result<Wanted, Refusal>,
         answers: Answers,
         cut: &Cut,
+        traffic: &Arc<Traffic>,
     ) -> Response<Reply> {
         let wanted = match wanted {
             Ok(wanted) => wanted,
@@ -112,7 +125,16 @@ impl Desk {
             position,
         } = wanted;
         match self.fake.subscribe(&consumer, &shard, &position).await {
-            Ok(delivery) => answers.events(Events::new(delivery, answers.format, cut.clone())),
+            Ok(delivery) => {
+                let stream = consumer_of(consumer.as_str()).map_or("", |(stream, _)| stream);
+                let stream = self.fake.stream(stream);
+                let way = Way {
+                    cut: cut.clone(),
+                    room: self.room.clone(),
+                    traffic: Arc::clone(traffic),
+                };
+                answers.events(Events::new(delivery, stream, answers.format, way))
+            }
             Err(Failure::Refused(refusal)) => answers.refusal(&refusal),
             Err(Failure::Senseless) => answers.no_events(),
             Err(Failure::Lost) => {

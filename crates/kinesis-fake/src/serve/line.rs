@@ -13,14 +13,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::room::Traffic;
-
 /// A connection that can be made to break in the middle of an answer.
 #[derive(Debug)]
 pub(super) struct Line {
     stream: TcpStream,
     cut: Cut,
-    traffic: Arc<Traffic>,
 }
 
 /// Says when a [`Line`] breaks.
@@ -31,13 +28,12 @@ pub(super) struct Cut {
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> (Self, Cut) {
+    pub(super) fn new(stream: TcpStream) -> (Self, Cut) {
         let left = Arc::new(AtomicU64::new(NEVER));
         let cut = Cut { left };
         let line = Self {
             stream,
             cut: cut.clone(),
-            traffic,
         };
         (line, cut)
     }
@@ -54,7 +50,6 @@ impl Line {
     }
 
     fn wrote(&self, bytes: usize) {
-        self.traffic.wrote(bytes);
         let left = self.cut.left.load(Ordering::Relaxed);
         if left != NEVER {
             let left = left.saturating_sub(bytes as u64);

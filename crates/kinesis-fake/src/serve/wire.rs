@@ -2,7 +2,7 @@ use kinesis_source::{ChildShard, HashRange, Record, SequenceNumber, Shard};
 use serde::Serialize;
 
 use super::check::Check;
-use crate::model::{self, Refusal};
+use crate::model::{self, EncryptedRecords, Refusal};
 
 mod blob;
 mod most;
@@ -69,6 +69,8 @@ pub(super) struct RecordOut {
     data: Blob,
     #[serde(skip_serializing_if = "Option::is_none")]
     partition_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_type: Option<&'static str>,
 }
 
 impl From<Record> for RecordOut {
@@ -78,9 +80,42 @@ impl From<Record> for RecordOut {
             approximate_arrival_timestamp: record.approximate_arrival.map(Time::from),
             data: Blob(record.data),
             partition_key: record.partition_key,
+            encryption_type: None,
         }
     }
 }
+
+impl RecordOut {
+    /// The same, with its encryption if it is one of those.
+    pub(super) fn among(record: Record, encrypted: &EncryptedRecords) -> Self {
+        let is_encrypted = encrypted.has(&record.sequence_number);
+        Self {
+            encryption_type: is_encrypted.then(|| encryption_type(true)),
+            ..Self::from(record)
+        }
+    }
+}
+
+/// API StreamDescription, Record, PutRecords: EncryptionType.
+pub(super) fn encryption_type(encrypted: bool) -> &'static str {
+    match encrypted {
+        true => "KMS",
+        false => "NONE",
+    }
+}
+
+/// About how many bytes records have when they are written.
+pub(super) fn records_size(records: &[Record]) -> usize {
+    let size = |record: &Record| {
+        let key = record.partition_key.as_ref().map_or(0, String::len);
+        // Base64 makes three bytes four, JSON at worst one byte six.
+        record.data.len().div_ceil(3) * 4 + 6 * key + RECORD_FRAME
+    };
+    records.iter().map(size).sum()
+}
+
+/// What a record has beside its data and key: names, a number of 56 digits and a time.
+const RECORD_FRAME: usize = 192;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -1,6 +1,6 @@
 //! Streams and shards that come, change and go; faults.
 
-use kinesis_fake::DeletingStream;
+use kinesis_fake::{DeletingStream, MergeOrder};
 
 use super::*;
 
@@ -184,9 +184,9 @@ async fn a_closed_shard_is_read_from_its_own_numbers_and_none_beyond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_has_500_open_shards_and_makes_five_streams_at_once() {
+async fn an_account_has_200_open_shards_and_makes_five_streams_at_once() {
     let fake = Fake::builder()
-        .shards(400)
+        .shards(100)
         .durations(Durations::all(Duration::from_secs(30)))
         .build();
     assert_eq!(
@@ -254,5 +254,58 @@ async fn a_stream_that_is_being_removed_refuses_or_goes_on_to_serve() {
         }
         advance(Duration::from_secs(30)).await;
         assert_eq!(remedy(fake.get_records(&at, 1).await), Remedy::Verify);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_take_about_as_long_as_on_the_service_where_that_is_wanted() {
+    let fake = Fake::builder()
+        .without_stream()
+        .realistic_durations()
+        .build();
+    let status = async || {
+        let summary = fake.describe_stream_summary().await;
+        summary.map(|summary| summary.status).ok()
+    };
+    let seconds = async |count| advance(Duration::from_secs(count)).await;
+    fake.create_stream(1).await.unwrap();
+    assert_eq!(status().await, Some(StreamStatus::Creating));
+    seconds(20).await;
+    assert_eq!(status().await, Some(StreamStatus::Active));
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    seconds(29).await;
+    assert_eq!(status().await, Some(StreamStatus::Updating));
+    seconds(1).await;
+    assert_eq!(status().await, Some(StreamStatus::Active));
+    fake.delete_stream().await.unwrap();
+    assert_eq!(status().await, Some(StreamStatus::Deleting));
+    seconds(30).await;
+    assert_eq!(status().await, None);
+    // No time at all, unless it is wanted.
+    let hasty = Fake::builder().without_stream().build();
+    hasty.create_stream(1).await.unwrap();
+    let summary = hasty.describe_stream_summary().await.unwrap();
+    assert_eq!(summary.status, StreamStatus::Active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parents_of_a_merge_come_as_asked_or_by_their_hash_keys() {
+    for (order, asked, parents) in [
+        (MergeOrder::AsAsked, [1, 0], [1, 0]),
+        (MergeOrder::AsAsked, [0, 1], [0, 1]),
+        (MergeOrder::ByHashKey, [1, 0], [0, 1]),
+        (MergeOrder::ByHashKey, [0, 1], [0, 1]),
+    ] {
+        let mut choices = Choices::default();
+        choices.merge_order = order;
+        let fake = Fake::builder().shards(2).choices(choices).build();
+        let [one, other] = asked.map(shard);
+        fake.merge_shards(&one, &other).await.unwrap();
+        let [parent, adjacent] = parents.map(shard);
+        let merged = fake.shards().remove(2);
+        assert_eq!(merged.parent.as_ref(), Some(&parent));
+        assert_eq!(merged.adjacent_parent.as_ref(), Some(&adjacent));
+        let (_, end) = drain(&fake, &one).await;
+        assert_eq!(end.children[0].parents, [parent, adjacent]);
     }
 }

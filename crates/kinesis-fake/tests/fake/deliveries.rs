@@ -33,7 +33,7 @@ async fn a_good_consumer_is_found_to_be_one() {
     let (fake, log) = delivered();
     let deliveries = noted(&log);
     deliveries.assert_each_delivered(&fake);
-    deliveries.assert_order_per_key();
+    deliveries.assert_order_per_key(&fake);
     deliveries.assert_duplicates_within(0);
     let mut numbers = deliveries.numbers();
     numbers.sort_unstable();
@@ -111,11 +111,11 @@ async fn a_key_out_of_order_is_seen_and_records_that_come_again_are_not() {
         .unwrap();
     let mut swapped = log.clone();
     swapped.swap(0, later);
-    let wrong = noted(&swapped).check_order_per_key().unwrap_err();
+    let wrong = noted(&swapped).check_order_per_key(&fake).unwrap_err();
     assert!(matches!(wrong, WrongDelivery::OutOfOrder { .. }), "{wrong}");
     // After a restart everything comes again from some record on: that is no disorder.
     let again = [log.clone(), log].concat();
-    noted(&again).assert_order_per_key();
+    noted(&again).assert_order_per_key(&fake);
     assert_eq!(noted(&again).duplicates(), 10);
     noted(&again).assert_each_delivered(&fake);
 }
@@ -139,4 +139,77 @@ async fn what_comes_again_lies_within_the_window() {
 async fn an_assertion_says_what_is_wrong() {
     let (fake, _) = delivered();
     Deliveries::new().assert_each_delivered(&fake);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_unread_is_not_what_the_consumer_lost() {
+    let (fake, mut log) = delivered();
+    let unread: Vec<_> = log.split_off(7);
+    let deliveries = noted(&log);
+    let wrong = deliveries.check_each_delivered(&fake).unwrap_err();
+    assert!(matches!(wrong, WrongDelivery::Missing { missing: 3, .. }));
+    assert_eq!(deliveries.expired_unread(&fake), []);
+    sleep(Duration::from_secs(25 * 3_600)).await;
+    let numbers: Vec<_> = unread
+        .into_iter()
+        .map(|(shard, record)| (shard, record.sequence_number))
+        .collect();
+    assert_eq!(deliveries.expired_unread(&fake), numbers);
+    let (shard, number) = numbers[0].clone();
+    let wrong = deliveries.check_each_delivered(&fake).unwrap_err();
+    assert_eq!(
+        wrong,
+        WrongDelivery::ExpiredUnread {
+            shard,
+            number,
+            expired: 3
+        }
+    );
+    assert!(wrong.to_string().contains("expired unread"), "{wrong}");
+    // What could still be delivered and was not comes first.
+    fake.put("key-0", "new").unwrap();
+    let wrong = deliveries.check_each_delivered(&fake).unwrap_err();
+    assert!(matches!(wrong, WrongDelivery::Missing { missing: 1, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_has_an_order_along_a_lineage_and_none_between_others() {
+    let fake = Fake::new(2);
+    let put = |on: u32| {
+        let number = fake.put_on(&shard(on), "key", "x").unwrap();
+        let kept = fake.records().into_iter().find(|it| it.0 == shard(on));
+        let record = kept.unwrap().1.pop().unwrap();
+        assert_eq!(record.sequence_number, number);
+        (shard(on), record)
+    };
+    let (one, other) = (put(0), put(1));
+    let later = put(0);
+    fake.split_shard(&shard(0), 1 << 100).await.unwrap();
+    let (left, right) = (put(2), put(3));
+    fake.merge_shards(&shard(2), &shard(3)).await.unwrap();
+    let merged = put(4);
+    let in_order = |log: &[&(ShardId, Record)]| {
+        let log: Vec<_> = log.iter().map(|it| (*it).clone()).collect();
+        noted(&log).check_order_per_key(&fake).is_ok()
+    };
+    assert!(in_order(&[&one, &later, &left, &right, &merged, &other]));
+    assert!(in_order(&[&other, &one, &later, &right, &left, &merged]));
+    for wrong in [
+        [&later, &one],
+        [&left, &one],
+        [&merged, &later],
+        [&merged, &right],
+    ] {
+        assert!(!in_order(&wrong), "{wrong:?}");
+        assert!(in_order(&[wrong[1], wrong[0]]));
+        assert!(!in_order(&[&other, wrong[0], &other, wrong[1]]));
+    }
+    // Also where the shards between them have gone.
+    sleep(Duration::from_secs(25 * 3_600)).await;
+    assert!(
+        fake.shards()
+            .iter()
+            .all(|it| it.id == shard(1) || it.id == shard(4))
+    );
+    assert!(!in_order(&[&merged, &one]));
 }

@@ -318,36 +318,6 @@ fn a_seed_strikes_the_same_calls_on_either_runtime() {
     assert!(paused.contains("InternalFailure") && paused.contains("makes no sense"));
 }
 
-/// Prints what was planned when a test fails: run by the next one, in a process of its own.
-#[test]
-fn the_plan_is_printed_when_a_test_fails() {
-    const INSIDE: &str = "KINESIS_FAKE_TEST_FAILS";
-    if std::env::var_os(INSIDE).is_some() {
-        let fault = Fault::refusal(Operation::GetRecords, "InternalFailure").every(3);
-        let _fake = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(async {
-                Fake::builder()
-                    .follow(FaultPlan::new(77).with(fault))
-                    .build()
-            });
-        panic!("as it must");
-    }
-    let test = std::env::current_exe().unwrap();
-    let output = std::process::Command::new(test)
-        .args(["--exact", "faults::the_plan_is_printed_when_a_test_fails"])
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(printed.contains("faults of seed 77:"), "{printed}");
-    let fault = r#"0       0  Fault::refusal(Operation::GetRecords, "InternalFailure").every(3)"#;
-    assert!(printed.contains(fault), "{printed}");
-}
-
 /// A subscription from the start of a shard that has three records, whose events meet with `fault`.
 async fn subscribed(fault: Fault) -> (Fake, kinesis_source::ShardSubscription) {
     let fake = Fake::builder().limits(Limits::none()).build();
@@ -555,4 +525,95 @@ fn a_rewrite_may_use_the_fake() {
     });
     let page = ended.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!((page.records.len(), page.millis_behind_latest), (0, None));
+}
+
+fn entries(count: u32) -> Vec<PutEntry> {
+    let entries = (0..count).map(|number| PutEntry {
+        data: number.to_string().into(),
+        ..entry(&format!("key-{number}"), 0)
+    });
+    entries.collect()
+}
+
+fn stored(outcomes: &[PutOutcome]) -> Vec<bool> {
+    let is_stored = |it: &PutOutcome| matches!(it, PutOutcome::Stored { .. });
+    outcomes.iter().map(is_stored).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_of_the_records_of_a_put_is_refused_and_the_rest_is_put() {
+    let codes = ["ProvisionedThroughputExceededException", "InternalFailure"];
+    let struck = async |seed, code| {
+        let plan = FaultPlan::new(seed).with(Fault::refused_records(0.3, code).times(2));
+        let fake = Fake::builder().follow(plan).build();
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let outcomes = fake.put_records(&entries(100)).await.unwrap();
+            for outcome in &outcomes {
+                if let PutOutcome::Refused { code: said, .. } = outcome {
+                    assert_eq!(said, code);
+                }
+            }
+            all.push(stored(&outcomes));
+        }
+        let kept = fake.records()[0].1.len();
+        assert_eq!(kept, all.iter().flatten().filter(|it| **it).count());
+        assert_eq!(fake.fault_report().fired(), 2);
+        all
+    };
+    for code in codes {
+        let all = struck(7, code).await;
+        for (round, refused) in [(0, true), (1, true), (2, false)] {
+            let count = all[round].iter().filter(|it| !**it).count();
+            assert_eq!((15..45).contains(&count), refused, "{count}");
+            assert_eq!(count == 0, !refused);
+        }
+        assert_ne!(all[0], all[1]);
+        assert_eq!(struck(7, code).await, all);
+        assert_ne!(struck(8, code).await, all);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_that_chooses_no_record_has_not_struck() {
+    let fake = Fake::new(1);
+    fake.inject(Fault::refused_records(0.0, "InternalFailure"));
+    fake.inject(Fault::refused_records(1.0, "InternalFailure").after(1));
+    for all_stored in [true, false, true] {
+        let outcomes = fake.put_records(&entries(2)).await.unwrap();
+        assert_eq!(stored(&outcomes), [all_stored; 2]);
+        fake.clear_faults();
+        fake.inject(match all_stored {
+            true => Fault::refused_records(1.0, "InternalFailure"),
+            false => Fault::refused_records(0.0, "InternalFailure"),
+        });
+    }
+    let fired: Vec<_> = fake.fault_report().rows.iter().map(|it| it.fired).collect();
+    assert_eq!(fired, [0, 0, 1, 0, 0]);
+    let printed = format!("{:?}", Fault::refused_records(0.5, "X").always());
+    assert_eq!(printed, r#"Fault::refused_records(0.5, "X").always()"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn outcomes_of_puts_are_rewritten_as_the_name_says() {
+    let put = async |rewrite| {
+        let fake = Fake::new(1);
+        let twin = Fake::new(1).put_records(&entries(3)).await.unwrap();
+        fake.inject(Fault::rewritten(Operation::PutRecords, rewrite));
+        let outcomes = fake.put_records(&entries(3)).await.unwrap();
+        assert_eq!(fake.records()[0].1.len(), 3, "all are stored");
+        assert_eq!(fake.fault_report().fired(), 1);
+        (outcomes, twin)
+    };
+    let (outcomes, _) = put(Rewrite::STORED_AND_REFUSED).await;
+    assert_eq!(stored(&outcomes), [false; 3]);
+    let (outcomes, twin) = put(Rewrite::OUTCOMES_BACKWARDS).await;
+    assert_eq!(outcomes, twin.into_iter().rev().collect::<Vec<_>>());
+    let (outcomes, twin) = put(Rewrite::MISSING_OUTCOME).await;
+    assert_eq!(outcomes.len(), 2);
+    assert!(outcomes.iter().all(|it| twin.contains(it)));
+    let first_only = Rewrite::puts("first only", |outcomes| outcomes.truncate(1));
+    assert!(format!("{first_only:?}").contains("Rewrite::puts(\"first only\", ..)"));
+    let (outcomes, twin) = put(first_only).await;
+    assert_eq!(outcomes, twin[..1]);
 }

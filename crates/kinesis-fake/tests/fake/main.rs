@@ -21,6 +21,7 @@ mod fan_out;
 mod faults;
 mod reading;
 mod scaling;
+mod telling;
 mod worker;
 mod writing;
 
@@ -60,7 +61,7 @@ async fn drain(fake: &Fake, shard: &ShardId) -> (Vec<Record>, RecordsPage) {
     let mut iterator = iterator(fake, shard, Position::TrimHorizon).await;
     let mut records = Vec::new();
     loop {
-        let mut page = fake.get_records(&iterator, 1_000).await.unwrap();
+        let mut page = fake.get_records(&iterator, 400).await.unwrap();
         records.append(&mut page.records);
         match page.next.clone() {
             Some(next) if page.millis_behind_latest != Some(0) => iterator = next,

@@ -291,7 +291,7 @@ async fn an_account_tells_its_limits_once_a_second() {
         on_demand_streams,
         ..
     } = fake.describe_limits().await.unwrap();
-    assert_eq!((shard_limit, open_shards), (500, 3));
+    assert_eq!((shard_limit, open_shards), (200, 3));
     assert_eq!((on_demand_stream_limit, on_demand_streams), (50, 1));
     assert_eq!(code(fake.describe_limits().await), "LimitExceededException");
     sleep(Duration::from_secs(1)).await;

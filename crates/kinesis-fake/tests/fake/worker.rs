@@ -334,7 +334,7 @@ async fn a_consumer_outlives_whatever_its_workers_go_through() {
         sleep(SECOND).await;
     }
     worker.kill().await;
-    deliveries.assert_order_per_key();
+    deliveries.assert_order_per_key(&fake);
     // As many records may be on their way, and what was taken in since the last checkpoint.
     deliveries.assert_duplicates_within(200);
     assert!(deliveries.duplicates() > 0, "no worker died in time");

@@ -79,6 +79,95 @@ fn at_a_time_there_are_those_that_were_open_then() {
 }
 
 #[test]
+fn a_time_before_the_horizon_is_taken_at_its_word_or_is_the_horizon() {
+    let long_ago = ShardFilter::AtTimestamp(at(0).plus(Duration::from_millis(1)));
+    let before_there_was_a_stream = ShardFilter::AtTimestamp(Timestamp::from_millis(0));
+    let mut life = history();
+    // The first shard was split after an hour, and has expired.
+    life.now = life.now.plus(DAY);
+    assert_eq!(numbers(&list(&mut life, long_ago.clone())), [0; 0]);
+    assert_eq!(
+        numbers(&list(&mut life, before_there_was_a_stream.clone())),
+        [0; 0]
+    );
+    let settings = life.service.settings_mut();
+    settings.choices.time_before_horizon = TimeBeforeHorizon::TrimHorizon;
+    let at_horizon = numbers(&list(&mut life, ShardFilter::AtTrimHorizon));
+    assert!(!at_horizon.is_empty());
+    assert_eq!(numbers(&list(&mut life, long_ago)), at_horizon);
+    assert_eq!(
+        numbers(&list(&mut life, before_there_was_a_stream)),
+        at_horizon
+    );
+}
+
+#[test]
+fn a_stream_may_be_meant_by_the_time_of_its_making() {
+    let mut life = history();
+    let now = life.now;
+    let made = START.timestamp();
+    let mut check = |time| life.service.check_created(STREAM, time, now);
+    check(made).unwrap();
+    let other = check(Timestamp::from_millis(made.as_millis() + 1_000)).unwrap_err();
+    assert_eq!(other.code(), "ResourceNotFoundException");
+
+    let late = now.plus(Duration::from_millis(1_234));
+    life.service.put_stream("late", 1, late);
+    let mut check = |millis| {
+        let time = Timestamp::from_millis(late.timestamp().as_millis() / 1_000 * 1_000 + millis);
+        life.service.check_created("late", time, late).is_ok()
+    };
+    assert_eq!(
+        [0, 234, 235, 1_000].map(&mut check),
+        [true, true, false, false]
+    );
+}
+
+#[test]
+fn another_streams_token_is_refused() {
+    let mut life = history();
+    life.service.put_stream("other", 3, life.now);
+    let first = Listing::First {
+        stream: STREAM,
+        filter: ShardFilter::default(),
+        max_results: Some(1),
+    };
+    let token = life
+        .service
+        .list_shards(&first, life.now)
+        .unwrap()
+        .next
+        .unwrap();
+    let next = |stream| Listing::Next {
+        stream,
+        token: &token,
+        max_results: None,
+    };
+    let refusal = life
+        .service
+        .list_shards(&next(Some("other")), life.now)
+        .unwrap_err();
+    assert_eq!(refusal.code(), "InvalidArgumentException");
+    for stream in [None, Some(STREAM)] {
+        life.service.list_shards(&next(stream), life.now).unwrap();
+    }
+}
+
+#[test]
+fn another_streams_iterator_is_refused() {
+    let mut life = history();
+    life.service.put_stream("other", 3, life.now);
+    let shard = life.open()[0].id.clone();
+    let iterator = life.iterator(&shard, &Position::TrimHorizon);
+    let mut read = |stream| life.service.get_records_of(stream, &iterator, 1, life.now);
+    let refusal = read(Some("other")).unwrap_err();
+    assert_eq!(refusal.code(), "InvalidArgumentException");
+    for stream in [None, Some(STREAM)] {
+        read(stream).unwrap();
+    }
+}
+
+#[test]
 fn from_a_time_there_are_those_that_were_open_then_or_came_later() {
     let mut life = history();
     let mut from_time = |time| numbers(&list(&mut life, ShardFilter::FromTimestamp(time)));
@@ -110,6 +199,7 @@ fn a_token_knows_its_filter() {
     let first = life.service.list_shards(&listing, life.now).unwrap();
     assert_eq!(numbers(&first.shards), [1, 2]);
     let listing = Listing::Next {
+        stream: Some(STREAM),
         token: &first.next.unwrap(),
         max_results: None,
     };
@@ -128,6 +218,20 @@ fn a_page_has_as_many_as_asked_for_between_one_and_ten_thousand() {
         };
         let answer = life.service.list_shards(&listing, life.now);
         assert_eq!(answer.is_ok(), fits, "{most}");
+    }
+}
+
+#[test]
+fn a_page_has_a_thousand_at_most() {
+    let mut life = Life::new(1_001, no_limits());
+    for asked in [None, Some(1_000), Some(10_000)] {
+        let listing = Listing::First {
+            stream: STREAM,
+            filter: ShardFilter::default(),
+            max_results: asked,
+        };
+        let page = life.service.list_shards(&listing, life.now).unwrap();
+        assert_eq!((page.shards.len(), page.next.is_some()), (1_000, true));
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use kinesis_fake::{
-    Limits,
+    Limits, TimeBeforeHorizon,
     model::{Listing, Moment, Service, Settings, ShardFilter},
 };
 use kinesis_source::{
@@ -14,6 +14,7 @@ use kinesis_source::{
 use proptest::{collection::vec, prelude::*};
 
 mod fan_out;
+mod labels;
 mod limits;
 mod lineage;
 mod listing;

@@ -71,7 +71,7 @@ proptest! {
         let mut page = life.service.list_shards(&first, life.now).unwrap();
         let mut listed = page.shards;
         while let Some(token) = &page.next {
-            let next = Listing::Next { token, max_results };
+            let next = Listing::Next { stream: None, token, max_results };
             page = life.service.list_shards(&next, life.now).unwrap();
             prop_assert!((1..=size).contains(&page.shards.len()));
             listed.append(&mut page.shards);

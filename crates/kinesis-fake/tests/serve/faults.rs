@@ -125,3 +125,24 @@ async fn a_hung_call_holds_up_nobody_else_and_no_stop() {
     let ended = timeout(Duration::from_secs(20), running.tasks.join_next());
     ended.await.unwrap().unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_part_of_a_put_fails_over_http_too() {
+    let running = serve(Fake::new(1)).await;
+    let records: Vec<_> = (0..3)
+        .map(|_| json!({"PartitionKey": "k", "Data": ""}))
+        .collect();
+    let put = json!({"StreamName": "stream", "Records": records});
+    let all = Fault::refused_records(1.0, "InternalFailure");
+    running.fake.inject(all);
+    let answer = ok(running.address, "PutRecords", put.clone()).await;
+    assert_eq!(answer["FailedRecordCount"], 3);
+    assert_eq!(answer["Records"][2]["ErrorCode"], "InternalFailure");
+    let one_less = Rewrite::MISSING_OUTCOME;
+    running
+        .fake
+        .inject(Fault::rewritten(Operation::PutRecords, one_less));
+    let answer = ok(running.address, "PutRecords", put).await;
+    assert_eq!(answer["FailedRecordCount"], 0);
+    assert_eq!(answer["Records"].as_array().unwrap().len(), 2);
+}

@@ -413,3 +413,49 @@ async fn bodies_that_stop_coming_keep_nobody_waiting_for_long() {
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn more_connections_than_a_server_attends_to_wait_for_one_to_end() {
+    let server = Server::on_loopback(Fake::new(1)).await.unwrap();
+    let server = server.most_connections(3);
+    let address = server.local_addr();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.run());
+    let ask = request("ListStreams", b"{}", "");
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut last = connections.pop().unwrap();
+    last.write_all(&ask).await.unwrap();
+    // On this one thread, the server has had its turn again and again.
+    let mut answer = [0; 4_096];
+    for round in 0..60 {
+        let connection = &mut connections[round % 3];
+        connection.write_all(&ask).await.unwrap();
+        assert!(connection.read(&mut answer).await.unwrap() > 0);
+        let early = last.try_read(&mut answer);
+        assert!(early.is_err(), "it is attended to although three are");
+        // The limit on calls.
+        if round % 5 == 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    connections.pop();
+    assert!(last.read(&mut answer).await.unwrap() > 0);
+    assert!(answer.starts_with(b"HTTP/1.1 "));
+}
+
+/// Time stands still, but while everybody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_comes_is_waited_for_for_a_minute() {
+    let running = serve(Fake::new(1)).await;
+    let begin = tokio::time::Instant::now();
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let bytes = request("ListStreams", &[b' '; 100], "");
+    stream.write_all(&bytes[..bytes.len() - 50]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(begin.elapsed().as_secs(), 60);
+}

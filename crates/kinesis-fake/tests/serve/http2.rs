@@ -119,3 +119,81 @@ async fn hostile_frames_are_dropped() {
     }
     assert_eq!(post_ok(running.address).await, 200);
 }
+
+/// The settings that a server begins with, by their numbers.
+async fn settings_of(address: SocketAddr) -> std::collections::BTreeMap<u16, u32> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let begin = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    stream.write_all(begin).await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "the first frame has settings");
+    let mut settings = vec![0; usize::from(head[2])];
+    stream.read_exact(&mut settings).await.unwrap();
+    let setting = |it: &[u8]| {
+        let number = u16::from_be_bytes(it[..2].try_into().unwrap());
+        (number, u32::from_be_bytes(it[2..].try_into().unwrap()))
+    };
+    settings.chunks(6).map(setting).collect()
+}
+
+#[tokio::test]
+async fn a_connection_has_1024_streams_and_64_kib_of_headers() {
+    let running = serve(Fake::new(1)).await;
+    let settings = settings_of(running.address).await;
+    // SETTINGS_MAX_CONCURRENT_STREAMS and SETTINGS_MAX_HEADER_LIST_SIZE.
+    assert_eq!(settings.get(&3), Some(&1_024), "{settings:?}");
+    assert_eq!(settings.get(&6), Some(&65_536), "{settings:?}");
+}
+
+/// A client that lets a large answer lie, and takes many small ones on the same connection, holds the
+/// room that the large one has for as long as nobody else wants it.
+#[tokio::test]
+async fn small_answers_are_no_headway_of_a_large_one() {
+    let fake = Fake::builder().limits(Limits::none()).build();
+    for _ in 0..10 {
+        fake.put("k", vec![0; (1 << 20) - 1]).unwrap();
+    }
+    let running = serve(fake.clone()).await;
+    let at = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "TRIM_HORIZON"});
+    let at = ok(running.address, "GetShardIterator", at).await;
+    let read = json!({"ShardIterator": at["ShardIterator"]}).to_string();
+    let ask = |target: &str, body: String| {
+        Request::post("http://localhost/")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", format!("Kinesis_20131202.{target}"))
+            .body(Full::new(Bytes::from(body)))
+            .unwrap()
+    };
+    let mut tasks = JoinSet::new();
+    // Answers that lie unread leave room for others on their connection.
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .initial_stream_window_size(65_535)
+        .initial_connection_window_size(16 << 20);
+    let handshake = builder.handshake(TokioIo::new(stream)).await;
+    let (mut hostile, connection) = handshake.unwrap();
+    tasks.spawn(async move {
+        // It is broken.
+        let _ = connection.await;
+    });
+    let mut lying = Vec::new();
+    for _ in 0..9 {
+        let answer = hostile.send_request(ask("GetRecords", read.clone()));
+        lying.push(answer.await.unwrap());
+    }
+    let busy = tokio::spawn(async move {
+        // Until the connection is broken.
+        while call(&mut hostile, "ListStreams", "{}").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    let mut other = connect(running.address, &mut tasks).await;
+    let answer = call(&mut other, "GetRecords", read);
+    let answer = timeout(Duration::from_secs(60), answer).await;
+    let (status, body) = answer.expect("room, once the other is given up").unwrap();
+    assert_eq!((status, body.len() > 13 << 20), (200, true));
+    busy.await.unwrap();
+}

@@ -19,6 +19,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod http2;
+mod labels;
 mod operations;
 
 /// A server, and what stops it.

@@ -247,3 +247,64 @@ async fn a_server_that_is_told_to_stop_ends_though_clients_are_idle() {
     assert!(TcpStream::connect(running.address).await.is_err());
     drop(idle);
 }
+
+#[tokio::test]
+async fn a_stream_that_is_named_twice_is_the_same_both_times() {
+    let running = unlimited().await;
+    let address = running.address;
+    let arn = |stream: &str| format!("arn:aws:kinesis:us-east-1:000000000000:stream/{stream}");
+    for stream in ["one", "other"] {
+        let create = json!({"StreamName": stream, "ShardCount": 2});
+        ok(address, "CreateStream", create).await;
+        let register = json!({"StreamARN": arn(stream), "ConsumerName": "audit"});
+        ok(address, "RegisterStreamConsumer", register).await;
+    }
+    let at = json!({"StreamName": "one", "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "TRIM_HORIZON"});
+    let iterator = &ok(address, "GetShardIterator", at).await["ShardIterator"];
+    let page = json!({"StreamName": "one", "MaxResults": 1});
+    let token = &ok(address, "ListShards", page).await["NextToken"];
+    for (target, body) in [
+        ("GetRecords", json!({"ShardIterator": iterator})),
+        ("ListShards", json!({"NextToken": token})),
+    ] {
+        let with = |arn: String| {
+            let mut body = body.clone();
+            body["StreamARN"] = arn.into();
+            body
+        };
+        ok(address, target, with(arn("one"))).await;
+        let other = refused(address, target, with(arn("other"))).await;
+        assert_eq!(other, "InvalidArgumentException");
+        let none = refused(address, target, with("arn:aws:s3:::bucket".into())).await;
+        assert_eq!(none, "ResourceNotFoundException");
+    }
+
+    let summary = json!({"StreamName": "one"});
+    let summary = ok(address, "DescribeStreamSummary", summary).await;
+    let made = &summary["StreamDescriptionSummary"]["StreamCreationTimestamp"];
+    let whole_seconds = made.as_f64().unwrap().floor();
+    for (target, body) in [
+        ("ListShards", json!({"StreamName": "one"})),
+        ("ListStreamConsumers", json!({"StreamARN": arn("one")})),
+    ] {
+        let mut body = body;
+        for (time, found) in [
+            (made.clone(), true),
+            (json!(whole_seconds), true),
+            (json!(1.0), false),
+        ] {
+            body["StreamCreationTimestamp"] = time;
+            match found {
+                true => drop(ok(address, target, body.clone()).await),
+                false => {
+                    let code = refused(address, target, body.clone()).await;
+                    assert_eq!(code, "ResourceNotFoundException", "{target}");
+                }
+            }
+        }
+    }
+    let both = json!({"NextToken": token, "StreamCreationTimestamp": made});
+    let both = refused(address, "ListShards", both).await;
+    assert_eq!(both, "InvalidArgumentException");
+}

@@ -12,6 +12,8 @@ const MIB: usize = 1_024 * KIB;
 pub(crate) const GET_RECORDS_PER_SECOND: u32 = 5;
 /// API GetRecords, quotas: "2 MiB per second per shard".
 pub(crate) const READ_BYTES_PER_SECOND: u64 = 2 * MIB as u64;
+/// Quotas: "up to 2 MB/sec or 2,000 records/sec read throughput"; no other page has it.
+pub(crate) const READ_RECORDS_PER_SECOND: u64 = 2_000;
 /// API GetRecords: "up to 10,000 records per call".
 pub(crate) const RECORDS_PER_ANSWER: usize = 10_000;
 /// API GetRecords: "the maximum size of data that GetRecords can return is 10 MiB".
@@ -40,6 +42,10 @@ pub(crate) const UPDATE_SHARD_COUNT_PER_SECOND: u32 = 10;
 pub(crate) const UPDATE_SHARD_COUNT_PER_DAY: u32 = 10;
 /// Guide "Choose the right mode": "switch between modes two times within 24 hours".
 pub(crate) const MODE_SWITCHES_PER_DAY: u32 = 2;
+/// API StartStreamEncryption, StopStreamEncryption: "25 times in a rolling 24-hour period", each.
+pub(crate) const ENCRYPTION_CHANGES_PER_DAY: u32 = 25;
+/// API AddTagsToStream, TagResource: "up to 50 tags".
+pub(crate) const TAGS: usize = 50;
 /// Quotas: 50 streams on demand per account.
 pub(crate) const ON_DEMAND_STREAMS: usize = 50;
 /// Guide "Choose the right mode": "4 MB/s and 4,000 records per second for writes" at first.
@@ -64,13 +70,14 @@ pub(crate) const LIST_SHARDS_PER_SECOND: u32 = 100;
 pub(crate) const DESCRIBE_STREAM_PER_SECOND: u32 = 10;
 /// Quotas: DescribeStreamSummary 20 a second per account.
 pub(crate) const DESCRIBE_STREAM_SUMMARY_PER_SECOND: u32 = 20;
-/// Quotas: CreateStream, DeleteStream, ListStreams, SplitShard, MergeShards and both changes of
-/// retention 5 a second per account.
+/// Quotas: CreateStream, DeleteStream, ListStreams, SplitShard, MergeShards, both changes of retention,
+/// those of tags, encryption and monitoring 5 a second per account; API DescribeAccountSettings,
+/// UpdateAccountSettings and UpdateStreamWarmThroughput the same. The others are taken for like them.
 pub(crate) const CONTROL_PER_SECOND: u32 = 5;
 /// API CreateStream: no "more than five streams in the CREATING state at any point in time".
 pub(crate) const STREAMS_IN_CREATION: usize = 5;
-/// Quotas: 500 shards per account in the large regions, 200 elsewhere.
-pub(crate) const OPEN_SHARDS: u32 = 500;
+/// Quotas: 200 shards per account; 500 in us-east-1, us-west-2 and eu-west-1.
+pub(crate) const OPEN_SHARDS: u32 = 200;
 /// API RegisterStreamConsumer (per account), DeregisterStreamConsumer, ListStreamConsumers (per
 /// stream): five a second.
 pub(crate) const CONSUMERS_PER_SECOND: u32 = 5;

@@ -1,8 +1,8 @@
 use kinesis_source::{ConsumerAddress, ConsumerArn, ConsumersPage, NextToken, StreamConsumer};
 
-use super::{Service, control::check_name, find};
+use super::{Labels, Service, control::check_name, find};
 use crate::model::{
-    Moment, Operation, Refusal, arn, settings::MAX_PAGE_SIZE, token::ConsumersToken,
+    Moment, Operation, Refusal, Tags, arn, settings::MAX_PAGE_SIZE, token::ConsumersToken,
 };
 
 impl Service {
@@ -28,6 +28,26 @@ impl Service {
         stream.check_usable()?;
         let consumers = &mut stream.consumers;
         consumers.register(&stream.name, name, &settings.limits, takes, now)
+    }
+
+    /// [Registers](Self::register_stream_consumer) a consumer that has tags from the start.
+    ///
+    /// # Errors
+    ///
+    /// As [`register_stream_consumer`](Self::register_stream_consumer), and for tags as
+    /// [`tag_resource`](Self::tag_resource). Then none is registered.
+    pub fn register_tagged_consumer(
+        &mut self,
+        stream: &str,
+        name: &str,
+        tags: &Tags,
+        now: Moment,
+    ) -> Result<StreamConsumer, Refusal> {
+        let labels = Labels::with_tags(tags, self.settings.limits.tags)?;
+        let registered = self.register_stream_consumer(stream, name, now)?;
+        let stream = find(&mut self.streams, &self.settings, stream, now)?;
+        stream.consumer(name, None)?.labels = labels;
+        Ok(registered)
     }
 
     /// Takes a consumer away, which takes [`deregister`](crate::model::Durations::deregister). Its

@@ -122,10 +122,11 @@ impl Service {
     ) -> Result<(), Refusal> {
         self.admit(Operation::MergeShards, now)?;
         let takes = self.settings.durations.update;
+        let order = self.settings.choices.merge_order;
         let stream = self.stream(stream, now)?;
         stream.check_usable()?;
         stream.check_provisioned(Operation::MergeShards)?;
-        stream.merge(shard, adjacent, takes, now)
+        stream.merge((shard, adjacent), order, takes, now)
     }
 
     /// Keeps a stream's records for `hours`, longer than now.

@@ -1,11 +1,11 @@
-use super::{Service, find};
+use super::{Labels, Service, find};
 use crate::model::{
-    Moment, RecordDistribution, Refusal,
+    Moment, RecordDistribution, Refusal, Tags,
     limits::{KIB, RECORD_KIB},
 };
 
 /// What CreateStream can say of a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewStream {
     /// How many shards it has; `None` for one on demand.
     pub shards: Option<u32>,
@@ -13,6 +13,10 @@ pub struct NewStream {
     pub record_kib: Option<u32>,
     /// Who decides which shard a record falls on.
     pub distribution: RecordDistribution,
+    /// How many MiB a second it can be written from the start, if it is on demand.
+    pub warm: Option<u32>,
+    /// Its tags.
+    pub tags: Tags,
 }
 
 impl Service {
@@ -23,11 +27,13 @@ impl Service {
     /// As [`create_stream`](Self::create_stream) and
     /// [`create_on_demand_stream`](Self::create_on_demand_stream); `Validation` for another size of
     /// records than 1,024 to 10,240 KiB; `InvalidArgument` for
-    /// [`Auto`](RecordDistribution::Auto) unless it is on demand. Then no stream is made.
+    /// [`Auto`](RecordDistribution::Auto) unless it is on demand; for what is to be warm, as
+    /// [`update_stream_warm_throughput`](Self::update_stream_warm_throughput); for tags, as
+    /// [`tag_resource`](Self::tag_resource). Then no stream is made.
     pub fn create_described_stream(
         &mut self,
         name: &str,
-        new: NewStream,
+        new: &NewStream,
         now: Moment,
     ) -> Result<(), Refusal> {
         if new.shards.is_some() && new.distribution == RecordDistribution::Auto {
@@ -43,6 +49,15 @@ impl Service {
                 RECORD_KIB.end()
             )));
         }
+        if let Some(warm) = new.warm {
+            if new.shards.is_some() {
+                return Err(Refusal::validation(
+                    "WarmThroughputMiBps is for streams on demand only.",
+                ));
+            }
+            self.check_warm(warm, now)?;
+        }
+        let labels = Labels::with_tags(&new.tags, self.settings.limits.tags)?;
         match new.shards {
             Some(shards) => self.create_stream(name, shards, now)?,
             None => self.create_on_demand_stream(name, now)?,
@@ -50,6 +65,10 @@ impl Service {
         let stream = find(&mut self.streams, &self.settings, name, now)?;
         stream.provision.record_bytes = new.record_kib.map(|kib| kib as usize * KIB);
         stream.provision.distribution = new.distribution;
+        stream.labels = labels;
+        if let Some(warm) = new.warm {
+            stream.begin_warm(warm, now);
+        }
         Ok(())
     }
 }

@@ -1,18 +1,18 @@
 use std::time::Duration;
 
-use kinesis_source::{NextToken, ShardsPage, StreamSummary};
+use kinesis_source::{NextToken, ShardsPage, StreamSummary, Timestamp};
 
 use super::{Service, find};
 use crate::model::{
-    Moment, Operation, Refusal, ShardFilter,
+    ACCOUNT, Moment, Operation, Refusal, ShardFilter,
     settings::MAX_PAGE_SIZE,
     shard,
     stream::{Filter, Stream},
     token::Token,
 };
 
-/// Which page of a listing of shards is wanted. Both take at most `max_results` shards, the
-/// service's page size if there is none.
+/// Which page of a listing of shards is wanted. Both take at most `max_results` shards, and never
+/// more than the service's page size.
 #[derive(Clone, Debug)]
 pub enum Listing<'a> {
     /// The first one.
@@ -26,6 +26,8 @@ pub enum Listing<'a> {
     },
     /// The one that a token stands for: it knows stream and filter.
     Next {
+        /// The stream that it has to be of, if that is said.
+        stream: Option<&'a str>,
         /// The token.
         token: &'a NextToken,
         /// At most so many.
@@ -39,7 +41,8 @@ impl Service {
     /// # Errors
     ///
     /// `ResourceNotFound` without such a stream; `ResourceInUse` unless it is active or updating;
-    /// `InvalidArgument` for a token or a number that is none; `ExpiredNextToken`; `LimitExceeded`.
+    /// `InvalidArgument` for a token that is none or another stream's, and for a number that is none;
+    /// `ExpiredNextToken`; `LimitExceeded`.
     pub fn list_shards(
         &mut self,
         listing: &Listing<'_>,
@@ -49,8 +52,9 @@ impl Service {
         let (Listing::First { max_results, .. } | Listing::Next { max_results, .. }) = listing;
         let most = page_size(*max_results, self.settings.page_size)?;
         let start = self.start(listing, now)?;
-        let filter = start.filter;
+        let before_horizon = self.settings.choices.time_before_horizon;
         let stream = find(&mut self.streams, &self.settings, &start.stream, now)?;
+        let filter = stream.adjust(start.filter, before_horizon, now);
         if let Some(number) = start.stream_number {
             stream.check_number(number)?;
         }
@@ -70,6 +74,29 @@ impl Service {
             shards,
             next: next.map(token),
         })
+    }
+
+    /// Refuses a stream that was not made at that time, as clients say it who mean one of several of
+    /// that name (`StreamCreationTimestamp`). Whole seconds are enough: some clients cannot tell more.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` without such a stream.
+    pub fn check_created(
+        &mut self,
+        stream: &str,
+        created: Timestamp,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let it = self.stream(stream, now)?;
+        let actual = it.created().as_millis();
+        let (asked, cut) = (created.as_millis(), actual - actual.rem_euclid(1_000));
+        if asked == actual || asked == cut {
+            return Ok(());
+        }
+        Err(Refusal::not_found(format!(
+            "Stream {stream} under account {ACCOUNT} was not created at {created}."
+        )))
     }
 
     /// What a stream is, with a page of its shards after `after`, and whether more follow.
@@ -142,8 +169,13 @@ impl Service {
                     from,
                 })
             }
-            Listing::Next { token, .. } => {
+            Listing::Next { token, stream, .. } => {
                 let token = self.token(token, now)?;
+                if stream.is_some_and(|stream| stream != token.stream) {
+                    return Err(Refusal::invalid_argument(
+                        "NextToken and StreamARN do not mean the same stream.",
+                    ));
+                }
                 Ok(Start {
                     stream: token.stream,
                     stream_number: Some(token.stream_number),
@@ -190,10 +222,12 @@ struct Start {
     from: u32,
 }
 
-pub(super) fn page_size(asked: Option<usize>, default: usize) -> Result<usize, Refusal> {
+/// However many are asked for, a page has no more than `largest`.
+pub(super) fn page_size(asked: Option<usize>, largest: usize) -> Result<usize, Refusal> {
+    let largest = largest.max(1);
     match asked {
-        None => Ok(default.max(1)),
-        Some(most @ 1..=MAX_PAGE_SIZE) => Ok(most),
+        None => Ok(largest),
+        Some(most @ 1..=MAX_PAGE_SIZE) => Ok(most.min(largest)),
         Some(most) => Err(Refusal::validation(format!(
             "1 validation error detected: Value '{most}' at 'maxResults' failed to satisfy \
              constraint: Member must have value between 1 and {MAX_PAGE_SIZE}"

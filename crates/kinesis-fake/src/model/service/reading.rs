@@ -46,8 +46,28 @@ impl Service {
         limit: usize,
         now: Moment,
     ) -> Result<RecordsPage, Refusal> {
+        self.get_records_of(None, iterator, limit, now)
+    }
+
+    /// The same, if the iterator is one of `stream`, where that is said (`StreamARN`).
+    ///
+    /// # Errors
+    ///
+    /// As [`get_records`](Self::get_records), and `InvalidArgument` for another stream's iterator.
+    pub fn get_records_of(
+        &mut self,
+        stream: Option<&str>,
+        iterator: &ShardIterator,
+        limit: usize,
+        now: Moment,
+    ) -> Result<RecordsPage, Refusal> {
         self.check_limit(limit)?;
         let ticket = self.ticket(iterator, now)?;
+        if stream.is_some_and(|stream| stream != ticket.stream) {
+            return Err(Refusal::invalid_argument(
+                "ShardIterator and StreamARN do not mean the same stream.",
+            ));
+        }
         let number = ticket.shard;
         let stream = find_usable(&mut self.streams, &self.settings, &ticket.stream, now)?;
         stream.check_number(ticket.stream_number)?;

@@ -4,7 +4,7 @@ use kinesis_source::{PutEntry, PutOutcome, SequenceNumber, ShardId};
 
 use super::{Service, find_usable};
 use crate::model::{
-    INTERNAL_FAILURE, Limits, Moment, RecordDistribution, Refusal, stream::bytes_of,
+    INTERNAL_FAILURE, Limits, Moment, RecordDistribution, Refusal, Refusing, stream::bytes_of,
 };
 
 impl Service {
@@ -23,6 +23,16 @@ impl Service {
         let (limits, keyless) = self.rules_of(stream);
         check_request(entries, &limits, keyless)?;
         self.put_within(stream, entries, &limits, now)
+    }
+
+    /// Some records of the next PutRecords are refused, whatever their shards say.
+    pub(crate) fn refuse_records(&mut self, refusing: Refusing) {
+        self.refusing = Some((refusing, 0));
+    }
+
+    /// No longer; how many were refused since.
+    pub(crate) fn records_refused(&mut self) -> u64 {
+        self.refusing.take().map_or(0, |(_, count)| count)
     }
 
     /// Puts one record.
@@ -89,8 +99,16 @@ impl Service {
         let disorder = self.settings.choices.arrival_disorder.as_millis();
         let disorder = u64::try_from(disorder).unwrap_or(u64::MAX);
         let earlier = |index| Duration::from_millis(self.seal.draw(index, disorder));
-        let outcomes = entries.iter();
-        let outcomes = outcomes.map(|entry| stream.put(entry, limits, earlier, now));
+        let refusing = &mut self.refusing;
+        let mut refuse = |place| {
+            let (refusing, count) = refusing.as_mut()?;
+            let chosen = refusing.chooses(place);
+            *count += u64::from(chosen);
+            chosen.then(|| refused(&refusing.refusal))
+        };
+        let outcomes = entries.iter().enumerate().map(|(place, entry)| {
+            refuse(place).unwrap_or_else(|| stream.put(entry, limits, earlier, now))
+        });
         Ok(outcomes.collect())
     }
 
@@ -114,6 +132,13 @@ impl Service {
             INTERNAL_FAILURE,
             format!("This service keeps at most {most} bytes in memory."),
         ))
+    }
+}
+
+pub(crate) fn refused(refusal: &Refusal) -> PutOutcome {
+    PutOutcome::Refused {
+        code: refusal.code().to_owned(),
+        message: refusal.message().to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::Stream;
 use crate::model::{
-    Capacity, Limits, Moment, Operation, RecordDistribution, Refusal, StreamMode,
+    Capacity, Limits, Moment, Operation, RecordDistribution, Refusal, StreamMode, WarmThroughput,
     limits::{Rate, TRAFFIC_WINDOW},
 };
 
@@ -13,6 +13,8 @@ pub(crate) struct Provision {
     pub(crate) distribution: RecordDistribution,
     /// What its records may have, if that was ever set.
     pub(crate) record_bytes: Option<usize>,
+    /// What was last asked for, in MiB a second.
+    warm: Option<u32>,
     traffic: Traffic,
     /// More shards to come by themselves: when, and how many it will have.
     growth: Option<(Moment, u32)>,
@@ -35,6 +37,7 @@ impl Provision {
             mode,
             distribution: RecordDistribution::UserPartitionKey,
             record_bytes: None,
+            warm: None,
             traffic: Traffic::default(),
             growth: None,
             resizes: Rate::within(DAY),
@@ -120,6 +123,7 @@ impl Stream {
         if mode == StreamMode::Provisioned {
             self.provision.distribution = RecordDistribution::UserPartitionKey;
             self.provision.traffic = Traffic::default();
+            self.provision.warm = None;
             self.provision.growth = None;
         }
         self.update(Vec::new(), None, takes, now);
@@ -150,12 +154,38 @@ impl Stream {
         )))
     }
 
+    /// Begins to grow to a shard for each MiB a second.
+    pub(crate) fn warm_up(&mut self, mib_per_second: u32, takes: Duration, now: Moment) {
+        self.provision.warm = Some(mib_per_second);
+        let planned = self.provision.growth.map_or(0, |(_, shards)| shards);
+        if mib_per_second > self.open_shards() {
+            let until = now.plus(takes);
+            self.provision.growth = Some((until, mib_per_second.max(planned)));
+        }
+        self.update(Vec::new(), None, takes, now);
+    }
+
+    /// Has so many shards from the start.
+    pub(crate) fn begin_warm(&mut self, mib_per_second: u32, now: Moment) {
+        self.provision.warm = Some(mib_per_second);
+        let shards = mib_per_second.max(self.open_shards());
+        self.provision.growth = Some((now, shards));
+    }
+
+    /// How warm it is, if that was ever asked for.
+    pub(crate) fn warm_throughput(&self) -> Option<WarmThroughput> {
+        let current = self.open_shards();
+        let target = self.provision.warm?;
+        Some(WarmThroughput { target, current })
+    }
+
     pub(crate) fn capacity(&self, limits: &Limits) -> Capacity {
         Capacity {
             mode: self.provision.mode,
             distribution: self.provision.distribution,
             record_bytes: self.record_bytes(limits),
             consumers: self.consumers.len(),
+            warm_throughput: self.warm_throughput(),
         }
     }
 

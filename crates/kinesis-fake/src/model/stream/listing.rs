@@ -1,7 +1,7 @@
 use kinesis_source::{ShardId, StreamStatus, Timestamp};
 
 use super::Stream;
-use crate::model::{ACCOUNT, Moment, Refusal, shard::Shard};
+use crate::model::{ACCOUNT, Moment, Refusal, TimeBeforeHorizon, shard::Shard};
 
 /// Which shards of a stream to list. Those that have expired are never among them.
 /// ([ShardFilter](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ShardFilter.html))
@@ -49,6 +49,22 @@ impl Stream {
         let page = passing.by_ref().take(most);
         let page = page.map(|shard| self.describe(shard)).collect();
         (page, passing.next().map(|shard| shard.number))
+    }
+
+    /// What a filter stands for where the documents leave it open.
+    pub(crate) fn adjust(
+        &self,
+        filter: Filter,
+        before_horizon: TimeBeforeHorizon,
+        now: Moment,
+    ) -> Filter {
+        let horizon = now.minus(self.retention()).max(self.created).timestamp();
+        match (filter, before_horizon) {
+            (Filter::AtTimestamp(time), TimeBeforeHorizon::TrimHorizon) if time < horizon => {
+                Filter::AtTrimHorizon
+            }
+            _ => filter,
+        }
     }
 
     fn passes(&self, shard: &Shard, filter: Filter, now: Moment) -> bool {

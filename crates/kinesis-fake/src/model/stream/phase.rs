@@ -44,6 +44,7 @@ impl Stream {
     /// Completes what is due.
     pub(crate) fn settle(&mut self, now: Moment) {
         self.consumers.settle(now);
+        self.encryption.settle(self.newest_index + 1, now);
         if matches!(self.phase, Phase::Creating { until } if until <= now) {
             self.phase = Phase::Active;
         }

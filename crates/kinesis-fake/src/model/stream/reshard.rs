@@ -3,7 +3,7 @@ use std::time::Duration;
 use kinesis_source::{ChildShard, HashRange, ShardId};
 
 use super::{Change, Stream};
-use crate::model::{ACCOUNT, Moment, Refusal, shard::Shard};
+use crate::model::{ACCOUNT, MergeOrder, Moment, Refusal, shard::Shard};
 
 impl Stream {
     /// Begins to split `id`: its upper part starts at `at`.
@@ -32,8 +32,8 @@ impl Stream {
     /// Begins to merge two shards whose ranges touch.
     pub(crate) fn merge(
         &mut self,
-        id: &ShardId,
-        adjacent: &ShardId,
+        (id, adjacent): (&ShardId, &ShardId),
+        order: MergeOrder,
         takes: Duration,
         now: Moment,
     ) -> Result<(), Refusal> {
@@ -48,6 +48,10 @@ impl Stream {
                 self.name
             )));
         }
+        let (first, second) = match order {
+            MergeOrder::ByHashKey if follows(second, first) => (second, first),
+            MergeOrder::ByHashKey | MergeOrder::AsAsked => (first, second),
+        };
         let (shard, adjacent) = (first.number, second.number);
         self.begin(Change::Merge { shard, adjacent }, takes, now)
     }

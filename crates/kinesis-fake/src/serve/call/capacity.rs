@@ -153,6 +153,11 @@ pub(super) fn check_record_size(check: &mut Check, kib: Option<i64>) {
     check.range("maxRecordSizeInKiB", kib, 1_024..=10_240);
 }
 
+/// A number that has been checked. More than any stream has is refused.
+pub(super) fn mib(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 /// A number that has been checked.
 pub(super) fn kib(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)

@@ -3,7 +3,10 @@ use kinesis_source::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Call;
+use super::{
+    Call,
+    tagging::{TagsIn, check_tags, tags},
+};
 use crate::{
     faults::About,
     model::{Moment, Refusal, Service, arn, consumer_of},
@@ -19,6 +22,7 @@ pub(super) struct RegisterStreamConsumer {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     consumer_name: Option<String>,
+    tags: Option<TagsIn>,
 }
 
 #[derive(Serialize)]
@@ -36,12 +40,13 @@ impl Call for RegisterStreamConsumer {
         check_stream(check, None, self.stream_arn.as_deref());
         check.required("consumerName", self.consumer_name.as_ref());
         check.name("consumerName", self.consumer_name.as_deref());
+        check_tags(check, self.tags.as_ref(), 0);
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamConsumer, Refusal> {
         let stream = stream_name(None, self.stream_arn.as_deref())?;
         let name = self.consumer_name.as_deref().unwrap_or_default();
-        service.register_stream_consumer(stream, name, now)
+        service.register_tagged_consumer(stream, name, &tags(self.tags.as_ref()), now)
     }
 }
 
@@ -163,6 +168,7 @@ pub(super) struct ListStreamConsumers {
     stream_arn: Option<String>,
     next_token: Option<String>,
     max_results: Option<i64>,
+    stream_creation_timestamp: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -192,6 +198,15 @@ impl Call for ListStreamConsumers {
     fn act(&self, service: &mut Service, now: Moment) -> Result<ConsumersPage, Refusal> {
         let stream = stream_name(None, self.stream_arn.as_deref())?;
         let token = self.next_token.clone().map(NextToken);
+        match (self.stream_creation_timestamp, &token) {
+            (Some(_), Some(_)) => {
+                return Err(Refusal::invalid_argument(
+                    "NextToken and StreamCreationTimestamp cannot be provided together.",
+                ));
+            }
+            (Some(created), None) => service.check_created(stream, created.into(), now)?,
+            (None, _) => {}
+        }
         service.list_stream_consumers(stream, token.as_ref(), count(self.max_results), now)
     }
 }

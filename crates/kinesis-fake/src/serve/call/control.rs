@@ -3,7 +3,8 @@ use serde::Deserialize;
 
 use super::{
     Call,
-    capacity::{ModeIn, check_record_size, check_strategy, distribution, kib},
+    capacity::{ModeIn, check_record_size, check_strategy, distribution, kib, mib},
+    tagging::{TagsIn, check_tags, tags},
 };
 use crate::{
     faults::About,
@@ -24,6 +25,9 @@ pub(super) struct CreateStream {
     #[serde(rename = "MaxRecordSizeInKiB")]
     max_record_size_in_kib: Option<i64>,
     record_distribution_strategy: Option<String>,
+    #[serde(rename = "WarmThroughputMiBps")]
+    warm_throughput_mib_per_second: Option<i64>,
+    tags: Option<TagsIn>,
 }
 
 impl Call for CreateStream {
@@ -39,6 +43,9 @@ impl Call for CreateStream {
         }
         check_record_size(check, self.max_record_size_in_kib);
         check_strategy(check, self.record_distribution_strategy.as_deref());
+        let warm = self.warm_throughput_mib_per_second;
+        check.range("warmThroughputMiBps", warm, 0..=i64::MAX);
+        check_tags(check, self.tags.as_ref(), 0);
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
@@ -52,8 +59,10 @@ impl Call for CreateStream {
             shards: (mode != Some(StreamMode::OnDemand)).then_some(shards),
             record_kib: self.max_record_size_in_kib.map(kib),
             distribution: strategy.map(distribution).unwrap_or_default(),
+            warm: self.warm_throughput_mib_per_second.map(mib),
+            tags: tags(self.tags.as_ref()),
         };
-        service.create_described_stream(name, new, now)?;
+        service.create_described_stream(name, &new, now)?;
         Ok(Nothing {})
     }
 }

@@ -1,7 +1,7 @@
 use kinesis_source::{NextToken, ShardId, ShardsPage, StreamSummary};
 use serde::{Deserialize, Serialize};
 
-use super::Call;
+use super::{Call, account::WarmOut, monitoring::names};
 use crate::{
     faults::About,
     model::{
@@ -9,7 +9,7 @@ use crate::{
     },
     serve::{
         check::Check,
-        wire::{ShardOut, Time, check_stream, count, stream_name},
+        wire::{ShardOut, Time, check_stream, count, encryption_type, stream_name},
     },
 };
 
@@ -22,6 +22,7 @@ pub(super) struct ListShards {
     next_token: Option<String>,
     exclusive_start_shard_id: Option<String>,
     max_results: Option<i64>,
+    stream_creation_timestamp: Option<Time>,
     #[serde(default, deserialize_with = "crate::serve::wire::object")]
     shard_filter: Option<FilterIn>,
 }
@@ -79,13 +80,24 @@ impl Call for ListShards {
         let listing = match &token {
             Some(token) => {
                 self.check_token_alone()?;
-                Listing::Next { token, max_results }
+                let arn = self.stream_arn.as_deref();
+                Listing::Next {
+                    stream: arn.map(|arn| stream_name(None, Some(arn))).transpose()?,
+                    token,
+                    max_results,
+                }
             }
-            None => Listing::First {
-                stream: stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?,
-                filter: self.filter()?,
-                max_results,
-            },
+            None => {
+                let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+                if let Some(created) = self.stream_creation_timestamp {
+                    service.check_created(stream, created.into(), now)?;
+                }
+                Listing::First {
+                    stream,
+                    filter: self.filter()?,
+                    max_results,
+                }
+            }
         };
         service.list_shards(&listing, now)
     }
@@ -110,6 +122,10 @@ impl ListShards {
                 self.exclusive_start_shard_id.is_some(),
             ),
             ("ShardFilter", self.shard_filter.is_some()),
+            (
+                "StreamCreationTimestamp",
+                self.stream_creation_timestamp.is_some(),
+            ),
         ];
         match said.into_iter().find(|(_, said)| *said) {
             None => Ok(()),
@@ -194,7 +210,7 @@ impl Call for DescribeStream {
             stream_description: Description {
                 shards: Some(shards.into_iter().map(ShardOut::from).collect()),
                 has_more_shards: Some(more),
-                ..Description::summary(summary, capacity.mode)
+                ..Description::summary(summary, capacity.mode, service, now)?
             },
         })
     }
@@ -237,7 +253,8 @@ impl Call for DescribeStreamSummary {
                 consumer_count: Some(capacity.consumers),
                 max_record_size_in_kib: Some(MOST_KIB.min(capacity.record_bytes / 1_024)),
                 record_distribution_strategy: Some(strategy_name(capacity.distribution)),
-                ..Description::summary(summary, capacity.mode)
+                warm_throughput: capacity.warm_throughput.map(WarmOut::from),
+                ..Description::summary(summary, capacity.mode, service, now)?
             },
         })
     }
@@ -251,6 +268,10 @@ struct Description {
     retention_period_hours: u32,
     enhanced_monitoring: [Monitoring; 1],
     encryption_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warm_throughput: Option<WarmOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shards: Option<Vec<ShardOut>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,11 +287,11 @@ struct Description {
     record_distribution_strategy: Option<&'static str>,
 }
 
-/// Without any metrics: there are none.
+/// The metrics that are wanted. There are none.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Monitoring {
-    shard_level_metrics: [&'static str; 0],
+    shard_level_metrics: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -292,21 +313,30 @@ struct ModeOut {
 }
 
 impl Description {
-    fn summary(summary: StreamSummary, mode: StreamMode) -> Self {
-        Self {
+    fn summary(
+        summary: StreamSummary,
+        mode: StreamMode,
+        service: &mut Service,
+        now: Moment,
+    ) -> Result<Self, Refusal> {
+        let metrics = service.metrics(&summary.name, now)?;
+        let key_id = service.encryption_key(&summary.name, now)?;
+        Ok(Self {
             retention_period_hours: summary.retention_hours,
             stream: StreamOut::new(summary, mode),
             enhanced_monitoring: [Monitoring {
-                shard_level_metrics: [],
+                shard_level_metrics: names(&metrics),
             }],
-            encryption_type: "NONE",
+            encryption_type: encryption_type(key_id.is_some()),
+            key_id,
+            warm_throughput: None,
             shards: None,
             has_more_shards: None,
             open_shard_count: None,
             consumer_count: None,
             max_record_size_in_kib: None,
             record_distribution_strategy: None,
-        }
+        })
     }
 }
 

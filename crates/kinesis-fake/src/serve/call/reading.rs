@@ -1,13 +1,15 @@
-use kinesis_source::{Position, Record, RecordsPage, SequenceNumber, ShardId, ShardIterator};
+use std::any::Any;
+
+use kinesis_source::{Position, RecordsPage, SequenceNumber, ShardId, ShardIterator};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
     faults::About,
-    model::{Moment, Refusal, Service},
+    model::{EncryptedRecords, Moment, Refusal, Service},
     serve::{
         check::{Check, Pattern},
-        wire::{ChildOut, RecordOut, Time, check_stream, count, stream_name},
+        wire::{ChildOut, RecordOut, Time, check_stream, count, records_size, stream_name},
     },
 };
 
@@ -116,6 +118,8 @@ pub(super) const POSITIONS: [&str; 5] = [
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GetRecords {
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
     shard_iterator: Option<String>,
     limit: Option<i64>,
 }
@@ -132,34 +136,45 @@ pub(super) struct RecordsAnswer {
 }
 
 impl Call for GetRecords {
-    type Outcome = RecordsPage;
+    type Outcome = Reading;
     type Answer = RecordsAnswer;
+
+    fn part(reading: &mut Reading) -> &mut dyn Any {
+        &mut reading.page
+    }
 
     fn about(&self) -> About {
         About::Iterator(self.iterator())
     }
 
     fn check(&self, check: &mut Check) {
+        check_stream(check, None, self.stream_arn.as_deref());
         let iterator = self.shard_iterator.as_deref();
         check.required("shardIterator", iterator);
         check.length("shardIterator", iterator, 1..=512);
     }
 
-    fn size(page: &RecordsPage) -> usize {
-        let size = |record: &Record| {
-            let key = record.partition_key.as_ref().map_or(0, String::len);
-            // Base64 makes three bytes four, JSON at worst one byte six.
-            record.data.len().div_ceil(3) * 4 + 6 * key + RECORD_FRAME
-        };
-        page.records.iter().map(size).sum()
+    fn size(Reading { page, .. }: &Reading) -> usize {
+        records_size(&page.records)
     }
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<RecordsPage, Refusal> {
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Reading, Refusal> {
         let iterator = self.iterator();
         let most = service.settings().limits.records_per_answer;
         let limit = count(self.limit).unwrap_or(most);
-        service.get_records(&iterator, limit, now)
+        let arn = self.stream_arn.as_deref();
+        let stream = arn.map(|arn| stream_name(None, Some(arn))).transpose()?;
+        Ok(Reading {
+            page: service.get_records_of(stream, &iterator, limit, now)?,
+            encrypted: service.encrypted_by(&iterator, now),
+        })
     }
+}
+
+/// A page of records, and which of them are said to be encrypted.
+pub(super) struct Reading {
+    page: RecordsPage,
+    encrypted: EncryptedRecords,
 }
 
 impl GetRecords {
@@ -168,16 +183,15 @@ impl GetRecords {
     }
 }
 
-impl From<RecordsPage> for RecordsAnswer {
-    fn from(page: RecordsPage) -> Self {
+impl From<Reading> for RecordsAnswer {
+    fn from(Reading { page, encrypted }: Reading) -> Self {
+        let records = page.records.into_iter();
+        let records = records.map(|record| RecordOut::among(record, &encrypted));
         Self {
-            records: page.records.into_iter().map(RecordOut::from).collect(),
+            records: records.collect(),
             next_shard_iterator: page.next.map(|next| next.as_str().to_owned()),
             millis_behind_latest: page.millis_behind_latest,
             child_shards: page.children.into_iter().map(ChildOut::from).collect(),
         }
     }
 }
-
-/// What a record has beside its data and key: names, a number of 56 digits and a time.
-const RECORD_FRAME: usize = 192;

@@ -1,3 +1,5 @@
+use std::any::Any;
+
 use kinesis_source::{PutEntry, PutOutcome};
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +8,7 @@ use crate::{
     model::{Moment, RecordDistribution, Refusal, Service},
     serve::{
         check::{Check, Keys, Pattern},
-        wire::{Blob, Most, Object, check_stream, hash_key, stream_name},
+        wire::{Blob, Most, Object, check_stream, encryption_type, hash_key, stream_name},
     },
 };
 
@@ -61,7 +63,7 @@ impl Call for PutRecord {
         Ok(PutAnswer {
             shard_id: shard.to_string(),
             sequence_number: number.to_string(),
-            encryption_type: "NONE",
+            encryption_type: encryption_type(service.encryption_key(stream, now)?.is_some()),
         })
     }
 }
@@ -105,8 +107,12 @@ struct OutcomeOut {
 }
 
 impl Call for PutRecords {
-    type Outcome = PutsAnswer;
+    type Outcome = Puts;
     type Answer = PutsAnswer;
+
+    fn part(puts: &mut Puts) -> &mut dyn Any {
+        &mut puts.outcomes
+    }
 
     fn check(&self, check: &mut Check) {
         check_stream(
@@ -129,18 +135,33 @@ impl Call for PutRecords {
         keys(service, stream.unwrap_or_default(), now)
     }
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<PutsAnswer, Refusal> {
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Puts, Refusal> {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
         let entries = self.entries().iter().map(|record| record.0.entry().put());
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        let outcomes = service.put_records(stream, &entries, now)?;
-        let records: Vec<_> = outcomes.into_iter().map(OutcomeOut::from).collect();
+        Ok(Puts {
+            outcomes: service.put_records(stream, &entries, now)?,
+            encrypted: service.encryption_key(stream, now)?.is_some(),
+        })
+    }
+}
+
+/// What became of the records of a PutRecords.
+pub(super) struct Puts {
+    outcomes: Vec<PutOutcome>,
+    encrypted: bool,
+}
+
+impl From<Puts> for PutsAnswer {
+    fn from(puts: Puts) -> Self {
+        let records = puts.outcomes.into_iter().map(OutcomeOut::from);
+        let records: Vec<_> = records.collect();
         let failed = records.iter().filter(|it| it.error_code.is_some());
-        Ok(PutsAnswer {
+        Self {
             failed_record_count: failed.count(),
             records,
-            encryption_type: "NONE",
-        })
+            encryption_type: encryption_type(puts.encrypted),
+        }
     }
 }
 

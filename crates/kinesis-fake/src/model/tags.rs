@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+
+use super::Refusal;
+
+/// The tags of a stream or a consumer: values by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// Sets tags, those that there are to new values.
+pub(crate) fn add(tags: &mut Tags, more: &Tags, most: usize) -> Result<(), Refusal> {
+    check(more)?;
+    let new = more.keys().filter(|key| !tags.contains_key(*key)).count();
+    if tags.len() + new > most {
+        return Err(Refusal::invalid_argument(format!(
+            "A resource cannot have more than {most} tags: this one would have {}.",
+            tags.len() + new
+        )));
+    }
+    tags.extend(more.iter().map(|(key, value)| (key.clone(), value.clone())));
+    Ok(())
+}
+
+/// API Tag: "Unicode letters, digits, white space, _ . / = + - % @"; API TagResource has `:` too.
+fn check(tags: &Tags) -> Result<(), Refusal> {
+    let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-%@".contains(c);
+    for (key, value) in tags {
+        let (in_key, in_value) = (key.chars().count(), value.chars().count());
+        if !(1..=KEY_CHARS).contains(&in_key) || in_value > VALUE_CHARS {
+            return Err(Refusal::invalid_argument(format!(
+                "A tag's key has 1 to {KEY_CHARS} characters and its value at most {VALUE_CHARS}."
+            )));
+        }
+        if !key.chars().chain(value.chars()).all(allowed) {
+            return Err(Refusal::invalid_argument(
+                "Some tags contain invalid characters. Valid characters: Unicode letters, digits, \
+                 white space, _ . : / = + - % @.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// API Tag: the longest key.
+pub(crate) const KEY_CHARS: usize = 128;
+/// API Tag: the longest value.
+pub(crate) const VALUE_CHARS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(of: &[(&str, &str)]) -> Tags {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        of.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn tags_are_set_anew_and_never_become_too_many() {
+        let mut all = tags(&[("a", "1"), ("b", "2")]);
+        add(&mut all, &tags(&[("b", "3"), ("c", "")]), 3).unwrap();
+        let expected = tags(&[("a", "1"), ("b", "3"), ("c", "")]);
+        assert_eq!(all, expected);
+        let refusal = add(&mut all, &tags(&[("a", "9"), ("d", "4")]), 3).unwrap_err();
+        assert_eq!(refusal.code(), "InvalidArgumentException");
+        assert_eq!(all, expected, "nothing of it was set");
+    }
+
+    #[test]
+    fn a_tag_has_so_many_characters_and_not_just_any() {
+        for (key, value, fits) in [
+            ("Größe 1_.:/=+-%@", "é", true),
+            (&*"k".repeat(128), &*"v".repeat(256), true),
+            (&*"k".repeat(129), "", false),
+            ("k", &*"v".repeat(257), false),
+            ("", "v", false),
+            ("k!", "v", false),
+            ("k", "<v>", false),
+        ] {
+            let set = add(&mut Tags::new(), &tags(&[(key, value)]), 50);
+            assert_eq!(set.is_ok(), fits, "{key} {value}");
+        }
+    }
+}

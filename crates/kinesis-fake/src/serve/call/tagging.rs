@@ -1,0 +1,254 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Call;
+use crate::{
+    model::{Moment, Refusal, Service, Tags},
+    serve::{
+        check::Check,
+        wire::{Most, Nothing, check_stream, count, stream_name},
+    },
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct AddTagsToStream {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    tags: Option<TagsIn>,
+}
+
+impl Call for AddTagsToStream {
+    type Outcome = Nothing;
+    type Answer = Nothing;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check.required("tags", self.tags.as_ref());
+        check_tags(check, self.tags.as_ref(), 1);
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
+        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        service.add_tags_to_stream(stream, &tags(self.tags.as_ref()), now)?;
+        Ok(Nothing {})
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RemoveTagsFromStream {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    tag_keys: Option<Keys>,
+}
+
+impl Call for RemoveTagsFromStream {
+    type Outcome = Nothing;
+    type Answer = Nothing;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        check_keys(check, self.tag_keys.as_ref());
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
+        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        service.remove_tags_from_stream(stream, keys(self.tag_keys.as_ref()), now)?;
+        Ok(Nothing {})
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListTagsForStream {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    exclusive_start_tag_key: Option<String>,
+    limit: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct TagsAnswer {
+    tags: Vec<TagOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_more_tags: Option<bool>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct TagOut {
+    key: String,
+    value: String,
+}
+
+impl Call for ListTagsForStream {
+    type Outcome = TagsAnswer;
+    type Answer = TagsAnswer;
+
+    fn check(&self, check: &mut Check) {
+        check_stream(
+            check,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        let start = self.exclusive_start_tag_key.as_deref();
+        check.length("exclusiveStartTagKey", start, 1..=KEY_CHARS);
+        check.range("limit", self.limit, 1..=50);
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<TagsAnswer, Refusal> {
+        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let after = self.exclusive_start_tag_key.as_deref();
+        let most = count(self.limit).unwrap_or(usize::MAX);
+        let (tags, more) = service.list_tags_for_stream(stream, after, most, now)?;
+        Ok(TagsAnswer {
+            tags: out(tags),
+            has_more_tags: Some(more),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct TagResource {
+    #[serde(rename = "ResourceARN")]
+    resource_arn: Option<String>,
+    tags: Option<TagsIn>,
+}
+
+impl Call for TagResource {
+    type Outcome = Nothing;
+    type Answer = Nothing;
+
+    fn check(&self, check: &mut Check) {
+        check_resource(check, self.resource_arn.as_deref());
+        check.required("tags", self.tags.as_ref());
+        check_tags(check, self.tags.as_ref(), 1);
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
+        let arn = self.resource_arn.as_deref().unwrap_or_default();
+        service.tag_resource(arn, &tags(self.tags.as_ref()), now)?;
+        Ok(Nothing {})
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct UntagResource {
+    #[serde(rename = "ResourceARN")]
+    resource_arn: Option<String>,
+    tag_keys: Option<Keys>,
+}
+
+impl Call for UntagResource {
+    type Outcome = Nothing;
+    type Answer = Nothing;
+
+    fn check(&self, check: &mut Check) {
+        check_resource(check, self.resource_arn.as_deref());
+        check_keys(check, self.tag_keys.as_ref());
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
+        let arn = self.resource_arn.as_deref().unwrap_or_default();
+        service.untag_resource(arn, keys(self.tag_keys.as_ref()), now)?;
+        Ok(Nothing {})
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListTagsForResource {
+    #[serde(rename = "ResourceARN")]
+    resource_arn: Option<String>,
+}
+
+impl Call for ListTagsForResource {
+    type Outcome = Tags;
+    type Answer = TagsAnswer;
+
+    fn check(&self, check: &mut Check) {
+        check_resource(check, self.resource_arn.as_deref());
+    }
+
+    fn act(&self, service: &mut Service, now: Moment) -> Result<Tags, Refusal> {
+        let arn = self.resource_arn.as_deref().unwrap_or_default();
+        service.list_tags_for_resource(arn, now)
+    }
+}
+
+impl From<Tags> for TagsAnswer {
+    fn from(tags: Tags) -> Self {
+        Self {
+            tags: out(tags),
+            has_more_tags: None,
+        }
+    }
+}
+
+/// Values are optional, and then empty.
+pub(super) type TagsIn = BTreeMap<String, Option<String>>;
+
+type Keys = Most<String, MOST_READ>;
+
+pub(super) fn check_tags(check: &mut Check, tags: Option<&TagsIn>, least: usize) {
+    let Some(tags) = tags else { return };
+    check.length_of("Value of so many", "tags", tags.len(), least..=200);
+    for (key, value) in tags {
+        check.length("tags.key", Some(key), 1..=KEY_CHARS);
+        check.length("tags.value", value.as_deref(), 0..=VALUE_CHARS);
+    }
+}
+
+pub(super) fn tags(tags: Option<&TagsIn>) -> Tags {
+    let owned = |(key, value): (&String, &Option<String>)| {
+        let value = value.clone().unwrap_or_default();
+        (key.clone(), value)
+    };
+    tags.into_iter().flatten().map(owned).collect()
+}
+
+fn check_keys(check: &mut Check, keys: Option<&Keys>) {
+    check.required("tagKeys", keys);
+    let Some(keys) = keys else { return };
+    check.length_of("Value of so many", "tagKeys", keys.0.len(), 1..=50);
+    for key in &keys.0 {
+        check.length("tagKeys", Some(key), 1..=KEY_CHARS);
+    }
+}
+
+fn keys(keys: Option<&Keys>) -> &[String] {
+    keys.map_or(&[], |keys| &keys.0)
+}
+
+/// What is wrong with how a request names a stream or a consumer.
+pub(super) fn check_resource(check: &mut Check, arn: Option<&str>) {
+    check.required("resourceARN", arn);
+    check.length("resourceARN", arn, 1..=2_048);
+}
+
+fn out(tags: Tags) -> Vec<TagOut> {
+    let tags = tags.into_iter();
+    tags.map(|(key, value)| TagOut { key, value }).collect()
+}
+
+/// API Tag: the longest key, and the longest value.
+const KEY_CHARS: usize = 128;
+const VALUE_CHARS: usize = 256;
+/// More are not even read.
+const MOST_READ: usize = 10_000;
