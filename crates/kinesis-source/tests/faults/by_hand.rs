@@ -157,6 +157,7 @@ impl ByHand {
         let mut course = Course::after(stored, self.is(Mistake::ForgetsThePart));
         let is_child = shard.parents().next().is_some();
         let mut iterator = self.iterator(&shard.id, &course, is_child).await;
+        #[expect(clippy::disallowed_methods, reason = "that is the mistake")]
         let (queue, mut queued) = mpsc::unbounded_channel();
         if self.is(Mistake::PrefetchesWithoutBound) {
             // Whoever takes them out may be as slow as he likes.

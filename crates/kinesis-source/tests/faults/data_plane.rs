@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
-use kinesis_fake::{Choices, Fake, Fault, FaultPlan, Operation, Rewrite, ShardEnd};
+use kinesis_fake::{Choices, Fake, Fault, FaultPlan, Operation, Operations, Rewrite, ShardEnd};
 use kinesis_source::{
-    Checkpoint, CheckpointStore, KinesisApi, ShardError, ShardRecord, StreamIdentity,
+    Checkpoint, CheckpointStore, KinesisApi, ShardError, ShardRecord, ShardState, StreamIdentity,
 };
+
+use tokio::time::sleep;
 
 use crate::{
     handler::Deed,
-    seeds::{Mattered, each_seed},
+    seeds::{Dice, Mattered, each_seed},
     world::{World, millis, seconds, shard},
 };
 
@@ -130,6 +132,63 @@ fn f05_the_key_service_throttles() {
     });
 }
 
+/// One of two shards cannot be read for two hours. It is tried about once a minute, goes on by itself
+/// where it was, and the other is read all the time.
+async fn parked_for_hours(seed: u64, code: &str, operations: impl Into<Operations>) -> Mattered {
+    let mut world = World::new(seed, 2);
+    world.put(40);
+    world.start();
+    sleep(seconds(world.dice.between(5, 20))).await;
+    let fault = Fault::refusal(operations, code).on_shard(&shard(0));
+    world.fake.inject(fault.between(seconds(0)..seconds(7_200)));
+    let mut events = world.handle().events();
+    let before = world.fake.calls().of(READ).made;
+    for _ in 0..72 {
+        world.put(2);
+        sleep(seconds(100)).await;
+    }
+    let status = world.handle().status();
+    let (parked, other) = (&status[0], &status[1]);
+    assert_eq!(
+        other.state,
+        ShardState::AtTip,
+        "others are not affected: {other:?}"
+    );
+    assert_eq!(other.millis_behind_latest, Some(0));
+    assert!(parked.retries < 400, "a slow probe: {parked:?}");
+    assert!(world.fake.calls().of(READ).made < before + 10_000);
+    let struck = world.settle(seconds(300)).await;
+    let mut said = BTreeMap::<_, u32>::new();
+    while let Some(event) = events.next().await {
+        *said.entry(event.name()).or_default() += 1;
+    }
+    assert_eq!(
+        (said.get("shard_parked"), said.get("shard_resumed")),
+        (Some(&1), Some(&1)),
+        "{said:?}"
+    );
+    Mattered::from(struck > 60)
+}
+
+#[test]
+fn f06_the_key_cannot_be_used_for_hours() {
+    each_seed(async |seed| {
+        let code = *Dice::new(seed).one_of(&[
+            "KMSAccessDeniedException",
+            "KMSDisabledException",
+            "KMSNotFoundException",
+            "KMSInvalidStateException",
+            "KMSOptInRequired",
+        ]);
+        parked_for_hours(seed, code, READ).await
+    });
+}
+
+#[test]
+fn f07_access_is_denied_to_an_operation_for_hours() {
+    each_seed(async |seed| parked_for_hours(seed, "AccessDeniedException", BOTH).await);
+}
+
 #[test]
 fn f08_a_checkpoint_that_is_another_streams() {
     each_seed(async |seed| {
@@ -232,10 +291,12 @@ fn f14_nothing_comes_for_a_day() {
         let before = world.dice.between(0, 30);
         world.put(before);
         world.start();
-        tokio::time::sleep(seconds(86_400)).await;
+        // A day once; two hours, in which iterators expire as well, otherwise.
+        let span = if seed == 0 { 86_400 } else { 7_200 };
+        sleep(seconds(span)).await;
         let reads = world.fake.calls().of(READ).made;
-        // An idle shard is asked about once a second, and no iterator has ever expired.
-        assert!((80_000..100_000).contains(&reads), "{reads}");
+        // An idle shard is asked about once a second.
+        assert!((span * 9 / 10..span * 12 / 10).contains(&reads), "{reads}");
         assert_eq!(world.handle().status()[0].retries, 0);
         world.put(20);
         world.settle(seconds(60)).await;
@@ -315,7 +376,7 @@ fn f18_records_come_again_or_the_wrong_way_round_or_from_elsewhere() {
         world.start();
         for _ in 0..60 {
             world.put(20);
-            tokio::time::sleep(seconds(1)).await;
+            sleep(seconds(1)).await;
         }
         let report = world.fake.fault_report();
         world.settle(seconds(120)).await;
@@ -385,7 +446,7 @@ fn f22_a_thousand_shards_want_iterators_at_once() {
         world.put(500);
         world.start();
         for _ in 0..2 {
-            tokio::time::sleep(millis(world.dice.between(100, 3_000))).await;
+            sleep(millis(world.dice.between(100, 3_000))).await;
             world.kill().await;
             world.start();
         }

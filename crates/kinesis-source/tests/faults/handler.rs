@@ -29,7 +29,7 @@ pub(crate) enum Deed {
 }
 
 /// What is to be done with an event that comes for the so many-th time.
-type Temper = Arc<dyn Fn(&ShardRecord, u32) -> Deed + Send + Sync>;
+pub(crate) type Temper = Arc<dyn Fn(&ShardRecord, u32) -> Deed + Send + Sync>;
 
 #[derive(Clone)]
 pub(crate) struct Handler {

@@ -14,6 +14,11 @@
 //! | I9 | once it is over, all is done within a bounded time | `World::settle` |
 //! | I10 | nothing that was put is in a log or an error, and logs do not flood | `canary.rs` |
 //!
+//! Elsewhere: what a connection does to F12, F13 and F39 (`aws_on_fake.rs`, `aws_fan_out.rs`), numbers
+//! of any length for F21 (`sequence_number.rs`), memory for F19, F45 and F71 (`byte_budget.rs`,
+//! `stalled_shards.rs`, `kpl`), and a drop at each await for F72 (`dropping.rs`). Who wrote a consumer
+//! with one of fourteen mistakes would be told so here: `wrong.rs`.
+//!
 //! `FAULT_SEEDS=200` tries more seeds, `FAULT_SEED=17` one alone.
 
 #![allow(clippy::unwrap_used)]

@@ -99,7 +99,7 @@ fn f68_stopped_in_the_middle_of_a_batch() {
 fn f69_killed_between_acknowledgement_and_checkpoint() {
     each_seed(async |seed| {
         let mut world = World::new(seed, 2);
-        let slow = millis(world.dice.between(1, 40));
+        let slow = millis(world.dice.between(20, 60));
         world.handle_by(move |_, _| Deed::Take(slow));
         for _ in 0..10 {
             world.put(50);
@@ -186,8 +186,10 @@ fn f60_checkpoints_cannot_be_stored_for_hours() {
         world.start();
         sleep(seconds(5)).await;
         world.store.fail(true);
-        let hours = world.dice.between(1, 3);
-        world.put_for(seconds(hours * 3_600), 1).await;
+        for _ in 0..world.dice.between(200, 600) {
+            world.put(2);
+            sleep(seconds(10)).await;
+        }
         let failed = world.store.failed();
         world.store.fail(false);
         world.settle(seconds(600)).await;
@@ -207,11 +209,36 @@ fn f61_the_handler_is_slow_for_hours() {
         });
         world.put(150);
         world.start();
-        world.put_for(seconds(3 * 3_600), 1).await;
+        for _ in 0..300 {
+            world.put(4);
+            sleep(seconds(36)).await;
+        }
         world.handle_by(|_, _| Deed::Ack);
         world.kill().await;
         world.start();
         world.settle(seconds(1_200)).await;
         Mattered::Yes
     });
+}
+
+/// Blocking is nothing that a handler should do. If it does, on a runtime of two threads and in real
+/// time, all comes all the same.
+#[test]
+fn f67_the_handler_blocks_its_thread() {
+    for seed in 0..5 {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new(seed, 2);
+            world.fake.set_limits(kinesis_fake::Limits::none());
+            world.handle_by(|_, _| {
+                #[expect(clippy::disallowed_methods, reason = "that is the fault")]
+                std::thread::sleep(millis(1));
+                Deed::Ack
+            });
+            world.put(100);
+            world.start();
+            world.settle(seconds(60)).await;
+        });
+    }
 }

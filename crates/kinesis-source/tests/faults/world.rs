@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     by_hand::{ByHand, Mistake},
     canary::{CANARY, Ear, assert_no_canary},
-    handler::{Deed, Handler},
+    handler::{Deed, Handler, Temper},
     invariants::{Allowed, broken, duplicates},
     lease::{Lease, Row},
     log::{Entry, Log},
@@ -50,7 +50,7 @@ pub(crate) struct World {
     drain_within: Option<Duration>,
     by_hand: Option<Option<Mistake>>,
     terms: Terms,
-    temper: Arc<dyn Fn(&ShardRecord, u32) -> Deed + Send + Sync>,
+    temper: Temper,
     times: Arc<Mutex<BTreeMap<String, u32>>>,
     life: Option<Life>,
     lives: usize,
@@ -162,6 +162,10 @@ impl World {
             .any(|entry| matches!(entry, Entry::Stored(it, Checkpoint::End) if it == shard))
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is written where it is followed"
+    )]
     pub(crate) fn follow(&self, plan: FaultPlan) {
         self.fake.follow(&plan);
     }
