@@ -12,7 +12,8 @@ pub(crate) use throughput::{Allowance, Debt};
 
 /// What the service allows, each from the service's own documents.
 ///
-/// The default is strict: where two documents differ, the smaller number holds. `None` lifts a
+/// The default is strict: where two documents differ, the smaller number holds; but for
+/// [`read_records_per_second`](Self::read_records_per_second), see there. `None` lifts a
 /// limit.
 ///
 /// ```
