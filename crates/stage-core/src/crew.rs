@@ -14,6 +14,7 @@ use crate::{
     failure::Failure,
     link::Control,
     meter::Meter,
+    names::Names,
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
 };
@@ -36,6 +37,8 @@ struct State {
     stages: BTreeMap<Arc<str>, Arc<Member>>,
     /// Names of stages that are being put together.
     claimed: BTreeSet<Arc<str>>,
+    /// For stages that are given none.
+    names: Names,
     waiting: Vec<(Arc<Member>, Task)>,
     groups: Weaks<dyn Close>,
     stopping: bool,
@@ -62,7 +65,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.crew.lock().claimed.remove(&self.name);
+        let mut state = self.crew.lock();
+        state.claimed.remove(&self.name);
+        // Unless a stage has it by now: then it is looked at once more, and passed over.
+        state.names.free(&self.name);
     }
 }
 
@@ -161,14 +167,10 @@ impl Crew {
 
     /// A name like `wish` that no stage has.
     pub(crate) fn free_name(&self, wish: &str) -> String {
-        let state = self.lock();
-        let numbered = (2..).map(|n| format!("{wish}-{n}"));
-        let mut names = std::iter::once(wish.to_owned()).chain(numbered);
-        names
-            .find(|name| {
-                !state.stages.contains_key(name.as_str()) && !state.claimed.contains(name.as_str())
-            })
-            .expect("there are more numbers than stages")
+        let state = &mut *self.lock();
+        let (stages, claimed) = (&state.stages, &state.claimed);
+        let is_taken = |name: &str| stages.contains_key(name) || claimed.contains(name);
+        state.names.find(wish, is_taken)
     }
 
     /// Takes the stages that wait to be started.
@@ -178,7 +180,9 @@ impl Crew {
 
     /// Frees the name of a stage that has ended.
     pub(crate) fn ended(&self, name: &str) {
-        self.lock().stages.remove(name);
+        let mut state = self.lock();
+        state.stages.remove(name);
+        state.names.free(name);
     }
 
     pub(crate) fn close_when_stopping(&self, group: Weak<dyn Close>) {

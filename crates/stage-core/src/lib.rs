@@ -147,6 +147,7 @@ mod link;
 mod lives;
 mod map;
 mod meter;
+mod names;
 mod on_failure;
 mod outbox;
 mod outlet;
