@@ -12,7 +12,7 @@ use crate::{
     AddError,
     desk::{Desk, Notice},
     failure::Failure,
-    link::Control,
+    link::{Carries, Control},
     meter::Meter,
     names::Names,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -90,6 +90,7 @@ pub(crate) trait AnyDesk: Send + Sync {
     fn notify(&self, notice: Notice);
     fn is_in_use(&self) -> bool;
     fn links(&self) -> Vec<Arc<dyn Control>>;
+    fn event_type(&self) -> &'static str;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -98,7 +99,7 @@ pub(crate) trait Close: Send + Sync {
     fn close(&self);
 }
 
-impl<L: Send + 'static> AnyDesk for Desk<L> {
+impl<L: Carries> AnyDesk for Desk<L> {
     fn stop(&self) {
         Self::stop(self);
     }
@@ -125,6 +126,10 @@ impl<L: Send + 'static> AnyDesk for Desk<L> {
 
     fn links(&self) -> Vec<Arc<dyn Control>> {
         Self::links(self)
+    }
+
+    fn event_type(&self) -> &'static str {
+        L::event_type()
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -223,12 +223,41 @@ async fn what_is_looked_for_and_not_there_is_an_error_that_says_so() {
     };
     assert_eq!(handle.outlet::<u64>("nobody").unwrap_err(), no_such);
     assert_eq!(handle.remove("nobody").unwrap_err(), no_such);
-    let other = LookupError::OtherEvents {
-        name: "numbers".into(),
-    };
-    assert_eq!(handle.outlet::<u32>("numbers").unwrap_err(), other);
-    assert_eq!(handle.intake::<u64>("numbers").unwrap_err(), other);
-    assert!(handle.pause("sink").is_err());
+    // What is wrong, and what to do.
+    let outlet = |stage| handle.outlet::<u64>(stage).unwrap_err();
+    let errors = [
+        (
+            handle.outlet::<u32>("numbers").unwrap_err(),
+            "`numbers` are of type `u64`, not `u32`",
+        ),
+        (
+            handle.intake::<u32>("sink").unwrap_err(),
+            "`sink` are of type `u64`, not `u32`",
+        ),
+        (
+            outlet("sink"),
+            "`sink` is a consumer and hands no events on: subscribe to a stage",
+        ),
+        (
+            handle.lane::<u64>("sink", 0).unwrap_err(),
+            "`sink` is a consumer and hands no events on",
+        ),
+        (
+            handle.intake::<u64>("numbers").unwrap_err(),
+            "`numbers` is a producer and takes no events in: have",
+        ),
+        (
+            handle.pause("sink").unwrap_err(),
+            "`sink` is a consumer, which is not paused: pause",
+        ),
+        (
+            handle.resume("sink").unwrap_err(),
+            "`sink` is a consumer, which is not paused: pause",
+        ),
+    ];
+    for (error, says) in errors {
+        assert!(error.to_string().contains(says), "{error}");
+    }
     let taken = handle.stage("sink").produce(Counter::up_to(1)).unwrap_err();
     assert_eq!(
         taken,
