@@ -12,8 +12,9 @@ use crate::{
     AddError,
     desk::{Desk, Notice},
     failure::Failure,
-    link::Control,
+    link::{Carries, Control},
     meter::Meter,
+    names::Names,
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
 };
@@ -36,6 +37,8 @@ struct State {
     stages: BTreeMap<Arc<str>, Arc<Member>>,
     /// Names of stages that are being put together.
     claimed: BTreeSet<Arc<str>>,
+    /// For stages that are given none.
+    names: Names,
     waiting: Vec<(Arc<Member>, Task)>,
     groups: Weaks<dyn Close>,
     stopping: bool,
@@ -62,7 +65,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.crew.lock().claimed.remove(&self.name);
+        let mut state = self.crew.lock();
+        state.claimed.remove(&self.name);
+        // Unless a stage has it by now: then it is looked at once more, and passed over.
+        state.names.free(&self.name);
     }
 }
 
@@ -84,6 +90,7 @@ pub(crate) trait AnyDesk: Send + Sync {
     fn notify(&self, notice: Notice);
     fn is_in_use(&self) -> bool;
     fn links(&self) -> Vec<Arc<dyn Control>>;
+    fn event_type(&self) -> &'static str;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -92,7 +99,7 @@ pub(crate) trait Close: Send + Sync {
     fn close(&self);
 }
 
-impl<L: Send + 'static> AnyDesk for Desk<L> {
+impl<L: Carries> AnyDesk for Desk<L> {
     fn stop(&self) {
         Self::stop(self);
     }
@@ -119,6 +126,10 @@ impl<L: Send + 'static> AnyDesk for Desk<L> {
 
     fn links(&self) -> Vec<Arc<dyn Control>> {
         Self::links(self)
+    }
+
+    fn event_type(&self) -> &'static str {
+        L::event_type()
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -161,14 +172,10 @@ impl Crew {
 
     /// A name like `wish` that no stage has.
     pub(crate) fn free_name(&self, wish: &str) -> String {
-        let state = self.lock();
-        let numbered = (2..).map(|n| format!("{wish}-{n}"));
-        let mut names = std::iter::once(wish.to_owned()).chain(numbered);
-        names
-            .find(|name| {
-                !state.stages.contains_key(name.as_str()) && !state.claimed.contains(name.as_str())
-            })
-            .expect("there are more numbers than stages")
+        let state = &mut *self.lock();
+        let (stages, claimed) = (&state.stages, &state.claimed);
+        let is_taken = |name: &str| stages.contains_key(name) || claimed.contains(name);
+        state.names.find(wish, is_taken)
     }
 
     /// Takes the stages that wait to be started.
@@ -178,7 +185,9 @@ impl Crew {
 
     /// Frees the name of a stage that has ended.
     pub(crate) fn ended(&self, name: &str) {
-        self.lock().stages.remove(name);
+        let mut state = self.lock();
+        state.stages.remove(name);
+        state.names.free(name);
     }
 
     pub(crate) fn close_when_stopping(&self, group: Weak<dyn Close>) {

@@ -14,7 +14,7 @@ use crate::{
     builder::{As, Dispatching, ToAll, ToOne},
     crew::{AnyDesk, Claim, Crew, Member},
     desk::Desk,
-    link::{ReceiveEnd, SendEnd},
+    link::{Carries, ReceiveEnd, SendEnd},
     protocol::{Dispatcher, Partition},
 };
 
@@ -77,10 +77,33 @@ pub enum LookupError {
         /// The name.
         name: String,
     },
-    /// The stage has no such side, or its events are of another type than was asked for.
+    /// The stage is a consumer, and hands no events on that could be subscribed to.
+    #[non_exhaustive]
+    NoOutlet {
+        /// The stage's name.
+        name: String,
+    },
+    /// The stage is a producer, and takes no events in.
+    #[non_exhaustive]
+    NoIntake {
+        /// The stage's name.
+        name: String,
+    },
+    /// The stage is a consumer, which cannot be held back from without: it asks for events itself.
+    #[non_exhaustive]
+    NotHeldBack {
+        /// The stage's name.
+        name: String,
+    },
+    /// Events of the stage are of another type than was asked for.
+    #[non_exhaustive]
     OtherEvents {
         /// The stage's name.
         name: String,
+        /// The type that was asked for, as the compiler writes it.
+        asked_for: &'static str,
+        /// The type that they are of.
+        actual: &'static str,
     },
 }
 
@@ -103,9 +126,11 @@ impl PipelineHandle {
     ///
     /// # Errors
     ///
-    /// If there is no such stage, or its events are of another type.
+    /// If there is no such stage, it is a consumer, or its events are of another type.
     pub fn outlet<E: Send + 'static>(&self, name: &str) -> Result<Outlet<E>, LookupError> {
-        let desk = self.desk::<Desk<SendEnd<E>>>(name, |member| member.front.clone())?;
+        let desk = self.member(name)?.front.clone();
+        let desk = desk.ok_or_else(|| LookupError::NoOutlet { name: name.into() })?;
+        let desk = of_type::<SendEnd<E>>(name, desk)?;
         Ok(Outlet::expecting(&desk))
     }
 
@@ -115,7 +140,7 @@ impl PipelineHandle {
     ///
     /// # Errors
     ///
-    /// If there is no such stage, or its events are of another type.
+    /// As [`outlet`](Self::outlet).
     pub fn lane<E: Send + 'static>(
         &self,
         name: &str,
@@ -128,9 +153,11 @@ impl PipelineHandle {
     ///
     /// # Errors
     ///
-    /// If there is no such stage, or it takes no events of this type.
+    /// If there is no such stage, it is a producer, or it takes events of another type.
     pub fn intake<E: Send + 'static>(&self, name: &str) -> Result<Intake<E>, LookupError> {
-        let desk = self.desk::<Desk<ReceiveEnd<E>>>(name, |member| member.back.clone())?;
+        let desk = self.member(name)?.back.clone();
+        let desk = desk.ok_or_else(|| LookupError::NoIntake { name: name.into() })?;
+        let desk = of_type::<ReceiveEnd<E>>(name, desk)?;
         Ok(Intake::within(Weak::clone(&self.0), desk))
     }
 
@@ -168,7 +195,7 @@ impl PipelineHandle {
     fn hold(&self, name: &str, held: bool) -> Result<(), LookupError> {
         let member = self.member(name)?;
         let front = member.front.as_ref();
-        let front = front.ok_or_else(|| LookupError::OtherEvents { name: name.into() })?;
+        let front = front.ok_or_else(|| LookupError::NotHeldBack { name: name.into() })?;
         if let Some(crew) = self.0.upgrade() {
             crew.hold(&**front, held);
         }
@@ -227,16 +254,17 @@ impl PipelineHandle {
         let member = self.0.upgrade().and_then(|crew| crew.member(name));
         member.ok_or_else(|| LookupError::NoSuchStage { name: name.into() })
     }
+}
 
-    fn desk<D: Send + Sync + 'static>(
-        &self,
-        name: &str,
-        side: impl FnOnce(&Member) -> Option<Arc<dyn AnyDesk>>,
-    ) -> Result<Arc<D>, LookupError> {
-        let desk = side(&*self.member(name)?);
-        let desk = desk.and_then(|desk| desk.into_any().downcast().ok());
-        desk.ok_or_else(|| LookupError::OtherEvents { name: name.into() })
-    }
+/// A desk, if it is one for events of the type that is asked for.
+fn of_type<L: Carries>(name: &str, desk: Arc<dyn AnyDesk>) -> Result<Arc<Desk<L>>, LookupError> {
+    let actual = desk.event_type();
+    let desk = desk.into_any().downcast();
+    desk.map_err(|_| LookupError::OtherEvents {
+        name: name.into(),
+        asked_for: L::event_type(),
+        actual,
+    })
 }
 
 /// Settings for a stage that joins a running pipeline. Made by [`PipelineHandle::stage`].
@@ -398,9 +426,28 @@ impl fmt::Display for LookupError {
                 f,
                 "no stage named `{name}` runs: it has ended, or its name is another"
             ),
-            Self::OtherEvents { name } => write!(
+            Self::NoOutlet { name } => write!(
                 f,
-                "stage `{name}` has no such side for events of this type: look at how it was added"
+                "stage `{name}` is a consumer and hands no events on: subscribe to a stage that it takes them \
+                 from"
+            ),
+            Self::NoIntake { name } => write!(
+                f,
+                "stage `{name}` is a producer and takes no events in: have a transform or a consumer subscribe"
+            ),
+            Self::NotHeldBack { name } => write!(
+                f,
+                "stage `{name}` is a consumer, which is not paused: pause the stages that it takes events from, \
+                 or subscribe it manually and do not ask"
+            ),
+            Self::OtherEvents {
+                name,
+                asked_for,
+                actual,
+            } => write!(
+                f,
+                "events of stage `{name}` are of type `{actual}`, not `{asked_for}`: ask for the type that it was \
+                 added with"
             ),
         }
     }

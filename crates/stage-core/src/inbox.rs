@@ -362,6 +362,9 @@ impl<E> Inbox<E> {
         }
         if desk.leaving {
             self.leave(Ok(()));
+        } else if let Some(outcome) = self.closing.clone() {
+            // Who comes too late is told what the others were.
+            self.leave(outcome);
         }
     }
 

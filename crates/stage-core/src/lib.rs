@@ -67,6 +67,37 @@
 //! acks in any order into the position up to which everything is done. Events that nobody tracks
 //! cost nothing for it.
 //!
+//! # What an event costs
+//!
+//! From one producer to one consumer, a `u64`: in instructions (counted by callgrind), and in
+//! nanoseconds on one thread (the least of many rounds of one run on a shared machine with an AMD EPYC,
+//! November 2026, rustc 1.95, tokio 1.54). Beside it the same through tokio's bounded channel, which holds
+//! as many events as the window, one by one, and as vectors of half a window.
+//!
+//! | window | instructions | tokio's channel | in vectors | nanoseconds | tokio's channel | in vectors |
+//! |---|---|---|---|---|---|---|
+//! | 1000 | 13 | 530 | 13 | 1.0 | 47 | 0.9 |
+//! | 10 | 349 | 648 | 296 | 30 | 56 | 23 |
+//! | 1 | 2165 | 1878 | 2111 | 184 | 143 | 165 |
+//!
+//! Whoever wakes another task pays for that, and a window of a thousand does it once in five hundred
+//! events. In the example, where five go together, an event costs what it does in the second line; so
+//! wherever events are small and come fast, the window is to be a few hundred. With two threads the times
+//! are 1.1, 40 and 187 ns.
+//!
+//! An ack for each event makes it 1.2 to 1.5 times as much at a window of a thousand, and a
+//! [`Tracker`] 2.4 times. Once a pipeline has warmed up, nothing is allocated, but for two small
+//! things for each batch that is broadcast. A stage with its link takes about 6 KB.
+//!
+//! To see it on another machine, in the repository:
+//!
+//! ```text
+//! cargo run --release -p benches --bin ratios -- a1000 a10 a1 receipts
+//! benches/icount.sh a1000 a10 a1
+//! ```
+//!
+//! `docs/speed.md` there says what else was measured, and how; also where others are faster.
+//!
 //! # Ready-made stages
 //!
 //! Much needs no type of one's own:
@@ -147,6 +178,7 @@ mod link;
 mod lives;
 mod map;
 mod meter;
+mod names;
 mod on_failure;
 mod outbox;
 mod outlet;

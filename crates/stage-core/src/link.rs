@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{any::type_name, collections::VecDeque, mem, sync::Arc};
 
 use rtrb::RingBuffer;
 
@@ -101,6 +101,12 @@ impl Counts {
     fn open(self) -> usize {
         self.held_back + self.on_the_way + self.in_hand
     }
+}
+
+/// An end of a link.
+pub(crate) trait Carries: Send + 'static {
+    /// What its events are, as the compiler writes it.
+    fn event_type() -> &'static str;
 }
 
 /// A link as those see it who only hold a handle, whatever its events are.
@@ -369,6 +375,18 @@ impl<E: Send> Control for Link<E> {
 
     fn upstream(&self) -> Arc<Meter> {
         Arc::clone(&self.up.meter)
+    }
+}
+
+impl<E: Send + 'static> Carries for SendEnd<E> {
+    fn event_type() -> &'static str {
+        type_name::<E>()
+    }
+}
+
+impl<E: Send + 'static> Carries for ReceiveEnd<E> {
+    fn event_type() -> &'static str {
+        type_name::<E>()
     }
 }
 

@@ -406,6 +406,25 @@ async fn what_a_partition_panics_on_is_counted() {
     assert_eq!(counts(&report, "numbers"), (10, 10, 0));
 }
 
+/// Also once all that it makes goes to the one subscriber that it has.
+#[tokio::test(start_paused = true)]
+async fn what_weights_panic_on_is_counted() {
+    let sink = Slow::default();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.stage("numbers").produce(Counter::up_to(u64::MAX));
+    let subscription = numbers.subscribe(Window::new(4)).bytes(100, |n: &u64| {
+        assert!(*n != 10, "on purpose");
+        1
+    });
+    pipeline.stage("sink").consume(sink.clone(), subscription);
+    let report = pipeline.run_reporting(pending()).await;
+    assert!(matches!(report.result, Err(PipelineError::Panicked { .. })));
+    // Four at a time: the third four, that were being weighed.
+    assert_eq!(sink.seen(), Vec::from_iter(0..8));
+    assert_eq!(counts(&report, "numbers"), (12, 4, 0));
+    assert_eq!(counts(&report, "sink"), (8, 0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_time_for_draining_runs_from_the_stop() {
     struct Finishes(Duration);

@@ -7,9 +7,12 @@ mod stages;
 use std::time::Duration;
 
 use stage_core::{
-    IntakeError, Outlet, Pipeline, PipelineError, PipelineHandle, Subscription, Window,
+    IntakeError, Mode, Outlet, Pipeline, PipelineError, PipelineHandle, Subscription, Window,
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use stages::{Counter, Double, Slow};
 
@@ -83,6 +86,31 @@ async fn events_may_come_by_two_ways() {
     ends(running).await;
     // Each came by one of them.
     assert_eq!(sink.seen().len(), 100);
+}
+
+/// What has been cancelled brings no events, also before the stages have heard of it.
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_was_cancelled_is_no_part_of_a_cycle() {
+    let (mut pipeline, sink) = (Pipeline::new(), Slow::default());
+    let numbers = pipeline.stage("numbers").produce(Counter::up_to(100));
+    let first = pipeline.stage("first").transform(Double, small(&numbers));
+    let (from_first, link) = small(&first).mode(Mode::Temporary).with_handle();
+    let subscriptions = [small(&numbers), from_first];
+    let second = pipeline.stage("second").transform(Double, subscriptions);
+    for outlet in [&first, &second] {
+        pipeline.consume(sink.clone(), small(outlet));
+    }
+    let handle = pipeline.handle();
+    let error = subscribe(&handle, "first", &handle, "second").unwrap_err();
+    assert!(matches!(error, IntakeError::Cycle { .. }), "{error:?}");
+    link.cancel();
+    subscribe(&handle, "first", &handle, "second").unwrap();
+    let (_, running) = run(pipeline);
+    sleep(MINUTE).await;
+    assert_eq!(sink.seen().len(), 100);
+    // It would take others in place of the one that was cancelled.
+    handle.stop();
+    ends(running).await;
 }
 
 /// Stages of other pipelines may have the same names.

@@ -11,10 +11,11 @@ use std::{
 };
 
 use stage_core::{
-    AddError, Asking, Batch, Consumer, Demand, Flow, IntakeError, LookupError, Mode, Pipeline,
-    PipelineError, Producer, StageKind, StageState, Window,
+    AddError, Asking, Batch, Consumer, Demand, End, Flow, IntakeError, LookupError, Mode, Pipeline,
+    PipelineError, PipelineHandle, Producer, StageKind, StageState, SubscriptionInfo, Window,
+    protocol::Buffer, push_source,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use stages::{Counter, Double, Made, Slow, Tracked};
 
@@ -223,12 +224,41 @@ async fn what_is_looked_for_and_not_there_is_an_error_that_says_so() {
     };
     assert_eq!(handle.outlet::<u64>("nobody").unwrap_err(), no_such);
     assert_eq!(handle.remove("nobody").unwrap_err(), no_such);
-    let other = LookupError::OtherEvents {
-        name: "numbers".into(),
-    };
-    assert_eq!(handle.outlet::<u32>("numbers").unwrap_err(), other);
-    assert_eq!(handle.intake::<u64>("numbers").unwrap_err(), other);
-    assert!(handle.pause("sink").is_err());
+    // What is wrong, and what to do.
+    let outlet = |stage| handle.outlet::<u64>(stage).unwrap_err();
+    let errors = [
+        (
+            handle.outlet::<u32>("numbers").unwrap_err(),
+            "`numbers` are of type `u64`, not `u32`",
+        ),
+        (
+            handle.intake::<u32>("sink").unwrap_err(),
+            "`sink` are of type `u64`, not `u32`",
+        ),
+        (
+            outlet("sink"),
+            "`sink` is a consumer and hands no events on: subscribe to a stage",
+        ),
+        (
+            handle.lane::<u64>("sink", 0).unwrap_err(),
+            "`sink` is a consumer and hands no events on",
+        ),
+        (
+            handle.intake::<u64>("numbers").unwrap_err(),
+            "`numbers` is a producer and takes no events in: have",
+        ),
+        (
+            handle.pause("sink").unwrap_err(),
+            "`sink` is a consumer, which is not paused: pause",
+        ),
+        (
+            handle.resume("sink").unwrap_err(),
+            "`sink` is a consumer, which is not paused: pause",
+        ),
+    ];
+    for (error, says) in errors {
+        assert!(error.to_string().contains(says), "{error}");
+    }
     let taken = handle.stage("sink").produce(Counter::up_to(1)).unwrap_err();
     assert_eq!(
         taken,
@@ -552,4 +582,39 @@ async fn a_pipeline_that_never_waits_lets_other_tasks_run() {
     }
     assert!(*rounds.lock().unwrap() > 10);
     running.abort();
+}
+
+/// Subscribes to another stage when the first of its subscriptions ends, which it does not go on
+/// without.
+struct Clings(PipelineHandle);
+
+impl Consumer<u64> for Clings {
+    type Error = Infallible;
+
+    async fn consume(&mut self, _: &mut Batch<u64>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, _: &End) {
+        if &*subscription.from == "ends" {
+            let goes_on = self.0.outlet::<u64>("goes on").unwrap();
+            let intake = self.0.intake("clings").unwrap();
+            intake.add(goes_on.subscribe(Window::new(1))).unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_is_to_end_takes_nothing_new_in() {
+    let mut pipeline = Pipeline::new();
+    let (_push, source) = push_source::<u64>(Buffer::unbounded());
+    let goes_on = pipeline.stage("goes on").produce(source);
+    let ends = pipeline.stage("ends").produce(Counter::up_to(3));
+    let subscriptions =
+        [&goes_on, &ends].map(|outlet| outlet.subscribe(Window::new(1)).mode(Mode::Permanent));
+    let clings = Clings(pipeline.handle());
+    pipeline.stage("clings").consume(clings, subscriptions);
+    let running = tokio::spawn(pipeline.run());
+    let ended = timeout(HOUR, running).await;
+    ended.expect("it goes on").unwrap().unwrap();
 }

@@ -73,12 +73,12 @@ impl<E> Inbox<E> {
     }
 
     /// Sees whether there is nothing but one subscription from here on. Only after a look at
-    /// everything.
+    /// everything: then who has come has been told of. Notices that wait do not matter, since they go by
+    /// what is settled, nor that the stage is closing, since that cancels.
     #[cold]
     pub(super) fn find_sole(&mut self) {
-        let is_plain = self.opened.is_empty() && self.notices.is_empty() && self.closing.is_none();
         let slot = self.links.iter().position(Option::is_some);
-        if let Some(slot) = slot.filter(|slot| is_plain && self.desk.bell.tells_apart(*slot))
+        if let Some(slot) = slot.filter(|slot| self.desk.bell.tells_apart(*slot))
             && let Some(Some(incoming)) = self.links.get_mut(slot)
             && incoming.end.is_open()
             // What is held back is sent, and not to be received.

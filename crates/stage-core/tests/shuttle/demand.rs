@@ -5,13 +5,13 @@ use std::sync::{
 
 use shuttle::{future::yield_now, thread};
 use stage_core::{
-    Batch, Consumer, InHand, Pipeline, SubscriptionHandle, Window, map, protocol::Buffer,
-    push_source,
+    Batch, Consumer, InHand, Outlet, Pipeline, Subscription, SubscriptionHandle, Window, map,
+    protocol::Buffer, push_source,
 };
 
 use crate::{
     parts::{Asked, Book, Log, Numbers, Then, start, up_to},
-    schedules::{random, random_and_pct},
+    schedules::{often, random, random_and_pct},
 };
 
 /// Asks for so many, one after the other, on a thread of its own.
@@ -107,6 +107,69 @@ fn d2_no_wake_up_is_lost_along_a_chain_that_is_held_and_let_go() {
     });
 }
 
+/// A small window that is asked for again when all of it has been dealt with.
+fn whole_window(outlet: &Outlet<u64>, window: usize) -> Subscription<u64> {
+    outlet.subscribe(Window::new(window).with_min(0))
+}
+
+/// Nothing comes after the last event: no end whose ring would wake a consumer that has overslept.
+#[test]
+fn d2_no_wake_up_is_lost_before_a_long_silence() {
+    for window in [1, 2, 3] {
+        often(async move || {
+            let log = Log::default();
+            let mut pipeline = Pipeline::new();
+            let numbers = pipeline.produce(Numbers::up_to(12, Then::Waits));
+            pipeline.consume(log.sink(), whole_window(&numbers, window));
+            let handle = pipeline.handle();
+            let run = start(pipeline);
+            log.until(12).await;
+            handle.stop();
+            run.await.unwrap().unwrap();
+            log.check();
+            assert_eq!(log.taken(), Vec::from_iter(0..12));
+        });
+    }
+}
+
+#[test]
+fn d2_no_wake_up_of_a_transform_is_lost_before_a_long_silence() {
+    often(async || {
+        let log = Log::default();
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(Numbers::up_to(6, Then::Waits));
+        let subscription = whole_window(&numbers, 1 + up_to(2));
+        let doubled = pipeline.transform(map(|n: u64| n * 2), subscription);
+        pipeline.consume(log.sink(), whole_window(&doubled, 1 + up_to(2)));
+        let handle = pipeline.handle();
+        let run = start(pipeline);
+        log.until(6).await;
+        handle.stop();
+        run.await.unwrap().unwrap();
+        log.check();
+        assert_eq!(log.taken(), Vec::from_iter((0..6).map(|n| n * 2)));
+    });
+}
+
+#[test]
+fn d2_what_is_weighed_comes_before_a_long_silence() {
+    random_and_pct(async || {
+        let log = Log::default();
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(Numbers::up_to(8, Then::Waits));
+        let limit = 1 + up_to(2);
+        let weighed = whole_window(&numbers, 1 + up_to(2)).bytes(limit, |n| (n % 3) as usize);
+        pipeline.consume(log.sink(), weighed);
+        let handle = pipeline.handle();
+        let run = start(pipeline);
+        log.until(8).await;
+        handle.stop();
+        run.await.unwrap().unwrap();
+        log.check();
+        assert_eq!(log.taken(), Vec::from_iter(0..8));
+    });
+}
+
 #[test]
 fn d2_what_is_pushed_arrives() {
     random_and_pct(async || {
@@ -169,10 +232,20 @@ fn d2_what_is_no_longer_in_hand_lets_more_in() {
     random_and_pct(async || {
         let (book, kept) = (Book::default(), Arc::<AtomicUsize>::default());
         let mut pipeline = Pipeline::new();
-        let numbers = pipeline.produce(Numbers::up_to(6, Then::Ends).in_book(&book));
+        let then = [Then::Ends, Then::Waits][up_to(1)];
+        let numbers = pipeline.produce(Numbers::up_to(6, then).in_book(&book));
         let window = Window::new(1 + up_to(1));
         pipeline.consume(Keeps(kept.clone()), numbers.subscribe(window));
-        start(pipeline).await.unwrap().unwrap();
+        let handle = pipeline.handle();
+        let run = start(pipeline);
+        if then == Then::Waits {
+            // All that is kept is given back without any news from above.
+            while kept.load(SeqCst) < 6 {
+                yield_now().await;
+            }
+            handle.stop();
+        }
+        run.await.unwrap().unwrap();
         assert_eq!(kept.load(SeqCst), 6);
         book.check();
         assert_eq!(book.acked().len(), 6);

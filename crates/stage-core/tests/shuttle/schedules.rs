@@ -10,6 +10,9 @@ use shuttle::{
 
 const SCHEDULES: usize = 2_000;
 
+/// For a fault that shows in one schedule of thousands.
+const MANY: usize = 20_000;
+
 /// How often a PCT schedule interrupts who runs.
 const DEPTH: usize = 3;
 
@@ -25,6 +28,13 @@ impl<R: AsyncFn() + Copy + Send + Sync + 'static> Rule for R {}
 pub(crate) fn random(rule: impl Rule) {
     if !is_replayed(rule) {
         run(RandomScheduler::new(SCHEDULES), rule);
+    }
+}
+
+/// Tries a rule that takes few steps under many random schedules.
+pub(crate) fn often(rule: impl Rule) {
+    if !is_replayed(rule) {
+        run(RandomScheduler::new(MANY), rule);
     }
 }
 
