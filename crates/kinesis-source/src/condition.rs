@@ -2,7 +2,7 @@ use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{ApiError, ShardId, SourceEvent};
+use crate::{ApiError, ParkReason, ShardId, SourceEvent};
 
 /// What is the matter with one shard, and which changes of that are news.
 ///
@@ -14,7 +14,17 @@ pub(crate) struct Condition {
     standing: Standing,
     throttling: Option<Throttling>,
     trouble: Option<Trouble>,
+    /// Whether it is parked, as it cannot be read.
     is_parked: bool,
+    /// Or as what was read does not go on.
+    halt: Option<Halt>,
+}
+
+/// What was read does not go on, each time.
+#[derive(Debug)]
+struct Halt {
+    failures: u64,
+    since: Instant,
 }
 
 /// Where the last answer was.
@@ -55,6 +65,7 @@ impl Condition {
             throttling: None,
             trouble: None,
             is_parked: false,
+            halt: None,
         }
     }
 
@@ -67,7 +78,8 @@ impl Condition {
         if let Some(trouble) = self.trouble.take_if(is_over) {
             let shard = self.shard.clone();
             let failures = trouble.failures;
-            news.push(if was_parked {
+            // It may be parked still, for another reason.
+            news.push(if was_parked && self.halt.is_none() {
                 SourceEvent::ShardResumed {
                     shard,
                     failures,
@@ -137,14 +149,46 @@ impl Condition {
         error: &ApiError,
         probe_every: Duration,
     ) -> Option<SourceEvent> {
-        if mem::replace(&mut self.is_parked, true) {
+        let was_parked = mem::replace(&mut self.is_parked, true) || self.halt.is_some();
+        let error = error.clone();
+        (!was_parked).then(|| self.is_now_parked(ParkReason::Failing { error }, probe_every))
+    }
+
+    /// What was read of it does not go on, so often that it is tried only about so often from now on.
+    pub(crate) fn halted(
+        &mut self,
+        reason: ParkReason,
+        probe_every: Duration,
+        now: Instant,
+    ) -> Option<SourceEvent> {
+        if let Some(halt) = &mut self.halt {
+            halt.failures += 1;
             return None;
         }
-        Some(SourceEvent::ShardParked {
+        self.halt = Some(Halt {
+            failures: 1,
+            since: now,
+        });
+        (!self.is_parked).then(|| self.is_now_parked(reason, probe_every))
+    }
+
+    /// What was read of it goes on again.
+    pub(crate) fn went_on(&mut self, now: Instant) -> Option<SourceEvent> {
+        let Halt { failures, since } = self.halt.take()?;
+        // It may be parked still, for another reason.
+        (!self.is_parked).then(|| SourceEvent::ShardResumed {
             shard: self.shard.clone(),
-            error: error.clone(),
-            probe_every,
+            failures,
+            after: now.saturating_duration_since(since),
         })
+    }
+
+    fn is_now_parked(&self, reason: ParkReason, probe_every: Duration) -> SourceEvent {
+        SourceEvent::ShardParked {
+            shard: self.shard.clone(),
+            reason,
+            probe_every,
+        }
     }
 
     /// Whether throttling is over by now.
@@ -170,6 +214,8 @@ mod tests {
         Refused,
         Failed,
         FailedAgain,
+        Halted,
+        WentOn,
         Wait(u64),
     }
 
@@ -180,6 +226,8 @@ mod tests {
             Just(Step::Refused),
             Just(Step::Failed),
             Just(Step::FailedAgain),
+            Just(Step::Halted),
+            Just(Step::WentOn),
             (0..90u64).prop_map(Step::Wait),
         ];
         prop::collection::vec(step, 0..200)
@@ -192,6 +240,9 @@ mod tests {
         throttled: bool,
         failing: bool,
         parked: bool,
+        /// Whether what is told next is the end of a halt.
+        halted: bool,
+        halts: u64,
         refusals: u64,
         failures: u64,
     }
@@ -217,15 +268,21 @@ mod tests {
                     assert!(!mem::replace(&mut self.failing, true));
                 }
                 SourceEvent::ShardRecovered { failures, .. } => {
-                    assert!(mem::take(&mut self.failing) && !self.parked);
+                    assert!(mem::take(&mut self.failing));
                     self.failures += failures;
                 }
                 SourceEvent::ShardParked { .. } => {
-                    assert!(self.failing && !mem::replace(&mut self.parked, true));
+                    assert!(!mem::replace(&mut self.parked, true));
                 }
                 SourceEvent::ShardResumed { failures, .. } => {
-                    assert!(mem::take(&mut self.failing) && mem::take(&mut self.parked));
-                    self.failures += failures;
+                    assert!(mem::take(&mut self.parked));
+                    // Either way to be parked counts for itself.
+                    if mem::take(&mut self.halted) {
+                        self.halts += failures;
+                    } else {
+                        assert!(mem::take(&mut self.failing));
+                        self.failures += failures;
+                    }
                 }
                 other => panic!("{other:?}"),
             }
@@ -240,10 +297,11 @@ mod tests {
             let mut condition = Condition::new("s".into());
             let error = ApiError::new("GetRecords", Remedy::Retry);
             let (mut told, mut refusals, mut failures) = (Told::default(), 0, 0);
-            let mut last_failure = now;
+            let (mut last_failure, mut halts, mut reads_fail) = (now, 0_u64, false);
             for step in steps {
                 let news = match step {
                     Step::Answered(millis) => {
+                        reads_fail = false;
                         let news = condition.answered(Some(Duration::from_millis(millis)), now);
                         prop_assert!(news.len() <= 3);
                         news
@@ -258,8 +316,24 @@ mod tests {
                         last_failure = now;
                         condition.failed(&error, now).into_iter().collect()
                     }
+                    Step::Halted => {
+                        halts += 1;
+                        let reason = ParkReason::Nacked { records: 1, after: None };
+                        condition.halted(reason, CALM, now).into_iter().collect()
+                    }
+                    Step::WentOn => {
+                        let news: Vec<_> = condition.went_on(now).into_iter().collect();
+                        prop_assert_eq!(news.len(), usize::from(halts > 0 && !reads_fail));
+                        told.halted = !news.is_empty();
+                        if news.is_empty() {
+                            told.halts += halts;
+                        }
+                        halts = 0;
+                        news
+                    }
                     // Whoever parks has failed before.
                     Step::FailedAgain => {
+                        reads_fail = true;
                         failures += 1;
                         last_failure = now;
                         let failed = condition.failed(&error, now);
@@ -272,9 +346,9 @@ mod tests {
                     }
                 };
                 news.iter().for_each(|event| told.learn(event));
+                prop_assert_eq!(told.parked, halts > 0 || reads_fail);
                 match step {
                     Step::Answered(millis) => {
-                        prop_assert!(!told.parked);
                         prop_assert!(!told.failing || now - last_failure < CALM);
                         prop_assert!(millis <= 60_000 || told.behind == Some(true));
                     }
@@ -282,6 +356,7 @@ mod tests {
                     Step::Refused => prop_assert!(told.throttled),
                     Step::Failed => prop_assert!(told.failing),
                     Step::FailedAgain => prop_assert!(told.failing && told.parked),
+                    Step::Halted | Step::WentOn => {}
                     Step::Wait(seconds) => prop_assert!(seconds < 60 || !told.throttled),
                 }
             }

@@ -1,7 +1,14 @@
 mod open_stream;
 mod opening;
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
@@ -235,7 +242,7 @@ impl Means {
         progress.watch().join(Arc::clone(&self.watch));
         progress.save_by(Arc::clone(&self.saving));
         let from = progress.next();
-        let mut begin = Some(if at_tip { Begin::AtTip } else { Begin::Pinned });
+        let is_first = Arc::new(AtomicBool::new(true));
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
             let stream = opened.stream.clone();
@@ -248,10 +255,14 @@ impl Means {
             let end = until.and_then(|until| until.of(&shard));
             move || {
                 // Only the first one may ask for the tip.
-                let begin = begin.take().unwrap_or_else(|| {
+                let is_first = is_first.swap(false, Ordering::Relaxed);
+                if !is_first {
                     progress.resume();
-                    Begin::Pinned
-                });
+                }
+                let begin = match is_first && at_tip {
+                    true => Begin::AtTip,
+                    false => Begin::Pinned,
+                };
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
                 let reader = ShardSource::supervised(api, progress, begin, stream.clone())
                     .byte_budget(&budget)
@@ -269,8 +280,9 @@ impl Means {
             }
         };
         let restarts = self.source.restarts.clone().unless(ShardError::is_final);
-        let reader = restarting(restarts, make);
-        let reader = Reader::new(reader, Arc::clone(&progress));
+        let renew = move |restarts| restarting(restarts, make.clone());
+        let on_failure = self.source.on_shard_failure;
+        let reader = Reader::new(renew, restarts, on_failure, Arc::clone(&progress));
         let name = format!("{}/{shard}", self.source.name);
         match self.group.add(name, reader) {
             Ok(()) => {
@@ -377,6 +389,8 @@ impl Means {
         &self,
         save: impl Future<Output = Result<(), CheckpointError>>,
     ) -> Result<(), CheckpointError> {
+        self.watch
+            .waits_for(WaitingFor::CheckpointStore, SAVE_DEADLINE);
         match timeout(SAVE_DEADLINE, save).await {
             Ok(saved) => saved,
             Err(_) => Err(CheckpointError::Unavailable {
@@ -416,6 +430,13 @@ impl Coordinator {
             if opened.is_complete() {
                 return Ok(Flow::End);
             }
+            if opened.has_only_stopped() {
+                // If it fails, those are repeated.
+                let _ = means.save(opened).await;
+                if let Some(error) = opened.stopped(&means.source.name) {
+                    return Err(error);
+                }
+            }
             let within = until.saturating_duration_since(Instant::now());
             means.watch.waits_for(WaitingFor::News, within);
             select! {
@@ -451,7 +472,13 @@ impl Producer for Coordinator {
     async fn finish(&mut self) -> Result<(), StreamError> {
         let Self { means, opened } = self;
         let stored = match opened {
-            Some(opened) => means.save_last(opened).await,
+            Some(opened) => match means.save_last(opened).await {
+                Ok(()) => match opened.stopped(&means.source.name) {
+                    Some(error) => Err(error),
+                    None => Ok(()),
+                },
+                failed => failed,
+            },
             None => Ok(()),
         };
         if let Some(consumer) = &means.consumer {

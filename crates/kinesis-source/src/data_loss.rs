@@ -23,8 +23,9 @@ pub struct DataLoss {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnDataLoss {
-    /// The pipeline fails with [`ShardError::DataLoss`](crate::ShardError::DataLoss). It does so again
-    /// each time, until it is told otherwise.
+    /// The shard is not read on, as [`OnShardFailure`](crate::OnShardFailure) says, with
+    /// [`ShardError::DataLoss`](crate::ShardError::DataLoss). It is so again each time, until it is told
+    /// otherwise.
     #[default]
     Stop,
     /// Reading goes on at the oldest record that is kept.

@@ -55,13 +55,14 @@
 //! - **`LATEST` is decided once.** It becomes a moment that is stored before the first read. No
 //!   failure goes back to the tip; [`PinnedPosition`], which readers start from, cannot express it.
 //! - **Nothing passes unseen or stops silently.** Throttling, expired iterators, time-outs and errors
-//!   of the service are outlasted, with back-off, from the last record; what does not pass fails the
-//!   pipeline with a [`StreamError`] or [`ShardError`] that says what to do.
+//!   of the service are outlasted, with back-off, from the last record; what does not pass halts the
+//!   shard or fails the pipeline, with a [`StreamError`] or [`ShardError`] that says what to do.
 //! - **Each change is told.** Throttling, failures, losses, splits, subscriptions, checkpoints that are not
 //!   stored: a typed [`SourceEvent`] when it begins and when it is over, by [`StreamHandle::events`], and a
 //!   line of the log made from it. Neither has data, partition keys or credentials in it.
-//! - **One shard does not stop the others.** What keeps failing is parked and tried once in a while
-//!   ([`SourceEvent::ShardParked`]); what should have come and has not is told ([`SourceEvent::Stuck`]);
+//! - **One shard does not stop the others.** What keeps failing, or is nacked again and again, is parked and
+//!   tried once in a while ([`SourceEvent::ShardParked`]); what cannot go on is stopped
+//!   ([`SourceEvent::ShardStopped`]), unless [`OnShardFailure`] says otherwise; what should have come and has not is told ([`SourceEvent::Stuck`]);
 //!   [`StreamHandle::explain`] says what each shard waits for.
 //! - **Memory is bounded.** A shard never reads more than is asked for: with a window of 1,000 there
 //!   are at most 1,000 of its records on their way, for as long as the sink takes. With
@@ -131,6 +132,8 @@ mod lineage;
 mod listing;
 mod meters;
 pub mod metric_names;
+mod on_shard_failure;
+mod park_reason;
 mod pinned_position;
 mod place;
 mod polling;
@@ -188,6 +191,8 @@ pub use fan_out_api::{
     ConsumerAddress, ConsumerArn, ConsumerStatus, ConsumersPage, KinesisFanOutApi,
     ShardSubscription, StreamConsumer, SubscribeEvent,
 };
+pub use on_shard_failure::OnShardFailure;
+pub use park_reason::ParkReason;
 pub use pinned_position::PinnedPosition;
 pub use record::Record;
 pub use reporter::SourceEvents;

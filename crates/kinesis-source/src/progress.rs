@@ -9,8 +9,8 @@ use stage_core::{Acknowledge, Outcome, protocol::Watermark};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    Checkpoint, DataLoss, PinnedPosition, Position, ShardDrainReport, ShardId, SourceEvent,
-    Timestamp, WaitingFor,
+    Checkpoint, DataLoss, ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport,
+    ShardError, ShardId, SourceEvent, Timestamp, WaitingFor,
     byte_budget::Charge,
     doubt::Doubt,
     place::{Mark, Place},
@@ -71,6 +71,18 @@ struct State {
     figures: Figures,
     /// What the shard's last answer named.
     children: Vec<ShardId>,
+    halt: Option<Halt>,
+    /// Why it is not read any more.
+    failure: Option<ShardError>,
+}
+
+/// It was read again and again to no avail, and is now tried only once in a while. What ends that:
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// Records were nacked: one more is done.
+    UntilDone,
+    /// Its reader failed: there is something to hand out, or nothing left for now.
+    UntilRead,
 }
 
 /// How long there has been nothing after what was handed out.
@@ -177,6 +189,8 @@ impl Progress {
                 asked: 0,
                 figures: Figures::default(),
                 children: Vec::new(),
+                halt: None,
+                failure: None,
             }),
             watcher,
             settled: Notify::new(),
@@ -283,17 +297,21 @@ impl Progress {
         let mut state = self.lock();
         state.figures.restarts += 1;
         let (restarts, nacked) = (state.figures.restarts, state.nacked);
-        self.watch.report(|shard| SourceEvent::ShardRestarted {
-            shard,
-            restarts,
-            nacked,
-        });
+        // Tries of a parked shard are not worth an event each.
+        if state.halt.is_none() {
+            self.watch.report(|shard| SourceEvent::ShardRestarted {
+                shard,
+                restarts,
+                nacked,
+            });
+        }
         if state.nacked == 0 {
             return;
         }
         let acked = state.done.clone().map(Place::from);
         state.next = acked.unwrap_or_else(|| state.start.clone());
-        if state.loss.is_some()
+        // By the time that a halt is over, what comes next may not be kept any more.
+        if (state.loss.is_some() || state.halt.is_some())
             && let Some(done) = &state.done
         {
             // That may be the record that is not kept.
@@ -328,7 +346,49 @@ impl Progress {
             number: state.generation,
             _charge: charge,
         };
+        let goes_on = state.end_halt(Halt::UntilRead);
+        drop(state);
+        self.tell(goes_on);
         (Arc::new(generation), first)
+    }
+
+    /// It is tried only about so often from now on, for that reason.
+    pub(crate) fn halt(&self, until: Halt, reason: ParkReason, probe_every: Duration) {
+        self.lock().halt = Some(until);
+        self.watch.halted(reason, probe_every);
+    }
+
+    /// Whether nothing has become better since it was halted.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.lock().halt.is_some()
+    }
+
+    /// The last record that is done, and all before it.
+    pub(crate) fn done(&self) -> Option<SequenceNumber> {
+        let state = self.lock();
+        state.done.as_ref().map(|mark| mark.sequence_number.clone())
+    }
+
+    /// It is not read any more, for that reason.
+    pub(crate) fn fail(&self, error: ShardError) {
+        self.lock().failure = Some(error);
+    }
+
+    /// Whether that is so, and nothing of it is on its way any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Stopped && state.failure.is_some()
+    }
+
+    /// Why it is not read any more, once.
+    pub(crate) fn take_failure(&self) -> Option<ShardError> {
+        self.lock().failure.take()
+    }
+
+    fn tell(&self, goes_on: bool) {
+        if goes_on {
+            self.watch.went_on();
+        }
     }
 
     /// Takes note that up to `mark`, there is nothing to hand out after what was. It is done as soon
@@ -336,11 +396,15 @@ impl Progress {
     pub(crate) fn pass(&self, mark: Mark) {
         let mut state = self.lock();
         state.next = mark.clone().into();
-        if state.watermark.is_complete() {
+        let is_done = state.watermark.is_complete();
+        if is_done {
             state.done = Some(mark);
         } else {
             state.passed = Some(mark);
         }
+        let goes_on = is_done && state.end_any_halt();
+        drop(state);
+        self.tell(goes_on);
     }
 
     /// Counts.
@@ -371,7 +435,9 @@ impl Progress {
             state.tip = Some(state.watermark.next());
         }
         let was_elsewhere = std::mem::replace(&mut state.phase, phase) != phase;
+        let goes_on = state.end_halt(Halt::UntilRead);
         drop(state);
+        self.tell(goes_on);
         self.watch.reached_tip();
         if is_news || was_elsewhere {
             self.watcher.notify_one();
@@ -404,7 +470,10 @@ impl Progress {
         let mut state = self.lock();
         if state.phase != phase {
             state.phase = phase;
+            let is_done = matches!(phase, Phase::Finished | Phase::Complete);
+            let goes_on = is_done && state.end_any_halt();
             drop(state);
+            self.tell(goes_on);
             if phase == Phase::Draining {
                 self.watch
                     .report(|shard| SourceEvent::ShardDrained { shard });
@@ -530,7 +599,9 @@ impl Progress {
         state.doubt = None;
         state.quiet = Quiet::default();
         state.phase = Phase::Reading;
+        let goes_on = state.end_any_halt();
         drop(state);
+        self.tell(goes_on);
         self.settled.notify_waiters();
         self.watcher.notify_one();
     }
@@ -619,6 +690,15 @@ impl State {
         self.quiet.until.filter(|_| is_all)
     }
 
+    /// Ends a halt that waits for this. Whether there was one.
+    fn end_halt(&mut self, by: Halt) -> bool {
+        self.halt.take_if(|halt| *halt == by).is_some()
+    }
+
+    fn end_any_halt(&mut self) -> bool {
+        self.halt.take().is_some()
+    }
+
     fn is_at_rest(&self) -> bool {
         if matches!(self.phase, Phase::Finished | Phase::Complete) {
             return self.in_flight == 0;
@@ -644,22 +724,26 @@ impl Acknowledge for Generation {
         if outcome == Outcome::Acked {
             state.figures.acked += settled;
         }
+        let mut is_further = false;
         match outcome {
             Outcome::Nacked => state.nacked += settled,
             // A number cannot be settled twice: its receipt is gone.
             Outcome::Acked => {
                 if let Ok(Some(done)) = state.watermark.settle(numbers) {
                     state.done = Some(done);
+                    is_further = true;
                     if state.watermark.is_complete() && state.passed.is_some() {
                         state.done = state.passed.take();
                     }
                 }
             }
         }
+        let goes_on = is_further && state.end_any_halt();
         let is_empty = state.in_flight == 0;
         let is_waited_for =
             (is_empty && state.phase != Phase::Reading) || (!was_at_rest && state.is_at_rest());
         drop(state);
+        self.progress.tell(goes_on);
         let saving = self.progress.saving.get();
         let is_due = outcome == Outcome::Acked && saving.is_some_and(|it| it.note_acked(settled));
         if is_empty {

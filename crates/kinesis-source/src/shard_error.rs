@@ -80,6 +80,14 @@ pub enum ShardError {
 }
 
 impl ShardError {
+    /// Whether it is the stream that has ended, and not only a shard that cannot go on.
+    pub(crate) fn is_of_the_stream(&self) -> bool {
+        matches!(
+            self,
+            Self::StreamDeleted { .. } | Self::StreamRecreated { .. }
+        )
+    }
+
     /// Whether `error` is one that a fresh reader of the shard would only meet again.
     pub(crate) fn is_final(error: &(dyn Error + 'static)) -> bool {
         let error = error.downcast_ref();

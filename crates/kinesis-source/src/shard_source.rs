@@ -19,6 +19,7 @@ use crate::{
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
+    reader::PROBE,
     seek::SeekRequest,
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
@@ -96,9 +97,6 @@ const MOST_TRIES: u32 = 20;
 
 /// How long the end of a shard should take to be stored.
 const STORED_WITHIN: Duration = Duration::from_secs(60);
-
-/// About how often a parked shard is tried.
-const PROBE: Duration = Duration::from_secs(60);
 
 /// How many refusals in a row another reader may be the reason of: one that is at full speed pauses
 /// only after so long.

@@ -6,8 +6,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    ApiError, ShardId, ShardState, SourceEvent, Waiting, WaitingFor, condition::Condition,
-    source_watch::SourceWatch, supervision::Supervision,
+    ApiError, ParkReason, ShardId, ShardState, SourceEvent, Waiting, WaitingFor,
+    condition::Condition, source_watch::SourceWatch, supervision::Supervision,
 };
 
 /// What is told about one shard, over all lives of its reader.
@@ -133,6 +133,19 @@ impl ShardWatch {
     /// It is tried only about so often from now on.
     pub(crate) fn parked(&self, error: &ApiError, probe_every: Duration) {
         let news = self.lock().condition.parked(error, probe_every);
+        self.say(news);
+    }
+
+    /// What was read of it does not go on, and is tried only about so often from now on.
+    pub(crate) fn halted(&self, reason: ParkReason, probe_every: Duration) {
+        let now = Instant::now();
+        let news = self.lock().condition.halted(reason, probe_every, now);
+        self.say(news);
+    }
+
+    /// That is over.
+    pub(crate) fn went_on(&self) {
+        let news = self.lock().condition.went_on(Instant::now());
         self.say(news);
     }
 

@@ -3,10 +3,13 @@ use std::{error::Error, iter, time::Duration};
 use tracing::Level;
 
 use crate::{
-    ApiError, ConsumerArn, DataLoss, HashRange, PinnedPosition, ShardId, ShardState, WaitingFor,
+    ApiError, ConsumerArn, DataLoss, HashRange, ParkReason, PinnedPosition, ShardId, ShardState,
+    WaitingFor,
 };
 
 mod wording;
+
+pub(crate) use wording::Listed;
 
 /// Something about a stream that is being read has changed.
 ///
@@ -107,7 +110,7 @@ pub enum SourceEvent {
         /// From where.
         to: PinnedPosition,
     },
-    /// A shard's reader was made anew.
+    /// A shard's reader was made anew. Tries of a [parked](Self::ShardParked) shard are not told each.
     ShardRestarted {
         /// The shard.
         shard: ShardId,
@@ -148,17 +151,18 @@ pub enum SourceEvent {
         /// What Kinesis said first.
         error: ApiError,
     },
-    /// A shard has failed too often, or in a way that does not pass by itself. It is tried only once in a
-    /// while from now on; the others are read on.
+    /// A shard has failed too often, or in a way that does not pass by itself; or its records were nacked
+    /// again and again. It is tried only once in a while from now on; the others are read on.
     ShardParked {
         /// The shard.
         shard: ShardId,
-        /// What Kinesis said last.
-        error: ApiError,
+        /// Why.
+        reason: ParkReason,
         /// About how often it is tried.
         probe_every: Duration,
     },
-    /// A shard that was [parked](Self::ShardParked) is read again.
+    /// A shard that was [parked](Self::ShardParked) is read again or, if records were nacked, the first of
+    /// them is acknowledged.
     ShardResumed {
         /// The shard.
         shard: ShardId,
@@ -212,6 +216,14 @@ pub enum SourceEvent {
         failures: u64,
         /// From the first of these to the last.
         after: Duration,
+    },
+    /// A shard cannot go on, and no fresh reader changes that. It is not read any more in this run; the
+    /// others are. Its checkpoint stays where it is, and its children wait.
+    ShardStopped {
+        /// The shard.
+        shard: ShardId,
+        /// The error and what lies beneath it.
+        reason: String,
     },
     /// A shard's reader has given up, and the pipeline fails with this error.
     ShardFailed {
@@ -341,6 +353,7 @@ impl SourceEvent {
             Self::Unstuck { .. } => "unstuck",
             Self::SourceStuck { .. } => "source_stuck",
             Self::SourceUnstuck { .. } => "source_unstuck",
+            Self::ShardStopped { .. } => "shard_stopped",
             Self::ShardFailed { .. } => "shard_failed",
             Self::ShardDrained { .. } => "shard_drained",
             Self::ShardRetired { .. } => "shard_retired",
@@ -371,6 +384,7 @@ impl SourceEvent {
             | Self::ShardResumed { shard, .. }
             | Self::Stuck { shard, .. }
             | Self::Unstuck { shard, .. }
+            | Self::ShardStopped { shard, .. }
             | Self::ShardFailed { shard, .. }
             | Self::ShardDrained { shard }
             | Self::ShardRetired { shard, .. }
@@ -393,7 +407,10 @@ impl SourceEvent {
             | Self::ListingFailing { error }
             | Self::ConsumerLeft { error, .. }
             | Self::ShardFailing { error, .. }
-            | Self::ShardParked { error, .. }
+            | Self::ShardParked {
+                reason: ParkReason::Failing { error },
+                ..
+            }
             | Self::SubscriptionLost { error, .. } => Some(error),
             _ => None,
         }
@@ -410,6 +427,7 @@ impl SourceEvent {
             | Self::ConsumerLeft { .. }
             | Self::ShardFailing { .. }
             | Self::ShardParked { .. }
+            | Self::ShardStopped { .. }
             | Self::Stuck { .. }
             | Self::SourceStuck { .. }
             | Self::SubscriptionTakenOver { takeovers: 2, .. }

@@ -1,4 +1,7 @@
-use crate::{ApiError, CheckpointError, EndPosition, Remedy, ShardId, StartPosition};
+use crate::{
+    ApiError, CheckpointError, EndPosition, Remedy, ShardError, ShardId, StartPosition,
+    source_event::Listed,
+};
 
 /// A stream could not be read at all, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +90,22 @@ pub enum StreamError {
         consumer: String,
         /// What Kinesis said.
         source: ApiError,
+    },
+    /// Some shards could not go on, and were [stopped](crate::SourceEvent::ShardStopped). All else was
+    /// read for as long as the pipeline ran. The next run meets the same again, unless something is
+    /// done about it: the source says what.
+    #[error(
+        "not all of stream `{name}` could be read on; stopped were: {}",
+        Listed(shards)
+    )]
+    #[non_exhaustive]
+    ShardsStopped {
+        /// What the source was told to read.
+        name: String,
+        /// The shards.
+        shards: Vec<ShardId>,
+        /// Why the first of them was.
+        source: ShardError,
     },
     /// The checkpoints cannot be read or written.
     #[error("the checkpoints of stream `{name}` cannot be used")]

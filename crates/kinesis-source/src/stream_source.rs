@@ -4,7 +4,7 @@ use stage_core::{Group, Lane, Outlet, Pipeline, Restart};
 
 use crate::{
     ByteBudget, CheckpointStore, Deaggregation, EndPosition, FanOut, KinesisApi,
-    MemoryCheckpointStore, OnDataLoss, ShardRecord, StartPosition, StreamHandle,
+    MemoryCheckpointStore, OnDataLoss, OnShardFailure, ShardRecord, StartPosition, StreamHandle,
     coordinator::Coordinator,
     read_size::MOST_BYTES,
     reporter::Reporter,
@@ -52,8 +52,10 @@ use crate::{
 /// # When records are not taken in
 ///
 /// A record that is nacked while the pipeline goes on is read again, with all that came after it in
-/// its shard, by a fresh reader. If that happens too often (see [`restarts`](Self::restarts)) the
-/// pipeline fails. A checkpoint never passes a record that is not acknowledged.
+/// its shard, by a fresh reader. If that happens too often (see [`restarts`](Self::restarts)), the shard
+/// is parked: about once a minute it is read again from there, and the others are read on. A checkpoint
+/// never passes a record that is not acknowledged. [`on_shard_failure`](Self::on_shard_failure) has the
+/// pipeline fail instead.
 #[derive(Debug)]
 #[must_use = "a source does nothing until it is added to a pipeline"]
 pub struct StreamSource {
@@ -70,6 +72,7 @@ pub struct StreamSource {
     pub(crate) deaggregation: Option<Deaggregation>,
     pub(crate) fan_out: Option<FanOut>,
     pub(crate) on_data_loss: OnDataLoss,
+    pub(crate) on_shard_failure: OnShardFailure,
     pub(crate) read_at_most: u64,
     pub(crate) metrics_by_shard: bool,
     pub(crate) byte_budget: ByteBudget,
@@ -105,6 +108,7 @@ impl StreamSource {
             deaggregation: None,
             fan_out: None,
             on_data_loss: OnDataLoss::default(),
+            on_shard_failure: OnShardFailure::default(),
             read_at_most: MOST_BYTES,
             metrics_by_shard: false,
             byte_budget: ByteBudget::default(),
@@ -194,11 +198,20 @@ impl StreamSource {
         }
     }
 
-    /// How often a shard's reader may be made anew before the pipeline fails; three times in ten
-    /// minutes unless this is called. A position that Kinesis refuses fails it at once
+    /// How often a shard's reader may be made anew, after records were nacked or it has failed, before the
+    /// shard is parked; three times in ten minutes unless this is called. Once it goes on, that is
+    /// counted anew. A position that Kinesis refuses stops the shard at once
     /// ([`ShardError::InvalidPosition`](crate::ShardError)): no fresh reader changes that.
     pub fn restarts(self, restarts: Restart) -> Self {
         Self { restarts, ..self }
+    }
+
+    /// What to do when a shard cannot go on; it halts, and the others are read on, unless this is called.
+    pub fn on_shard_failure(self, on_shard_failure: OnShardFailure) -> Self {
+        Self {
+            on_shard_failure,
+            ..self
+        }
     }
 
     /// Takes apart the records that the Kinesis Producer Library aggregated; they are left as they
@@ -219,7 +232,8 @@ impl StreamSource {
     }
 
     /// What to do when records were lost, because the stream did not keep them until they were read;
-    /// the pipeline fails unless this is called. [`StreamHandle::data_losses`] has what was lost.
+    /// the shard [stops](Self::on_shard_failure) unless this is called. [`StreamHandle::data_losses`] has
+    /// what was lost.
     pub fn on_data_loss(self, on_data_loss: OnDataLoss) -> Self {
         Self {
             on_data_loss,

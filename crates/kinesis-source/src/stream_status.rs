@@ -119,7 +119,8 @@ pub enum ShardState {
     /// It has been read as far as it [was to be](crate::StreamSource::until), and all of that is
     /// acknowledged.
     Complete,
-    /// Its reader has ended before the shard did.
+    /// Its reader has ended before the shard did: as the pipeline was stopped, or as the
+    /// [shard was](crate::SourceEvent::ShardStopped).
     Stopped,
 }
 
@@ -209,8 +210,10 @@ impl StreamHandle {
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
     /// its tip or is finished, what it had by then is acknowledged, and no shard is left to open.
     ///
-    /// What is put meanwhile may be read or not, so it ends also while the stream is written to. Never returns if the stream's source ends before.
-    /// Cancel safe.
+    /// What is put meanwhile may be read or not, so it ends also while the stream is written to. Never
+    /// returns if the stream's source ends before, nor while a shard is
+    /// [parked or stopped](crate::OnShardFailure): whoever waits for this in order to end, and nothing
+    /// else, is better off with a pipeline that fails. Cancel safe.
     pub async fn caught_up(&self) {
         let number = self.inquiries.ask();
         let mut answered = self.inquiries.answered.subscribe();

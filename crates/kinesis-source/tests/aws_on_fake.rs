@@ -7,15 +7,17 @@ mod client;
 #[path = "canned/server.rs"]
 mod server;
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use aws_sdk_kinesis::{
     Client,
     primitives::{Blob, DateTime},
     types::{
-        PutRecordsRequestEntry, RecordDistributionStrategy, ScalingType, ShardFilter,
-        ShardFilterType, ShardIteratorType, StartingPosition, StreamMode, StreamModeDetails,
-        StreamStatus,
+        EncryptionType, MetricsName, MinimumThroughputBillingCommitmentInput,
+        MinimumThroughputBillingCommitmentInputStatus,
+        MinimumThroughputBillingCommitmentOutputStatus, PutRecordsRequestEntry,
+        RecordDistributionStrategy, ScalingType, ShardFilter, ShardFilterType, ShardIteratorType,
+        StartingPosition, StreamMode, StreamModeDetails, StreamStatus,
     },
 };
 use kinesis_fake::{Fake, Fault, Limits, Operation, Server};
@@ -160,6 +162,10 @@ async fn every_operation_is_understood_on_both_sides() {
     let limits = sdk.describe_limits().send().await.unwrap();
     assert_eq!(limits.on_demand_stream_count(), 1);
 
+    tags(&sdk, &arn).await;
+    policies(&sdk, &arn).await;
+    encryption_and_monitoring(&sdk).await;
+    account(&sdk).await;
     fan_out(&sdk, &arn).await;
     let delete = sdk.delete_stream().stream_name("orders");
     delete.enforce_consumer_deletion(true).send().await.unwrap();
@@ -176,6 +182,83 @@ async fn every_operation_is_understood_on_both_sides() {
             "{operation} was not called"
         );
     }
+}
+
+async fn tags(sdk: &Client, arn: &str) {
+    let add = sdk.add_tags_to_stream().stream_name("orders");
+    add.tags("team", "a").send().await.unwrap();
+    let tag = sdk.tag_resource().resource_arn(arn).tags("tier", "gold");
+    tag.send().await.unwrap();
+    let listed = sdk.list_tags_for_stream().stream_name("orders");
+    let listed = listed.send().await.unwrap();
+    let keys: Vec<_> = listed.tags().iter().map(|tag| tag.key()).collect();
+    assert_eq!(keys, ["team", "tier"]);
+    let untag = sdk.untag_resource().resource_arn(arn).tag_keys("tier");
+    untag.send().await.unwrap();
+    let listed = sdk.list_tags_for_resource().resource_arn(arn);
+    let listed = listed.send().await.unwrap();
+    let tag = &listed.tags()[0];
+    assert_eq!((tag.key(), tag.value()), ("team", Some("a")));
+    let remove = sdk.remove_tags_from_stream().stream_name("orders");
+    remove.tag_keys("team").send().await.unwrap();
+    let listed = sdk.list_tags_for_stream().stream_name("orders");
+    assert!(listed.send().await.unwrap().tags().is_empty());
+}
+
+async fn policies(sdk: &Client, arn: &str) {
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny"}]}"#;
+    let put = sdk.put_resource_policy().resource_arn(arn).policy(policy);
+    put.send().await.unwrap();
+    let kept = sdk.get_resource_policy().resource_arn(arn);
+    assert_eq!(kept.send().await.unwrap().policy(), policy);
+    let delete = sdk.delete_resource_policy().resource_arn(arn);
+    delete.send().await.unwrap();
+    let gone = sdk.get_resource_policy().resource_arn(arn);
+    let gone = gone.send().await.unwrap_err().into_service_error();
+    assert!(gone.is_resource_not_found_exception());
+}
+
+async fn encryption_and_monitoring(sdk: &Client) {
+    let start = sdk.start_stream_encryption().stream_name("orders");
+    let start = start.encryption_type(EncryptionType::Kms);
+    start.key_id("alias/orders").send().await.unwrap();
+    let put = sdk.put_record().stream_name("orders").partition_key("k");
+    let put = put.data(Blob::new("secret")).send().await.unwrap();
+    assert_eq!(put.encryption_type(), Some(&EncryptionType::Kms));
+    let stop = sdk.stop_stream_encryption().stream_name("orders");
+    let stop = stop.encryption_type(EncryptionType::Kms);
+    stop.key_id("alias/orders").send().await.unwrap();
+
+    let bytes = MetricsName::IncomingBytes;
+    let enable = sdk.enable_enhanced_monitoring().stream_name("orders");
+    let enabled = enable.shard_level_metrics(bytes.clone()).send().await;
+    let enabled = enabled.unwrap();
+    assert_eq!(
+        enabled.desired_shard_level_metrics(),
+        slice::from_ref(&bytes)
+    );
+    let disable = sdk.disable_enhanced_monitoring().stream_name("orders");
+    let disabled = disable.shard_level_metrics(bytes.clone()).send().await;
+    let disabled = disabled.unwrap();
+    assert_eq!(disabled.current_shard_level_metrics(), [bytes]);
+    assert!(disabled.desired_shard_level_metrics().is_empty());
+}
+
+async fn account(sdk: &Client) {
+    let enabled = MinimumThroughputBillingCommitmentInputStatus::Enabled;
+    let commitment = MinimumThroughputBillingCommitmentInput::builder().status(enabled);
+    let update = sdk
+        .update_account_settings()
+        .minimum_throughput_billing_commitment(commitment.build().unwrap());
+    update.send().await.unwrap();
+    let settings = sdk.describe_account_settings().send().await.unwrap();
+    let commitment = settings.minimum_throughput_billing_commitment().unwrap();
+    let enabled = MinimumThroughputBillingCommitmentOutputStatus::Enabled;
+    assert_eq!(*commitment.status(), enabled);
+    let warm = sdk.update_stream_warm_throughput().stream_name("orders");
+    let warm = warm.warm_throughput_mibps(6).send().await.unwrap();
+    let warm = warm.warm_throughput().unwrap();
+    assert_eq!(warm.target_mibps(), Some(6));
 }
 
 async fn fan_out(sdk: &Client, arn: &str) {

@@ -4,14 +4,14 @@
 
 mod rig;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kinesis_fake::{Choices, Fake, OlderThanHorizon};
 use kinesis_source::{
     Checkpoint, CheckpointStore, DataLoss, FanOut, KinesisApi, MemoryCheckpointStore, OnDataLoss,
     SequenceNumber, ShardError, StreamHandle, StreamIdentity, StreamSource,
 };
-use rig::Sink;
+use rig::{Sink, shard_error};
 use stage_core::{Pipeline, PipelineError, Window};
 use tokio::time::sleep;
 
@@ -89,8 +89,8 @@ impl World {
 }
 
 fn loss(error: &PipelineError) -> DataLoss {
-    match error.source().unwrap().downcast_ref() {
-        Some(ShardError::DataLoss(loss)) => loss.clone(),
+    match shard_error(error) {
+        ShardError::DataLoss(loss) => loss.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -128,7 +128,7 @@ async fn a_loss_stops_the_pipeline_each_time_before_anything_is_read() {
             assert_eq!((&lost.from, lost.to.as_ref()), (&from, Some(&to)));
             assert_eq!(handle.data_losses(), [lost]);
             assert!(sink.numbers().is_empty());
-            let said = error.source().unwrap().to_string();
+            let said = shard_error(&error).to_string();
             assert!(
                 said.contains(from.as_str()) && said.contains("GoOn"),
                 "{said}"

@@ -12,14 +12,14 @@ use bytes::Bytes;
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
     Aggregation, Checkpoint, CheckpointStore, Deaggregation, FanOut, KinesisWriteApi,
-    MemoryCheckpointStore, OutsideRange, ShardError, ShardId, ShardRecord, ShardStatus,
-    StreamIdentity, StreamSource,
+    MemoryCheckpointStore, OnShardFailure, OutsideRange, ShardError, ShardId, ShardRecord,
+    ShardStatus, StreamIdentity, StreamSource,
     kpl::{Damage, MAGIC},
 };
 use md5::{Digest, Md5};
 use reference::{Aggregated, Record};
-use rig::{Sink, everything, run_until_caught_up};
-use stage_core::{Pipeline, PipelineError, Window};
+use rig::{Sink, everything, run_until_caught_up, shard_error};
+use stage_core::{Pipeline, Window};
 use tokio::time::{sleep, timeout};
 
 /// Numbers as user records of one aggregated record, each under a key of its own, `key-n`.
@@ -431,7 +431,8 @@ async fn they_fail_the_pipeline_before_any_of_their_record_is_delivered() {
     let (fake, outside) = misplaced();
     let number = fake.records().remove(0).1[1].sequence_number.clone();
     let sink = Sink::default();
-    let source = source(&fake, &Arc::default(), OutsideRange::Fail);
+    let source = source(&fake, &Arc::default(), OutsideRange::Fail)
+        .on_shard_failure(OnShardFailure::FailPipeline);
     let error = run_until_caught_up(source, &sink, Window::new(50))
         .await
         .unwrap_err();
@@ -443,17 +444,6 @@ async fn they_fail_the_pipeline_before_any_of_their_record_is_delivered() {
     }
     let inside: Vec<u64> = (0..20).filter(|it| !outside.contains(it)).collect();
     assert_eq!(sink.numbers_in_order(), inside[..2]);
-}
-
-fn shard_error(error: &PipelineError) -> &ShardError {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if let Some(found) = error.downcast_ref() {
-            return found;
-        }
-        source = error.source();
-    }
-    panic!("{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

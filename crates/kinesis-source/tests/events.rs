@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use kinesis_fake::{Choices, Fake, Fault, Operation, Takeover};
 use kinesis_source::{
     ConsumerAddress, FanOut, KinesisFanOutApi, KinesisWriteApi, MemoryCheckpointStore, OnDataLoss,
-    Position, SourceEvent, SourceEvents, StreamEnd, StreamSource,
+    OnShardFailure, Position, SourceEvent, SourceEvents, StreamEnd, StreamSource,
 };
 use rig::{FailingStore, Sink, everything};
 use stage_core::{Pipeline, Window};
@@ -273,7 +273,8 @@ async fn a_reader_that_is_made_anew_or_gives_up_says_so() {
     fake.put_numbered(0..20).unwrap();
     let sink = Sink::default().refusing_always(7);
     let mut pipeline = Pipeline::new();
-    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    let source = source(&fake).on_shard_failure(OnShardFailure::FailPipeline);
+    let (records, handle) = source.add_to(&mut pipeline);
     pipeline.consume(sink, records.subscribe(Window::new(100)));
     let mut events = handle.events();
     pipeline.run().await.unwrap_err();

@@ -15,7 +15,7 @@ use kinesis_source::{
     KinesisFanOutApi, KinesisWriteApi, MemoryCheckpointStore, Position, ShardError, ShardId,
     ShardStatus, StartPosition, StreamError, StreamHandle, StreamIdentity, StreamSource,
 };
-use rig::{Sink, everything, run_until_caught_up, stream_error};
+use rig::{Sink, everything, run_until_caught_up, shard_error, stream_error};
 use stage_core::{Pipeline, PipelineError, Window};
 use tokio::{
     task::JoinHandle,
@@ -757,9 +757,8 @@ async fn a_position_that_is_refused_is_final() {
         .checkpoints(Arc::clone(&store) as _);
     let failed = run_until_caught_up(second, &Sink::default(), Window::new(10)).await;
     let error = failed.unwrap_err();
-    let cause = error.source().unwrap().downcast_ref::<ShardError>();
     assert!(
-        matches!(cause, Some(ShardError::InvalidPosition { .. })),
+        matches!(shard_error(&error), ShardError::InvalidPosition { .. }),
         "{error:?}"
     );
     assert_eq!(consumers(&fake).await, 0, "it goes all the same");

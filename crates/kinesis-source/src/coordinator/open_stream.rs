@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    Checkpoint, ShardId, SourceEvent, StreamIdentity, WaitingFor,
+    Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, WaitingFor,
     progress::{Offer, Phase, Progress},
     shard_graph::ShardGraph,
 };
@@ -163,6 +163,25 @@ impl OpenStream {
     /// Whether every shard is finished. It happens to a stream only when it is deleted, or read to an end.
     pub(super) fn is_complete(&self) -> bool {
         self.is_settled() && self.active.is_empty()
+    }
+
+    /// Whether shards are left, and none of them can go on: all others wait for those.
+    pub(super) fn has_only_stopped(&self) -> bool {
+        let is_known = !self.is_stale && !self.list_lacks && !self.graph.lacks_expected();
+        let mut active = self.active.values();
+        is_known && !self.active.is_empty() && active.all(|progress| progress.has_failed())
+    }
+
+    /// What to say of the shards that could not go on, if there are any.
+    pub(super) fn stopped(&self, name: &str) -> Option<StreamError> {
+        let failed = |progress: &&Arc<Progress>| progress.has_failed();
+        let stopped: Vec<_> = self.active.values().filter(failed).collect();
+        let source = stopped.first()?.take_failure()?;
+        Some(StreamError::ShardsStopped {
+            name: name.to_owned(),
+            shards: stopped.iter().map(|it| it.shard().clone()).collect(),
+            source,
+        })
     }
 
     /// Whether no shard is left to open, as far as is known.

@@ -100,10 +100,12 @@ impl fmt::Display for SourceEvent {
                 after.as_secs()
             ),
             Self::ShardParked {
-                shard, probe_every, ..
+                shard,
+                reason,
+                probe_every,
             } => write!(
                 f,
-                "shard `{shard}` is parked: it is tried about every {} s from now on",
+                "shard `{shard}` is parked: {reason}; it is tried about every {} s from now on",
                 probe_every.as_secs()
             ),
             Self::ShardResumed {
@@ -144,6 +146,10 @@ impl fmt::Display for SourceEvent {
                 f,
                 "the source goes on, after it had waited for {waiting_for} for {} s",
                 after.as_secs()
+            ),
+            Self::ShardStopped { shard, reason } => write!(
+                f,
+                "shard `{shard}` is stopped, and the others are read on: {reason}"
             ),
             Self::ShardFailed { shard, reason } => {
                 write!(f, "shard `{shard}` is given up: {reason}")
@@ -203,7 +209,7 @@ impl fmt::Display for StreamEnd {
 }
 
 /// Names, a few of them in full.
-struct Listed<'a, T>(&'a [T]);
+pub(crate) struct Listed<'a, T>(pub(crate) &'a [T]);
 
 const MOST: usize = 4;
 

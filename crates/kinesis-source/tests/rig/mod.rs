@@ -16,8 +16,8 @@ use std::{
 use async_trait::async_trait;
 use kinesis_fake::Fake;
 use kinesis_source::{
-    Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, ShardId, ShardRecord,
-    StreamError, StreamIdentity, StreamSource,
+    Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, ShardError, ShardId,
+    ShardRecord, StreamError, StreamIdentity, StreamSource,
 };
 use stage_core::{Batch, Consumer, Pipeline, PipelineError, Window};
 use tokio::{
@@ -33,6 +33,7 @@ pub(crate) struct Sink {
     gate: Arc<RwLock<()>>,
     refuses: Option<(u64, bool)>,
     refused: Arc<AtomicBool>,
+    is_mended: Arc<AtomicBool>,
 }
 
 impl Sink {
@@ -58,6 +59,11 @@ impl Sink {
             refuses: Some((number, false)),
             ..self
         }
+    }
+
+    /// From now on it takes all in.
+    pub(crate) fn mend(&self) {
+        self.is_mended.store(true, Ordering::SeqCst);
     }
 
     /// Takes nothing in until what this returns is dropped.
@@ -115,7 +121,10 @@ impl Sink {
         let Some((refused, once)) = self.refuses else {
             return false;
         };
-        number(event) == refused && !(self.refused.swap(true, Ordering::SeqCst) && once)
+        let is_mended = self.is_mended.load(Ordering::SeqCst);
+        number(event) == refused
+            && !is_mended
+            && !(self.refused.swap(true, Ordering::SeqCst) && once)
     }
 }
 
@@ -167,6 +176,13 @@ pub(crate) async fn run_until_caught_up(
 /// What a stream's source failed with.
 pub(crate) fn stream_error(error: &PipelineError) -> &StreamError {
     error.source().unwrap().downcast_ref().unwrap()
+}
+
+/// What a shard has failed or was stopped with, beneath what the pipeline has.
+pub(crate) fn shard_error(error: &PipelineError) -> &ShardError {
+    let beneath = std::iter::successors(error.source(), |&it| it.source());
+    let mut found = beneath.filter_map(|it| it.downcast_ref());
+    found.next().unwrap_or_else(|| panic!("{error:?}"))
 }
 
 /// Keeps checkpoints in memory, and can be told to fail.
