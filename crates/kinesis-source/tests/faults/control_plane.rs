@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, error::Error};
 
 use kinesis_fake::{Durations, Fake, Fault, FaultPlan, Operation, Rewrite};
-use kinesis_source::{KinesisApi, KinesisWriteApi, OnDataLoss, ShardError};
+use kinesis_source::{KinesisApi, KinesisWriteApi, OnDataLoss, ShardError, StreamError};
+use stage_core::PipelineError;
 use tokio::time::sleep;
 
 use crate::{
@@ -209,14 +210,22 @@ fn f31_the_stream_has_dropped_what_was_not_read() {
             world.settle(seconds(60)).await;
         } else {
             let error = world.failure(seconds(60)).await;
-            let cause = error.source().unwrap().downcast_ref::<ShardError>();
-            let Some(ShardError::DataLoss(loss)) = cause else {
+            let ShardError::DataLoss(loss) = cause(&error) else {
                 panic!("{error:?}");
             };
             assert_eq!((&loss.shard, &loss.to), (&shard(0), &oldest));
         }
         Mattered::Yes
     });
+}
+
+/// Why the first shard that has stopped did.
+pub(crate) fn cause(error: &PipelineError) -> &ShardError {
+    let Some(StreamError::ShardsStopped { source, .. }) = error.source().unwrap().downcast_ref()
+    else {
+        panic!("{error:?}");
+    };
+    source
 }
 
 fn everything(world: &World) -> BTreeSet<(kinesis_source::ShardId, crate::log::Place)> {
