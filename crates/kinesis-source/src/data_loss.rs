@@ -12,10 +12,11 @@ use crate::{SequenceNumber, ShardId};
 pub struct DataLoss {
     /// The shard.
     pub shard: ShardId,
-    /// The last record that is done, or done in part. What is missing came after it.
+    /// The last record that is done, or done in part. What is missing came after it. Zero, if the whole
+    /// shard has aged out before any of it was read.
     pub from: SequenceNumber,
     /// The oldest record that is kept: what is missing came before it. `None` if the shard is closed
-    /// and nothing of it is kept.
+    /// and nothing of it is kept, perhaps not even the shard itself.
     pub to: Option<SequenceNumber>,
 }
 
@@ -28,7 +29,8 @@ pub enum OnDataLoss {
     /// otherwise.
     #[default]
     Stop,
-    /// Reading goes on at the oldest record that is kept.
+    /// Reading goes on at the oldest record that is kept. A shard that has aged out as a whole is
+    /// finished, and its children are read.
     GoOn,
 }
 

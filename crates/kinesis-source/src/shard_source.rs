@@ -15,6 +15,7 @@ use crate::{
     fan_out::Consumer,
     feed::{Begin, Feed},
     governor::PAUSE,
+    lineage,
     listing::{CALL_DEADLINE, list_all_shards, within_deadline},
     place::Mark,
     polling::Polling,
@@ -80,6 +81,8 @@ pub struct ShardSource {
     end: Option<ShardEnd>,
     /// Whether that is where it has ended.
     is_complete: bool,
+    /// How many listings in a row lack the shard, of those that were asked for as it was not found.
+    unlisted: u32,
     /// Why the record that is in doubt was refused.
     refusal: Option<ApiError>,
 }
@@ -149,6 +152,7 @@ impl ShardSource {
             on_data_loss: OnDataLoss::default(),
             end: None,
             is_complete: false,
+            unlisted: 0,
             refusal: None,
         }
     }
@@ -491,6 +495,12 @@ impl ShardSource {
             return Ok(());
         }
         let wait = self.backoff.failed();
+        if self.is_not_found_again(&error) {
+            self.verify_stream().await?;
+            if self.is_trimmed().await {
+                return self.miss_the_rest().map_or(Ok(()), Err);
+            }
+        }
         let is_parked = self.is_to_be_parked(&error);
         if !is_parked && !self.may_pass(&error) {
             return Err(self.refused(error));
@@ -519,6 +529,52 @@ impl ShardSource {
             self.retry_after(self.cut_short(wait, &error)).await;
         }
         Ok(())
+    }
+
+    /// Whether it was not found so often that it may not be there.
+    fn is_not_found_again(&self, error: &ApiError) -> bool {
+        let is_late = self.backoff.failures() >= PATIENCE;
+        error.remedy() == Remedy::Verify && is_late && self.stream.is_some()
+    }
+
+    /// Whether the shard has aged out, with all that was in it: two listings in a row that lack nothing
+    /// else do not have it. One may be wrong.
+    async fn is_trimmed(&mut self) -> bool {
+        let operation = "ListShards";
+        let answer = WaitingFor::Answer { operation };
+        self.progress.watch().waits_for(answer, CALL_DEADLINE);
+        let Ok(listing) = list_all_shards(&*self.api).await else {
+            return false;
+        };
+        let is_listed = listing.iter().any(|listed| listed.id == *self.shard());
+        if is_listed || listing.is_empty() || !lineage::holes(&listing).is_empty() {
+            self.unlisted = 0;
+            return false;
+        }
+        self.unlisted += 1;
+        self.unlisted > 1
+    }
+
+    /// What the shard had after what was read of it is lost. Then that is its end, if it is gone on
+    /// without; else, returns why not.
+    fn miss_the_rest(&mut self) -> Option<ShardError> {
+        let is_harmless = self.progress.doubt().is_some_and(|it| it.is_harmless);
+        if !is_harmless {
+            let from = match self.progress.next() {
+                PinnedPosition::AfterSequenceNumber(number)
+                | PinnedPosition::AtSequenceNumber(number) => number,
+                PinnedPosition::TrimHorizon | PinnedPosition::AtTimestamp(_) => 0.into(),
+            };
+            let (shard, to) = (self.shard().clone(), None);
+            let loss = DataLoss { shard, from, to };
+            self.note_loss(&loss);
+            if self.on_data_loss == OnDataLoss::Stop {
+                return Some(ShardError::DataLoss(loss));
+            }
+        }
+        self.progress.end_doubt();
+        self.is_read = true;
+        None
     }
 
     async fn retry_after(&self, wait: Duration) {

@@ -8,8 +8,9 @@ use std::{sync::Arc, time::Duration};
 
 use kinesis_fake::{Choices, Fake, OlderThanHorizon};
 use kinesis_source::{
-    Checkpoint, CheckpointStore, DataLoss, FanOut, KinesisApi, MemoryCheckpointStore, OnDataLoss,
-    SequenceNumber, ShardError, StreamHandle, StreamIdentity, StreamSource,
+    Checkpoint, CheckpointStore, DataLoss, FanOut, KinesisApi, KinesisWriteApi,
+    MemoryCheckpointStore, OnDataLoss, SequenceNumber, ShardError, StreamHandle, StreamIdentity,
+    StreamSource,
 };
 use rig::{Sink, shard_error};
 use stage_core::{Pipeline, PipelineError, Window};
@@ -253,5 +254,42 @@ async fn what_is_lost_while_a_sink_stalls_is_told() {
         assert!(taken.ends_with(&numbers(200..300)), "{taken:?}");
         assert_eq!(taken.len(), 200);
         assert_eq!(handle.data_losses().len(), 1);
+    }
+}
+
+/// A sink stalls until a shard that was split is not kept any more at all: its children do not wait
+/// for it for ever, if that is wanted, and if not, it is said why they do.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_trimmed_away_is_lost_and_holds_up_no_children() {
+    let worlds = World::all(OnDataLoss::Stop).chain(World::all(OnDataLoss::GoOn));
+    for world in worlds {
+        world.fake.put_numbered(0..100).unwrap();
+        let root = world.fake.shards().remove(0).id;
+        let sink = Sink::default();
+        let gate = sink.close();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = world.source().add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+        let run = tokio::spawn(pipeline.run_until(sleep(28 * HOUR)));
+        sleep(HOUR).await;
+        world.fake.split_shard(&root, 1 << 127).await.unwrap();
+        sleep(25 * HOUR).await;
+        assert!(world.fake.shards().iter().all(|shard| shard.id != root));
+        world.fake.put_numbered(200..300).unwrap();
+        drop(gate);
+        let ended = run.await.unwrap();
+        let [lost] = &handle.data_losses()[..] else {
+            panic!("one loss: {}", handle.explain());
+        };
+        assert_eq!((&lost.shard, &lost.to), (&root, &None));
+        // An event has more than is asked for, and was there before the sink stalled.
+        let mut expected = numbers(0..if world.by_fan_out { 100 } else { 50 });
+        if world.on_data_loss == OnDataLoss::Stop {
+            assert_eq!(loss(&ended.unwrap_err()), *lost);
+        } else {
+            ended.unwrap();
+            expected.extend(200..300);
+        }
+        assert_eq!(sink.numbers(), expected);
     }
 }

@@ -305,3 +305,38 @@ async fn calls_without_answers_are_failures_and_no_shard_is_stuck() {
     assert_eq!(of(&events, "shard_recovered").len(), 1);
     assert!(of(&events, "stuck").is_empty(), "{events:#?}");
 }
+
+/// Nobody has said for how long a drain may take, and the store does not answer any more.
+#[tokio::test(start_paused = true)]
+async fn a_stop_with_a_store_that_hangs_ends_in_bounded_time_and_says_so() {
+    let fake = Fake::new(2);
+    let store = Arc::new(HangingStore::default());
+    let mut pipeline = Pipeline::new();
+    let source = source(&fake).checkpoints(store.clone());
+    let (records, handle) = source.add_to(&mut pipeline);
+    pipeline.consume(Sink::default(), records.subscribe(Window::new(100)));
+    let mut hanging = None;
+    let mut stopped_at = None;
+    let stop = async {
+        sleep(seconds(10)).await;
+        hanging = Some(store.hang());
+        fake.put_numbered(0..100).unwrap();
+        sleep(seconds(5)).await;
+        stopped_at = Some(Instant::now());
+    };
+    let error = timeout(seconds(600), pipeline.run_until(stop))
+        .await
+        .unwrap()
+        .unwrap_err();
+    // Five tries of ten seconds each, and what is between them.
+    let took = stopped_at.unwrap().elapsed();
+    assert!((40..90).contains(&took.as_secs()), "{took:?}");
+    let error = rig::stream_error(&error);
+    assert!(
+        matches!(error, kinesis_source::StreamError::Checkpoint { .. }),
+        "{error:?}"
+    );
+    let unstored = handle.drain_report();
+    assert!(unstored.iter().all(|it| it.acked > 0), "{unstored:?}");
+    drop(hanging);
+}

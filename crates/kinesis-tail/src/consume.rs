@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use kinesis_source::{
     ApiError, ConsumerArn, Deaggregation, FanOut, FileCheckpointStore, InvalidSequenceNumber,
-    PinnedPosition, ShardError, ShardId, StartPosition, StreamHandle, StreamSource,
+    OnShardFailure, PinnedPosition, ShardError, ShardId, StartPosition, StreamHandle, StreamSource,
 };
 use stage_core::{BoxError, Pipeline, Window};
 
@@ -238,7 +238,10 @@ async fn open(args: &ConsumeArgs) -> Result<StreamSource, BoxError> {
     let api = connect(&args.connect, &args.stream).await?;
     describe(&api, &args.stream).await?;
     let api = Arc::new(api);
-    let mut source = StreamSource::new(&args.stream, api.clone()).start(args.from.clone());
+    // Whoever has started it sees at once what is wrong, and that the output lacks something.
+    let mut source = StreamSource::new(&args.stream, api.clone())
+        .start(args.from.clone())
+        .on_shard_failure(OnShardFailure::FailPipeline);
     if let Some(consumer) = &args.fan_out {
         source = source.fan_out(if consumer.starts_with(ARN) {
             FanOut::registered(api, ConsumerArn::from(consumer.as_str()))

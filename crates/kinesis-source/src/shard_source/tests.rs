@@ -291,6 +291,9 @@ async fn what_does_not_pass_fails_after_a_while() {
 /// the description of the stream is this.
 async fn nothing_found(description: Result<StreamSummary, &'static str>) -> ShardError {
     let mut api = MockKinesisApi::new();
+    // Whether the shard is still there, nobody knows.
+    api.expect_list_shards()
+        .returning(|_| Err(error("InternalFailure")));
     api.expect_get_shard_iterator()
         .returning(|_, _| Ok(iterator("0")));
     api.expect_get_records()
