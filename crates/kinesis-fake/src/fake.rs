@@ -168,6 +168,14 @@ impl Fake {
         self.with(|service, now| service.expired(&self.stream, now))
     }
 
+    /// The first of some records that retention cannot have taken.
+    pub(crate) fn never_expired<'a>(
+        &self,
+        records: impl Iterator<Item = (&'a ShardId, &'a SequenceNumber)>,
+    ) -> Option<(&'a ShardId, &'a SequenceNumber)> {
+        self.with(|service, now| service.never_expired(&self.stream, records, now))
+    }
+
     /// How often each operation was called by now, for all streams of the account.
     pub fn calls(&self) -> Calls {
         self.lock().calls.clone()

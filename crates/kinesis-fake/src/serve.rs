@@ -17,6 +17,7 @@ use self::exchange::Desk;
 use crate::Fake;
 
 mod answer;
+mod bodies;
 mod call;
 mod check;
 mod connection;
@@ -35,9 +36,11 @@ mod wire;
 /// are neither asked for nor checked: let it listen where only tests can reach it. Streams go by
 /// name or by ARN, as `arn:aws:kinesis:us-east-1:000000000000:stream/NAME`.
 ///
-/// A request has at most 16 MiB and a connection may be idle for ever; up to 1,024 connections and
-/// eight requests of more than 64 KiB are attended to at a time, and more wait for one of them to end.
-/// Such a request is refused if its body stops coming for 5 s, and any if it is not there after 60 s. Of
+/// A request has at most 16 MiB and a connection may be idle for ever; up to 1,024 connections are
+/// attended to at a time, and more wait for one of them to end. Bodies of requests have 128 MiB of
+/// memory together, and 64 KiB for each connection beside that; more wait for some to be answered. A
+/// request whose body has of the former is refused if it stops coming for 5 s, and any if it is not there
+/// after 60 s. Over HTTP/2, 128 KiB of a connection may come ahead of that. Of
 /// answers and events, 128 MiB are in memory at a time, and 64 KiB for each connection beside that;
 /// while others wait for room there, a connection is broken whose client takes less than 64 KiB of an
 /// answer or an event in 5 s, whatever else it takes meanwhile.

@@ -162,6 +162,17 @@ impl Service {
         stream.expired()
     }
 
+    /// The first of some records that retention [cannot have taken](Stream::never_taken); none if there
+    /// is no such stream, of which nothing is known.
+    pub(crate) fn never_expired<'a>(
+        &mut self,
+        stream: &str,
+        records: impl Iterator<Item = (&'a ShardId, &'a SequenceNumber)>,
+        now: Moment,
+    ) -> Option<(&'a ShardId, &'a SequenceNumber)> {
+        self.stream(stream, now).ok()?.never_taken(records)
+    }
+
     /// The stream of that name as it is at `now`, whatever its status.
     fn stream(&mut self, name: &str, now: Moment) -> Result<&mut Stream, Refusal> {
         self.forget_if_gone(name, now);

@@ -55,6 +55,8 @@ pub(crate) struct Closing {
     pub(crate) at: Moment,
     pub(crate) ending: Sequence,
     pub(crate) children: Vec<u32>,
+    /// Whether it has been seen to have expired: then it has gone, however long retention is now.
+    gone: bool,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,12 @@ impl Shard {
     /// An empty shard stays as long: whoever reads its parent must still find it.
     pub(crate) fn has_expired(&self, retention: Duration, now: Moment) -> bool {
         let closing = self.closing.as_ref();
-        closing.is_some_and(|closing| now.since(closing.at) > retention)
+        closing.is_some_and(|closing| closing.gone || now.since(closing.at) > retention)
+    }
+
+    /// The newest number whose record retention took.
+    pub(crate) fn trimmed(&self) -> Option<Sequence> {
+        self.trimmed
     }
 
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
@@ -208,17 +215,22 @@ impl Shard {
             at,
             ending,
             children,
+            gone: false,
         });
     }
 
-    /// Forgets what is older than `retention`, adds its numbers to `gone`, and returns how many bytes
-    /// that were.
+    /// Forgets what is older than `retention`, for good and itself if it has expired; adds the numbers
+    /// of the records to `gone`, and returns how many bytes they had.
     pub(crate) fn trim(
         &mut self,
         retention: Duration,
         now: Moment,
         gone: &mut VecDeque<Sequence>,
     ) -> u64 {
+        let expired = self.has_expired(retention, now);
+        if let Some(closing) = &mut self.closing {
+            closing.gone = expired;
+        }
         let now = now.timestamp();
         let mut bytes = 0;
         while let Some(oldest) = self.records.front() {

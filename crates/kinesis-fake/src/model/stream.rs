@@ -58,6 +58,8 @@ pub(crate) struct Stream {
     bytes: u64,
     /// The numbers of the records that retention took last, in the order in which they went.
     expired: VecDeque<Sequence>,
+    /// The newest index of those before them.
+    expired_forgotten: Option<u64>,
     pub(crate) provision: Provision,
     pub(crate) consumers: Consumers,
     pub(crate) labels: Labels,
@@ -99,6 +101,7 @@ impl Stream {
             newest_index: 0,
             bytes: 0,
             expired: VecDeque::new(),
+            expired_forgotten: None,
             provision: Provision::new(plan.mode),
             consumers: Consumers::default(),
             labels: Labels::default(),
@@ -186,7 +189,8 @@ impl Stream {
         self.retention_hours
     }
 
-    /// Keeps records for `hours` from now on; what is too old goes at once and for good.
+    /// Keeps records for `hours` from now on. What is too old goes at once and for good, also what was
+    /// too old before.
     pub(crate) fn set_retention(&mut self, hours: u32, now: Moment) {
         self.trim(now);
         self.retention_hours = hours;
@@ -210,6 +214,27 @@ impl Stream {
             .collect()
     }
 
+    /// The first of some records that retention cannot have taken. Of the last that it took this is
+    /// known; what is older need only have a number that its shard can have given.
+    pub(crate) fn never_taken<'a>(
+        &self,
+        mut records: impl Iterator<Item = (&'a ShardId, &'a SequenceNumber)>,
+    ) -> Option<(&'a ShardId, &'a SequenceNumber)> {
+        let remembered: BTreeSet<_> = self.expired.iter().collect();
+        let can_have_taken = |id: &ShardId, number: &SequenceNumber| {
+            let shard = self.shards.get(shard::number(id.as_str())? as usize)?;
+            let sequence = Sequence::parse(number)?;
+            let newest = shard.trimmed()?;
+            let given = sequence.shard() == shard.number
+                && sequence.born() == shard.starting.born()
+                && (shard.starting < sequence && sequence <= newest);
+            let forgotten = self.expired_forgotten;
+            let forgotten = forgotten.is_some_and(|newest| sequence.index() <= newest);
+            Some(given && (forgotten || remembered.contains(&sequence)))
+        };
+        records.find(|(shard, number)| can_have_taken(shard, number) != Some(true))
+    }
+
     /// Which shards each was split or merged from.
     pub(crate) fn lineage(&self) -> BTreeMap<ShardId, Vec<ShardId>> {
         let parents = |shard: &Shard| shard.parents.iter().copied().map(shard::id).collect();
@@ -228,7 +253,10 @@ impl Stream {
 
     fn forget_expired(&mut self) {
         let more = self.expired.len().saturating_sub(EXPIRED_KNOWN);
-        self.expired.drain(..more);
+        for sequence in self.expired.drain(..more) {
+            let newest = self.expired_forgotten.get_or_insert(0);
+            *newest = sequence.index().max(*newest);
+        }
     }
 
     /// The bytes that it keeps: data and partition keys.

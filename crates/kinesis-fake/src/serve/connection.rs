@@ -7,7 +7,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpStream, sync::watch};
 
-use super::{exchange::Desk, line::Line, room::Traffic};
+use super::{bodies::Allowance, exchange::Desk, line::Line, room::Traffic};
 
 /// Answers one connection's requests, until either side ends it or `stopped` loses its sender.
 ///
@@ -17,10 +17,12 @@ pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>, mut stopped: watch
     // An answer is written at once and waits for nothing; if it cannot be had, it is only slower.
     let _ = stream.set_nodelay(true);
     let traffic = Arc::new(Traffic::default());
+    let allowance = Arc::new(Allowance::new());
     let (line, cut) = Line::new(stream);
     let answer = service_fn(|request| {
         let (desk, cut, traffic) = (Arc::clone(&desk), cut.clone(), Arc::clone(&traffic));
-        async move { desk.answer(&cut, &traffic, request).await }
+        let allowance = Arc::clone(&allowance);
+        async move { desk.answer((&cut, &traffic), &allowance, request).await }
     });
     let mut stalled = pin!(traffic.stalled(&desk.room));
     let builder = builder();
@@ -62,6 +64,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .max_concurrent_streams(MOST_STREAMS)
+        .initial_stream_window_size(MOST_AHEAD_OF_STREAM)
+        .initial_connection_window_size(MOST_AHEAD)
         .max_header_list_size(MOST_BUFFERED as u32);
     builder
 }
@@ -72,3 +76,7 @@ const MOST_HEADERS: usize = 64;
 const MOST_BUFFERED: usize = 64 * 1_024;
 /// Requests of one connection of HTTP/2 at the same time. A client has a subscription for each shard.
 const MOST_STREAMS: u32 = 1_024;
+/// What may be sent over HTTP/2 before it is read, which bodies that wait for room are not: so much on
+/// a connection, and of that a part for each request, lest one that waits stops all others.
+const MOST_AHEAD: u32 = 128 * 1_024;
+const MOST_AHEAD_OF_STREAM: u32 = 16 * 1_024;

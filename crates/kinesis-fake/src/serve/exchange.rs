@@ -1,19 +1,11 @@
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{
-    HeaderMap, Method, Request, Response, Version,
-    body::{Body, Incoming},
-};
+use hyper::{HeaderMap, Method, Request, Response, Version, body::Incoming};
 use kinesis_source::KinesisApi;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout, timeout_at},
-};
 
 use super::{
     answer::Answers,
+    bodies::{Allowance, BODY_TIMEOUT, Bodies, MOST_BODY, PATIENCE, Placed, Unread},
     call::{self, Wanted, Written},
     events::{Events, Reply, Way},
     format::Format,
@@ -32,31 +24,29 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) fake: Fake,
-    /// Large bodies that may be here at the same time.
-    large_bodies: Semaphore,
+    /// For requests.
+    bodies: Bodies,
     /// For answers.
     pub(super) room: Room,
 }
 
 impl Desk {
     pub(super) fn new(fake: Fake) -> Self {
-        let large_bodies = Semaphore::new(MOST_LARGE_BODIES);
-        let room = Room::new();
         Self {
             fake,
-            large_bodies,
-            room,
+            bodies: Bodies::new(),
+            room: Room::new(),
         }
     }
 
     /// Answers one request.
     pub(super) async fn answer(
         &self,
-        cut: &Cut,
-        traffic: &Arc<Traffic>,
+        (cut, traffic): (&Cut, &Arc<Traffic>),
+        allowance: &Allowance,
         request: Request<Incoming>,
     ) -> Result<Response<Reply>, Infallible> {
-        let mut response = self.respond(cut, traffic, request).await;
+        let mut response = self.respond((cut, traffic), allowance, request).await;
         if let Reply::Said(said) = response.body_mut() {
             let said = std::mem::take(said);
             let place = self.room.take(said.len(), traffic).await;
@@ -67,8 +57,8 @@ impl Desk {
 
     async fn respond(
         &self,
-        cut: &Cut,
-        traffic: &Arc<Traffic>,
+        (cut, traffic): (&Cut, &Arc<Traffic>),
+        allowance: &Allowance,
         request: Request<Incoming>,
     ) -> Response<Reply> {
         let answers = Answers {
@@ -80,16 +70,17 @@ impl Desk {
             cut.lift();
         }
         // Held until the answer has been made: a body and what is made of it are in memory.
-        let (operation, body, _room) = match self.read(request, answers).await {
+        let (operation, body) = match self.read(request, allowance, answers).await {
             Ok(read) => read,
             Err(response) => return response,
         };
         if operation == Operation::SubscribeToShard {
-            let wanted = Wanted::read(answers.format, &body);
+            let wanted = Wanted::read(answers.format, &body.bytes);
             return self.subscribe(wanted, answers, cut, traffic).await;
         }
         let room = (&self.room, traffic);
-        let answered = call::dispatch(&self.fake, operation, answers.format, &body, room).await;
+        let answered =
+            call::dispatch(&self.fake, operation, answers.format, &body.bytes, room).await;
         // A call may have taken its time.
         let answers = Answers {
             now: self.fake.now(),
@@ -148,66 +139,19 @@ impl Desk {
     async fn read(
         &self,
         request: Request<Incoming>,
+        allowance: &Allowance,
         answers: Answers,
-    ) -> Result<(Operation, Bytes, Option<SemaphorePermit<'_>>), Response<Reply>> {
+    ) -> Result<(Operation, Placed), Response<Reply>> {
         let operation = operation(&request).map_err(|refusal| answers.refusal(&refusal))?;
-        let body = request.into_body();
-        let size = body.size_hint();
-        if size.lower() > MOST_BODY as u64 {
-            return Err(answers.too_large(MOST_BODY));
-        }
-        let large = size.upper().is_none_or(|upper| upper > SMALL_BODY);
-        let body = Limited::new(body, MOST_BODY);
-        let read = async {
-            match large {
-                true => {
-                    let room = self.large_bodies.acquire().await.ok();
-                    steadily(body).await.map(|body| (body, room))
-                }
-                false => match body.collect().await {
-                    Ok(body) => Ok((body.to_bytes(), None)),
-                    Err(error) => Err(Unread::Failed(error)),
-                },
-            }
-        };
-        match timeout(BODY_TIMEOUT, read).await {
-            Ok(Ok((body, room))) => Ok((operation, body, room)),
-            Ok(Err(Unread::Failed(error))) if error.is::<LengthLimitError>() => {
-                Err(answers.too_large(MOST_BODY))
-            }
-            Ok(Err(Unread::Failed(_))) => Err(answers.refusal(&Refusal::new(
+        match self.bodies.read(request.into_body(), allowance).await {
+            Ok(body) => Ok((operation, body)),
+            Err(Unread::TooLarge) => Err(answers.too_large(MOST_BODY)),
+            Err(Unread::Failed) => Err(answers.refusal(&Refusal::new(
                 "SerializationException",
                 "The body broke off.",
             ))),
-            Ok(Err(Unread::Stalled)) => Err(answers.stalled(PATIENCE)),
-            Err(_) => Err(answers.too_slow(BODY_TIMEOUT)),
-        }
-    }
-}
-
-/// Why a body could not be had.
-enum Unread {
-    Failed(Box<dyn std::error::Error + Send + Sync>),
-    Stalled,
-}
-
-/// A large body, which keeps others waiting and so must make headway.
-async fn steadily(mut body: Limited<Incoming>) -> Result<Bytes, Unread> {
-    let mut read = BytesMut::new();
-    loop {
-        let enough = read.len() + HEADWAY;
-        let deadline = Instant::now() + PATIENCE;
-        while read.len() < enough {
-            let frame = timeout_at(deadline, body.frame()).await;
-            match frame.map_err(|_| Unread::Stalled)? {
-                None => return Ok(read.freeze()),
-                Some(Err(error)) => return Err(Unread::Failed(error)),
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        read.extend_from_slice(data);
-                    }
-                }
-            }
+            Err(Unread::Stalled) => Err(answers.stalled(PATIENCE)),
+            Err(Unread::TooSlow) => Err(answers.too_slow(BODY_TIMEOUT)),
         }
     }
 }
@@ -250,14 +194,3 @@ fn unknown(message: &str) -> Refusal {
 }
 
 const TARGET: &str = "Kinesis_20131202.";
-/// The largest request is a PutRecords of 10 MiB, which base64 makes a third larger.
-const MOST_BODY: usize = 16 * 1_024 * 1_024;
-/// What each connection may bring without asking.
-const SMALL_BODY: u64 = 64 * 1_024;
-/// Others wait for one of them to be answered: 128 MiB of bodies, and what is made of them.
-const MOST_LARGE_BODIES: usize = 8;
-/// How long a client may take for its body, and wait for others.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a large body may take for so many bytes, once there is room for it.
-const PATIENCE: Duration = Duration::from_secs(5);
-const HEADWAY: usize = 64 * 1_024;

@@ -75,12 +75,11 @@ async fn a_record_that_was_changed_or_made_up_is_seen() {
     for (log, is_foreign) in [
         (changed, true),
         (made_up, true),
-        (elsewhere, false),
+        (elsewhere, true),
         (log, false),
     ] {
         let check = noted(&log).check_each_delivered(&fake);
         let foreign = matches!(check, Err(WrongDelivery::Foreign { .. }));
-        // Of a shard that is not there any more nobody can know.
         assert_eq!(foreign, is_foreign, "{check:?}");
     }
 }
@@ -212,4 +211,43 @@ async fn a_key_has_an_order_along_a_lineage_and_none_between_others() {
             .all(|it| it.id == shard(1) || it.id == shard(4))
     );
     assert!(!in_order(&[&merged, &one]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_nowhere_is_foreign_also_where_nothing_is_kept() {
+    let fake = Fake::new(2);
+    fake.put_on(&shard(0), "k", "x").unwrap();
+    let record = fake.records()[0].1[0].clone();
+    let mut made_up = record.clone();
+    made_up.sequence_number = format!("{}8", made_up.sequence_number).parse().unwrap();
+    let log = [(shard(0), record.clone())];
+    let is_foreign = |at: u32, other: &Record| {
+        let log = [log.as_slice(), &[(shard(at), other.clone())]].concat();
+        let check = noted(&log).check_each_delivered(&fake);
+        matches!(check, Err(WrongDelivery::Foreign { shard: it, .. }) if it == shard(at))
+    };
+    // Made up or another shard's, on a shard without records and on one that never was.
+    for at in [1, 7] {
+        assert!(is_foreign(at, &made_up), "{at}");
+        assert!(is_foreign(at, &record), "{at}");
+    }
+    // Also once retention has taken all that there was: that is known by its number.
+    let another = fake.put_on(&shard(1), "k", "y").unwrap();
+    sleep(Duration::from_secs(25 * 3_600)).await;
+    let both = [(shard(0), record.clone()), {
+        let mut it = record.clone();
+        it.sequence_number = another;
+        (shard(1), it)
+    }];
+    assert_eq!(noted(&both).check_each_delivered(&fake), Ok(()));
+    let foreign = |at: u32, other: &Record| {
+        let log = [both.as_slice(), &[(shard(at), other.clone())]].concat();
+        let check = noted(&log).check_each_delivered(&fake);
+        matches!(check, Err(WrongDelivery::Foreign { shard: it, .. }) if it == shard(at))
+    };
+    for at in [1, 7] {
+        assert!(foreign(at, &record), "{at}");
+        assert!(foreign(at, &made_up), "{at}");
+    }
+    assert!(foreign(0, &made_up));
 }

@@ -351,3 +351,49 @@ async fn a_stream_is_known_by_its_name_and_by_its_arn() {
     let answer = fake.stream(&foreign).describe_stream_summary().await;
     assert_eq!(code(answer), "ResourceNotFoundException");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_does_not_come_back_when_retention_grows() {
+    let fake = Fake::new(1);
+    fake.put("k", "x").unwrap();
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    let shard_ids = || async {
+        let page = fake.list_shards(None).await.unwrap();
+        page.shards.into_iter().map(|it| it.id).collect::<Vec<_>>()
+    };
+    sleep(24 * HOUR + Duration::from_secs(1)).await;
+    // Nobody looks before it grows.
+    fake.increase_stream_retention_period(48).await.unwrap();
+    assert_eq!(shard_ids().await, [shard(1), shard(2)]);
+    let answer = fake
+        .get_shard_iterator(&shard(0), &Position::TrimHorizon)
+        .await;
+    assert_eq!(code(answer), "ResourceNotFoundException");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_has_expired_does_not_come_back_when_retention_grows() {
+    let fake = Fake::new(1);
+    fake.put("k", "old").unwrap();
+    sleep(Duration::from_secs(1)).await;
+    fake.put("k", "new").unwrap();
+    sleep(24 * HOUR).await;
+    fake.increase_stream_retention_period(48).await.unwrap();
+    let (records, _) = drain(&fake, &shard(0)).await;
+    assert_eq!(data(&records), ["new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_left_on_demand_forgets_that_it_was_to_grow() {
+    let fake = Fake::builder().on_demand().build();
+    write_for_a_minute(&fake, 4).await;
+    // Its traffic has been seen: it is to have eight shards soon.
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(open_ranges(&fake).len(), 4);
+    let provisioned = fake.update_stream_mode(StreamMode::Provisioned).await;
+    provisioned.unwrap();
+    sleep(HOUR).await;
+    fake.update_stream_mode(StreamMode::OnDemand).await.unwrap();
+    sleep(HOUR).await;
+    assert_eq!(open_ranges(&fake).len(), 4);
+}

@@ -1,0 +1,135 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout, timeout_at},
+};
+
+/// Where the bodies of requests are until they have been answered: so many bytes at once, for all
+/// connections, and beside them an [`Allowance`] of each connection.
+///
+/// A body takes as much as it may come to have, before any of it is read. Who finds no room waits.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    /// In KiB.
+    free: Arc<Semaphore>,
+}
+
+/// What all bodies of one connection may have together without asking for room: over HTTP/2, there
+/// are many at a time.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    /// In KiB.
+    free: Arc<Semaphore>,
+}
+
+/// A body that has come, and its room.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Why a body could not be had.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It is larger than any may be.
+    TooLarge,
+    /// It broke off.
+    Failed,
+    /// It made no headway.
+    Stalled,
+    /// It was not there in time, or no room for it.
+    TooSlow,
+}
+
+impl Bodies {
+    pub(super) fn new() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(MOST_KIB as usize)),
+        }
+    }
+
+    /// All of a body, once there is room for it.
+    pub(super) async fn read(
+        &self,
+        body: Incoming,
+        allowance: &Allowance,
+    ) -> Result<Placed, Unread> {
+        let size = body.size_hint();
+        if size.lower() > MOST_BODY as u64 {
+            return Err(Unread::TooLarge);
+        }
+        let most = size.upper().unwrap_or(u64::MAX).min(MOST_BODY as u64);
+        // At least something, so that none is for nothing.
+        let kib = (most.div_ceil(1_024) as u32).max(1);
+        let body = Limited::new(body, MOST_BODY);
+        let read = async {
+            if let Ok(room) = Arc::clone(&allowance.free).try_acquire_many_owned(kib) {
+                let bytes = gather(body, None).await?;
+                return Ok(Placed { bytes, _room: room });
+            }
+            // The semaphore is never closed.
+            let room = Arc::clone(&self.free).acquire_many_owned(kib).await;
+            let room = room.map_err(|_| Unread::Failed)?;
+            let bytes = gather(body, Some(PATIENCE)).await?;
+            Ok(Placed { bytes, _room: room })
+        };
+        timeout(BODY_TIMEOUT, read)
+            .await
+            .unwrap_or(Err(Unread::TooSlow))
+    }
+}
+
+impl Allowance {
+    pub(super) fn new() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(ALLOWED_KIB as usize)),
+        }
+    }
+}
+
+/// Reads a body to its end. With `patience`, it must make [headway](HEADWAY) each time: it may keep
+/// others waiting.
+async fn gather(mut body: Limited<Incoming>, patience: Option<Duration>) -> Result<Bytes, Unread> {
+    let mut read = BytesMut::new();
+    loop {
+        let enough = read.len() + HEADWAY;
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        while read.len() < enough {
+            let frame = match deadline {
+                None => body.frame().await,
+                Some(deadline) => timeout_at(deadline, body.frame())
+                    .await
+                    .map_err(|_| Unread::Stalled)?,
+            };
+            match frame {
+                None => return Ok(read.freeze()),
+                Some(Err(error)) if error.is::<LengthLimitError>() => {
+                    return Err(Unread::TooLarge);
+                }
+                Some(Err(_)) => return Err(Unread::Failed),
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        read.extend_from_slice(data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The largest request is a PutRecords of 10 MiB, which base64 makes a third larger.
+pub(super) const MOST_BODY: usize = 16 * 1_024 * 1_024;
+/// What each connection may bring without asking.
+const ALLOWED_KIB: u32 = 64;
+/// Others wait for some of them to be answered: 128 MiB of bodies, and what is made of them.
+const MOST_KIB: u32 = 128 * 1_024;
+/// How long a client may take for its body, and wait for others.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a body may take for so many bytes, once others wait for its room.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const HEADWAY: usize = 64 * 1_024;
