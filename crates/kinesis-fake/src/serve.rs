@@ -26,6 +26,7 @@ mod events;
 mod exchange;
 mod format;
 mod garble;
+mod items;
 mod line;
 mod room;
 mod wire;

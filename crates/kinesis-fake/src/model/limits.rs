@@ -101,6 +101,9 @@ pub struct Limits {
     pub describe_stream_consumer_per_second: Option<u32>,
     /// Consumers of a stream.
     pub consumers_per_stream: usize,
+    /// Consumers of a stream on demand while the account has On-demand Advantage: a
+    /// [commitment](crate::model::Commitment).
+    pub consumers_per_advantage_stream: usize,
     /// Consumers of a stream that are being registered at one moment.
     pub consumers_in_creation: usize,
     /// Calls of SubscribeToShard in any second, for each consumer and shard.
@@ -177,6 +180,7 @@ impl Limits {
             consumers_per_second: None,
             describe_stream_consumer_per_second: None,
             consumers_per_stream: MOST_CONSUMERS,
+            consumers_per_advantage_stream: MOST_CONSUMERS,
             consumers_in_creation: usize::MAX,
             subscribe_to_shard_per_second: None,
             resubscribe_after: Duration::ZERO,
@@ -227,6 +231,7 @@ impl Default for Limits {
             consumers_per_second: Some(CONSUMERS_PER_SECOND),
             describe_stream_consumer_per_second: Some(DESCRIBE_STREAM_CONSUMER_PER_SECOND),
             consumers_per_stream: CONSUMERS_PER_STREAM,
+            consumers_per_advantage_stream: CONSUMERS_PER_ADVANTAGE_STREAM,
             consumers_in_creation: CONSUMERS_IN_CREATION,
             subscribe_to_shard_per_second: Some(SUBSCRIBE_TO_SHARD_PER_SECOND),
             resubscribe_after: RESUBSCRIBE_AFTER,

@@ -26,11 +26,24 @@ pub(super) struct Allowance {
     free: Arc<Semaphore>,
 }
 
-/// A body that has come, and its room.
-#[derive(Debug)]
+/// A body that has come, and its room, which it has until its last clone is dropped.
+#[derive(Clone, Debug)]
 pub(super) struct Placed {
-    pub(super) bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    bytes: Bytes,
+    _room: Arc<OwnedSemaphorePermit>,
+}
+
+impl Placed {
+    fn new(bytes: Bytes, room: OwnedSemaphorePermit) -> Self {
+        let _room = Arc::new(room);
+        Self { bytes, _room }
+    }
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Why a body could not be had.
@@ -70,13 +83,13 @@ impl Bodies {
         let read = async {
             if let Ok(room) = Arc::clone(&allowance.free).try_acquire_many_owned(kib) {
                 let bytes = gather(body, None).await?;
-                return Ok(Placed { bytes, _room: room });
+                return Ok(Placed::new(bytes, room));
             }
             // The semaphore is never closed.
             let room = Arc::clone(&self.free).acquire_many_owned(kib).await;
             let room = room.map_err(|_| Unread::Failed)?;
             let bytes = gather(body, Some(PATIENCE)).await?;
-            Ok(Placed { bytes, _room: room })
+            Ok(Placed::new(bytes, room))
         };
         timeout(BODY_TIMEOUT, read)
             .await

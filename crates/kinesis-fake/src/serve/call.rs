@@ -3,6 +3,7 @@ use std::{any::Any, sync::Arc};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    bodies::Placed,
     check::{Check, Keys},
     format::Format,
     room::{Place, Room, Traffic},
@@ -32,7 +33,7 @@ pub(super) use subscribing::Wanted;
 ///
 /// Members are optional though the service wants them: it understands a request without them, and
 /// then [tells](Self::check) all that is missing.
-trait Call: DeserializeOwned + Send + Sync {
+trait Call: DeserializeOwned + Send + Sync + 'static {
     /// What the model gives.
     type Outcome: Any + Send;
     /// How that is written.
@@ -82,7 +83,7 @@ pub(super) async fn dispatch(
     fake: &Fake,
     operation: Operation,
     format: Format,
-    body: &[u8],
+    body: &Placed,
     room: (&Room, &Arc<Traffic>),
 ) -> Answered {
     use Operation as Op;
@@ -145,10 +146,10 @@ async fn carry_out<C: Call>(
     fake: &Fake,
     operation: Operation,
     format: Format,
-    body: &[u8],
+    body: &Placed,
     (room, traffic): (&Room, &Arc<Traffic>),
 ) -> Answered {
-    let call: C = format.read(body)?;
+    let call: C = format.read_aside(body).await?;
     let subject = Subject {
         operation,
         about: call.about(),

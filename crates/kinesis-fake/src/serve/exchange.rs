@@ -75,12 +75,11 @@ impl Desk {
             Err(response) => return response,
         };
         if operation == Operation::SubscribeToShard {
-            let wanted = Wanted::read(answers.format, &body.bytes);
+            let wanted = Wanted::read(answers.format, &body).await;
             return self.subscribe(wanted, answers, cut, traffic).await;
         }
         let room = (&self.room, traffic);
-        let answered =
-            call::dispatch(&self.fake, operation, answers.format, &body.bytes, room).await;
+        let answered = call::dispatch(&self.fake, operation, answers.format, &body, room).await;
         // A call may have taken its time.
         let answers = Answers {
             now: self.fake.now(),

@@ -1,7 +1,7 @@
 use hyper::{HeaderMap, header::CONTENT_TYPE};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::wire::Object;
+use super::{items, wire::Object};
 use crate::model::{INTERNAL_FAILURE, Refusal};
 
 /// How requests and answers are written.
@@ -36,6 +36,10 @@ impl Format {
         let object: Result<Object<T>, Refusal> = match self {
             Self::Json => serde_json::from_slice(body).map_err(|error| not_understood(&error)),
             Self::Cbor => {
+                if !items::has_at_most(MOST_ITEMS, body) {
+                    let error = format!("there are more than {MOST_ITEMS} items");
+                    return Err(not_understood(&error));
+                }
                 let mut rest = body;
                 let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEEPEST)
                     .map_err(|error| not_understood(&error))?;
@@ -46,6 +50,24 @@ impl Format {
             }
         };
         object.map(|object| object.0)
+    }
+
+    /// The same; a large body is read on a thread of its own, lest the calls of others wait for that.
+    ///
+    /// Dropped, it goes on there to its end, with the body in its place.
+    pub(super) async fn read_aside<T, B>(self, body: &B) -> Result<T, Refusal>
+    where
+        T: DeserializeOwned + Send + 'static,
+        B: AsRef<[u8]> + Clone + Send + 'static,
+    {
+        if body.as_ref().len() <= QUICKLY_READ {
+            return self.read(body.as_ref());
+        }
+        let body = body.clone();
+        let reading = tokio::task::spawn_blocking(move || self.read(body.as_ref()));
+        let failed =
+            |error: tokio::task::JoinError| Err(Refusal::new(INTERNAL_FAILURE, error.to_string()));
+        reading.await.unwrap_or_else(failed)
     }
 
     pub(super) fn write<T: Serialize>(self, answer: &T) -> Result<Vec<u8>, Refusal> {
@@ -72,9 +94,15 @@ const AMZ_JSON: &str = "application/x-amz-json-1.1";
 const AMZ_CBOR: &str = "application/x-amz-cbor-1.1";
 /// Requests are five deep. (serde_json's own limit is 128.)
 const DEEPEST: usize = 64;
+/// The most items of CBOR: a PutRecords of 500 records has some 5,000.
+const MOST_ITEMS: usize = 65_536;
+/// A body of so many bytes is read at once, in a millisecond or so at the worst.
+const QUICKLY_READ: usize = 64 * 1_024;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::serve::wire::{Blob, Time};
 
@@ -121,6 +149,45 @@ mod tests {
         let sample: Sample = Format::Json.read(text).unwrap();
         assert_eq!(&sample.blob.0[..], b"abc");
         assert_eq!(Format::Json.write(&sample).unwrap(), text);
+    }
+
+    #[test]
+    fn cbor_of_very_many_items_is_refused_unread() {
+        for items in [MOST_ITEMS / 2, 16 << 20] {
+            // Under a name that no request has: a list of empty lists.
+            let bytes = [
+                b"\xa2\x64Blob\x40\x61X\x9f",
+                &vec![0x80; items][..],
+                b"\xff",
+            ]
+            .concat();
+            let read = Format::Cbor.read::<Sample>(&bytes).map(drop);
+            let message = read.map_err(|refusal| refusal.message().to_owned());
+            match items > MOST_ITEMS {
+                false => assert_eq!(message, Ok(())),
+                true => assert!(message.unwrap_err().contains("more than 65536 items")),
+            }
+        }
+    }
+
+    /// Which thread it was read on.
+    struct ReadOn(std::thread::ThreadId);
+
+    impl<'de> serde::Deserialize<'de> for ReadOn {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            serde::de::IgnoredAny::deserialize(deserializer)?;
+            Ok(Self(std::thread::current().id()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_read_on_a_thread_of_its_own() {
+        let here = std::thread::current().id();
+        for (bytes, aside) in [(2, false), (QUICKLY_READ, false), (QUICKLY_READ + 1, true)] {
+            let body = Bytes::from(format!("{{{}}}", " ".repeat(bytes - 2)));
+            let read = Format::Json.read_aside::<ReadOn, _>(&body).await.unwrap();
+            assert_eq!(read.0 != here, aside, "{bytes}");
+        }
     }
 
     #[test]

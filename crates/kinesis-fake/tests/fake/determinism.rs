@@ -27,11 +27,28 @@ enum Clock {
     Manual,
 }
 
+/// A call's answer, however late it comes: a clock that is moved by hand is moved until it is there, in
+/// steps in which tokio's clock goes, too.
+async fn waited<T>(fake: &Fake, clock: Clock, call: impl Future<Output = T>) -> T {
+    if let Clock::Tokio = clock {
+        return call.await;
+    }
+    let mut call = std::pin::pin!(call);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut call => return answer,
+            () = std::future::ready(()) => fake.advance(millis(1)),
+        }
+    }
+}
+
 /// A worker that does whatever comes to its mind; each answer is written down in full.
 async fn worker(fake: Fake, clock: Clock, seed: u64) -> String {
     let (mut dice, mut trace) = (Dice(seed), String::new());
     let (mut iterators, mut subscriptions) = (Vec::new(), Vec::<ShardSubscription>::new());
     let consumer = fake.register_stream_consumer("worker").await.unwrap().arn;
+    fake.follow(&FaultPlan::drawn(seed, Duration::from_secs(300)));
     for step in 0..400 {
         let shards = fake.shards();
         let shard = shards[dice.roll(shards.len())].clone();
@@ -41,19 +58,32 @@ async fn worker(fake: Fake, clock: Clock, seed: u64) -> String {
                 let entries: Vec<_> = (0..dice.roll(50))
                     .map(|_| entry(&dice.roll(100).to_string(), dice.roll(30_000)))
                     .collect();
-                writeln!(trace, "{:?}", fake.put_records(&entries).await).unwrap();
+                writeln!(
+                    trace,
+                    "{:?}",
+                    waited(&fake, clock, fake.put_records(&entries)).await
+                )
+                .unwrap();
             }
             2 => {
-                let answer = fake
-                    .get_shard_iterator(&shard.id, &Position::TrimHorizon)
-                    .await;
+                let answer = waited(
+                    &fake,
+                    clock,
+                    fake.get_shard_iterator(&shard.id, &Position::TrimHorizon),
+                )
+                .await;
                 let text = answer.as_ref().map(|it| it.as_str().to_owned());
                 writeln!(trace, "{text:?}").unwrap();
                 iterators.extend(answer.ok());
             }
             3 | 4 if !iterators.is_empty() => {
                 let at = dice.roll(iterators.len());
-                let answer = fake.get_records(&iterators[at], 1 + dice.roll(300)).await;
+                let answer = waited(
+                    &fake,
+                    clock,
+                    fake.get_records(&iterators[at], 1 + dice.roll(300)),
+                )
+                .await;
                 let next = answer.as_ref().ok().and_then(|page| page.next.clone());
                 let text = next.as_ref().map(ShardIterator::as_str);
                 writeln!(trace, "{answer:?} {text:?}").unwrap();
@@ -61,21 +91,39 @@ async fn worker(fake: Fake, clock: Clock, seed: u64) -> String {
                     iterators[at] = next;
                 }
             }
-            5 => writeln!(trace, "{:?}", fake.list_shards(None).await).unwrap(),
+            5 => writeln!(
+                trace,
+                "{:?}",
+                waited(&fake, clock, fake.list_shards(None)).await
+            )
+            .unwrap(),
             6 => {
                 let range = shard.hash_range;
                 let at = range.start / 2 + range.end / 2;
-                writeln!(trace, "{:?}", fake.split_shard(&shard.id, at).await).unwrap();
+                writeln!(
+                    trace,
+                    "{:?}",
+                    waited(&fake, clock, fake.split_shard(&shard.id, at)).await
+                )
+                .unwrap();
             }
             7 => {
                 let other = &shards[dice.roll(shards.len())].id;
-                writeln!(trace, "{:?}", fake.merge_shards(&shard.id, other).await).unwrap();
+                writeln!(
+                    trace,
+                    "{:?}",
+                    waited(&fake, clock, fake.merge_shards(&shard.id, other)).await
+                )
+                .unwrap();
             }
             8 => {
                 let position = Position::TrimHorizon;
-                let answer = fake
-                    .subscribe_to_shard(&consumer, &shard.id, &position)
-                    .await;
+                let answer = waited(
+                    &fake,
+                    clock,
+                    fake.subscribe_to_shard(&consumer, &shard.id, &position),
+                )
+                .await;
                 writeln!(trace, "{answer:?}").unwrap();
                 subscriptions.extend(answer.ok());
             }
@@ -97,7 +145,9 @@ async fn worker(fake: Fake, clock: Clock, seed: u64) -> String {
             Clock::Manual => fake.advance(span),
         }
     }
-    write!(trace, "{:?}", fake.calls()).unwrap();
+    let report = fake.fault_report();
+    assert!(report.fired() > 0, "nothing went wrong: {report}");
+    write!(trace, "{:?}\n{report}", fake.calls()).unwrap();
     trace
 }
 

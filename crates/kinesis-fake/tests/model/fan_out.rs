@@ -1,8 +1,8 @@
 //! Subscriptions, whatever happens to their stream meanwhile.
 
 use kinesis_fake::{
-    Continuation, ShardEnd,
-    model::{Sent, SubscriptionId},
+    Continuation, Durations, ShardEnd,
+    model::{NewStream, Sent, SubscriptionId},
 };
 use kinesis_source::ConsumerArn;
 
@@ -216,4 +216,37 @@ proptest! {
             });
         }
     }
+}
+
+#[test]
+fn an_account_of_on_demand_advantage_has_fifty_consumers_on_a_stream_on_demand() {
+    let mut settings = Settings::default();
+    settings.durations = Durations::all(Duration::ZERO);
+    let registered = |shards: Option<u32>, committed: bool| {
+        let mut service = Service::new(settings.clone());
+        let mut now = START;
+        let stream = NewStream {
+            shards,
+            ..NewStream::default()
+        };
+        service
+            .create_described_stream(STREAM, &stream, now)
+            .unwrap();
+        service.update_account_settings(committed, now).unwrap();
+        for number in 0.. {
+            now = now.plus(Duration::from_secs(1));
+            let name = format!("consumer-{number}");
+            match service.register_stream_consumer(STREAM, &name, now) {
+                Ok(_) => {}
+                Err(refusal) => {
+                    assert_eq!(refusal.code(), "LimitExceededException");
+                    return number;
+                }
+            }
+        }
+        unreachable!("there is a limit")
+    };
+    assert_eq!(registered(None, true), 50);
+    assert_eq!(registered(None, false), 20);
+    assert_eq!(registered(Some(1), true), 20);
 }

@@ -308,3 +308,18 @@ async fn a_stream_that_is_named_twice_is_the_same_both_times() {
     let both = refused(address, "ListShards", both).await;
     assert_eq!(both, "InvalidArgumentException");
 }
+
+#[tokio::test]
+async fn a_limit_below_zero_is_named_as_it_was_given() {
+    let running = serve(Fake::new(1)).await;
+    let at = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "LATEST"});
+    let at = ok(running.address, "GetShardIterator", at).await;
+    for limit in [-1, 0, i64::MIN] {
+        let page = json!({"ShardIterator": at["ShardIterator"], "Limit": limit});
+        let answer = post(running.address, "GetRecords", page).await;
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        let named = format!("Limit {limit} is not between 1 and 10000.");
+        assert_eq!((answer.status, message), (400, named));
+    }
+}

@@ -85,6 +85,8 @@ pub(crate) const CONSUMERS_PER_SECOND: u32 = 5;
 pub(crate) const DESCRIBE_STREAM_CONSUMER_PER_SECOND: u32 = 20;
 /// API RegisterStreamConsumer: 20 for "On-demand Standard and Provisioned streams".
 pub(crate) const CONSUMERS_PER_STREAM: usize = 20;
+/// API RegisterStreamConsumer: 50 for "On-demand Advantage streams".
+pub(crate) const CONSUMERS_PER_ADVANTAGE_STREAM: usize = 50;
 /// API RegisterStreamConsumer: "you cannot have more than 5 consumers in a CREATING status".
 pub(crate) const CONSUMERS_IN_CREATION: usize = 5;
 /// API SubscribeToShard: "one call to SubscribeToShard per second per registered consumer per

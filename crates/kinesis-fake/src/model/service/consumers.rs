@@ -2,7 +2,8 @@ use kinesis_source::{ConsumerAddress, ConsumerArn, ConsumersPage, NextToken, Str
 
 use super::{Labels, Service, control::check_name, find};
 use crate::model::{
-    Moment, Operation, Refusal, Tags, arn, settings::MAX_PAGE_SIZE, token::ConsumersToken,
+    Moment, Operation, Refusal, StreamMode, Tags, arn, settings::MAX_PAGE_SIZE,
+    token::ConsumersToken,
 };
 
 impl Service {
@@ -26,8 +27,14 @@ impl Service {
         let takes = settings.durations.register;
         let stream = find(&mut self.streams, &self.settings, stream, now)?;
         stream.check_usable()?;
+        let limits = &settings.limits;
+        let on_demand = stream.provision.mode == StreamMode::OnDemand;
+        let most = match on_demand && self.commitment.holds(now) {
+            true => limits.consumers_per_advantage_stream,
+            false => limits.consumers_per_stream,
+        };
         let consumers = &mut stream.consumers;
-        consumers.register(&stream.name, name, &settings.limits, takes, now)
+        consumers.register(&stream.name, name, (most, limits), takes, now)
     }
 
     /// [Registers](Self::register_stream_consumer) a consumer that has tags from the start.

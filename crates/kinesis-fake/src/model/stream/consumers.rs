@@ -16,12 +16,12 @@ pub(crate) struct Consumers {
 }
 
 impl Consumers {
-    /// Registers one for the stream of that name.
+    /// Registers one for the stream of that name, which may have `most`.
     pub(crate) fn register(
         &mut self,
         stream: &str,
         name: &str,
-        limits: &Limits,
+        (most, limits): (usize, &Limits),
         takes: Duration,
         now: Moment,
     ) -> Result<StreamConsumer, Refusal> {
@@ -33,15 +33,13 @@ impl Consumers {
         }
         let creating = |it: &&Consumer| it.status() == ConsumerStatus::Creating;
         let creating = self.by_name.values().filter(creating).count();
-        if self.by_name.len() >= limits.consumers_per_stream
-            || creating >= limits.consumers_in_creation
-        {
+        if self.by_name.len() >= most || creating >= limits.consumers_in_creation {
             return Err(Refusal::limit_exceeded(format!(
                 "This request would exceed the limits of stream {}: it has {} consumers, of which \
                  {creating} are being created; it may have {} and {}.",
                 arn(stream),
                 self.by_name.len(),
-                limits.consumers_per_stream,
+                most,
                 limits.consumers_in_creation,
             )));
         }

@@ -161,6 +161,11 @@ impl Call for GetRecords {
     fn act(&self, service: &mut Service, now: Moment) -> Result<Reading, Refusal> {
         let iterator = self.iterator();
         let most = service.settings().limits.records_per_answer;
+        if let Some(limit) = self.limit.filter(|limit| *limit < 0) {
+            return Err(Refusal::invalid_argument(format!(
+                "Limit {limit} is not between 1 and {most}."
+            )));
+        }
         let limit = count(self.limit).unwrap_or(most);
         let arn = self.stream_arn.as_deref();
         let stream = arn.map(|arn| stream_name(None, Some(arn))).transpose()?;

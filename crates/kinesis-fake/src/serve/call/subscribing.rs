@@ -5,6 +5,7 @@ use super::reading::{POSITIONS, position};
 use crate::{
     model::Refusal,
     serve::{
+        bodies::Placed,
         check::{Check, Pattern},
         format::Format,
         wire::Time,
@@ -37,8 +38,8 @@ struct StartingPosition {
 }
 
 impl Wanted {
-    pub(in crate::serve) fn read(format: Format, body: &[u8]) -> Result<Self, Refusal> {
-        let request: SubscribeToShard = format.read(body)?;
+    pub(in crate::serve) async fn read(format: Format, body: &Placed) -> Result<Self, Refusal> {
+        let request: SubscribeToShard = format.read_aside(body).await?;
         let mut check = Check::default();
         request.check(&mut check);
         check.done()?;
