@@ -126,6 +126,7 @@ mod fan_out;
 mod fan_out_api;
 mod feed;
 mod governor;
+mod headway;
 mod held_subscription;
 pub mod kpl;
 mod lineage;

@@ -4,7 +4,7 @@ use metrics::{Label, counter, gauge};
 use tokio::time::Instant;
 
 use crate::{
-    ShardId, ShardState, ShardStatus, metric_names as names, source_watch::SourceWatch,
+    ByteBudget, ShardId, ShardState, ShardStatus, metric_names as names, source_watch::SourceWatch,
     stream_status::Reading,
 };
 
@@ -12,6 +12,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Meters {
     stream: Label,
+    budget: ByteBudget,
     /// What was counted until the last time: of all shards, and of each if that is wanted.
     counted: Counted,
     by_shard: Option<BTreeMap<ShardId, Counted>>,
@@ -38,20 +39,22 @@ struct Levels {
 }
 
 /// All states that shards are counted by.
-const STATES: [(ShardState, &str); 6] = [
+const STATES: [(ShardState, &str); 7] = [
     (ShardState::WaitingForParents, "waiting_for_parents"),
     (ShardState::Reading, "reading"),
     (ShardState::AtTip, "at_tip"),
     (ShardState::Draining, "draining"),
     (ShardState::Finished, "finished"),
+    (ShardState::Complete, "complete"),
     (ShardState::Stopped, "stopped"),
 ];
 
 impl Meters {
-    pub(crate) fn new(stream: &str, by_shard: bool) -> Self {
+    pub(crate) fn new(stream: &str, by_shard: bool, budget: ByteBudget) -> Self {
         names::describe();
         Self {
             stream: Label::new("stream", stream.to_owned()),
+            budget,
             counted: Counted::default(),
             by_shard: by_shard.then(BTreeMap::new),
         }
@@ -71,6 +74,13 @@ impl Meters {
         counted.since(self.counted).publish(&labels);
         self.counted = counted;
         levels.publish(&labels);
+        for (name, level) in [
+            (names::BUDGET, self.budget.bytes()),
+            (names::BUDGET_IN_USE, self.budget.in_use()),
+            (names::BUDGET_WAITING, self.budget.waiting() as u64),
+        ] {
+            gauge!(name, labels.clone()).set(level as f64);
+        }
         if let Some(age) = source.checkpoint_age(now) {
             gauge!(names::CHECKPOINT_AGE, labels).set(age.as_secs_f64());
         }
@@ -142,7 +152,10 @@ impl Counted {
 impl Levels {
     fn of(reading: &Reading, retention: Option<Duration>) -> Self {
         let state = reading.status.state;
-        let is_read = !matches!(state, ShardState::Finished | ShardState::Stopped);
+        let is_read = !matches!(
+            state,
+            ShardState::Finished | ShardState::Complete | ShardState::Stopped
+        );
         let behind = reading.behind.filter(|_| is_read);
         let headroom = |behind| Some(retention?.saturating_sub(behind));
         Self {

@@ -19,6 +19,9 @@
 //! | `kinesis_source_in_flight_records` | gauge | yes | records that were handed out and are not settled | – |
 //! | `kinesis_source_retention_headroom_seconds` | gauge | yes | how long until records are lost that are not read; of the stream, the least | – |
 //! | `kinesis_source_checkpoint_age_seconds` | gauge | no | how long ago all checkpoints were stored or found to be | – |
+//! | `kinesis_source_budget_bytes` | gauge | no | the [budget](crate::ByteBudget) of bytes, which other sources may share | – |
+//! | `kinesis_source_budget_bytes_in_use` | gauge | no | how much of it is taken, or more than it for a while | – |
+//! | `kinesis_source_budget_waiting` | gauge | no | reads that wait for room in it | – |
 //! | `kinesis_source_shards` | gauge | no | shards, by the label `state` | – |
 //!
 //! A shard that is not read for more than ten seconds (as nobody asks for its records, or it fails)
@@ -61,6 +64,15 @@ pub const RETENTION_HEADROOM: &str = "kinesis_source_retention_headroom_seconds"
 /// How long ago all checkpoints were stored or found to be, in seconds.
 pub const CHECKPOINT_AGE: &str = "kinesis_source_checkpoint_age_seconds";
 
+/// The budget of bytes.
+pub const BUDGET: &str = "kinesis_source_budget_bytes";
+
+/// How much of the budget is taken.
+pub const BUDGET_IN_USE: &str = "kinesis_source_budget_bytes_in_use";
+
+/// Reads that wait for room in the budget.
+pub const BUDGET_WAITING: &str = "kinesis_source_budget_waiting";
+
 /// Shards, by what they are doing.
 pub const SHARDS: &str = "kinesis_source_shards";
 
@@ -93,5 +105,12 @@ pub(crate) fn describe() {
         Unit::Seconds,
         "how long ago all checkpoints were stored or found to be"
     );
+    describe_gauge!(BUDGET, Unit::Bytes, "the budget of bytes");
+    describe_gauge!(
+        BUDGET_IN_USE,
+        Unit::Bytes,
+        "how much of the budget is taken"
+    );
+    describe_gauge!(BUDGET_WAITING, "reads that wait for room in the budget");
     describe_gauge!(SHARDS, "shards, by what they are doing");
 }

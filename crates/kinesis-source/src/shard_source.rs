@@ -773,7 +773,9 @@ impl ShardSource {
                         self.feed.start_over(Remedy::Retry);
                     } else {
                         self.backoff.succeeded();
-                        self.progress.watch().answered(arrival.millis_behind_latest);
+                        let has_records = !arrival.records.is_empty();
+                        let watch = self.progress.watch();
+                        watch.answered(has_records, arrival.millis_behind_latest);
                     }
                     if let Some(error) = self.settle_doubt(&arrival) {
                         return Err(error);

@@ -7,7 +7,10 @@ use tokio::time::Instant;
 
 use crate::{
     ApiError, ParkReason, ShardId, ShardState, SourceEvent, Waiting, WaitingFor,
-    condition::Condition, source_watch::SourceWatch, supervision::Supervision,
+    condition::Condition,
+    headway::{Headway, News},
+    source_watch::SourceWatch,
+    supervision::Supervision,
 };
 
 /// What is told about one shard, over all lives of its reader.
@@ -23,6 +26,7 @@ pub(crate) struct ShardWatch {
 #[derive(Debug)]
 struct Machines {
     condition: Condition,
+    headway: Headway,
     supervision: Supervision,
     /// When a read was last answered, and how far it was behind.
     last: Option<(Instant, Duration)>,
@@ -35,6 +39,7 @@ impl ShardWatch {
     pub(crate) fn new(shard: ShardId) -> Self {
         let machines = Machines {
             condition: Condition::new(shard.clone()),
+            headway: Headway::default(),
             supervision: Supervision::new(Instant::now()),
             last: None,
         };
@@ -100,16 +105,32 @@ impl ShardWatch {
             .collect()
     }
 
-    /// A read was answered, or a subscription has sent something.
-    pub(crate) fn answered(&self, millis_behind_latest: Option<u64>) {
+    /// A read was answered, or a subscription has sent something, with records or without.
+    pub(crate) fn answered(&self, has_records: bool, millis_behind_latest: Option<u64>) {
         self.source().note_read();
         let behind = millis_behind_latest.map(Duration::from_millis);
         let now = Instant::now();
         let mut machines = self.lock();
         machines.last = behind.map(|behind| (now, behind)).or(machines.last);
         let news = machines.condition.answered(behind, now);
+        let headway = machines.headway.heard(has_records, behind, now);
         drop(machines);
         self.say(news);
+        if let Some(news) = headway {
+            self.report(|shard| match news {
+                News::Stopped(since) => SourceEvent::Stuck {
+                    shard,
+                    state: ShardState::Reading,
+                    waiting_for: WaitingFor::Headway,
+                    since,
+                },
+                News::Again(after) => SourceEvent::Unstuck {
+                    shard,
+                    waiting_for: WaitingFor::Headway,
+                    after,
+                },
+            });
+        }
     }
 
     /// All up to the tip was read and handed out.

@@ -5,7 +5,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{meters::Meters, source_watch::SourceWatch, stream_status::Board};
+use crate::{ByteBudget, meters::Meters, source_watch::SourceWatch, stream_status::Board};
 
 /// Looks after a source and its shards, from outside of the tasks that it looks after: whoever hangs
 /// cannot say so. It ends when it is dropped.
@@ -25,8 +25,13 @@ struct Rounds {
 const EVERY: Duration = Duration::from_secs(5);
 
 impl Supervisor {
-    pub(crate) fn over(board: Arc<Board>, source: Arc<SourceWatch>, by_shard: bool) -> Self {
-        let meters = Meters::new(source.reporter().name(), by_shard);
+    pub(crate) fn over(
+        board: Arc<Board>,
+        source: Arc<SourceWatch>,
+        by_shard: bool,
+        budget: ByteBudget,
+    ) -> Self {
+        let meters = Meters::new(source.reporter().name(), by_shard, budget);
         let mut rounds = Rounds {
             board,
             source,

@@ -34,6 +34,9 @@ pub enum WaitingFor {
     Consumer,
     /// A moment to pass at the shard's tip, where nothing new was.
     NewRecords,
+    /// Records that there are, by all that Kinesis says, and that it does not send: answers are empty,
+    /// and as far behind the tip as before.
+    Headway,
     /// The next try, after a failure.
     Retry,
     /// The next slow try of a [parked](crate::SourceEvent::ShardParked) shard.
@@ -59,6 +62,7 @@ impl fmt::Display for WaitingFor {
             Self::Subscription => "its subscription's next event",
             Self::Consumer => "the consumer to be active",
             Self::NewRecords => "new records",
+            Self::Headway => "records that there are, and do not come",
             Self::Retry => "the next try",
             Self::Probe => "the next slow try",
             Self::Restart => "a fresh reader",

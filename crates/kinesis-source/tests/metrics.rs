@@ -71,6 +71,9 @@ async fn what_is_read_is_counted_and_how_far_it_is_behind() {
         sleep(seconds(7_200)).await;
         let told = told(&snapshotter);
         assert_eq!(told[&of_stream(names::IN_FLIGHT)], 200.0);
+        assert_eq!(told[&of_stream(names::BUDGET)], (256 << 20) as f64);
+        assert!(told[&of_stream(names::BUDGET_IN_USE)] >= 200.0);
+        assert_eq!(told[&of_stream(names::BUDGET_WAITING)], 0.0);
         let behind = told[&of_stream(names::MILLIS_BEHIND_LATEST)];
         assert!(behind >= 7_180_000.0, "nobody asks for records: {behind}");
         let headroom = told[&of_stream(names::RETENTION_HEADROOM)];
@@ -98,6 +101,7 @@ async fn what_is_read_is_counted_and_how_far_it_is_behind() {
     let answered = fake.calls().of(get).made - 5;
     assert_eq!(total(names::READS), answered as f64);
     assert_eq!(told[&of_stream(names::IN_FLIGHT)], 0.0);
+    assert_eq!(told[&of_stream(names::BUDGET_IN_USE)], 0.0);
     let event = |name: &str| {
         let key = format!("{}{{stream=orders,event={name}}}", names::EVENTS);
         before.get(&key).unwrap_or(&0.0) + told.get(&key).unwrap_or(&0.0)

@@ -7,7 +7,7 @@ mod rig;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use kinesis_fake::{Fake, Fault, Operation};
+use kinesis_fake::{Fake, Fault, Operation, Rewrite};
 use kinesis_source::{
     Checkpoint, CheckpointError, CheckpointStore, Explanation, KinesisWriteApi,
     MemoryCheckpointStore, ParkReason, ShardError, ShardId, ShardState, SourceEvent, SourceEvents,
@@ -339,4 +339,36 @@ async fn a_stop_with_a_store_that_hangs_ends_in_bounded_time_and_says_so() {
     let unstored = handle.drain_report();
     assert!(unstored.iter().all(|it| it.acked > 0), "{unstored:?}");
     drop(hanging);
+}
+
+/// Answers are empty, and as far behind as ever: that is no error, and no shard that is read.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_gets_nowhere_is_told_once_and_so_is_that_it_does_again() {
+    let fake = Fake::new(1);
+    fake.put_numbered(0..1_000).unwrap();
+    sleep(seconds(100)).await;
+    let nothing = Fault::rewritten(Operation::GetRecords, Rewrite::EMPTY_PAGE);
+    fake.inject(nothing.between(seconds(0)..seconds(900)));
+    let sink = Sink::default();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let mut events = handle.events();
+    pipeline.run_until(sleep(seconds(1_200))).await.unwrap();
+    sink.assert_complete(&fake);
+    let events = taken(&mut events);
+    let [
+        SourceEvent::Stuck {
+            waiting_for, since, ..
+        },
+    ] = of(&events, "stuck")[..]
+    else {
+        panic!("{events:#?}");
+    };
+    assert_eq!(*waiting_for, WaitingFor::Headway);
+    assert!((seconds(300)..seconds(302)).contains(since), "{since:?}");
+    let [SourceEvent::Unstuck { after, .. }] = of(&events, "unstuck")[..] else {
+        panic!("{events:#?}");
+    };
+    assert!(*after >= seconds(890), "{after:?}");
 }
