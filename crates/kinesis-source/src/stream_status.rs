@@ -210,10 +210,10 @@ impl StreamHandle {
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
     /// its tip or is finished, what it had by then is acknowledged, and no shard is left to open.
     ///
-    /// What is put meanwhile may be read or not, so it ends also while the stream is written to. A shard
-    /// that has [stopped](crate::OnShardFailure), and its children, are not waited for: the pipeline's
-    /// end is an error that names it. One that is parked is, since it may go on. Never returns if the
-    /// stream's source ends before. Cancel safe.
+    /// What is put meanwhile may be read or not, so it ends also while the stream is written to. Never
+    /// returns if the stream's source ends before, nor while a shard is
+    /// [parked or stopped](crate::OnShardFailure): whoever waits for this in order to end, and nothing
+    /// else, is better off with a pipeline that fails. Cancel safe.
     pub async fn caught_up(&self) {
         let number = self.inquiries.ask();
         let mut answered = self.inquiries.answered.subscribe();

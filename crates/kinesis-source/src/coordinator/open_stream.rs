@@ -157,14 +157,7 @@ impl OpenStream {
     }
 
     pub(super) fn is_caught_up(&self) -> bool {
-        let mut stopped = self
-            .active
-            .values()
-            .filter(|progress| progress.has_failed());
-        // All that wait do so for shards that have stopped, if no other has anything left.
-        let is_settled = self.is_settled() || (self.is_known() && stopped.next().is_some());
-        let is_done = |progress: &Arc<Progress>| progress.is_at_rest() || progress.has_failed();
-        is_settled && self.active.values().all(is_done)
+        self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
     }
 
     /// Whether every shard is finished. It happens to a stream only when it is deleted, or read to an end.
@@ -174,8 +167,9 @@ impl OpenStream {
 
     /// Whether shards are left, and none of them can go on: all others wait for those.
     pub(super) fn has_only_stopped(&self) -> bool {
+        let is_known = !self.is_stale && !self.list_lacks && !self.graph.lacks_expected();
         let mut active = self.active.values();
-        self.is_known() && !self.active.is_empty() && active.all(|progress| progress.has_failed())
+        is_known && !self.active.is_empty() && active.all(|progress| progress.has_failed())
     }
 
     /// What to say of the shards that could not go on, if there are any.
@@ -190,14 +184,12 @@ impl OpenStream {
         })
     }
 
-    /// Whether all shards are known that there are.
-    fn is_known(&self) -> bool {
-        !self.is_stale && !self.list_lacks && !self.graph.lacks_expected()
-    }
-
     /// Whether no shard is left to open, as far as is known.
     fn is_settled(&self) -> bool {
-        self.is_known() && !self.graph.is_waiting()
+        !self.is_stale
+            && !self.list_lacks
+            && !self.graph.is_waiting()
+            && !self.graph.lacks_expected()
     }
 
     pub(super) fn is_stopped(&self) -> bool {
