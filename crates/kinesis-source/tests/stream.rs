@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use kinesis_fake::{Fake, Fault, Limits, Operation, Rewrite};
 use kinesis_source::{
     Checkpoint, CheckpointStore, FanOut, KinesisApi, KinesisWriteApi, MemoryCheckpointStore,
-    Position, ShardId, ShardState, StartPosition, StreamError, StreamIdentity, StreamSource,
-    Timestamp,
+    OnShardFailure, Position, ShardId, ShardState, StartPosition, StreamError, StreamIdentity,
+    StreamSource, Timestamp,
 };
 use rig::{Sink, everything, run_until_caught_up, stream_error};
 use stage_core::{Pipeline, Window};
@@ -387,7 +387,9 @@ async fn a_record_that_is_never_taken_in_fails_the_pipeline_and_is_not_passed() 
     let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..100).unwrap();
     let sink = Sink::default().refusing_always(42);
-    let source = source(&fake).checkpoints(store.clone());
+    let source = source(&fake)
+        .checkpoints(store.clone())
+        .on_shard_failure(OnShardFailure::FailPipeline);
     let error = run_until_caught_up(source, &sink, Window::new(20))
         .await
         .unwrap_err();
