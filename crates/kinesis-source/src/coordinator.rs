@@ -416,8 +416,11 @@ impl Coordinator {
         let Self { means, opened } = self;
         let (board, watch) = (&means.board, &means.watch);
         let by_shard = means.source.metrics_by_shard;
-        let budget = || means.source.byte_budget.clone();
-        let over = || Supervisor::over(Arc::clone(board), Arc::clone(watch), by_shard, budget());
+        let budget = &means.source.byte_budget;
+        let over = || {
+            let (board, watch) = (Arc::clone(board), Arc::clone(watch));
+            Supervisor::over(board, watch, by_shard, budget.clone())
+        };
         means.supervisor.get_or_insert_with(over);
         let opened = match opened {
             Some(opened) => opened,

@@ -9,7 +9,7 @@ use crate::{
     doubt::Found,
     feed::Begin,
     governor::Governor,
-    listing::{CALL_DEADLINE, within_deadline},
+    listing::within_deadline,
     progress::Progress,
     read_size::{MOST_BYTES, ReadSize},
 };
@@ -81,13 +81,12 @@ impl Polling {
         let limit = self.read_size.limit(wanted);
         // It is got before, as others can read meanwhile; and once more if it has grown too old by then.
         self.iterator(progress).await?;
-        let operation = "GetRecords";
-        wait_for_turn(progress, self.reads.ready_at(), operation).await;
-        progress.watch().waits_for(WaitingFor::Budget, None);
-        let grant = budget.reserve(self.read_size.expected(limit)).await;
+        wait_for_turn(progress, self.reads.ready_at()).await;
+        let expected = self.read_size.expected(limit);
+        let grant = progress.watch().waits_for_room(budget, expected).await;
         let iterator = self.iterator(progress).await?;
-        let answer = WaitingFor::Answer { operation };
-        progress.watch().waits_for(answer, CALL_DEADLINE);
+        let operation = "GetRecords";
+        progress.watch().waits_for_answer(operation);
         self.reads.sent(Instant::now());
         let call = self.api.get_records(&iterator, limit);
         let answer = within_deadline(operation, call).await;
@@ -103,7 +102,7 @@ impl Polling {
         let charge = grant.answered(bytes);
         self.reads.answered(now, bytes);
         self.read_size.note(page.records.len(), bytes);
-        let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
+        let found = arrival::drop_repeated(operation, &mut page.records, progress)?;
         Ok(self.accept(page, charge, found, limit))
     }
 
@@ -122,8 +121,9 @@ impl Polling {
             Begin::AtTip => Position::Latest,
             Begin::Pinned => progress.position(),
         };
+        wait_for_turn(progress, self.iterators.ready_at()).await;
         let operation = "GetShardIterator";
-        wait_for_turn(progress, self.iterators.ready_at(), operation).await;
+        progress.watch().waits_for_answer(operation);
         self.iterators.sent(Instant::now());
         let call = self.api.get_shard_iterator(progress.shard(), &position);
         let answer = within_deadline(operation, call).await;
@@ -179,15 +179,13 @@ impl Polling {
     }
 }
 
-/// Waits until a call may be made, which is then made.
-async fn wait_for_turn(progress: &Progress, ready_at: Instant, operation: &'static str) {
+/// Waits until a call may be made.
+async fn wait_for_turn(progress: &Progress, ready_at: Instant) {
     let wait = ready_at.saturating_duration_since(Instant::now());
     if !wait.is_zero() {
         progress.watch().waits_for(WaitingFor::Turn, wait);
         sleep_until(ready_at).await;
     }
-    let answer = WaitingFor::Answer { operation };
-    progress.watch().waits_for(answer, CALL_DEADLINE);
 }
 
 impl Cursor {

@@ -1,29 +1,28 @@
 use std::{sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
-use tokio::{select, time::sleep};
+use tokio::select;
 
 use crate::{
-    Aggregation, ApiError, ByteBudget, Checkpoint, DataLoss, Deaggregation, HashRange, KinesisApi,
-    OnDataLoss, PinnedPosition, Position, Record, Remedy, SeekError, Shard, ShardError, ShardId,
-    ShardRecord, SourceEvent, StreamIdentity, StreamStatus, WaitingFor,
+    Aggregation, ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi,
+    OnDataLoss, PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord,
+    StreamIdentity, WaitingFor,
     arrival::{self, Arrival},
     backoff::{Backoff, seed_of},
     byte_budget::Charge,
-    doubt::Found,
     end_position::ShardEnd,
     fan_out::Consumer,
     feed::{Begin, Feed},
-    governor::PAUSE,
-    lineage,
-    listing::{CALL_DEADLINE, list_all_shards, within_deadline},
+    listing::list_all_shards,
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
-    reader::PROBE,
-    seek::SeekRequest,
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
+
+mod coping;
+mod losing;
+mod seeking;
 
 /// Reads one shard, in order, as fast as it is asked to and Kinesis allows.
 ///
@@ -91,22 +90,8 @@ pub struct ShardSource {
 /// are taken in.
 const AT_ONCE: usize = 512;
 
-/// How many refusals in a row that may pass, as a token that has just expired, are put up with.
-const PATIENCE: u32 = 6;
-
-/// How many failures in a row that pass by themselves, as a rule, are put up with before a shard is
-/// parked: some three minutes of them.
-const MOST_TRIES: u32 = 20;
-
 /// How long the end of a shard should take to be stored.
 const STORED_WITHIN: Duration = Duration::from_secs(60);
-
-/// How many refusals in a row another reader may be the reason of: one that is at full speed pauses
-/// only after so long.
-const MOST_REFUSALS: u32 = 400;
-
-/// How far ahead of the service our idea of its clock may be: two seconds by its `Date`, and some.
-const CLOCK_SLACK: Duration = Duration::from_secs(5);
 
 impl ShardSource {
     /// Reads `shard` from a position on.
@@ -209,72 +194,19 @@ impl ShardSource {
         self.progress.checkpoint()
     }
 
-    /// Sees whether what was done before is still there, and so all that comes after it. Returns why
-    /// the shard is not read on, if it is not.
-    fn settle_doubt(&mut self, arrival: &Arrival) -> Option<ShardError> {
-        let doubt = self.progress.doubt()?;
-        let to = match arrival.found.as_ref()? {
-            Found::It => {
-                self.progress.end_doubt();
-                return None;
-            }
-            Found::Before => return self.deny(),
-            // Only what comes after it tells. An empty answer tells nothing.
-            Found::Nothing if !arrival.is_end => return None,
-            Found::Nothing => None,
-            Found::Beyond(number) => Some(number.clone()),
-        };
-        if !doubt.is_harmless {
-            let (shard, from) = (self.shard().clone(), doubt.from);
-            let loss = DataLoss { shard, from, to };
-            self.note_loss(&loss);
-            if self.on_data_loss == OnDataLoss::Stop {
-                return Some(ShardError::DataLoss(loss));
-            }
-        }
-        self.progress.end_doubt();
-        None
-    }
-
-    /// What the shard has begins before the record in doubt. If that was refused, it is none of the
-    /// shard's.
-    fn deny(&mut self) -> Option<ShardError> {
-        Some(ShardError::InvalidPosition {
-            source: self.refusal.take()?,
-            shard: self.shard().clone(),
-            position: self.progress.next(),
-        })
-    }
-
-    fn note_loss(&self, loss: &DataLoss) {
-        if self.progress.note_loss(loss.clone()) {
-            let loss = loss.clone();
-            self.progress
-                .watch()
-                .report(|_| SourceEvent::DataLost { loss });
-        }
-    }
-
-    /// Whether an error is about the record in doubt, which has then to be looked for from the horizon
-    /// on.
-    fn is_about_doubt(&self, error: &ApiError) -> bool {
-        let doubt = self.progress.doubt();
-        error.remedy() == Remedy::Correct
-            && !self.feed.has_place()
-            && doubt.is_some_and(|doubt| !doubt.is_refused)
+    /// All shards of the stream, if that can be known now.
+    async fn list(&self) -> Option<Vec<Shard>> {
+        self.progress.watch().waits_for_answer("ListShards");
+        list_all_shards(&*self.api).await.ok()
     }
 
     /// Whether the shard is listed as closed, or not any more. If nobody knows, it is not.
     async fn is_closed(&self) -> bool {
-        let operation = "ListShards";
-        let answer = WaitingFor::Answer { operation };
-        self.progress.watch().waits_for(answer, CALL_DEADLINE);
-        let Ok(shards) = list_all_shards(&*self.api).await else {
-            return false;
-        };
-        let mut shards = shards.iter();
-        let listed = shards.find(|listed| listed.id == *self.shard());
-        listed.is_none_or(Shard::is_closed)
+        let listing = self.list().await;
+        listing.is_some_and(|shards| {
+            let listed = shards.iter().find(|listed| listed.id == *self.shard());
+            listed.is_none_or(Shard::is_closed)
+        })
     }
 
     /// Waits before the shard is read on that is said to be at its end and is not.
@@ -474,6 +406,7 @@ impl ShardSource {
             false => Phase::Finished,
         }
     }
+
     /// Fails if records were nacked, once nothing is on its way any more: what is read again must
     /// not overtake it.
     async fn refuse_nacked(&self) -> Result<(), ShardError> {
@@ -486,258 +419,9 @@ impl ShardSource {
             records: self.progress.nacked(),
         })
     }
-
-    /// Does what an error calls for, or gives up with it.
-    async fn cope(&mut self, error: ApiError) -> Result<(), ShardError> {
-        if self.is_about_doubt(&error) {
-            self.progress.refuse_doubt();
-            self.refusal = Some(error);
-            return Ok(());
-        }
-        let wait = self.backoff.failed();
-        if self.is_not_found_again(&error) {
-            self.verify_stream().await?;
-            if self.is_trimmed().await {
-                return self.miss_the_rest().map_or(Ok(()), Err);
-            }
-        }
-        let is_parked = self.is_to_be_parked(&error);
-        if !is_parked && !self.may_pass(&error) {
-            return Err(self.refused(error));
-        }
-        if error.remedy() == Remedy::Verify {
-            self.verify_stream().await?;
-        }
-        self.report(&error);
-        match error.remedy() {
-            Remedy::Wait => self.progress.note(|figures| figures.throttled += 1),
-            Remedy::RenewIterator if self.backoff.failures() == 1 => {
-                self.feed.start_over(Remedy::RenewIterator);
-                return Ok(());
-            }
-            remedy @ (Remedy::RenewIterator
-            | Remedy::Correct
-            | Remedy::Verify
-            | Remedy::Authorize) => self.feed.start_over(remedy),
-            Remedy::Retry | Remedy::AwaitActive | Remedy::RestartListing | Remedy::MendKey => {
-                self.progress.note(|figures| figures.retries += 1);
-            }
-        }
-        if is_parked {
-            self.park(&error, wait).await;
-        } else {
-            self.retry_after(self.cut_short(wait, &error)).await;
-        }
-        Ok(())
-    }
-
-    /// Whether it was not found so often that it may not be there.
-    fn is_not_found_again(&self, error: &ApiError) -> bool {
-        let is_late = self.backoff.failures() >= PATIENCE;
-        error.remedy() == Remedy::Verify && is_late && self.stream.is_some()
-    }
-
-    /// Whether the shard has aged out, with all that was in it: two listings in a row that lack nothing
-    /// else do not have it. One may be wrong.
-    async fn is_trimmed(&mut self) -> bool {
-        let operation = "ListShards";
-        let answer = WaitingFor::Answer { operation };
-        self.progress.watch().waits_for(answer, CALL_DEADLINE);
-        let Ok(listing) = list_all_shards(&*self.api).await else {
-            return false;
-        };
-        let is_listed = listing.iter().any(|listed| listed.id == *self.shard());
-        if is_listed || listing.is_empty() || !lineage::holes(&listing).is_empty() {
-            self.unlisted = 0;
-            return false;
-        }
-        self.unlisted += 1;
-        self.unlisted > 1
-    }
-
-    /// What the shard had after what was read of it is lost. Then that is its end, if it is gone on
-    /// without; else, returns why not.
-    fn miss_the_rest(&mut self) -> Option<ShardError> {
-        let is_harmless = self.progress.doubt().is_some_and(|it| it.is_harmless);
-        if !is_harmless {
-            let from = match self.progress.next() {
-                PinnedPosition::AfterSequenceNumber(number)
-                | PinnedPosition::AtSequenceNumber(number) => number,
-                PinnedPosition::TrimHorizon | PinnedPosition::AtTimestamp(_) => 0.into(),
-            };
-            let (shard, to) = (self.shard().clone(), None);
-            let loss = DataLoss { shard, from, to };
-            self.note_loss(&loss);
-            if self.on_data_loss == OnDataLoss::Stop {
-                return Some(ShardError::DataLoss(loss));
-            }
-        }
-        self.progress.end_doubt();
-        self.is_read = true;
-        None
-    }
-
-    async fn retry_after(&self, wait: Duration) {
-        self.progress.watch().waits_for(WaitingFor::Retry, wait);
-        sleep(wait).await;
-    }
-
-    /// Whether a shard that has failed so often, and now with that error, is tried only slowly from now
-    /// on. Within a source, others are to be read on, and what is wrong may be mended meanwhile.
-    ///
-    /// If nothing was ever read, it is not one shard that something is wrong with: that fails the
-    /// pipeline, so that whoever has just started it sees it.
-    fn is_to_be_parked(&self, error: &ApiError) -> bool {
-        let is_late = self.backoff.failures() >= PATIENCE;
-        let is_one_of_many = self.stream.is_some();
-        is_one_of_many
-            && match error.remedy() {
-                Remedy::Verify | Remedy::Authorize => {
-                    is_late && self.progress.watch().source_was_read()
-                }
-                Remedy::MendKey => is_late,
-                Remedy::Wait | Remedy::Correct => false,
-                _ => self.backoff.failures() >= MOST_TRIES,
-            }
-    }
-
-    /// Waits for long before the next try. `wait` has jitter, so that not all are tried at once.
-    async fn park(&self, error: &ApiError, wait: Duration) {
-        let watch = self.progress.watch();
-        watch.parked(error, PROBE);
-        let wait = PROBE + wait;
-        watch.waits_for(WaitingFor::Probe, wait);
-        sleep(wait).await;
-    }
-
-    /// A reader that is refused because of another one asks again soon, or it would never find the
-    /// moment at which the other has paid. If that goes on for long, it is something else.
-    fn cut_short(&self, wait: Duration, error: &ApiError) -> Duration {
-        let code = error.code().unwrap_or_default();
-        let is_beside_another = code.starts_with("ProvisionedThroughputExceeded");
-        if !is_beside_another || self.backoff.failures() > MOST_REFUSALS {
-            return wait;
-        }
-        // What is cut off has its jitter in it.
-        let jitter = Duration::from_nanos((wait.as_nanos() % 200_000_000) as u64);
-        wait.min(PAUSE - Duration::from_millis(300) + jitter)
-    }
-
-    /// Sees that the stream is still the one that is read, after something of it was not found.
-    async fn verify_stream(&self) -> Result<(), ShardError> {
-        let Some(stream) = &self.stream else {
-            return Ok(());
-        };
-        let operation = "DescribeStreamSummary";
-        let answer = WaitingFor::Answer { operation };
-        self.progress.watch().waits_for(answer, CALL_DEADLINE);
-        let call = self.api.describe_stream_summary();
-        let name = stream.name.clone();
-        match within_deadline(operation, call).await {
-            Ok(summary) if summary.status == StreamStatus::Deleting => {
-                Err(ShardError::StreamDeleted { stream: name })
-            }
-            Ok(summary) if !StreamIdentity::from(&summary).agrees_with(stream) => {
-                Err(ShardError::StreamRecreated { stream: name })
-            }
-            Err(error) if error.remedy() == Remedy::Verify => {
-                Err(ShardError::StreamDeleted { stream: name })
-            }
-            // It is there, or nobody knows: what was not found may be found yet.
-            Ok(_) | Err(_) => Ok(()),
-        }
-    }
-
-    /// Whether an error that has just been counted is worth another try.
-    fn may_pass(&self, error: &ApiError) -> bool {
-        let is_early = self.backoff.failures() < PATIENCE;
-        match error.remedy() {
-            // It may be the iterator or continuation that it does not like.
-            Remedy::Correct => is_early && (self.feed.has_place() || self.begins_about_now()),
-            Remedy::Verify | Remedy::Authorize => is_early,
-            _ => true,
-        }
-    }
-
-    fn refused(&self, source: ApiError) -> ShardError {
-        let shard = self.shard().clone();
-        match self.progress.next() {
-            // That one is in every shard.
-            PinnedPosition::TrimHorizon => ShardError::Refused { shard, source },
-            position if source.remedy() == Remedy::Correct && !self.feed.has_place() => {
-                ShardError::InvalidPosition {
-                    shard,
-                    position,
-                    source,
-                }
-            }
-            _ => ShardError::Refused { shard, source },
-        }
-    }
-
-    /// Whether it reads from a moment that the service's clock has reached, or is about to.
-    fn begins_about_now(&self) -> bool {
-        match self.progress.next() {
-            PinnedPosition::AtTimestamp(moment) => moment <= self.api.now().plus(CLOCK_SLACK),
-            _ => false,
-        }
-    }
-
-    /// Tells of an error, if it is news. An iterator that has expired is everyday, once; and so is a
-    /// shard that is in use still, for seconds, by a process that has just ended.
-    fn report(&mut self, error: &ApiError) {
-        let is_told = self.feed.take_told();
-        let watch = self.progress.watch();
-        match error.remedy() {
-            _ if is_told => {}
-            Remedy::Wait => watch.refused(),
-            Remedy::RenewIterator if self.backoff.failures() == 1 => {}
-            Remedy::AwaitActive if self.backoff.failures() <= 2 => {}
-            _ => watch.failed(error),
-        }
-    }
 }
 
 impl ShardSource {
-    /// Goes on elsewhere, if Kinesis has that place.
-    async fn seek(&mut self, request: SeekRequest) {
-        let SeekRequest { position, reply } = request;
-        let place = Position::from(&position);
-        let call = self.api.get_shard_iterator(self.shard(), &place);
-        let answer = match within_deadline("GetShardIterator", call).await {
-            Ok(_) => {
-                let to = position.clone();
-                let watch = self.progress.watch();
-                watch.report(|shard| SourceEvent::ShardSought { shard, to });
-                self.progress.seek(position);
-                self.forget();
-                Ok(())
-            }
-            Err(source) => Err(SeekError::Refused {
-                shard: self.shard().clone(),
-                position,
-                source: Box::new(source),
-            }),
-        };
-        // Perhaps nobody waits for it.
-        let _ = reply.send(answer);
-    }
-
-    /// Forgets what was read, and where: all but what the progress says.
-    fn forget(&mut self) {
-        self.read = Vec::new().into_iter();
-        if let Some(unpacker) = &mut self.unpacker {
-            unpacker.clear();
-        }
-        self.charge = None;
-        self.shared_charge = None;
-        self.reads_to_tip = None;
-        self.is_read = false;
-        self.is_complete = false;
-        self.refusal = None;
-        self.feed.start_over(Remedy::RenewIterator);
-    }
-
     /// Reads until there is something to hand out. Safe to cancel.
     async fn read_on(
         &mut self,

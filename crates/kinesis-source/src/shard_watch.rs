@@ -6,9 +6,11 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    ApiError, ParkReason, ShardId, ShardState, SourceEvent, Waiting, WaitingFor,
+    ApiError, ByteBudget, ParkReason, ShardId, ShardState, SourceEvent, Waiting, WaitingFor,
+    byte_budget::Grant,
     condition::Condition,
     headway::{Headway, News},
+    listing::CALL_DEADLINE,
     source_watch::SourceWatch,
     supervision::Supervision,
 };
@@ -72,6 +74,20 @@ impl ShardWatch {
                 after: wait.since,
             });
         }
+    }
+
+    /// Its reader has made a call, and waits for the answer.
+    pub(crate) fn waits_for_answer(&self, operation: &'static str) {
+        self.waits_for(WaitingFor::Answer { operation }, CALL_DEADLINE);
+    }
+
+    /// Its reader waits for room in the budget, unless there is some.
+    pub(crate) async fn waits_for_room(&self, budget: &ByteBudget, expected: u64) -> Grant {
+        if let Some(grant) = budget.try_reserve(expected) {
+            return grant;
+        }
+        self.waits_for(WaitingFor::Budget, None);
+        budget.reserve(expected).await
     }
 
     /// What its reader waits for.

@@ -14,7 +14,7 @@ use crate::{
     fan_out::{Consumer, READY_WITHIN},
     feed::Begin,
     held_subscription::{HeldSubscription, Said},
-    listing::{CALL_DEADLINE, within_deadline},
+    listing::within_deadline,
     polling::LONG_AGO,
     progress::Progress,
     read_size::{MOST_BYTES, ReadSize},
@@ -103,8 +103,7 @@ impl Subscribing {
                 // Else it would only be let go again.
                 if budget.try_reserve(expected).is_none() {
                     self.begin = Begin::Pinned;
-                    progress.watch().waits_for(WaitingFor::Budget, None);
-                    budget.reserve(expected).await;
+                    progress.watch().waits_for_room(budget, expected).await;
                 }
                 let subscription = self.subscribe(progress).await?;
                 self.take_up(subscription);
@@ -134,10 +133,7 @@ impl Subscribing {
             match said {
                 Said::Event(event, charge) => return self.accept(event, charge, progress),
                 // It may be let go meanwhile, as when nobody asks.
-                Said::NoRoom => {
-                    watch.waits_for(WaitingFor::Budget, None);
-                    grant = Some(budget.reserve(expected).await);
-                }
+                Said::NoRoom => grant = Some(watch.waits_for_room(budget, expected).await),
                 Said::Failed(error) => {
                     let lasted = self.end();
                     if error.remedy() == Remedy::AwaitActive {
@@ -186,8 +182,7 @@ impl Subscribing {
         };
         self.not_before = Instant::now() + BETWEEN_CALLS;
         self.arn = Some(arn.clone());
-        let operation = OPERATION;
-        watch.waits_for(WaitingFor::Answer { operation }, CALL_DEADLINE);
+        watch.waits_for_answer(OPERATION);
         let api = self.consumer.api();
         let call = api.subscribe_to_shard(&arn, progress.shard(), &position);
         let answer = within_deadline(OPERATION, call).await;

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use mockall::Sequence;
 use stage_core::{Batch, Demand, Flow, Producer};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::*;
+use super::{coping::PATIENCE, *};
 use crate::{
-    ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, ShardIterator, StreamSummary,
-    Timestamp, shard_graph::Resumed,
+    ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, ShardIterator, StreamStatus,
+    StreamSummary, Timestamp, shard_graph::Resumed,
 };
 
 fn record(number: u128) -> Record {
