@@ -3,7 +3,10 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod peak;
+
 use kinesis_fake::{Fake, Server};
+use peak::peak_mib;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -56,15 +59,4 @@ async fn large_bodies_wait_for_each_other_and_small_elements_do_not_multiply() {
     }
     let peak = peak_mib();
     assert!(peak < 500, "{peak} MiB");
-}
-
-/// The most that this process ever had in memory.
-fn peak_mib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib / 1_024
 }

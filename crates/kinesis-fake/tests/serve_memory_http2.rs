@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod peak;
+
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -16,6 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kinesis_fake::{Fake, Server};
+use peak::peak_mib;
 use tokio::{net::TcpStream, task::JoinSet};
 
 /// A body that breaks its word: it is to have 65,000 bytes, and stops after 64,000.
@@ -85,15 +88,4 @@ async fn small_bodies_of_one_connection_wait_for_each_other() {
     }
     let peak = peak_mib();
     assert!(peak < 256, "{peak} MiB");
-}
-
-/// The most that this process ever had in memory.
-fn peak_mib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib / 1_024
 }

@@ -3,8 +3,11 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod peak;
+
 use kinesis_fake::{Fake, Limits, Operation, Server};
 use kinesis_source::{KinesisApi, Position};
+use peak::peak_mib;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -54,15 +57,4 @@ async fn answers_that_nobody_reads_make_others_wait_and_are_given_up() {
     drop(answer);
     let peak = peak_mib();
     assert!(peak < 250, "{peak} MiB");
-}
-
-/// The most that this process ever had in memory.
-fn peak_mib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib / 1_024
 }

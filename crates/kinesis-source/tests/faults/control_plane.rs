@@ -193,12 +193,17 @@ fn f31_the_stream_has_dropped_what_was_not_read() {
         sleep(seconds(10)).await;
         world.kill().await;
         // These are put and gone before anybody reads again, and so is the last that was read.
-        let read: BTreeSet<_> = everything(&world);
+        let read: BTreeSet<_> = world.log.every_place();
         world.put(40);
-        let before: BTreeSet<_> = everything(&world);
+        let before: BTreeSet<_> = world.log.every_place();
         sleep(seconds(25 * 3_600)).await;
         world.put(60);
-        let kept: BTreeSet<_> = everything(&world).difference(&before).cloned().collect();
+        let kept: BTreeSet<_> = world
+            .log
+            .every_place()
+            .difference(&before)
+            .cloned()
+            .collect();
         let oldest = kept.iter().map(|(_, place)| place.0.clone()).min();
         world.start();
         if goes_on {
@@ -226,12 +231,6 @@ pub(crate) fn cause(error: &PipelineError) -> &ShardError {
         panic!("{error:?}");
     };
     source
-}
-
-fn everything(world: &World) -> BTreeSet<(kinesis_source::ShardId, crate::log::Place)> {
-    let all = world.log.everything().into_iter();
-    all.flat_map(|(shard, places)| places.into_iter().map(move |it| (shard.clone(), it)))
-        .collect()
 }
 
 #[test]

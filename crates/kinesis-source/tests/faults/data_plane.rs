@@ -1,21 +1,17 @@
 //! A: GetShardIterator and GetRecords.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
 use kinesis_fake::{Choices, Fake, Fault, FaultPlan, Operation, Operations, Rewrite, ShardEnd};
 use kinesis_source::{
-    Checkpoint, CheckpointStore, KinesisApi, ShardError, ShardRecord, ShardState, StreamIdentity,
+    Checkpoint, CheckpointStore, KinesisApi, ShardError, ShardState, StreamIdentity,
 };
 
 use tokio::time::sleep;
 
 use crate::{
     control_plane::cause,
-    handler::Deed,
+    handler::{Deed, once},
     log::Entry,
     seeds::{Dice, Mattered, each_seed},
     world::{World, millis, seconds, shard},
@@ -31,15 +27,6 @@ async fn a_bad_minute(mut world: World) -> World {
     world.start();
     world.put_for(seconds(60), 10).await;
     world
-}
-
-/// A handler that stalls at the so many-th event, once.
-fn stalling(at: u64, span: Duration) -> impl Fn(&ShardRecord, u32) -> Deed + Send + Sync {
-    let count = AtomicU64::new(0);
-    move |_, _| match count.fetch_add(1, Ordering::Relaxed) == at {
-        true => Deed::Take(span),
-        false => Deed::Ack,
-    }
 }
 
 #[test]
@@ -85,7 +72,7 @@ fn f03_an_iterator_expires_while_the_handler_stalls_and_the_next_one_at_once() {
     each_seed(async |seed| {
         let mut world = World::new(seed, 2);
         world.put(400);
-        let stalls = stalling(world.dice.between(10, 200), seconds(360));
+        let stalls = once(world.dice.between(10, 200), Deed::Take(seconds(360)));
         world.handle_by(stalls);
         world.follow(
             FaultPlan::new(seed).with(

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,6 +33,15 @@ pub(crate) enum Deed {
 
 /// What is to be done with an event that comes for the so many-th time.
 pub(crate) type Temper = Arc<dyn Fn(&ShardRecord, u32) -> Deed + Send + Sync>;
+
+/// One thing is done at the so many-th call, counted from zero, and all others are well.
+pub(crate) fn once(at: u64, deed: Deed) -> impl Fn(&ShardRecord, u32) -> Deed + Send + Sync {
+    let calls = AtomicU64::new(0);
+    move |_, _| match calls.fetch_add(1, Ordering::Relaxed) == at {
+        true => deed,
+        false => Deed::Ack,
+    }
+}
 
 #[derive(Clone)]
 pub(crate) struct Handler {

@@ -1,7 +1,7 @@
 //! What was put, delivered, acknowledged and stored, in the order in which it was.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -42,6 +42,13 @@ impl Log {
     /// What was put, by shard and in order.
     pub(crate) fn everything(&self) -> BTreeMap<ShardId, Vec<Place>> {
         self.put.lock().unwrap().clone()
+    }
+
+    /// The same, one by one.
+    pub(crate) fn every_place(&self) -> BTreeSet<(ShardId, Place)> {
+        let all = self.everything().into_iter();
+        all.flat_map(|(shard, places)| places.into_iter().map(move |it| (shard.clone(), it)))
+            .collect()
     }
 
     /// Puts something else in the place of what was put.

@@ -4,19 +4,10 @@ use stage_core::PipelineError;
 use tokio::time::sleep;
 
 use crate::{
-    handler::Deed,
+    handler::{Deed, once},
     seeds::{Mattered, each_seed},
     world::{World, millis, seconds, shard},
 };
-
-/// A handler that does something at one of its calls, once.
-fn once(at: u64, deed: Deed) -> impl Fn(&kinesis_source::ShardRecord, u32) -> Deed + Send + Sync {
-    let calls = std::sync::atomic::AtomicU64::new(0);
-    move |_, _| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == at {
-        true => deed,
-        false => Deed::Ack,
-    }
-}
 
 #[test]
 fn f64_the_handler_panics_at_any_event() {
