@@ -217,8 +217,7 @@ impl Deliveries {
 
     /// Checks that of each key's records none was delivered for the first time before one that comes
     /// before it: on the same shard, or on one that its shard descends from, by splits and merges.
-    /// Between other shards there is no order, nor between records without a key. Of shards that have
-    /// expired it is known what the last 50,000 descend from.
+    /// Between other shards there is no order, nor between records without a key.
     ///
     /// # Errors
     ///

@@ -41,7 +41,7 @@ mod wire;
 /// attended to at a time, and more wait for one of them to end. Bodies of requests have 128 MiB of
 /// memory together, and 64 KiB for each connection beside that; more wait for some to be answered. A
 /// request whose body has of the former is refused if it stops coming for 5 s, and any if it is not there
-/// after 60 s. Over HTTP/2, 512 KiB of a connection may come ahead of that. Of
+/// after 60 s. Over HTTP/2, 128 KiB of a connection may come ahead of that. Of
 /// answers and events, 128 MiB are in memory at a time, and 64 KiB for each connection beside that;
 /// while others wait for room there, a connection is broken whose client takes less than 64 KiB of an
 /// answer or an event in 5 s, whatever else it takes meanwhile.

@@ -84,7 +84,7 @@ async fn small_bodies_of_one_connection_wait_for_each_other() {
     // But for one of each connection, which nobody waits for, all are refused once they stall.
     for _ in 0..10 * 699 {
         let answer = requests.join_next().await.unwrap().unwrap();
-        assert_eq!(answer, Some(408));
+        assert!(matches!(answer, None | Some(400..500)), "{answer:?}");
     }
     let peak = peak_mib();
     assert!(peak < 256, "{peak} MiB");

@@ -296,7 +296,7 @@ impl<E> Batch<E> {
         let mut queue = mem::take(self).into_queue();
         let mut front = queue.take(count, Vec::new());
         front.portion.clone_from(&portion);
-        *self = queue.take(usize::MAX, Vec::new());
+        *self = queue.into_batch();
         self.portion = portion;
         front
     }

@@ -13,6 +13,9 @@ use crate::{Batch, BoxError, SubscriptionInfo, protocol::End};
 /// }
 /// consumer.finish().await?
 /// ```
+///
+/// As with any task, what blocks its thread belongs into `spawn_blocking` or `block_in_place`. Stages that
+/// wake each other may be polled by one task, so `tokio::task::id()` says nothing of a stage.
 pub trait Consumer<Event>: Send + 'static {
     /// Why it may fail. A failed stage stops its pipeline.
     type Error: Into<BoxError> + Send;

@@ -15,12 +15,14 @@ use crate::{
     in_hand::{Done, Hand, MAX_PORTION},
     link::{Arrival, ReceiveEnd},
     meter::{Meter, OnDuty},
-    protocol::{Backlog, Down, End, Fate, Ledger, Reason},
+    protocol::{Down, End, Fate, Ledger, Reason},
     subscription::{Asking, SubscriptionInfo},
 };
 
+mod rest;
 mod sole;
 
+use rest::Rest;
 use sole::Wish;
 
 /// The asking side of a stage: all its subscriptions, served in turn.
@@ -63,7 +65,7 @@ struct Incoming<E> {
     /// For the next portion.
     spare_hand: Option<Arc<Hand>>,
     /// Events that have come, beyond the portion that was taken in.
-    rest: Backlog<E>,
+    rest: Rest<E>,
     /// Whether batches come that are taken in by parts.
     has_parts: bool,
     /// Whether the slot is among the turns. Otherwise the next news gives it one.
@@ -350,7 +352,7 @@ impl<E> Inbox<E> {
                 asker,
                 hand: Hand::new(&self.desk.bell, slot, &self.meter),
                 spare_hand: None,
-                rest: Backlog::new(),
+                rest: Rest::new(),
                 has_parts: false,
                 has_turn: false,
             });
@@ -493,12 +495,12 @@ impl<E> Incoming<E> {
             let noted = ledger.receive(asked);
             debug_assert!(noted.is_ok(), "no more than is outstanding");
         }
-        if batch.len() <= self.portion(batch.len()) {
+        let events = self.portion(batch.len());
+        if batch.len() <= events {
             return batch;
         }
         self.has_parts = true;
-        self.rest.push(batch);
-        self.take_rest()
+        self.rest.begin(batch, events)
     }
 
     /// What has come next, if anything has.
@@ -567,9 +569,11 @@ impl<E> Incoming<E> {
         fence(Acquire);
         let mut storage = batch.take_storage();
         storage.clear();
-        if self.has_parts && self.rest.spares.is_empty() {
-            self.rest.spares.give(storage);
-        } else {
+        let storage = match self.has_parts {
+            true => self.rest.keep(storage),
+            false => Some(storage),
+        };
+        if let Some(storage) = storage {
             self.end.give_back(storage);
         }
         self.hand.end(alone, self.end.is_weighed())

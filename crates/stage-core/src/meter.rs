@@ -6,12 +6,9 @@ use std::{
     },
 };
 
-use tokio::{
-    task::{Id, try_id},
-    time::Instant,
-};
+use tokio::time::Instant;
 
-use crate::crew::Crew;
+use crate::{crew::Crew, host};
 
 /// What a stage has done so far, for those who look on.
 #[derive(Debug)]
@@ -54,15 +51,15 @@ pub enum StageState {
     Finishing,
 }
 
-/// The meters of the stages that run, by the task that each runs in.
-static RUNNING: LazyLock<Mutex<HashMap<Id, Arc<Meter>>>> = LazyLock::new(Mutex::default);
+/// The meters of the stages that run, by what [`host::stage`] says in each.
+static RUNNING: LazyLock<Mutex<HashMap<usize, Arc<Meter>>>> = LazyLock::new(Mutex::default);
 
-/// A stage runs in this task.
-pub(crate) struct OnDuty(Id);
+/// A stage runs.
+pub(crate) struct OnDuty(usize);
 
 impl OnDuty {
-    fn of_this_task(meter: &Arc<Meter>) -> Option<Self> {
-        let id = try_id()?;
+    fn of_this_stage(meter: &Arc<Meter>) -> Option<Self> {
+        let id = host::stage()?;
         lock(&RUNNING).insert(id, Arc::clone(meter));
         Some(Self(id))
     }
@@ -109,10 +106,10 @@ impl Meter {
         }
     }
 
-    /// The stage begins, in this task. Wrappers can find the meter until what is returned is dropped.
+    /// The stage begins. Wrappers can find the meter until what is returned is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<OnDuty> {
         self.enter(StageState::Running);
-        OnDuty::of_this_task(self)
+        OnDuty::of_this_stage(self)
     }
 
     /// A stage's task, which is counted each time that it is polled if somebody wants to know.
@@ -155,6 +152,7 @@ impl Meter {
     pub(crate) fn handled(&self, events: usize) {
         let before = self.handled.load(Relaxed);
         self.handled.store(before + events as u64, Relaxed);
+        host::note_work(events);
     }
 
     /// Events were dealt with that somebody had kept in hand. For anybody.
@@ -220,7 +218,7 @@ pub(crate) struct MeterCounts {
 
 /// The meter of the stage that this is called in, if it is in one.
 pub(crate) fn current() -> Option<Arc<Meter>> {
-    lock(&RUNNING).get(&try_id()?).cloned()
+    lock(&RUNNING).get(&host::stage()?).cloned()
 }
 
 /// A wrapper has made what it wraps anew. Outside of a stage there is nobody to tell.

@@ -50,7 +50,7 @@ pub(crate) async fn whether_it_waits<T>(mut work: Pin<&mut impl Future<Output = 
 const ONE_OF: u32 = 16;
 
 /// A call that takes longer is worth a change of tasks.
-const LONG: Duration = Duration::from_micros(20);
+pub(crate) const LONG: Duration = Duration::from_micros(20);
 
 impl Pace {
     pub(crate) fn new() -> Self {
@@ -117,7 +117,7 @@ fn another_may_help() -> bool {
     clippy::disallowed_methods,
     reason = "a paused clock says nothing of a thread in use"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -12,6 +12,8 @@ use crate::{
     failure::Failure,
     panic::panic_message,
     report::StageReport,
+    seat::Seat,
+    stage_task::{Cancelled, StageTask},
     tasks::{Id, JoinError, JoinSet},
 };
 
@@ -19,8 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Running {
     crew: Arc<Crew>,
-    tasks: JoinSet<Result<(), Failure>>,
-    members: HashMap<Id, Arc<Member>>,
+    tasks: JoinSet<Ended>,
+    members: HashMap<Id, (Arc<Member>, Arc<Seat>)>,
     /// How long the rest may take once the producers were told to stop.
     drain_within: Option<Duration>,
     /// When that is up.
@@ -28,6 +30,9 @@ pub(crate) struct Running {
     report: DrainReport,
     _ending: Ending,
 }
+
+/// How a stage's task ends.
+type Ended = Result<Result<(), Failure>, Cancelled>;
 
 /// Lets no stage into a pipeline that is not run any more.
 #[derive(Debug)]
@@ -77,11 +82,14 @@ impl Running {
             member.meter.belongs_to(&self.crew);
             debug!(stage = %name, "stage started");
             // Entering a span that nobody sees costs as much as handing a batch over.
-            let id = match span.is_disabled() {
-                true => self.tasks.spawn(task).id(),
-                false => self.tasks.spawn(task.instrument(span)).id(),
+            let task = match span.is_disabled() {
+                true => task,
+                false => Box::pin(task.instrument(span)),
             };
-            self.members.insert(id, member);
+            let task = StageTask::new(task);
+            let seat = Arc::clone(task.seat());
+            let id = self.tasks.spawn(task).id();
+            self.members.insert(id, (member, seat));
         }
     }
 
@@ -106,7 +114,7 @@ impl Running {
         self.deadline = None;
         self.report.timed_out = true;
         let mut names = Vec::new();
-        for member in self.members.values() {
+        for (member, _) in self.members.values() {
             member.meter.abandon();
             names.push(member.meter.stage.to_string());
         }
@@ -117,13 +125,15 @@ impl Running {
                 stages: names.len(),
             });
         }
-        self.tasks.abort_all();
+        for (_, seat) in self.members.values() {
+            seat.cancel();
+        }
     }
 
     /// Forgets a stage that has ended, and stops the rest if it failed.
-    fn bury(&mut self, ended: Result<(Id, Result<(), Failure>), JoinError>) {
+    fn bury(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(member) = self.members.remove(&id) else {
+        let Some((member, _)) = self.members.remove(&id) else {
             return;
         };
         let stage = &*member.meter.stage;
@@ -143,15 +153,11 @@ impl Running {
         }
     }
 
-    fn failure(
-        &self,
-        stage: &str,
-        ended: Result<(Id, Result<(), Failure>), JoinError>,
-    ) -> Option<PipelineError> {
+    fn failure(&self, stage: &str, ended: Result<(Id, Ended), JoinError>) -> Option<PipelineError> {
         let stage = stage.to_owned();
         match ended {
-            Ok((_, result)) => result.err().map(|failure| failure.of(stage)),
-            Err(error) if error.is_cancelled() && self.report.timed_out => None,
+            Ok((_, Ok(result))) => result.err().map(|failure| failure.of(stage)),
+            Ok((_, Err(Cancelled))) => None,
             Err(error) => Some(PipelineError::Panicked {
                 stage,
                 message: what_it_said(error),

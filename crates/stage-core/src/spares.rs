@@ -15,10 +15,6 @@ impl<E> Spares<E> {
         Self(Vec::new())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Storage with nothing in it, for so many events: if there is any, with room for them.
     pub(crate) fn take(&mut self, events: usize) -> Vec<E> {
         match self.0.last() {

@@ -499,7 +499,7 @@ impl Consumer<u64> for Ends {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_lane_whose_subscriber_has_gone() {
     for (what, ends_by_itself) in [("fails", false), ("panics", false), ("leaves", true)] {
-        let until = if ends_by_itself { 124 } else { u64::MAX };
+        let until = if ends_by_itself { 116 } else { u64::MAX };
         let (numbers, book) = Tracked::up_to(until);
         let mut pipeline = Pipeline::new();
         let mut lanes = pipeline
@@ -531,7 +531,7 @@ async fn nobody_waits_for_a_lane_whose_subscriber_has_gone() {
         assert_eq!(report.result.is_ok(), ends_by_itself, "{what}");
         leaving.abort();
         if ends_by_itself {
-            assert_eq!(stays.seen().len(), 62, "{what}: all of the other lane");
+            assert_eq!(stays.seen().len(), 58, "{what}: all of the other lane");
             assert!(!book.nacked().is_empty(), "{what}");
         } else {
             let numbers = of(&report, "numbers");

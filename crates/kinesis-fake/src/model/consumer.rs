@@ -12,7 +12,7 @@ pub(crate) struct Consumer {
     created: Moment,
     phase: Phase,
     pub(crate) labels: Labels,
-    /// By shard: one that was ever subscribed to stays until it expires.
+    /// By shard. One that was ever subscribed to stays.
     seats: BTreeMap<u32, Seat>,
 }
 
@@ -124,16 +124,6 @@ impl Consumer {
         let seat = self.seats.entry(shard).or_default();
         seat.taken = Some(now);
         seat.holder.replace(holder)
-    }
-
-    /// A shard has expired: it is not subscribed to again.
-    pub(crate) fn forget_shard(&mut self, shard: u32) {
-        self.seats.remove(&shard);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn seats(&self) -> usize {
-        self.seats.len()
     }
 
     pub(crate) fn another_subscription(&self, shard: u32) -> Refusal {

@@ -85,8 +85,8 @@ impl Service {
         let Ok(stream) = self.stream(stream, now) else {
             return Vec::new();
         };
-        let living = stream.living();
-        living.map(Stream::describe).collect()
+        let living = stream.living(now);
+        living.map(|shard| stream.describe(shard)).collect()
     }
 
     /// The range of an open shard, whatever the stream's status; `None` if there is no such shard.
@@ -96,7 +96,7 @@ impl Service {
         shard: &ShardId,
         now: Moment,
     ) -> Option<HashRange> {
-        self.stream(stream, now).ok()?.open_range(shard)
+        self.stream(stream, now).ok()?.open_range(shard, now)
     }
 
     /// The open shards' ranges in their order, whatever the stream's status; none if there is no
@@ -119,7 +119,7 @@ impl Service {
         };
         stream.trim(now);
         let records = |shard: &super::shard::Shard| shard.records().cloned().collect();
-        let living = stream.living();
+        let living = stream.living(now);
         living
             .map(|shard| (shard.id.clone(), records(shard)))
             .collect()

@@ -55,6 +55,8 @@ pub(crate) struct Closing {
     pub(crate) at: Moment,
     pub(crate) ending: Sequence,
     pub(crate) children: Vec<u32>,
+    /// Whether it has been seen to have expired: then it has gone, however long retention is now.
+    gone: bool,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,14 @@ impl Shard {
 
     pub(crate) fn is_open(&self) -> bool {
         self.closing.is_none()
+    }
+
+    /// Whether the last record that it can have had is older than `retention`.
+    ///
+    /// An empty shard stays as long: whoever reads its parent must still find it.
+    pub(crate) fn has_expired(&self, retention: Duration, now: Moment) -> bool {
+        let closing = self.closing.as_ref();
+        closing.is_some_and(|closing| closing.gone || now.since(closing.at) > retention)
     }
 
     /// The newest number whose record retention took.
@@ -205,33 +215,28 @@ impl Shard {
             at,
             ending,
             children,
+            gone: false,
         });
     }
 
-    /// Forgets what is older than `retention`, for good; adds the numbers of the records to `gone`, and
-    /// returns how many bytes they had.
+    /// Forgets what is older than `retention`, for good and itself if it has expired; adds the numbers
+    /// of the records to `gone`, and returns how many bytes they had.
     pub(crate) fn trim(
         &mut self,
         retention: Duration,
         now: Moment,
         gone: &mut VecDeque<Sequence>,
     ) -> u64 {
+        let expired = self.has_expired(retention, now);
+        if let Some(closing) = &mut self.closing {
+            closing.gone = expired;
+        }
         let now = now.timestamp();
-        self.forget_while(|oldest| now.since(oldest.arrival) > retention, gone)
-    }
-
-    /// Forgets all its records, as [`trim`](Self::trim) does those that are too old.
-    pub(crate) fn clear(&mut self, gone: &mut VecDeque<Sequence>) -> u64 {
-        self.forget_while(|_| true, gone)
-    }
-
-    fn forget_while(
-        &mut self,
-        too_old: impl Fn(&Stored) -> bool,
-        gone: &mut VecDeque<Sequence>,
-    ) -> u64 {
         let mut bytes = 0;
-        while let Some(oldest) = self.records.front().filter(|oldest| too_old(oldest)) {
+        while let Some(oldest) = self.records.front() {
+            if now.since(oldest.arrival) <= retention {
+                break;
+            }
             self.trimmed = Some(oldest.sequence);
             gone.push_back(oldest.sequence);
             bytes += stored_bytes(&oldest.record);

@@ -12,7 +12,6 @@ use self::{
     consumers::Consumers,
     phase::{Change, Phase},
     ranges::even_ranges,
-    shards::Shards,
 };
 use super::{
     ACCOUNT, Metric, Moment, Operation, Refusal, StreamMode,
@@ -31,7 +30,6 @@ mod phase;
 mod ranges;
 mod reshard;
 mod resize;
-mod shards;
 mod write;
 
 pub(crate) use listing::Filter;
@@ -50,7 +48,8 @@ pub(crate) struct Stream {
     created: Moment,
     retention_hours: u32,
     phase: Phase,
-    shards: Shards,
+    /// By number. A shard that has expired stays here, empty.
+    shards: Vec<Shard>,
     /// The open shards, by the start of their hash ranges.
     routes: BTreeMap<u128, u32>,
     /// The index of the newest record's number.
@@ -97,7 +96,7 @@ impl Stream {
             phase: Phase::Creating {
                 until: now.plus(plan.duration),
             },
-            shards: Shards::default(),
+            shards: Vec::new(),
             routes: BTreeMap::new(),
             newest_index: 0,
             bytes: 0,
@@ -137,12 +136,13 @@ impl Stream {
 
     /// Who is subscribed to a shard; `None` if there is no such shard.
     pub(crate) fn subscribers(&self, shard: &ShardId) -> Option<&BTreeSet<SubscriptionId>> {
-        let shard = self.shards.get(shard::number(shard.as_str())?)?;
+        let number = shard::number(shard.as_str())?;
+        let shard = self.shards.get(number as usize)?;
         Some(&shard.subscribers)
     }
 
     pub(crate) fn forget_subscriber(&mut self, shard: u32, id: SubscriptionId) {
-        if let Some(shard) = self.shards.get_mut(shard) {
+        if let Some(shard) = self.shards.get_mut(shard as usize) {
             shard.subscribers.remove(&id);
         }
         self.news.remove(&id);
@@ -167,20 +167,22 @@ impl Stream {
         u32::try_from(self.routes.len()).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn open_range(&self, id: &ShardId) -> Option<HashRange> {
-        let shard = self.shards.get(shard::number(id.as_str())?)?;
-        shard.is_open().then_some(shard.hash_range)
+    pub(crate) fn open_range(&self, id: &ShardId, now: Moment) -> Option<HashRange> {
+        let shard = self.shards.get(shard::number(id.as_str())? as usize)?;
+        let open = shard.is_open() && !shard.has_expired(self.retention(), now);
+        (open && shard.id == *id).then_some(shard.hash_range)
     }
 
     /// Of all open shards, in their order.
     pub(crate) fn open_ranges(&self) -> Vec<HashRange> {
         let open = self.routes.values();
-        open.map(|shard| self.shards[*shard].hash_range).collect()
+        open.map(|shard| self.shards[*shard as usize].hash_range)
+            .collect()
     }
 
     pub(crate) fn open_at(&self, start: u128) -> Option<ShardId> {
         let number = self.routes.get(&start)?;
-        Some(self.shards[*number].id.clone())
+        Some(self.shards[*number as usize].id.clone())
     }
 
     pub(crate) fn retention_hours(&self) -> u32 {
@@ -197,21 +199,9 @@ impl Stream {
 
     /// Forgets what is too old, everywhere.
     pub(crate) fn trim(&mut self, now: Moment) {
-        self.expire(now);
         let retention = self.retention();
-        for shard in self.shards.iter_mut() {
+        for shard in &mut self.shards {
             self.bytes -= shard.trim(retention, now, &mut self.expired);
-        }
-        self.forget_expired();
-    }
-
-    /// Forgets the shards that have expired.
-    fn expire(&mut self, now: Moment) {
-        let retention = self.retention();
-        while let Some(mut shard) = self.shards.take_expired(retention, now) {
-            self.bytes -= shard.clear(&mut self.expired);
-            self.consumers.forget_shard(shard.number);
-            self.shards.remember(&shard);
         }
         self.forget_expired();
     }
@@ -232,9 +222,12 @@ impl Stream {
     ) -> Option<(&'a ShardId, &'a SequenceNumber)> {
         let remembered: BTreeSet<_> = self.expired.iter().collect();
         let can_have_taken = |id: &ShardId, number: &SequenceNumber| {
+            let shard = self.shards.get(shard::number(id.as_str())? as usize)?;
             let sequence = Sequence::parse(number)?;
-            let shard = shard::number(id.as_str())?;
-            let given = self.shards.can_have_lost(shard, sequence);
+            let newest = shard.trimmed()?;
+            let given = sequence.shard() == shard.number
+                && sequence.born() == shard.starting.born()
+                && (shard.starting < sequence && sequence <= newest);
             let forgotten = self.expired_forgotten;
             let forgotten = forgotten.is_some_and(|newest| sequence.index() <= newest);
             Some(given && (forgotten || remembered.contains(&sequence)))
@@ -242,14 +235,12 @@ impl Stream {
         records.find(|(shard, number)| can_have_taken(shard, number) != Some(true))
     }
 
-    /// Which shards each was split or merged from, of all that are known.
+    /// Which shards each was split or merged from.
     pub(crate) fn lineage(&self) -> BTreeMap<ShardId, Vec<ShardId>> {
-        let shards = self.shards.lineage();
+        let parents = |shard: &Shard| shard.parents.iter().copied().map(shard::id).collect();
+        let shards = self.shards.iter();
         shards
-            .map(|(number, parents)| {
-                let parents = parents.into_iter().map(shard::id);
-                (shard::id(number), parents.collect())
-            })
+            .map(|shard| (shard.id.clone(), parents(shard)))
             .collect()
     }
 
@@ -275,16 +266,21 @@ impl Stream {
 
     /// The latest second that any of its sequence numbers carries as its shard's.
     pub(crate) fn newest_second(&self) -> u64 {
-        self.shards.newest_second()
+        let seconds = self.shards.iter().map(|shard| shard.starting.born());
+        seconds.max().unwrap_or(0)
     }
 
     /// The shard of that number, trimmed, if it has not expired.
     pub(crate) fn shard(&mut self, number: u32, now: Moment) -> Result<&mut Shard, Refusal> {
         let retention = self.retention();
-        let Some(shard) = self.shards.get_mut(number) else {
-            return Err(not_found(&shard::id(number), &self.name));
+        let missing = || not_found(&shard::id(number), &self.name);
+        let Some(shard) = self.shards.get_mut(number as usize) else {
+            return Err(missing());
         };
         self.bytes -= shard.trim(retention, now, &mut self.expired);
+        if shard.has_expired(retention, now) {
+            return Err(missing());
+        }
         Ok(shard)
     }
 
@@ -292,13 +288,13 @@ impl Stream {
         shard::number(id.as_str()).ok_or_else(|| not_found(id, &self.name))
     }
 
-    pub(crate) fn describe(shard: &Shard) -> ShardDescription {
-        let mut parents = shard.parents.iter().copied().map(shard::id);
+    pub(crate) fn describe(&self, shard: &Shard) -> ShardDescription {
+        let id_of = |number: &u32| self.shards[*number as usize].id.clone();
         let closing = shard.closing.as_ref();
         ShardDescription {
             id: shard.id.clone(),
-            parent: parents.next(),
-            adjacent_parent: parents.next(),
+            parent: shard.parents.first().map(id_of),
+            adjacent_parent: shard.parents.get(1).map(id_of),
             hash_range: shard.hash_range,
             starting_sequence_number: shard.starting.number(),
             ending_sequence_number: closing.map(|closing| closing.ending.number()),
@@ -317,8 +313,10 @@ impl Stream {
     }
 
     /// All shards that have not expired, by number.
-    pub(crate) fn living(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.from(0)
+    pub(crate) fn living(&self, now: Moment) -> impl Iterator<Item = &Shard> {
+        let retention = self.retention();
+        let shards = self.shards.iter();
+        shards.filter(move |shard| !shard.has_expired(retention, now))
     }
 
     fn retention(&self) -> Duration {
@@ -332,15 +330,16 @@ impl Stream {
         at: Moment,
         second: u64,
     ) -> u32 {
-        let number = self.shards.next_number();
+        let number =
+            u32::try_from(self.shards.len()).expect("4 billion shards do not fit into memory");
         self.routes.insert(hash_range.start, number);
-        self.shards.open(Birth {
+        self.shards.push(Shard::new(Birth {
             number,
             parents,
             hash_range,
             at,
             second,
-        });
+        }));
         number
     }
 }

@@ -78,8 +78,5 @@ const MOST_BUFFERED: usize = 64 * 1_024;
 const MOST_STREAMS: u32 = 1_024;
 /// What may be sent over HTTP/2 before it is read, which bodies that wait for room are not: so much on
 /// a connection, and of that a part for each request, lest one that waits stops all others.
-///
-/// Half of the former is what the library lets small frames cost that nobody has read, 256 bytes each,
-/// before it takes them for an attack: it is enough for one of each request.
-const MOST_AHEAD: u32 = 2 * 256 * MOST_STREAMS;
+const MOST_AHEAD: u32 = 128 * 1_024;
 const MOST_AHEAD_OF_STREAM: u32 = 16 * 1_024;

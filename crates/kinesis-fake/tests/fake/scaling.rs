@@ -384,19 +384,6 @@ async fn a_record_that_has_expired_does_not_come_back_when_retention_grows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_grew_while_nobody_looked_has_expired_by_the_time_that_somebody_does() {
-    let fake = Fake::builder().on_demand().build();
-    write_for_a_minute(&fake, 4).await;
-    // Its traffic has been seen: it is to have eight shards soon.
-    sleep(Duration::from_secs(60)).await;
-    assert_eq!(open_ranges(&fake).len(), 4);
-    sleep(48 * HOUR).await;
-    let page = fake.list_shards(None).await.unwrap();
-    assert_eq!(page.shards.len(), 8);
-    assert!(page.shards.iter().all(|shard| !shard.is_closed()));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_stream_that_left_on_demand_forgets_that_it_was_to_grow() {
     let fake = Fake::builder().on_demand().build();
     write_for_a_minute(&fake, 4).await;

@@ -99,33 +99,6 @@ async fn bytes_are_bytes_and_times_are_milliseconds_under_tag_1() {
 }
 
 #[tokio::test]
-async fn encryption_is_said_in_cbor_too() {
-    let running = unlimited().await;
-    let address = running.address;
-    let create = cbor!({"StreamName" => "orders", "ShardCount" => 1});
-    ok(address, "CreateStream", create.unwrap()).await;
-    let put = async || {
-        let data = Value::Bytes(vec![1]);
-        let put = cbor!({"StreamName" => "orders", "PartitionKey" => "k", "Data" => data});
-        let put = ok(address, "PutRecord", put.unwrap()).await;
-        put.text("EncryptionType").to_owned()
-    };
-    let key = cbor!({"StreamName" => "orders", "EncryptionType" => "KMS", "KeyId" => "k"});
-    assert_eq!(put().await, "NONE");
-    ok(address, "StartStreamEncryption", key.unwrap()).await;
-    assert_eq!(put().await, "KMS");
-    let at = cbor!({"StreamName" => "orders", "ShardId" => "shardId-000000000000",
-        "ShardIteratorType" => "TRIM_HORIZON"});
-    let at = ok(address, "GetShardIterator", at.unwrap()).await;
-    let page = cbor!({"ShardIterator" => at.text("ShardIterator")});
-    let records = ok(address, "GetRecords", page.unwrap())
-        .await
-        .list("Records");
-    assert_eq!((records.len(), records[0].get("EncryptionType")), (2, None));
-    assert_eq!(records[1].text("EncryptionType"), "KMS");
-}
-
-#[tokio::test]
 async fn a_refusal_is_cbor_too() {
     let running = serve(Fake::new(1)).await;
     let body = cbor!({"StreamName" => "other"}).unwrap();

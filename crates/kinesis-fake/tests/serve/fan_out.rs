@@ -253,53 +253,6 @@ async fn a_subscription_begins_with_a_response_and_goes_on_with_events_to_the_sh
     assert!(subscription.next().await.unwrap().is_none());
 }
 
-/// Of each record of an event, its data and what is said of its encryption.
-fn said_of(event: &Value) -> Vec<(&str, Option<&str>)> {
-    let records = event["Records"].as_array().unwrap();
-    records
-        .iter()
-        .map(|record| {
-            let said = record.get("EncryptionType");
-            let said = said.map(|said| said.as_str().unwrap());
-            (record["Data"].as_str().unwrap(), said)
-        })
-        .collect()
-}
-
-#[tokio::test]
-async fn encryption_is_said_of_the_records_in_events() {
-    let (running, from_start) = with_consumer().await;
-    let address = running.address;
-    let put = |data: &str| {
-        let put = json!({"StreamName": "orders", "PartitionKey": "k", "Data": data});
-        ok(address, "PutRecord", put)
-    };
-    let key = json!({"StreamARN": ARN, "EncryptionType": "KMS", "KeyId": "alias/orders"});
-    put("cGxhaW4x").await;
-    ok(address, "StartStreamEncryption", key.clone()).await;
-    put("a21zMQ==").await;
-    let mut subscription = Subscription::open(address, &from_start).await;
-    let first = subscription.next().await.unwrap().unwrap();
-    assert_eq!(first.headers[":event-type"], "initial-response");
-    let both = [("cGxhaW4x", None), ("a21zMQ==", Some("KMS"))];
-    assert_eq!(said_of(&subscription.event().await), both);
-    put("a21zMg==").await;
-    let live = [("a21zMg==", Some("KMS"))];
-    assert_eq!(said_of(&subscription.event().await), live);
-    ok(address, "StopStreamEncryption", key).await;
-    put("cGxhaW4y").await;
-    assert_eq!(said_of(&subscription.event().await), [("cGxhaW4y", None)]);
-
-    // GetRecords says the same of all of them.
-    let at = json!({"StreamName": "orders", "ShardId": "shardId-000000000000",
-        "ShardIteratorType": "TRIM_HORIZON"});
-    let at = ok(address, "GetShardIterator", at).await;
-    let page = json!({"ShardIterator": at["ShardIterator"]});
-    let page = ok(address, "GetRecords", page).await;
-    let said: Vec<_> = said_of(&page).into_iter().map(|(_, said)| said).collect();
-    assert_eq!(said, [None, Some("KMS"), Some("KMS"), None]);
-}
-
 #[tokio::test]
 async fn what_goes_wrong_in_a_stream_is_an_exception_among_its_events() {
     let (running, from_start) = with_consumer().await;

@@ -30,10 +30,6 @@ impl<E> Batch<E> {
 }
 
 impl<E> BatchQueue<E> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.events.len()
     }
@@ -65,9 +61,16 @@ impl<E> BatchQueue<E> {
         }
     }
 
-    /// The storage that nothing is left in.
-    pub(crate) fn into_storage(mut self) -> Vec<E> {
-        self.events.take_storage()
+    /// All that is left.
+    pub(crate) fn into_batch(mut self) -> Batch<E> {
+        if self.is_reversed {
+            self.events.own().reverse();
+        }
+        Batch {
+            events: self.events,
+            receipts: self.receipts,
+            portion: None,
+        }
     }
 
     fn is_to_cut(&self, count: usize) -> bool {

@@ -71,23 +71,17 @@ impl<E> Backlog<E> {
 
     /// Takes up to `count` events, but only from the first batch.
     fn take_within_front(&mut self, count: usize, spares: &mut Spares<E>) -> Batch<E> {
-        if self.part.is_none() {
-            match self.batches.pop_front() {
+        let part = match self.part.take() {
+            Some(part) if part.len() <= count => return part.into_batch(),
+            Some(part) => part,
+            None => match self.batches.pop_front() {
                 Some(whole) if whole.len() <= count => return whole,
-                first => self.part = first.map(Batch::into_queue),
-            }
-        }
-        let Some(part) = &mut self.part else {
-            return Batch::new();
+                Some(first) => first.into_queue(),
+                None => return Batch::new(),
+            },
         };
-        let count = count.min(part.len());
-        let taken = part.take(count, spares.take(part.moved_by(count)));
-        if part.is_empty()
-            && let Some(part) = self.part.take()
-        {
-            spares.give(part.into_storage());
-        }
-        taken
+        let spare = spares.take(part.moved_by(count));
+        self.part.insert(part).take(count, spare)
     }
 }
 

@@ -123,7 +123,7 @@ impl<E> Buffer<E> {
                 let mut all = batch.into_queue();
                 let spare = self.front.spares.take(room.max(excess));
                 self.push(all.take(room, spare));
-                all.take(excess, Vec::new())
+                all.into_batch()
             }
             Overflow::Oldest => {
                 self.push(batch);

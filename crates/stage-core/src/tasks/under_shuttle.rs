@@ -110,10 +110,6 @@ impl JoinError {
         self.0
     }
 
-    pub(crate) fn is_cancelled(&self) -> bool {
-        true
-    }
-
     pub(crate) fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         Err(self)
     }

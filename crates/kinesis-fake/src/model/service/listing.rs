@@ -59,7 +59,7 @@ impl Service {
             stream.check_number(number)?;
         }
         stream.check_usable()?;
-        let (shards, next) = stream.list(filter, start.from, most);
+        let (shards, next) = stream.list(filter, start.from, most, now);
         let token = |from| {
             let token = Token {
                 issued: now,
@@ -119,7 +119,7 @@ impl Service {
         let (filter, from) = resolve(&filter)?;
         let stream = self.stream(stream, now)?;
         let (shards, next) = match stream.is_usable() {
-            true => stream.list(filter, from, most),
+            true => stream.list(filter, from, most, now),
             false => (Vec::new(), None),
         };
         Ok((stream.summary(), shards, next.is_some()))

@@ -94,8 +94,6 @@ impl Stream {
         if let Some((at, shards)) = self.provision.growth.filter(|(at, _)| *at <= now) {
             self.provision.growth = None;
             self.split_widest(shards, at);
-            // What it split may have been over for long.
-            self.expire(now);
         }
     }
 

@@ -59,13 +59,6 @@ impl Consumers {
         }
     }
 
-    /// A shard has expired.
-    pub(super) fn forget_shard(&mut self, shard: u32) {
-        for consumer in self.by_name.values_mut() {
-            consumer.forget_shard(shard);
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.by_name.len()
     }

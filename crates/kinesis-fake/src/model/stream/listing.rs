@@ -41,10 +41,13 @@ impl Stream {
         filter: Filter,
         from: u32,
         most: usize,
+        now: Moment,
     ) -> (Vec<kinesis_source::Shard>, Option<u32>) {
-        let rest = self.shards.from(from);
-        let mut passing = rest.filter(|shard| self.passes(shard, filter));
-        let page = passing.by_ref().take(most).map(Self::describe).collect();
+        // Numbers are indices: no need to look at those before.
+        let rest = self.shards.iter().skip(from as usize);
+        let mut passing = rest.filter(|shard| self.passes(shard, filter, now));
+        let page = passing.by_ref().take(most);
+        let page = page.map(|shard| self.describe(shard)).collect();
         (page, passing.next().map(|shard| shard.number))
     }
 
@@ -64,22 +67,24 @@ impl Stream {
         }
     }
 
-    fn passes(&self, shard: &Shard, filter: Filter) -> bool {
+    fn passes(&self, shard: &Shard, filter: Filter, now: Moment) -> bool {
+        let expired = |shard: &Shard| shard.has_expired(self.retention(), now);
         let closed_before = |time: Timestamp| {
             let closing = shard.closing.as_ref();
             closing.is_some_and(|closing| closing.at.timestamp() < time)
         };
         let orphan = || {
             let mut parents = shard.parents.iter();
-            parents.all(|parent| self.shards.get(*parent).is_none())
+            parents.all(|parent| expired(&self.shards[*parent as usize]))
         };
-        match filter {
+        let passes = match filter {
             Filter::All => true,
             Filter::AtTrimHorizon => orphan(),
             Filter::AtLatest => shard.is_open(),
             Filter::AtTimestamp(time) => shard.created.timestamp() <= time && !closed_before(time),
             Filter::FromTimestamp(time) => !closed_before(time),
-        }
+        };
+        passes && !expired(shard)
     }
 
     /// Refuses what needs shards to show while there are none.

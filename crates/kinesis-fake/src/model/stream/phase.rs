@@ -49,7 +49,6 @@ impl Stream {
             self.phase = Phase::Active;
         }
         self.complete(now);
-        self.expire(now);
     }
 
     pub(crate) fn has_gone(&self, now: Moment) -> bool {

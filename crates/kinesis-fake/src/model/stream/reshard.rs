@@ -3,10 +3,7 @@ use std::time::Duration;
 use kinesis_source::{ChildShard, HashRange, ShardId};
 
 use super::{Change, Stream};
-use crate::model::{
-    ACCOUNT, MergeOrder, Moment, Refusal,
-    shard::{self, Shard},
-};
+use crate::model::{ACCOUNT, MergeOrder, Moment, Refusal, shard::Shard};
 
 impl Stream {
     /// Begins to split `id`: its upper part starts at `at`.
@@ -17,7 +14,7 @@ impl Stream {
         takes: Duration,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let shard = self.open_one(id)?;
+        let shard = self.open_one(id, now)?;
         let HashRange { start, end } = shard.hash_range;
         // Not only must both parts have keys: the lower one has two at least, as seen on the service.
         if at <= start.saturating_add(1) || at >= end {
@@ -40,8 +37,8 @@ impl Stream {
         takes: Duration,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let first = self.open_one(id)?;
-        let second = self.open_one(adjacent)?;
+        let first = self.open_one(id, now)?;
+        let second = self.open_one(adjacent, now)?;
         let follows =
             |a: &Shard, b: &Shard| a.hash_range.end.checked_add(1) == Some(b.hash_range.start);
         if !follows(first, second) && !follows(second, first) {
@@ -61,26 +58,25 @@ impl Stream {
 
     /// The children of a shard, each with all its parents.
     pub(crate) fn children(&self, shard: u32) -> Vec<ChildShard> {
-        let shard = self.shards.get(shard);
-        let Some(closing) = shard.and_then(|shard| shard.closing.as_ref()) else {
+        let Some(closing) = &self.shards[shard as usize].closing else {
             return Vec::new();
         };
-        // No child expires before its parents.
-        let children = closing.children.iter();
-        let children = children.filter_map(|number| self.shards.get(*number));
-        children
-            .map(|child| ChildShard {
+        let child = |number: &u32| {
+            let child = &self.shards[*number as usize];
+            let id_of = |parent: &u32| self.shards[*parent as usize].id.clone();
+            ChildShard {
                 id: child.id.clone(),
-                parents: child.parents.iter().copied().map(shard::id).collect(),
+                parents: child.parents.iter().map(id_of).collect(),
                 hash_range: child.hash_range,
-            })
-            .collect()
+            }
+        };
+        closing.children.iter().map(child).collect()
     }
 
     pub(super) fn apply(&mut self, change: Change, at: Moment) {
         match change {
             Change::Split { shard, at: key } => {
-                let HashRange { start, end } = self.shards[shard].hash_range;
+                let HashRange { start, end } = self.shards[shard as usize].hash_range;
                 let parts = [
                     HashRange {
                         start,
@@ -91,7 +87,7 @@ impl Stream {
                 self.replace(&[shard], &parts, at);
             }
             Change::Merge { shard, adjacent } => {
-                let [a, b] = [shard, adjacent].map(|it| self.shards[it].hash_range);
+                let [a, b] = [shard, adjacent].map(|it| self.shards[it as usize].hash_range);
                 let whole = HashRange {
                     start: a.start.min(b.start),
                     end: a.end.max(b.end),
@@ -103,12 +99,12 @@ impl Stream {
 
     /// Closes `parents` and opens their children, which take the puts from then on.
     fn replace(&mut self, parents: &[u32], ranges: &[HashRange], at: Moment) {
-        let born = |parent: &u32| self.shards[*parent].starting.born();
+        let born = |parent: &u32| self.shards[*parent as usize].starting.born();
         let newest = parents.iter().map(born).max().unwrap_or(0);
         // Later than its parents', so that a child's numbers are larger than all of theirs.
         let second = newest.max(at.seconds()).saturating_add(1);
         for parent in parents {
-            let start = self.shards[*parent].hash_range.start;
+            let start = self.shards[*parent as usize].hash_range.start;
             self.routes.remove(&start);
         }
         let children: Vec<_> = ranges
@@ -116,7 +112,7 @@ impl Stream {
             .map(|range| self.open_shard(parents.to_vec(), *range, at, second))
             .collect();
         for parent in parents {
-            self.shards.close(*parent, at, children.clone());
+            self.shards[*parent as usize].close(at, children.clone());
         }
     }
 
@@ -126,8 +122,10 @@ impl Stream {
         Ok(())
     }
 
-    fn open_one(&self, id: &ShardId) -> Result<&Shard, Refusal> {
-        let shard = self.shards.get(self.number_of(id)?);
+    fn open_one(&self, id: &ShardId, now: Moment) -> Result<&Shard, Refusal> {
+        let number = self.number_of(id)?;
+        let shard = self.shards.get(number as usize);
+        let shard = shard.filter(|shard| !shard.has_expired(self.retention(), now));
         let shard = shard.ok_or_else(|| super::not_found(id, &self.name))?;
         if shard.is_open() {
             return Ok(shard);

@@ -38,7 +38,7 @@ impl Stream {
     ) {
         // Whoever waits for news of these shards must know how long to wait at most.
         for shard in changes.iter().flat_map(|change| change.parents()) {
-            self.news.extend(&self.shards[shard].subscribers);
+            self.news.extend(&self.shards[shard as usize].subscribers);
         }
         self.phase = Phase::Updating {
             until: now.plus(takes),
@@ -86,7 +86,7 @@ impl Stream {
 
     fn splits(&self, wanted: &BTreeSet<u128>) -> impl Iterator<Item = Change> {
         self.routes.values().filter_map(|shard| {
-            let HashRange { start, end } = self.shards[*shard].hash_range;
+            let HashRange { start, end } = self.shards[*shard as usize].hash_range;
             // At most twice as many shards are wanted: a second boundary is left to the next round.
             let at = wanted.range(start..=end).find(|at| **at > start)?;
             Some(Change::Split {
@@ -119,14 +119,14 @@ impl Stream {
         while self.open_shards() < shards {
             let open = self.routes.values();
             let width = |shard: &&u32| {
-                let HashRange { start, end } = self.shards[**shard].hash_range;
+                let HashRange { start, end } = self.shards[**shard as usize].hash_range;
                 end - start
             };
             // Of several, the first.
             let Some(widest) = open.rev().max_by_key(width) else {
                 return;
             };
-            let HashRange { start, end } = self.shards[*widest].hash_range;
+            let HashRange { start, end } = self.shards[*widest as usize].hash_range;
             if end - start < 4 {
                 return;
             }

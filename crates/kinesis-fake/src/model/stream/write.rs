@@ -18,7 +18,7 @@ impl Stream {
     ) -> PutOutcome {
         let retention = self.retention();
         let number = self.route(entry);
-        let shard = &mut self.shards[number];
+        let shard = &mut self.shards[number as usize];
         self.bytes -= shard.trim(retention, now, &mut self.expired);
         let bytes = bytes_of(entry);
         if !shard.admit_write(bytes, limits, now) {

@@ -1,0 +1,357 @@
+//! Stages that wake each other go on in one task.
+//!
+//! What a stage does for another is mostly to wake it: to hand a task over costs the runtime as much as
+//! all else that happens to a small batch. So the task of a stage polls the stages that this has woken,
+//! too, one after the other, and those that they wake. As long as their turns are short nobody waits for
+//! another thread, and no other thread is woken for next to nothing.
+//!
+//! A stage whose turns are long is no guest, and takes none: it and whom it wakes have their own tasks,
+//! on whatever threads there are. See [`Seat::is_slow`].
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crossbeam_deque::Worker;
+
+use crate::{
+    pace::now,
+    relief::Bench,
+    seat::{Body, Home, Outcome, Seat},
+};
+
+/// The stages that wait for a turn in this thread.
+struct Host {
+    /// The runtime of the task that takes guests just now, if one does.
+    open: Cell<Option<Runtime>>,
+    /// Which stage has its turn.
+    current: Cell<Option<Arc<Seat>>>,
+    /// It has long turns.
+    is_slow: Cell<bool>,
+    /// How many events were dealt with since the task was polled.
+    done: Cell<usize>,
+    /// Who is next, and the others in the order in which they came.
+    first: Cell<Option<Box<Body>>>,
+    others: RefCell<VecDeque<Box<Body>>>,
+    /// The same where other threads may take them out.
+    shared: OnceCell<Option<Shared>>,
+}
+
+struct Shared {
+    guests: Worker<Box<Body>>,
+    bench: Arc<Bench>,
+}
+
+/// So many guests are polled at most before others of the runtime have their turn.
+const MOST: usize = 32;
+
+/// No more guests are polled after so many events: about what one stage may do at once by itself.
+const ENOUGH: usize = 1_000;
+
+#[cfg(not(shuttle))]
+thread_local! {
+    static HOST: Host = const { Host::new() };
+}
+
+#[cfg(shuttle)]
+shuttle::thread_local! {
+    static HOST: Host = Host::new();
+}
+
+/// Has the stage, which was woken, polled in this thread. Returns whether that can be.
+#[inline]
+pub(crate) fn invite(seat: &Seat) -> bool {
+    HOST.try_with(|host| host.invite(seat)).unwrap_or(false)
+}
+
+/// Which stage has its turn in this thread, if one does: the address of its seat.
+pub(crate) fn stage() -> Option<usize> {
+    let address = |host: &Host| {
+        let current = host.current.take();
+        let address = current.as_ref().map(|seat| Arc::as_ptr(seat).addr());
+        host.current.set(current);
+        address
+    };
+    HOST.try_with(address).ok().flatten()
+}
+
+/// The stage that has its turn has made events, or taken them in.
+#[inline]
+pub(crate) fn note_work(events: usize) {
+    // When the thread ends, nobody counts.
+    let _ = HOST.try_with(|host| host.done.set(host.done.get().saturating_add(events)));
+}
+
+/// Polls a stage in its own task, and then those that wait and those that are woken by it. Those for
+/// whom it is too much at once wait until the task is polled again, which is seen to.
+pub(crate) fn receive(
+    home: &Home,
+    stage: Option<Box<Body>>,
+    waiting: &mut VecDeque<Box<Body>>,
+    cx: &mut Context<'_>,
+) {
+    HOST.with(|host| match host.open.get() {
+        None => {
+            host.receive(home.runtime, stage, waiting);
+            if !waiting.is_empty() {
+                come_back(cx);
+            }
+        }
+        Some(_) => {
+            // A runtime in a stage: it does not meddle with the outer one's guests.
+            let outer = (host.open.take(), host.current.take());
+            if let Some(body) = stage {
+                host.is_caught(|| host.give_turn(body, home.runtime));
+            }
+            host.open.set(outer.0);
+            host.current.set(outer.1);
+            dismiss(waiting);
+        }
+    });
+}
+
+/// Has those who wait polled by their own tasks.
+pub(crate) fn dismiss(waiting: &mut VecDeque<Box<Body>>) {
+    for body in waiting.drain(..) {
+        body.go_home();
+    }
+}
+
+impl Host {
+    const fn new() -> Self {
+        Self {
+            open: Cell::new(None),
+            current: Cell::new(None),
+            is_slow: Cell::new(false),
+            done: Cell::new(0),
+            first: Cell::new(None),
+            others: RefCell::new(VecDeque::new()),
+            shared: OnceCell::new(),
+        }
+    }
+
+    #[inline]
+    fn invite(&self, seat: &Seat) -> bool {
+        let Some(runtime) = self.open.get() else {
+            return false;
+        };
+        let is_welcome = !self.is_slow.get() && seat.is_quick_in(runtime);
+        if is_welcome && let Some(body) = seat.take() {
+            self.add(body, runtime);
+        }
+        is_welcome
+    }
+
+    fn receive(
+        &self,
+        runtime: Runtime,
+        stage: Option<Box<Body>>,
+        waiting: &mut VecDeque<Box<Body>>,
+    ) {
+        if runtime.has_other_threads() && self.shared().is_none() {
+            // Nobody would look after guests.
+            dismiss(waiting);
+        } else {
+            self.open.set(Some(runtime));
+        }
+        for body in waiting.drain(..) {
+            self.add(body, runtime);
+        }
+        self.done.set(0);
+        let mut stage = stage;
+        let mut left = MOST;
+        let mut go_on = || {
+            if let Some(body) = stage.take() {
+                self.give_turn(body, runtime);
+            }
+            while let Some(body) = self.next(runtime) {
+                if left == 0 || self.done.get() >= ENOUGH || !has_budget() {
+                    waiting.push_back(body);
+                    while let Some(body) = self.next(runtime) {
+                        waiting.push_back(body);
+                    }
+                    return;
+                }
+                left -= 1;
+                self.give_turn(body, runtime);
+            }
+        };
+        while !self.is_caught(&mut go_on) {}
+        self.open.set(None);
+    }
+
+    /// Gives turns. If one panics, its stage has ended, and it is not said that all is done.
+    fn is_caught(&self, give_turns: impl FnOnce()) -> bool {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(give_turns)) else {
+            return true;
+        };
+        if let Some(seat) = self.current.take() {
+            seat.end(Outcome::Panicked(panic));
+        }
+        false
+    }
+
+    #[inline]
+    fn give_turn(&self, mut body: Box<Body>, runtime: Runtime) {
+        self.current.set(Some(Arc::clone(body.seat())));
+        let polled = match runtime.has_other_threads() {
+            true => self.poll_measuring(&mut body),
+            false => body.poll(),
+        };
+        let Some(seat) = self.current.take() else {
+            return;
+        };
+        match polled {
+            Poll::Pending => {
+                if let Some(body) = seat.put_back(body) {
+                    self.give_another(body, &seat);
+                }
+            }
+            Poll::Ready(outcome) => body.end(&seat, outcome),
+        }
+    }
+
+    #[inline]
+    fn poll_measuring(&self, body: &mut Body) -> Poll<Outcome> {
+        self.is_slow.set(body.seat().is_slow());
+        let start = body.is_to_be_measured().then(now);
+        let polled = body.poll();
+        if let Some(start) = start {
+            body.seat().note_turn(start);
+        }
+        if self.shared().is_some_and(|shared| shared.bench.end_turn()) {
+            body.seat().has_blocked();
+        }
+        polled
+    }
+
+    #[cold]
+    fn give_another(&self, body: Box<Body>, seat: &Seat) {
+        match self.open.get() {
+            Some(runtime) if !seat.is_slow() => self.add(body, runtime),
+            _ => seat.send_home(body),
+        }
+    }
+
+    #[inline]
+    fn add(&self, body: Box<Body>, runtime: Runtime) {
+        if !runtime.has_other_threads() {
+            return self.add_alone(body);
+        }
+        match self.shared() {
+            Some(shared) => {
+                shared.guests.push(body);
+                shared.bench.note_guest();
+            }
+            None => body.go_home(),
+        }
+    }
+
+    #[inline]
+    fn next(&self, runtime: Runtime) -> Option<Box<Body>> {
+        if runtime.has_other_threads() {
+            self.shared()?.guests.pop()
+        } else {
+            let first = self.first.take()?;
+            self.first.set(self.others.borrow_mut().pop_front());
+            Some(first)
+        }
+    }
+
+    #[inline]
+    fn add_alone(&self, body: Box<Body>) {
+        // There are no others without a first.
+        match self.first.take() {
+            None => self.first.set(Some(body)),
+            first => {
+                self.first.set(first);
+                self.others.borrow_mut().push_back(body);
+            }
+        }
+    }
+
+    #[inline]
+    fn shared(&self) -> Option<&Shared> {
+        self.shared.get_or_init(Shared::new).as_ref()
+    }
+}
+
+impl Shared {
+    fn new() -> Option<Self> {
+        let guests = Worker::new_fifo();
+        let bench = Bench::open(guests.stealer())?;
+        Some(Self { guests, bench })
+    }
+}
+
+/// Which runtime a task is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runtime {
+    #[cfg(not(shuttle))]
+    id: tokio::runtime::Id,
+    has_other_threads: bool,
+}
+
+impl Runtime {
+    #[cfg(not(shuttle))]
+    pub(crate) fn current() -> Self {
+        use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
+
+        let runtime = Handle::current();
+        Self {
+            id: runtime.id(),
+            has_other_threads: runtime.runtime_flavor() != CurrentThread,
+        }
+    }
+
+    /// Shuttle has one, and real time, by which guests are taken out, means nothing there.
+    #[cfg(shuttle)]
+    pub(crate) fn current() -> Self {
+        Self {
+            has_other_threads: false,
+        }
+    }
+
+    /// Whether others may go on while a stage has its turn.
+    #[inline]
+    pub(crate) fn has_other_threads(self) -> bool {
+        self.has_other_threads
+    }
+}
+
+impl PartialEq for Runtime {
+    #[cfg(not(shuttle))]
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
+    #[cfg(shuttle)]
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// Whether the task may go on, for all that it has done.
+#[cfg(not(shuttle))]
+fn has_budget() -> bool {
+    tokio::task::coop::has_budget_remaining()
+}
+
+#[cfg(shuttle)]
+fn has_budget() -> bool {
+    true
+}
+
+/// Has the task polled again once others had their turn; if it has done too much, all others.
+fn come_back(cx: &mut Context<'_>) {
+    #[cfg(not(shuttle))]
+    if tokio::task::coop::poll_proceed(cx).is_pending() {
+        return;
+    }
+    cx.waker().wake_by_ref();
+}

@@ -1,0 +1,139 @@
+//! Guests that wait too long are taken out.
+//!
+//! A stage may block its thread, as with `block_in_place`, and wait in it for another stage, which waits
+//! for its turn in the same thread: see [`host`](crate::host). So a thread looks now and then, as
+//! long as there are guests, whether somewhere they wait for a turn that does not end. It is one for the
+//! process, starts with the first guest, and sleeps while there are none.
+
+use std::{
+    mem, ptr,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use crossbeam_deque::{Steal, Stealer};
+
+use crate::{seat::Body, weaks::Weaks};
+
+/// The guests of one thread, as other threads see them.
+pub(crate) struct Bench {
+    guests: Stealer<Box<Body>>,
+    /// How many turns have ended.
+    turns: AtomicU64,
+    /// They were taken out during the turn that has not ended.
+    was_emptied: AtomicBool,
+}
+
+/// Who waits for two looks while no turn ends is taken out.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+static BENCHES: Mutex<Weaks<Bench>> = Mutex::new(Weaks::new());
+
+/// There were guests since the last look.
+static HAS_GUESTS: AtomicBool = AtomicBool::new(false);
+
+/// The thread that looks, if there can be one.
+static WATCH: OnceLock<Option<Thread>> = OnceLock::new();
+
+impl Bench {
+    /// For the guests of this thread. None, if nobody can look after them.
+    pub(crate) fn open(guests: Stealer<Box<Body>>) -> Option<Arc<Self>> {
+        WATCH.get_or_init(start).as_ref()?;
+        let bench = Arc::new(Self {
+            guests,
+            turns: AtomicU64::new(0),
+            was_emptied: AtomicBool::new(false),
+        });
+        let mut benches = BENCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        benches.add(Arc::downgrade(&bench));
+        Some(bench)
+    }
+
+    /// There is a guest, to be looked after.
+    #[inline]
+    pub(crate) fn note_guest(&self) {
+        if !HAS_GUESTS.load(Relaxed) {
+            call();
+        }
+    }
+
+    /// A turn has ended. Returns whether its guests were taken out meanwhile. For the bench's thread.
+    #[inline]
+    pub(crate) fn end_turn(&self) -> bool {
+        let turns = self.turns.load(Relaxed);
+        self.turns.store(turns.wrapping_add(1), Relaxed);
+        self.was_emptied.load(Relaxed) && self.was_emptied.swap(false, Acquire)
+    }
+
+    fn empty(&self) {
+        self.was_emptied.swap(true, AcqRel);
+        loop {
+            match self.guests.steal() {
+                Steal::Success(body) => {
+                    let seat = Arc::clone(body.seat());
+                    seat.send_home(body);
+                }
+                Steal::Retry => {}
+                Steal::Empty => return,
+            }
+        }
+    }
+}
+
+#[cold]
+fn call() {
+    HAS_GUESTS.store(true, Release);
+    if let Some(Some(watch)) = WATCH.get() {
+        watch.unpark();
+    }
+}
+
+fn start() -> Option<Thread> {
+    let watch = thread::Builder::new().name("stage-core relief".into());
+    let watch = watch.spawn(keep_watch).ok()?;
+    Some(watch.thread().clone())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread is its own, and guests wait in real time"
+)]
+fn keep_watch() {
+    let mut waited = Vec::new();
+    loop {
+        while waited.is_empty() && !HAS_GUESTS.load(Acquire) {
+            thread::park();
+        }
+        thread::sleep(BETWEEN_LOOKS);
+        // Who comes from here on says so.
+        HAS_GUESTS.store(false, Relaxed);
+        look(&mut waited);
+    }
+}
+
+/// Takes out who has waited at the last look as well, while no turn has ended. Then notes who waits.
+fn look(waited: &mut Vec<(Weak<Bench>, u64)>) {
+    let benches = BENCHES.lock().unwrap_or_else(PoisonError::into_inner);
+    let benches: Vec<_> = benches.iter().collect();
+    let before = mem::take(waited);
+    for bench in benches {
+        let turns = bench.turns.load(Relaxed);
+        if bench.guests.is_empty() {
+            continue;
+        }
+        let is_same = |(other, then): &(Weak<Bench>, u64)| {
+            ptr::eq(other.as_ptr(), Arc::as_ptr(&bench)) && *then == turns
+        };
+        match before.iter().any(is_same) {
+            true => bench.empty(),
+            false => waited.push((Arc::downgrade(&bench), turns)),
+        }
+    }
+}

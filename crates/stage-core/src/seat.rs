@@ -1,0 +1,282 @@
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, Wake, Waker},
+    time::Instant,
+};
+
+use crate::{
+    crew::Task,
+    failure::Failure,
+    host,
+    pace::LONG,
+    slot::Slot,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU8,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+};
+
+/// Where a stage's future waits until it is woken. Whoever takes it out polls it, and nobody else.
+///
+/// So a stage that is woken by another can go on in the task that has woken it: see [`host`].
+pub(crate) struct Seat {
+    body: Slot<Body>,
+    /// What whoever has it out is to know: [`WOKEN`], [`CANCELLED`].
+    notes: AtomicU8,
+    haste: AtomicU8,
+    /// The task that it was given, known once that has begun.
+    home: OnceLock<Home>,
+    is_over: AtomicBool,
+    outcome: Mutex<Option<Outcome>>,
+}
+
+/// What is polled of a stage.
+pub(crate) struct Body {
+    seat: Arc<Seat>,
+    waker: Waker,
+    turns: u32,
+    task: Task,
+}
+
+/// The task that a stage was given, to which it returns from everywhere.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) waker: Waker,
+    pub(crate) runtime: host::Runtime,
+}
+
+/// How a stage's future has ended.
+pub(crate) enum Outcome {
+    Done(Result<(), Failure>),
+    Panicked(Box<dyn Any + Send>),
+    /// It was dropped where it stood.
+    Cancelled,
+}
+
+/// The stage is to be polled by whoever has it out, or else by its own task.
+const WOKEN: u8 = 1;
+/// It is to be dropped where it stands.
+const CANCELLED: u8 = 2;
+
+/// Whether the stage's turns are short enough for others to wait for them.
+const QUICK: u8 = 0;
+/// They are not, or that is not known yet.
+const SLOW: u8 = 1;
+/// One has blocked its thread for so long that others had to be taken out: it is not trusted again.
+const BLOCKING: u8 = 2;
+
+/// To look at the clock costs as much as half a turn: one of so many is measured.
+const ONE_OF: u32 = 8;
+
+impl Seat {
+    pub(crate) fn new(task: Task) -> Arc<Self> {
+        let seat = Arc::new(Self {
+            body: Slot::default(),
+            // To begin with.
+            notes: AtomicU8::new(WOKEN),
+            haste: AtomicU8::new(SLOW),
+            home: OnceLock::new(),
+            is_over: AtomicBool::new(false),
+            outcome: Mutex::new(None),
+        });
+        let body = Body {
+            seat: Arc::clone(&seat),
+            waker: Waker::from(Arc::clone(&seat)),
+            turns: 0,
+            task,
+        };
+        seat.body.put(Box::new(body));
+        seat
+    }
+
+    /// The stage has come to the task that it was given.
+    pub(crate) fn come_home(&self, waker: &Waker) -> &Home {
+        self.home.get_or_init(|| {
+            let runtime = host::Runtime::current();
+            if !runtime.has_other_threads() {
+                // Nobody else could go on meanwhile anyway.
+                self.haste.store(QUICK, Relaxed);
+            }
+            Home {
+                waker: waker.clone(),
+                runtime,
+            }
+        })
+    }
+
+    /// Takes the stage out in its own task, if it was woken for that.
+    pub(crate) fn take_at_home(&self) -> Option<Box<Body>> {
+        match self.notes.load(Acquire) {
+            0 => None,
+            _ => self.body.take(),
+        }
+    }
+
+    /// Takes the stage out to poll it, since it was woken. If it is out, it will be polled once more.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Box<Body>> {
+        self.body.take().or_else(|| {
+            // Either this is seen by whoever puts it back, or it is back by now.
+            self.notes.fetch_or(WOKEN, AcqRel);
+            self.body.take()
+        })
+    }
+
+    /// Puts the stage back. If it was woken meanwhile, it comes out again.
+    #[inline]
+    pub(crate) fn put_back(&self, body: Box<Body>) -> Option<Box<Body>> {
+        self.body.put(body);
+        match self.notes.load(Acquire) {
+            0 => None,
+            _ => self.body.take(),
+        }
+    }
+
+    /// Puts the stage back, for its own task to take.
+    pub(crate) fn send_home(&self, body: Box<Body>) {
+        let mut body = body;
+        while let Some(again) = self.put_back(body) {
+            if self.read_notes() {
+                return again.end(self, Outcome::Cancelled);
+            }
+            body = again;
+        }
+        self.wake_at_home();
+    }
+
+    /// Whether the stage, which is out, is to be dropped. What it was woken for is seen from here on.
+    #[inline]
+    fn read_notes(&self) -> bool {
+        self.notes.load(Relaxed) != 0 && self.notes.fetch_and(!WOKEN, AcqRel) & CANCELLED != 0
+    }
+
+    /// Has its own task poll the stage, unless somebody has it out who does so.
+    fn wake_at_home(&self) {
+        self.notes.fetch_or(WOKEN, AcqRel);
+        self.call_home();
+    }
+
+    /// Has its own task look at it.
+    fn call_home(&self) {
+        if let Some(home) = self.home.get() {
+            home.waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the stage is of this runtime, and its turns are short.
+    #[inline]
+    pub(crate) fn is_quick_in(&self, runtime: host::Runtime) -> bool {
+        let home = self.home.get();
+        !self.is_slow() && home.is_some_and(|home| home.runtime == runtime)
+    }
+
+    /// Whether others must not wait for the stage's turns.
+    #[inline]
+    pub(crate) fn is_slow(&self) -> bool {
+        self.haste.load(Relaxed) != QUICK
+    }
+
+    /// A turn of the stage has kept others from theirs, for so long that they had to be taken out.
+    pub(crate) fn has_blocked(&self) {
+        self.haste.store(BLOCKING, Relaxed);
+    }
+
+    /// Has the stage dropped where it stands. Its task ends once that is done.
+    pub(crate) fn cancel(&self) {
+        self.notes.fetch_or(CANCELLED, AcqRel);
+        self.call_home();
+    }
+
+    /// Drops the stage where it stands, at once if it is not at work just now.
+    pub(crate) fn abandon(&self) {
+        self.notes.fetch_or(CANCELLED, AcqRel);
+        drop(self.body.take());
+    }
+
+    /// How the stage has ended, once.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        if !self.is_over.load(Acquire) {
+            return None;
+        }
+        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        outcome.take()
+    }
+
+    pub(crate) fn end(&self, outcome: Outcome) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.is_over.store(true, Release);
+        self.call_home();
+    }
+
+    pub(crate) fn note_turn(&self, start: Instant) {
+        if self.haste.load(Relaxed) != BLOCKING {
+            let haste = if start.elapsed() > LONG { SLOW } else { QUICK };
+            self.haste.store(haste, Relaxed);
+        }
+    }
+}
+
+impl Wake for Seat {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    #[inline]
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !host::invite(self) {
+            self.wake_at_home();
+        }
+    }
+}
+
+impl Body {
+    pub(crate) fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
+    pub(crate) fn go_home(self: Box<Self>) {
+        let seat = Arc::clone(&self.seat);
+        seat.send_home(self);
+    }
+
+    /// Whether the turn that comes is to be measured.
+    #[inline]
+    pub(crate) fn is_to_be_measured(&mut self) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        self.turns % ONE_OF == 1
+    }
+
+    /// Polls the stage; ready as well if it is to be dropped where it stands.
+    #[inline]
+    pub(crate) fn poll(&mut self) -> Poll<Outcome> {
+        if self.seat.read_notes() {
+            return Poll::Ready(Outcome::Cancelled);
+        }
+        let cx = &mut Context::from_waker(&self.waker);
+        self.task.as_mut().poll(cx).map(Outcome::Done)
+    }
+
+    /// Drops the stage before it is said that it has ended.
+    #[cold]
+    pub(crate) fn end(self: Box<Self>, seat: &Seat, outcome: Outcome) {
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(self)));
+        seat.end(match (dropped, outcome) {
+            (Err(panic), Outcome::Done(Ok(()))) => Outcome::Panicked(panic),
+            (_, outcome) => outcome,
+        });
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat")
+            .field("home", &self.home)
+            .finish_non_exhaustive()
+    }
+}
