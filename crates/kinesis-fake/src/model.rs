@@ -67,4 +67,6 @@ pub(crate) use arn::ACCOUNT;
 
 pub(crate) use refusal::INTERNAL_FAILURE;
 #[cfg(feature = "serve")]
+pub(crate) use service::POLICY_BYTES;
+#[cfg(feature = "serve")]
 pub(crate) use stream::status_name;

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::Call;
@@ -7,7 +5,7 @@ use crate::{
     model::{Moment, Refusal, Service, Tags},
     serve::{
         check::Check,
-        wire::{Most, Nothing, check_stream, count, stream_name},
+        wire::{Most, MostByKey, Nothing, check_stream, count, stream_name},
     },
 };
 
@@ -202,12 +200,12 @@ impl From<Tags> for TagsAnswer {
 }
 
 /// Values are optional, and then empty.
-pub(super) type TagsIn = BTreeMap<String, Option<String>>;
+pub(super) type TagsIn = MostByKey<Option<String>, MOST_READ>;
 
 type Keys = Most<String, MOST_READ>;
 
 pub(super) fn check_tags(check: &mut Check, tags: Option<&TagsIn>, least: usize) {
-    let Some(tags) = tags else { return };
+    let Some(MostByKey(tags)) = tags else { return };
     check.length_of("Value of so many", "tags", tags.len(), least..=200);
     for (key, value) in tags {
         check.length("tags.key", Some(key), 1..=KEY_CHARS);
@@ -220,7 +218,10 @@ pub(super) fn tags(tags: Option<&TagsIn>) -> Tags {
         let value = value.clone().unwrap_or_default();
         (key.clone(), value)
     };
-    tags.into_iter().flatten().map(owned).collect()
+    tags.into_iter()
+        .flat_map(|tags| &tags.0)
+        .map(owned)
+        .collect()
 }
 
 fn check_keys(check: &mut Check, keys: Option<&Keys>) {
@@ -250,5 +251,6 @@ fn out(tags: Tags) -> Vec<TagOut> {
 /// API Tag: the longest key, and the longest value.
 const KEY_CHARS: usize = 128;
 const VALUE_CHARS: usize = 256;
-/// More are not even read.
-const MOST_READ: usize = 10_000;
+/// More are not even read, tags or keys: some get to hear how many there may be, and whoever sends a
+/// million keeps nobody waiting.
+const MOST_READ: usize = 1_000;
