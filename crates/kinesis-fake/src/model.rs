@@ -57,7 +57,8 @@ pub(crate) use refusing::Refusing;
 pub use service::{Commitment, Listing, MetricsChange, NewStream, Service, WarmThroughput};
 pub use settings::{
     Choices, Continuation, DeletingStream, Durations, FutureTimestamp, MergeOrder, NoPolicy,
-    OlderThanHorizon, Settings, ShardEnd, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
+    OlderThanHorizon, ReadLimit, Settings, ShardEnd, SubscriptionRefusal, Takeover,
+    TimeBeforeHorizon,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};

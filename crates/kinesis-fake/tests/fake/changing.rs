@@ -295,6 +295,7 @@ async fn parents_of_a_merge_come_as_asked_or_by_their_hash_keys() {
         (MergeOrder::AsAsked, [0, 1], [0, 1]),
         (MergeOrder::ByHashKey, [1, 0], [0, 1]),
         (MergeOrder::ByHashKey, [0, 1], [0, 1]),
+        (MergeOrder::LowerFirst, [0, 1], [0, 1]),
     ] {
         let mut choices = Choices::default();
         choices.merge_order = order;
@@ -308,4 +309,14 @@ async fn parents_of_a_merge_come_as_asked_or_by_their_hash_keys() {
         let (_, end) = drain(&fake, &one).await;
         assert_eq!(end.children[0].parents, [parent, adjacent]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_may_be_refused_that_names_the_upper_shard_first() {
+    let mut choices = Choices::default();
+    choices.merge_order = MergeOrder::LowerFirst;
+    let fake = Fake::builder().shards(2).choices(choices).build();
+    let refused = fake.merge_shards(&shard(1), &shard(0)).await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidArgumentException"));
+    fake.merge_shards(&shard(0), &shard(1)).await.unwrap();
 }

@@ -41,16 +41,21 @@ impl Stream {
         let second = self.open_one(adjacent, now)?;
         let follows =
             |a: &Shard, b: &Shard| a.hash_range.end.checked_add(1) == Some(b.hash_range.start);
-        if !follows(first, second) && !follows(second, first) {
+        let touch = match order {
+            MergeOrder::LowerFirst => follows(first, second),
+            _ => follows(first, second) || follows(second, first),
+        };
+        if !touch {
             return Err(Refusal::invalid_argument(format!(
                 "Shards {id} and {adjacent} in stream {} under account {ACCOUNT} are not an \
                  adjacent pair of shards eligible for merging",
                 self.name
             )));
         }
+        let upper_first = follows(second, first);
         let (first, second) = match order {
-            MergeOrder::ByHashKey if follows(second, first) => (second, first),
-            MergeOrder::ByHashKey | MergeOrder::AsAsked => (first, second),
+            MergeOrder::ByHashKey if upper_first => (second, first),
+            _ => (first, second),
         };
         let (shard, adjacent) = (first.number, second.number);
         self.begin(Change::Merge { shard, adjacent }, takes, now)

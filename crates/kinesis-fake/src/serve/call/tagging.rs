@@ -4,7 +4,7 @@ use super::Call;
 use crate::{
     model::{Moment, Refusal, Service, Tags},
     serve::{
-        check::Check,
+        check::{self, Check},
         wire::{Most, MostByKey, Nothing, check_stream, count, stream_name},
     },
 };
@@ -206,11 +206,12 @@ type Keys = Most<String, MOST_READ>;
 
 pub(super) fn check_tags(check: &mut Check, tags: Option<&TagsIn>, least: usize) {
     let Some(MostByKey(tags)) = tags else { return };
-    check.length_of("Value of so many", "tags", tags.len(), least..=200);
-    for (key, value) in tags {
-        check.length("tags.key", Some(key), 1..=KEY_CHARS);
-        check.length("tags.value", value.as_deref(), 0..=VALUE_CHARS);
-    }
+    let keys = || tags.keys().map(String::as_str);
+    let values = || tags.values().map(|it| it.as_deref().unwrap_or_default());
+    let value = format!("Value {}", check::map(keys().zip(values())));
+    check.length_of(&value, "tags", tags.len(), least..=200);
+    check.lengths_within(&value, "tags", "Map keys", keys(), 1..=KEY_CHARS);
+    check.lengths_within(&value, "tags", "Map value", values(), 0..=VALUE_CHARS);
 }
 
 pub(super) fn tags(tags: Option<&TagsIn>) -> Tags {
@@ -227,10 +228,10 @@ pub(super) fn tags(tags: Option<&TagsIn>) -> Tags {
 fn check_keys(check: &mut Check, keys: Option<&Keys>) {
     check.required("tagKeys", keys);
     let Some(keys) = keys else { return };
-    check.length_of("Value of so many", "tagKeys", keys.0.len(), 1..=50);
-    for key in &keys.0 {
-        check.length("tagKeys", Some(key), 1..=KEY_CHARS);
-    }
+    let value = format!("Value {}", check::list(&keys.0));
+    check.length_of(&value, "tagKeys", keys.0.len(), 1..=50);
+    let keys = keys.0.iter().map(String::as_str);
+    check.lengths_within(&value, "tagKeys", "Member", keys, 1..=KEY_CHARS);
 }
 
 fn keys(keys: Option<&Keys>) -> &[String] {

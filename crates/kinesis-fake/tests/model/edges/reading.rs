@@ -1,3 +1,5 @@
+use kinesis_fake::ReadLimit;
+
 use super::*;
 
 /// A record of so many bytes, its key of one byte included.
@@ -34,6 +36,11 @@ fn an_answer_has_ten_thousand_records() {
     for limit in [0, 10_001] {
         let answer = life.service.get_records(&at, limit, life.now);
         assert_eq!(code(answer), ARGUMENT);
+    }
+    life.service.settings_mut().choices.read_limit = ReadLimit::Validation;
+    for limit in [0, 10_001] {
+        let answer = life.service.get_records(&at, limit, life.now);
+        assert_eq!(code(answer), VALIDATION);
     }
     let page = life.service.get_records(&at, 10_000, life.now).unwrap();
     assert_eq!(page.records.len(), 10_000);
