@@ -3,6 +3,8 @@
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
+use kinesis_source::KinesisFanOutApi;
+
 use super::*;
 
 #[tokio::test]
@@ -438,6 +440,59 @@ async fn more_connections_than_a_server_attends_to_wait_for_one_to_end() {
     connections.pop();
     assert!(last.read(&mut answer).await.unwrap() > 0);
     assert!(answer.starts_with(b"HTTP/1.1 "));
+}
+
+/// Time stands still, but while everybody waits for it.
+#[tokio::test(start_paused = true)]
+async fn who_has_been_idle_for_longest_makes_room_for_who_waits() {
+    let fake = Fake::new(1);
+    let server = Server::on_loopback(fake.clone()).await.unwrap();
+    let server = server.most_connections(4);
+    let address = server.local_addr();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.run());
+    let consumer = fake.register_stream_consumer("audit").await.unwrap().arn;
+
+    // One is sent events, one has begun a request, one has sent nothing, one has been answered.
+    let subscribe = json!({"ConsumerARN": consumer.as_str(), "ShardId": "shardId-000000000000",
+        "StartingPosition": {"Type": "LATEST"}});
+    let subscribe = request("SubscribeToShard", subscribe.to_string().as_bytes(), "");
+    let ask = request("ListStreams", b"{}", "");
+    let mut answer = [0; 4_096];
+    let mut streams = Vec::new();
+    for bytes in [&subscribe[..], &ask[..50], b"", &ask] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        if bytes.len() > 50 {
+            assert!(stream.read(&mut answer).await.unwrap() > 0);
+        }
+        streams.push(stream);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // Nobody waits: nobody is let go.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for stream in &streams[1..] {
+        assert!(stream.try_read(&mut answer).is_err(), "it still stands");
+    }
+    // Each that comes takes the seat of the one that was idle for longest, and keeps it.
+    let mut came = Vec::new();
+    for gone in 1..4 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&ask).await.unwrap();
+        assert!(stream.read(&mut answer).await.unwrap() > 0);
+        came.push(stream);
+        assert_eq!(streams[gone].read(&mut answer).await.unwrap_or(0), 0);
+        for stream in streams[gone + 1..].iter().chain(&came) {
+            assert!(stream.try_read(&mut answer).is_err(), "it still stands");
+        }
+    }
+    fake.put("k", "x").unwrap();
+    let mut events = Vec::new();
+    while !String::from_utf8_lossy(&events).contains("Records\":[{") {
+        let read = streams[0].read(&mut answer).await.unwrap();
+        assert!(read > 0, "it was sent events all the time");
+        events.extend_from_slice(&answer[..read]);
+    }
 }
 
 /// Time stands still, but while everybody waits for it.
