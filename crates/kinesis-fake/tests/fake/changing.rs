@@ -320,3 +320,14 @@ async fn a_merge_may_be_refused_that_names_the_upper_shard_first() {
     assert_eq!(refused.code(), Some("InvalidArgumentException"));
     fake.merge_shards(&shard(0), &shard(1)).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_with_a_shard_that_is_not_there_says_so_whatever_the_other_one_is() {
+    let fake = Fake::new(1);
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    for (one, other) in [(0, 7), (7, 0), (1, 7), (7, 1)] {
+        let refused = fake.merge_shards(&shard(one), &shard(other)).await;
+        let code = refused.unwrap_err().code().map(str::to_owned);
+        assert_eq!(code.as_deref(), Some("ResourceNotFoundException"));
+    }
+}

@@ -37,6 +37,8 @@ impl Stream {
         takes: Duration,
         now: Moment,
     ) -> Result<(), Refusal> {
+        // Whether both are there is looked at before anything else is, as on kinesalite.
+        self.one(adjacent, now)?;
         let first = self.open_one(id, now)?;
         let second = self.open_one(adjacent, now)?;
         let follows =
@@ -127,11 +129,15 @@ impl Stream {
         Ok(())
     }
 
-    fn open_one(&self, id: &ShardId, now: Moment) -> Result<&Shard, Refusal> {
+    fn one(&self, id: &ShardId, now: Moment) -> Result<&Shard, Refusal> {
         let number = self.number_of(id)?;
         let shard = self.shards.get(number as usize);
         let shard = shard.filter(|shard| !shard.has_expired(self.retention(), now));
-        let shard = shard.ok_or_else(|| super::not_found(id, &self.name))?;
+        shard.ok_or_else(|| super::not_found(id, &self.name))
+    }
+
+    fn open_one(&self, id: &ShardId, now: Moment) -> Result<&Shard, Refusal> {
+        let shard = self.one(id, now)?;
         if shard.is_open() {
             return Ok(shard);
         }
