@@ -14,6 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use crossbeam_deque::Worker;
@@ -34,6 +35,10 @@ struct Host {
     is_slow: Cell<bool>,
     /// How many events were dealt with since the task was polled.
     done: Cell<usize>,
+    /// When a turn was first measured since then.
+    began: Cell<Option<Instant>>,
+    /// It was long ago.
+    is_late: Cell<bool>,
     /// Who is next, and the others in the order in which they came.
     first: Cell<Option<Box<Body>>>,
     others: RefCell<VecDeque<Box<Body>>>,
@@ -48,6 +53,10 @@ struct Shared {
 
 /// So many guests are polled at most before others of the runtime have their turn.
 const MOST: usize = 32;
+
+/// The same where turns are measured, and so long at most.
+const MOST_MEASURED: usize = 1_000;
+const LONG_ENOUGH: Duration = Duration::from_micros(100);
 
 /// No more guests are polled after so many events: about what one stage may do at once by itself.
 const ENOUGH: usize = 1_000;
@@ -128,6 +137,8 @@ impl Host {
             current: Cell::new(None),
             is_slow: Cell::new(false),
             done: Cell::new(0),
+            began: Cell::new(None),
+            is_late: Cell::new(false),
             first: Cell::new(None),
             others: RefCell::new(VecDeque::new()),
             shared: OnceCell::new(),
@@ -162,14 +173,19 @@ impl Host {
             self.add(body, runtime);
         }
         self.done.set(0);
+        self.began.set(None);
+        self.is_late.set(false);
         let mut stage = stage;
-        let mut left = MOST;
+        let mut left = match runtime.has_other_threads() {
+            true => MOST_MEASURED,
+            false => MOST,
+        };
         let mut go_on = || {
             if let Some(body) = stage.take() {
                 self.give_turn(body, runtime);
             }
             while let Some(body) = self.next(runtime) {
-                if left == 0 || self.done.get() >= ENOUGH || !has_budget() {
+                if left == 0 || self.is_late.get() || self.done.get() >= ENOUGH || !has_budget() {
                     waiting.push_back(body);
                     while let Some(body) = self.next(runtime) {
                         waiting.push_back(body);
@@ -221,7 +237,11 @@ impl Host {
         let start = body.is_to_be_measured().then(now);
         let polled = body.poll();
         if let Some(start) = start {
-            body.seat().note_turn(start);
+            let end = now();
+            body.seat().note_turn(end - start);
+            let began = self.began.get().unwrap_or(start);
+            self.began.set(Some(began));
+            self.is_late.set(end - began > LONG_ENOUGH);
         }
         if self.shared().is_some_and(|shared| shared.bench.end_turn()) {
             body.seat().has_blocked();
