@@ -33,12 +33,10 @@ struct Host {
     current: Cell<Option<Arc<Seat>>>,
     /// It has long turns.
     is_slow: Cell<bool>,
-    /// How many events were dealt with since the task was polled.
-    done: Cell<usize>,
-    /// When a turn was first measured since then.
+    /// What turns and events may still cost until others of the runtime have theirs.
+    credit: Cell<usize>,
+    /// When a turn was first measured since the task was polled.
     began: Cell<Option<Instant>>,
-    /// It was long ago.
-    is_late: Cell<bool>,
     /// Who is next, and the others in the order in which they came.
     first: Cell<Option<Box<Body>>>,
     others: RefCell<VecDeque<Box<Body>>>,
@@ -60,6 +58,9 @@ const LONG_ENOUGH: Duration = Duration::from_micros(100);
 
 /// No more guests are polled after so many events: about what one stage may do at once by itself.
 const ENOUGH: usize = 1_000;
+
+/// What each of these uses up.
+const CREDIT: usize = 32_000;
 
 #[cfg(not(shuttle))]
 thread_local! {
@@ -92,7 +93,10 @@ pub(crate) fn stage() -> Option<usize> {
 #[inline]
 pub(crate) fn note_work(events: usize) {
     // When the thread ends, nobody counts.
-    let _ = HOST.try_with(|host| host.done.set(host.done.get().saturating_add(events)));
+    let _ = HOST.try_with(|host| {
+        let cost = events.saturating_mul(CREDIT / ENOUGH);
+        host.credit.set(host.credit.get().saturating_sub(cost));
+    });
 }
 
 /// Polls a stage in its own task, and then those that wait and those that are woken by it. Those for
@@ -136,16 +140,15 @@ impl Host {
             open: Cell::new(None),
             current: Cell::new(None),
             is_slow: Cell::new(false),
-            done: Cell::new(0),
+            credit: Cell::new(0),
             began: Cell::new(None),
-            is_late: Cell::new(false),
             first: Cell::new(None),
             others: RefCell::new(VecDeque::new()),
             shared: OnceCell::new(),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn invite(&self, seat: &Seat) -> bool {
         let Some(runtime) = self.open.get() else {
             return false;
@@ -172,27 +175,28 @@ impl Host {
         for body in waiting.drain(..) {
             self.add(body, runtime);
         }
-        self.done.set(0);
         self.began.set(None);
-        self.is_late.set(false);
         let mut stage = stage;
-        let mut left = match runtime.has_other_threads() {
+        let most = match runtime.has_other_threads() {
             true => MOST_MEASURED,
             false => MOST,
         };
+        let turn = CREDIT / most;
+        self.credit.set(CREDIT);
         let mut go_on = || {
             if let Some(body) = stage.take() {
                 self.give_turn(body, runtime);
             }
             while let Some(body) = self.next(runtime) {
-                if left == 0 || self.is_late.get() || self.done.get() >= ENOUGH || !has_budget() {
+                let credit = self.credit.get();
+                if credit < turn || !has_budget() {
                     waiting.push_back(body);
                     while let Some(body) = self.next(runtime) {
                         waiting.push_back(body);
                     }
                     return;
                 }
-                left -= 1;
+                self.credit.set(credit - turn);
                 self.give_turn(body, runtime);
             }
         };
@@ -211,7 +215,7 @@ impl Host {
         false
     }
 
-    #[inline]
+    #[inline(always)]
     fn give_turn(&self, mut body: Box<Body>, runtime: Runtime) {
         self.current.set(Some(Arc::clone(body.seat())));
         let polled = match runtime.has_other_threads() {
@@ -241,7 +245,9 @@ impl Host {
             body.seat().note_turn(end - start);
             let began = self.began.get().unwrap_or(start);
             self.began.set(Some(began));
-            self.is_late.set(end - began > LONG_ENOUGH);
+            if end - began > LONG_ENOUGH {
+                self.credit.set(0);
+            }
         }
         if self.shared().is_some_and(|shared| shared.bench.end_turn()) {
             body.seat().has_blocked();
@@ -257,7 +263,7 @@ impl Host {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn add(&self, body: Box<Body>, runtime: Runtime) {
         if !runtime.has_other_threads() {
             return self.add_alone(body);
@@ -271,7 +277,7 @@ impl Host {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn next(&self, runtime: Runtime) -> Option<Box<Body>> {
         if runtime.has_other_threads() {
             self.shared()?.guests.pop()
@@ -282,7 +288,7 @@ impl Host {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn add_alone(&self, body: Box<Body>) {
         // There are no others without a first.
         match self.first.take() {
