@@ -153,7 +153,7 @@ impl Host {
         let Some(runtime) = self.open.get() else {
             return false;
         };
-        let is_welcome = !self.is_slow.get() && seat.is_quick_in(runtime);
+        let is_welcome = !self.is_slow.get() && seat.is_quick_in(runtime) && self.has_room(runtime);
         if is_welcome && let Some(body) = seat.take() {
             self.add(body, runtime);
         }
@@ -275,6 +275,16 @@ impl Host {
             }
             None => body.go_home(),
         }
+    }
+
+    /// Whether one guest more would have its turn soon.
+    #[inline(always)]
+    fn has_room(&self, runtime: Runtime) -> bool {
+        let guests = match runtime.has_other_threads() {
+            true => self.shared().map_or(0, |shared| shared.guests.len()),
+            false => self.others.borrow().len(),
+        };
+        guests < MOST
     }
 
     #[inline(always)]
