@@ -484,7 +484,13 @@ impl Progress {
 
     /// Takes note of the children that the shard's last answer named.
     pub(crate) fn note_children(&self, children: impl Iterator<Item = ShardId>) {
-        self.lock().children.extend(children);
+        let mut state = self.lock();
+        for child in children {
+            // It may come again, if records are read again.
+            if !state.children.contains(&child) {
+                state.children.push(child);
+            }
+        }
     }
 
     /// The children that the shard's last answer named.

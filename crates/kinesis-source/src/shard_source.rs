@@ -509,7 +509,8 @@ impl Producer for ShardSource {
     }
 
     async fn finish(&mut self) -> Result<(), ShardError> {
-        if self.progress.phase() == Phase::Finished {
+        if matches!(self.progress.phase(), Phase::Finished | Phase::Complete) {
+            // That was said at its end, and may be stored by now.
             return Ok(());
         }
         self.settled().await;

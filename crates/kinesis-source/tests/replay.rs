@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use kinesis_fake::{Choices, Fake, Limits};
 use kinesis_source::{
     Checkpoint, CheckpointStore, EndPosition, FanOut, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, SequenceNumber, ShardId, ShardState, StartPosition, StreamError,
-    StreamHandle, StreamIdentity, StreamSource, Timestamp,
+    MemoryCheckpointStore, Record, SequenceNumber, ShardId, ShardState, StartPosition, StreamError,
+    StreamHandle, StreamIdentity, StreamSource, Timestamp, WaitingFor,
 };
 use rig::{Sink, everything, stream_error};
 use stage_core::{Pipeline, PipelineError, Window};
@@ -172,9 +172,8 @@ async fn a_stream_with_nothing_in_it_ends_at_once() {
 async fn times_that_go_back_make_no_gap() {
     let (fake, moments) = history_with(Duration::from_secs(3)).await;
     let records = fake.records();
-    let goes_back = |records: &[kinesis_source::Record]| {
-        !records.is_sorted_by_key(|record| record.approximate_arrival)
-    };
+    let goes_back =
+        |records: &[Record]| !records.is_sorted_by_key(|record| record.approximate_arrival);
     assert!(records.iter().any(|(_, records)| goes_back(records)));
     let (mut from, last) = (
         moments[0].minus(Duration::from_secs(60)),
@@ -347,4 +346,41 @@ async fn a_nack_at_the_end_is_no_end() {
     let mut numbers = sink.numbers();
     numbers.dedup();
     assert_eq!(numbers, everything(50));
+}
+
+/// One shard is done with its part long before the other is.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_complete_waits_for_nothing_and_is_not_stuck() {
+    let fake = Fake::builder().shards(2).without_limits().build();
+    fake.put_numbered(0..200).unwrap();
+    let last = |(shard, records): (ShardId, Vec<Record>), at: usize| {
+        (
+            shard,
+            records[at.min(records.len() - 1)].sequence_number.clone(),
+        )
+    };
+    let mut shards = fake.records().into_iter();
+    let (first, second) = (shards.next().unwrap(), shards.next().unwrap());
+    let ends = BTreeMap::from([last(first, 3), last(second, usize::MAX)]);
+    let sink = Sink::by(Duration::from_secs(30));
+    let mut pipeline = Pipeline::new();
+    let source = source(&fake).until(EndPosition::WithSequenceNumbers(ends));
+    let (records, handle) = source.add_to(&mut pipeline);
+    let mut events = handle.events();
+    pipeline.consume(sink, records.subscribe(Window::new(4)));
+    let running = pipeline.run();
+    let looking = async {
+        sleep(Duration::from_secs(400)).await;
+        let explained = handle.explain();
+        let complete = explained
+            .shards
+            .iter()
+            .find(|it| it.status.state == ShardState::Complete);
+        let waiting_for = complete.map(|it| it.waiting.waiting_for);
+        assert_eq!(waiting_for, Some(WaitingFor::Nothing), "{explained}");
+    };
+    tokio::join!(running, looking).0.unwrap();
+    while let Some(event) = events.next().await {
+        assert!(!event.name().contains("stuck"), "{event:?}");
+    }
 }

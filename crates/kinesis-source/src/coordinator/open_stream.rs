@@ -140,7 +140,11 @@ impl OpenStream {
         self.active.retain(|shard, progress| {
             let checkpoint = progress.checkpoint();
             let is_stored = checkpoint.is_none() || checkpoint.as_ref() == stored.get(shard);
-            progress.phase() != Phase::Complete || !is_stored
+            let is_over = progress.phase() == Phase::Complete && is_stored;
+            if is_over {
+                progress.watch().waits_for(WaitingFor::Nothing, None);
+            }
+            !is_over
         });
     }
 
