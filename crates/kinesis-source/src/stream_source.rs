@@ -269,7 +269,7 @@ impl StreamSource {
     /// the source has one of its own, of 256 MiB.
     pub fn byte_budget(self, budget: &ByteBudget) -> Self {
         Self {
-            byte_budget: budget.clone(),
+            byte_budget: budget.for_source(),
             ..self
         }
     }

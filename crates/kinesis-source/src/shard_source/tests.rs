@@ -413,6 +413,32 @@ async fn the_tip_is_asked_for_once_and_then_its_moment() {
     }
 }
 
+/// The place is got at once, and kept: while others have all there is, the tip goes on. By the time
+/// that it has grown too old, it is the moment that counts.
+#[tokio::test(start_paused = true)]
+async fn who_has_to_wait_for_room_reads_from_the_tip_of_before() {
+    let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(77));
+    for (waits, at) in [(60, "0"), (600, "1")] {
+        let mut script = Script::default().iterator_from(Position::Latest, Ok("0"));
+        if waits == 600 {
+            script = script.iterator_from(Position::from(&moment), Ok("1"));
+        }
+        let script = script.read(at, Ok(page([1], None)));
+        let progress = Progress::new("s".into(), moment.clone(), Arc::default());
+        let api = Arc::new(script.api);
+        let budget = ByteBudget::new(1_000);
+        let source = ShardSource::with_progress(api, progress, Begin::AtTip, false);
+        let mut source = source.byte_budget(&budget);
+        let full = budget.try_reserve(1_000).unwrap();
+        let released = async {
+            sleep(Duration::from_secs(waits)).await;
+            drop(full);
+        };
+        let (read, ()) = tokio::join!(all(&mut source), released);
+        assert_eq!(read.unwrap(), [1], "{waits} s");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_old_iterator_is_not_used() {
     let script = Script::default()

@@ -191,6 +191,21 @@ async fn the_tip_is_asked_for_by_the_first_call_alone() {
     assert_eq!(rig.calls(), [(Position::Latest, 0), (moment(), 1)]);
 }
 
+/// While others have all there is, the tip goes on: it is the moment that counts.
+#[tokio::test(start_paused = true)]
+async fn who_has_to_wait_for_room_asks_for_the_moment_and_skips_nothing() {
+    let mut rig = Rig::new(Begin::AtTip, [Ok(open([event([1], Some(1))]))]);
+    rig.budget = ByteBudget::new(1_000);
+    let all = rig.budget.reserve(1_000).await;
+    let released = async {
+        sleep(Duration::from_secs(60)).await;
+        drop(all);
+    };
+    let (next, ()) = tokio::join!(rig.next(), released);
+    assert_eq!(next.unwrap(), [1]);
+    assert_eq!(rig.calls(), [(moment(), 60)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_out_of_order_is_not_taken_and_its_continuation_neither() {
     let mut rig = Rig::new(
