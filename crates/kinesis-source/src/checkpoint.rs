@@ -67,6 +67,9 @@ pub enum Checkpoint {
 /// }
 /// ```
 ///
+/// What is not stored within 10 s has failed and is tried again, its future dropped; at the end of a
+/// source, when it waits for that, within 5 s.
+///
 /// Whoever writes another one can check it with
 /// [`testing::checkpoint_store`](crate::testing::checkpoint_store).
 #[async_trait]

@@ -79,8 +79,16 @@ const SAVE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often to store checkpoints during a drain.
 const SAVE_IN_DRAIN: Duration = Duration::from_secs(1);
-/// How often a last checkpoint is tried before it is given up.
+
+/// How often the last checkpoints are tried before they are given up.
 const LAST_SAVES: u32 = 5;
+
+/// How long that may take once every shard's reader has ended, altogether.
+const LAST_SAVED_WITHIN: Duration = SAVE_DEADLINE;
+
+/// How long one of these tries may take, and one that was under way: so that one that hangs is not the
+/// only one.
+const LAST_SAVE: Duration = Duration::from_secs(5);
 
 impl Coordinator {
     pub(crate) fn new(
@@ -216,7 +224,7 @@ impl Means {
             return;
         }
         let save = self.source.store.save(&opened.stream, &begins);
-        if let Err(error) = self.in_time(save).await {
+        if let Err(error) = self.in_time(save, SAVE_DEADLINE).await {
             debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
         }
     }
@@ -297,36 +305,74 @@ impl Means {
         }
     }
 
-    /// Stores the last checkpoints, once every shard's reader has ended.
+    /// Stores the last checkpoints, once every shard's reader has ended. That takes
+    /// [`LAST_SAVED_WITHIN`] at most, whatever the store does.
     async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
         opened.take_ended();
         let mut save_at = Instant::now() + SAVE_IN_DRAIN;
+        let mut ended_at = Instant::now();
         while !opened.is_stopped() {
             self.watch.waits_for(WaitingFor::Acknowledgements, None);
-            select! {
+            let ended_in_save = select! {
                 biased;
-                () = self.news.notified() => {}
+                () = self.news.notified() => None,
                 () = sleep_until(save_at) => {
-                    // A drain may be cut off at any moment. It is tried again.
-                    let _ = self.save(opened).await;
+                    let ended = self.save_in_drain(opened).await;
                     save_at = Instant::now() + SAVE_IN_DRAIN;
+                    ended
                 }
-            }
+            };
+            ended_at = ended_in_save.unwrap_or_else(Instant::now);
             opened.take_ended();
         }
-        for _ in 1..LAST_SAVES {
-            if self.save(opened).await.is_ok() {
+        let until = ended_at + LAST_SAVED_WITHIN;
+        let mut tries = 1;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Err(error) = self.save_within(opened, left.min(LAST_SAVE)).await else {
                 return Ok(());
+            };
+            let next = Instant::now() + self.backoff.failed();
+            if tries == LAST_SAVES || next >= until {
+                return Err(StreamError::checkpoint(&self.source.name, error));
             }
-            sleep(self.backoff.failed()).await;
+            tries += 1;
+            sleep_until(next).await;
         }
-        let last = self.save(opened).await;
-        last.map_err(|error| StreamError::checkpoint(&self.source.name, error))
+    }
+
+    /// Stores what it can, as a drain may be cut off at any moment; it is tried again. Returns when every
+    /// shard's reader had ended, if that came first: then it does not go on for long.
+    async fn save_in_drain(&self, opened: &mut OpenStream) -> Option<Instant> {
+        let readers: Vec<_> = opened.active.values().cloned().collect();
+        let mut ended_at = None;
+        let given_up = async {
+            while !readers.iter().all(|progress| progress.has_ended()) {
+                self.news.notified().await;
+            }
+            ended_at = Some(Instant::now());
+            sleep(LAST_SAVE).await;
+        };
+        select! {
+            biased;
+            _ = self.save(opened) => {}
+            () = given_up => {}
+        }
+        ended_at
+    }
+
+    /// As [`save_within`](Self::save_within), with the time that there is while all goes on.
+    async fn save(&self, opened: &mut OpenStream) -> Result<(), CheckpointError> {
+        self.save_within(opened, SAVE_DEADLINE).await
     }
 
     /// Stores what has been acknowledged since the last time. If that fails it is tried again with
     /// the next; the old checkpoints stay good, and shards go on only so far.
-    async fn save(&self, opened: &mut OpenStream) -> Result<(), CheckpointError> {
+    async fn save_within(
+        &self,
+        opened: &mut OpenStream,
+        within: Duration,
+    ) -> Result<(), CheckpointError> {
         opened.save_at = Instant::now() + self.source.checkpoint_every;
         self.saving.begin();
         let news = opened.unstored();
@@ -337,7 +383,7 @@ impl Means {
             return Ok(());
         }
         let save = self.store(&opened.stream, &news);
-        let saved = self.in_time(save).await;
+        let saved = self.in_time(save, within).await;
         self.saving.ended(saved.is_err());
         match saved {
             Ok(()) => {
@@ -388,14 +434,14 @@ impl Means {
     async fn in_time(
         &self,
         save: impl Future<Output = Result<(), CheckpointError>>,
+        within: Duration,
     ) -> Result<(), CheckpointError> {
-        self.watch
-            .waits_for(WaitingFor::CheckpointStore, SAVE_DEADLINE);
-        match timeout(SAVE_DEADLINE, save).await {
+        self.watch.waits_for(WaitingFor::CheckpointStore, within);
+        match timeout(within, save).await {
             Ok(saved) => saved,
             Err(_) => Err(CheckpointError::Unavailable {
                 place: format!("the store of stream `{}`", self.source.name),
-                source: format!("no answer within {} s", SAVE_DEADLINE.as_secs()).into(),
+                source: format!("no answer within {} s", within.as_secs()).into(),
             }),
         }
     }
