@@ -630,13 +630,16 @@ impl Progress {
         let _ = self.saving.set(saving);
     }
 
+    /// How many records were handed out after those that the stored checkpoint covers.
+    fn unsaved(&self) -> u64 {
+        let state = self.lock();
+        state.watermark.next().saturating_sub(state.saved)
+    }
+
     /// Waits until more may be handed out: unless checkpoints cannot be stored, at once.
     pub(crate) async fn may_hand_out(&self) {
         if let Some(saving) = self.saving.get() {
-            let unsaved = {
-                let state = self.lock();
-                state.watermark.next().saturating_sub(state.saved)
-            };
+            let unsaved = self.unsaved();
             if saving.must_wait(unsaved) {
                 // That the store fails is told already.
                 self.watch.waits_for(WaitingFor::CheckpointStore, None);
@@ -817,6 +820,49 @@ mod tests {
         assert_eq!(progress.snapshot().in_flight, 2);
         new.settle(first..first + 2, Outcome::Acked);
         assert_eq!(progress.checkpoint(), Some(Checkpoint::after(14.into())));
+    }
+
+    /// The numbers of its receipts are those of others by now.
+    #[test]
+    fn receipts_of_a_former_life_settle_nothing_of_this_one() {
+        let progress = progress();
+        let (old, first) = hand_out(&progress, 10..20);
+        old.settle(first..first + 1, Outcome::Nacked);
+        progress.resume();
+        let (_new, _) = hand_out(&progress, 10..20);
+        old.settle(first + 1..first + 5, Outcome::Acked);
+        old.settle(first + 5..first + 10, Outcome::Nacked);
+        let snapshot = progress.snapshot();
+        assert_eq!((snapshot.in_flight, snapshot.figures.acked), (10, 0));
+        assert_eq!(progress.nacked(), 0);
+        // Nor do those from before a seek.
+        progress.seek(PinnedPosition::TrimHorizon);
+        let (new, first) = hand_out(&progress, 10..20);
+        old.settle(first..first + 10, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), None);
+        new.settle(first..first + 1, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(10.into())));
+    }
+
+    /// What is stored late says nothing of what has been handed out since.
+    #[test]
+    fn what_was_offered_by_a_former_life_is_not_this_ones() {
+        let progress = progress();
+        let (book, first) = hand_out(&progress, 10..20);
+        book.settle(first..first + 9, Outcome::Acked);
+        let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
+        assert_eq!(progress.unsaved(), 10);
+        progress.seek(PinnedPosition::TrimHorizon);
+        let (book, first) = hand_out(&progress, 1..4);
+        progress.note_saved(offer, checkpoint);
+        assert_eq!(progress.unsaved(), 3, "none of these is stored");
+        book.settle(first..first + 1, Outcome::Acked);
+        let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
+        assert_eq!(checkpoint, Checkpoint::after(1.into()));
+        assert!(offer.is_sought, "the stored one is to go back");
+        progress.note_saved(offer, checkpoint);
+        assert_eq!(progress.unsaved(), 2);
+        assert!(!progress.offer_checkpoint().unwrap().1.is_sought);
     }
 
     #[test]
