@@ -144,6 +144,8 @@ impl Means {
         }
         if opened.is_caught_up() {
             self.inquiries.answer(opened.inquiry);
+        } else if let Some(stopped) = opened.caught_up_without() {
+            self.inquiries.answer_without(opened.inquiry, stopped);
         }
         Ok(opened.list_at.min(opened.save_at))
     }

@@ -234,6 +234,27 @@ impl ShardGraph {
         !self.waiting.is_empty()
     }
 
+    /// Whether all that wait do so for these shards, or for one that does.
+    pub(crate) fn waits_only_for(&self, shards: &BTreeSet<ShardId>) -> bool {
+        let mut held_up = shards.clone();
+        loop {
+            let before = held_up.len();
+            let parents = |shard| {
+                self.shards
+                    .get(shard)
+                    .into_iter()
+                    .flat_map(|it| &it.parents)
+            };
+            let waiting = self.waiting.iter();
+            let more = waiting.filter(|&it| parents(it).any(|parent| held_up.contains(parent)));
+            let more: Vec<_> = more.cloned().collect();
+            held_up.extend(more);
+            if held_up.len() == before {
+                return self.waiting.iter().all(|it| held_up.contains(it));
+            }
+        }
+    }
+
     /// The shards that wait for their parents, if they are not the same as at the last call. With
     /// thousands of shards, it matters not to list them each time that one of them stirs.
     pub(crate) fn take_waiting(&mut self) -> Option<Vec<ShardId>> {
@@ -404,6 +425,19 @@ mod tests {
             shard("b", &[], true),
             shard("a", &[], true),
         ]
+    }
+
+    #[test]
+    fn who_waits_for_a_shard_that_has_stopped_is_known_down_to_the_last() {
+        let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+        graph.discover(&lineage());
+        started(&mut graph);
+        let these = |shards: &[&str]| shards.iter().map(|&it| it.into()).collect();
+        assert!(graph.waits_only_for(&these(&["a"])), "one of two is enough");
+        assert!(!graph.waits_only_for(&these(&[])));
+        graph.discover(&[shard("f", &["g"], false), shard("g", &[], true)]);
+        assert!(!graph.waits_only_for(&these(&["a", "b"])), "f waits for g");
+        assert!(graph.waits_only_for(&these(&["a", "g"])));
     }
 
     #[test]

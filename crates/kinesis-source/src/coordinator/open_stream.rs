@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -164,6 +168,19 @@ impl OpenStream {
         self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
     }
 
+    /// The shards that have stopped, if there are any and all others are caught up or wait for those.
+    pub(super) fn caught_up_without(&self) -> Option<Vec<ShardId>> {
+        let failed = |progress: &&Arc<Progress>| progress.has_failed();
+        let stopped = self.active.values().filter(failed);
+        let stopped: BTreeSet<_> = stopped.map(|it| it.shard().clone()).collect();
+        let is_done = |progress: &Arc<Progress>| progress.has_failed() || progress.is_at_rest();
+        let is_all = !stopped.is_empty()
+            && self.is_known()
+            && self.active.values().all(is_done)
+            && self.graph.waits_only_for(&stopped);
+        is_all.then(|| stopped.into_iter().collect())
+    }
+
     /// Whether every shard is finished. It happens to a stream only when it is deleted, or read to an end.
     pub(super) fn is_complete(&self) -> bool {
         self.is_settled() && self.active.is_empty()
@@ -171,9 +188,8 @@ impl OpenStream {
 
     /// Whether shards are left, and none of them can go on: all others wait for those.
     pub(super) fn has_only_stopped(&self) -> bool {
-        let is_known = !self.is_stale && !self.list_lacks && !self.graph.lacks_expected();
         let mut active = self.active.values();
-        is_known && !self.active.is_empty() && active.all(|progress| progress.has_failed())
+        self.is_known() && !self.active.is_empty() && active.all(|progress| progress.has_failed())
     }
 
     /// What to say of the shards that could not go on, if there are any.
@@ -188,12 +204,14 @@ impl OpenStream {
         })
     }
 
+    /// Whether all shards are known that there are.
+    fn is_known(&self) -> bool {
+        !self.is_stale && !self.list_lacks && !self.graph.lacks_expected()
+    }
+
     /// Whether no shard is left to open, as far as is known.
     fn is_settled(&self) -> bool {
-        !self.is_stale
-            && !self.list_lacks
-            && !self.graph.is_waiting()
-            && !self.graph.lacks_expected()
+        self.is_known() && !self.graph.is_waiting()
     }
 
     pub(super) fn is_stopped(&self) -> bool {
