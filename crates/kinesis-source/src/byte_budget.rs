@@ -382,6 +382,33 @@ mod tests {
         assert_eq!(budget.most_in_use(), 95);
     }
 
+    /// Whoever gives bytes back lets another go on, who then has them.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_source_is_given_by_another_ones_leave_is_its_own() {
+        let budget = ByteBudget::new(100);
+        let own = |budget: &ByteBudget| match budget.waiting_for() {
+            WaitingFor::Budget { own, .. } => own,
+            other => panic!("{other:?}"),
+        };
+        let (first, second) = (budget.for_source(), budget.for_source());
+        let large = first.reserve(60).await.answered(60);
+        let small = second.reserve(30).await.answered(30);
+        let waiting = tokio::spawn({
+            let second = second.clone();
+            async move { second.reserve(70).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!((own(&first), own(&second)), (60, 30));
+        drop(large);
+        let grant = timeout(SOON, waiting).await.unwrap().unwrap();
+        assert_eq!((own(&first), own(&second)), (0, 100));
+        let charge = grant.answered(70);
+        drop(small);
+        assert_eq!((own(&first), own(&second)), (0, 70));
+        drop(charge);
+        assert_eq!((own(&first), own(&second), budget.in_use()), (0, 0, 0));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_turn_that_nobody_takes_any_more_is_the_next_ones() {
         let budget = ByteBudget::with_fetches(10, 8);

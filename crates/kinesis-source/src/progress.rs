@@ -865,6 +865,48 @@ mod tests {
         assert!(!progress.offer_checkpoint().unwrap().1.is_sought);
     }
 
+    /// Nor is what was found or stored before of any use after it.
+    #[test]
+    fn a_new_life_knows_no_tip_and_has_nothing_stored() {
+        let progress = progress();
+        let (book, first) = hand_out(&progress, 10..20);
+        progress.came_to_tip(progress.asked());
+        book.settle(first..first + 9, Outcome::Acked);
+        let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
+        progress.note_saved(offer, checkpoint);
+        assert_eq!(progress.unsaved(), 1);
+        book.settle(first + 9..first + 10, Outcome::Nacked);
+        progress.resume();
+        let (book, first) = hand_out(&progress, 19..39);
+        assert_eq!(progress.unsaved(), 20);
+        book.settle(first..first + 20, Outcome::Acked);
+        assert!(!progress.is_at_rest(), "the tip has yet to be found");
+        progress.found_tip(None, progress.asked());
+        assert!(progress.is_at_rest());
+    }
+
+    #[test]
+    fn a_read_from_before_a_question_does_not_answer_it() {
+        let progress = progress();
+        let before = progress.asked();
+        progress.await_tip();
+        progress.found_tip(None, before);
+        assert!(!progress.is_at_rest());
+        progress.found_tip(None, progress.asked());
+        assert!(progress.is_at_rest());
+    }
+
+    #[test]
+    fn a_nack_right_after_a_seek_goes_back_to_where_that_was_to() {
+        let progress = progress();
+        let there = PinnedPosition::AfterSequenceNumber(99.into());
+        progress.seek(there.clone());
+        let (book, first) = hand_out(&progress, 100..102);
+        book.settle(first..first + 1, Outcome::Nacked);
+        progress.resume();
+        assert_eq!(progress.next(), there);
+    }
+
     #[test]
     fn without_a_nack_the_next_life_goes_on_after_what_was_read() {
         let progress = progress();
