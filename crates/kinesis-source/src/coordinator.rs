@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent, StreamEnd,
-    StreamError, StreamIdentity, StreamSource, Timestamp, WaitingFor,
+    StreamError, StreamIdentity, StreamSource, WaitingFor,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
@@ -231,12 +231,7 @@ impl Means {
         } = start;
         let news = Arc::clone(&self.news);
         let progress = match resumed {
-            Some(resumed) => {
-                let now = self.source.api.now();
-                let is_kept = |quiet: Timestamp| now.since(quiet) < opened.retention;
-                let is_harmless = resumed.quiet_until.is_some_and(is_kept);
-                Progress::resumed(shard.clone(), resumed, is_harmless, news)
-            }
+            Some(resumed) => Progress::resumed(shard.clone(), resumed, news),
             None => Progress::new(shard.clone(), from, news),
         };
         progress.watch().join(Arc::clone(&self.watch));

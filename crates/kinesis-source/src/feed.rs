@@ -27,11 +27,11 @@ pub(crate) enum Begin {
 impl Feed {
     /// The same shard from the same begin, by subscriptions of this consumer.
     pub(crate) fn by(self, consumer: Arc<Consumer>) -> Self {
-        let begin = match &self {
-            Self::Polling(polling) => polling.begin(),
-            Self::FanOut(subscribing) => subscribing.begin(),
+        let (api, begin) = match &self {
+            Self::Polling(polling) => (polling.api(), polling.begin()),
+            Self::FanOut(subscribing) => (subscribing.api(), subscribing.begin()),
         };
-        Self::FanOut(Box::new(Subscribing::new(consumer, begin)))
+        Self::FanOut(Box::new(Subscribing::new(consumer, api, begin)))
     }
 
     /// If records are asked for, no more bytes than that at once.
@@ -70,6 +70,11 @@ impl Feed {
             Self::Polling(polling) => polling.has_place(),
             Self::FanOut(subscribing) => subscribing.has_place(),
         }
+    }
+
+    /// Whether records come without having been asked for, one answer after another.
+    pub(crate) fn is_pushed(&self) -> bool {
+        matches!(self, Self::FanOut(_))
     }
 
     /// Whether the error that has just come was told in words of its own.

@@ -164,6 +164,7 @@ mod supervision;
 mod supervisor;
 mod timestamp;
 mod unpacker;
+mod unread;
 mod waiting_for;
 
 #[cfg(any(test, feature = "mock"))]

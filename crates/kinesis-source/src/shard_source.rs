@@ -239,6 +239,12 @@ impl ShardSource {
         if arrival.records.is_empty() {
             return;
         }
+        let [first, last] = [arrival.records.first(), arrival.records.last()].map(|record| {
+            let arrived = record.and_then(|record| record.approximate_arrival);
+            // A time that is yet to come would never be long ago.
+            arrived.map(|moment| moment.min(self.api.now()))
+        });
+        self.progress.note_arrivals(first, last);
         self.progress.enter(Phase::Reading);
         self.reads_to_tip = arrival.reaches_tip().then_some(asked);
         match &mut self.unpacker {
@@ -451,6 +457,9 @@ impl ShardSource {
             let next = self.feed.next(&self.progress, &self.budget, demand.get());
             match next.await {
                 Ok(mut arrival) => {
+                    if !self.follows_on(&mut arrival).await {
+                        continue;
+                    }
                     let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
                     if ends_falsely {
                         arrival.is_end = false;

@@ -7,17 +7,17 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    ApiError, ByteBudget, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription,
-    SourceEvent, SubscribeEvent, WaitingFor,
+    ApiError, ByteBudget, ConsumerArn, KinesisApi, Position, Remedy, SequenceNumber,
+    ShardSubscription, SourceEvent, SubscribeEvent, WaitingFor,
     arrival::{self, Arrival},
     byte_budget::Charge,
     fan_out::{Consumer, READY_WITHIN},
     feed::Begin,
     held_subscription::{HeldSubscription, Said},
     listing::within_deadline,
-    polling::LONG_AGO,
     progress::Progress,
     read_size::{MOST_BYTES, ReadSize},
+    unread::MARGIN,
 };
 
 /// Has a shard send its records, by one subscription after another.
@@ -28,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Subscribing {
     consumer: Arc<Consumer>,
+    /// Whose clock counts.
+    api: Arc<dyn KinesisApi>,
     begin: Begin,
     /// After this, if it is known; otherwise where the progress says.
     continuation: Option<SequenceNumber>,
@@ -38,7 +40,6 @@ pub(crate) struct Subscribing {
     not_before: Instant,
     /// How often in a row another subscriber has taken the shard over.
     takeovers: u32,
-    last_event: Instant,
     /// Whether the last error was told in words of its own.
     is_told: bool,
     event_size: ReadSize,
@@ -70,19 +71,23 @@ const LONGEST_TRUCE: Duration = Duration::from_secs(80);
 const SETTLED_AFTER: Duration = Duration::from_secs(120);
 
 impl Subscribing {
-    pub(crate) fn new(consumer: Arc<Consumer>, begin: Begin) -> Self {
+    pub(crate) fn new(consumer: Arc<Consumer>, api: Arc<dyn KinesisApi>, begin: Begin) -> Self {
         Self {
             consumer,
+            api,
             begin,
             continuation: None,
             current: None,
             arn: None,
             not_before: Instant::now(),
             takeovers: 0,
-            last_event: Instant::now(),
             is_told: false,
             event_size: ReadSize::new(MOST_BYTES),
         }
+    }
+
+    pub(crate) fn api(&self) -> Arc<dyn KinesisApi> {
+        Arc::clone(&self.api)
     }
 
     pub(crate) fn begin(&self) -> Begin {
@@ -168,9 +173,8 @@ impl Subscribing {
         let wait = self.not_before.saturating_duration_since(Instant::now());
         watch.waits_for(WaitingFor::Turn, wait);
         sleep_until(self.not_before).await;
-        if self.last_event.elapsed() >= LONG_AGO {
+        if progress.may_be_trimmed(MARGIN, || self.api.now()) && progress.begin_doubt() {
             self.continuation = None;
-            progress.begin_doubt();
         }
         let position = match (
             mem::replace(&mut self.begin, Begin::Pinned),
@@ -288,7 +292,6 @@ impl Subscribing {
                 return Err(error);
             }
         };
-        self.last_event = Instant::now();
         let is_end = event.continuation_sequence_number.is_none();
         let last = records.last().map(|record| &record.sequence_number);
         // One that is before what came with it says nothing.

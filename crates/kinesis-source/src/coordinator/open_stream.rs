@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -12,8 +12,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OpenStream {
     pub(super) stream: StreamIdentity,
-    /// How long it keeps records.
-    pub(super) retention: Duration,
     pub(super) graph: ShardGraph,
     /// The shards that are being read, or whose end is not stored yet.
     pub(super) active: BTreeMap<ShardId, Arc<Progress>>,
@@ -51,7 +49,6 @@ impl Unstored {
 impl OpenStream {
     pub(super) fn new(
         stream: StreamIdentity,
-        retention: Duration,
         graph: ShardGraph,
         stored: BTreeMap<ShardId, Checkpoint>,
         list_at: Instant,
@@ -59,7 +56,6 @@ impl OpenStream {
     ) -> Self {
         Self {
             stream,
-            retention,
             graph,
             active: BTreeMap::new(),
             stored,

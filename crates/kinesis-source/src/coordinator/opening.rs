@@ -50,7 +50,7 @@ impl<'a> Opening<'a> {
     pub(super) async fn open(mut self) -> Result<OpenStream, StreamError> {
         let source = self.source;
         let checkpoint_error = |error| StreamError::checkpoint(&source.name, error);
-        let (stream, retention) = self.find().await?;
+        let stream = self.find().await?;
         self.find_consumer().await?;
         self.waits_for_store();
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
@@ -79,9 +79,7 @@ impl<'a> Opening<'a> {
             false => Duration::ZERO,
         };
         let (list_at, save_at) = (now + wait, now + source.checkpoint_every);
-        Ok(OpenStream::new(
-            stream, retention, graph, stored, list_at, save_at,
-        ))
+        Ok(OpenStream::new(stream, graph, stored, list_at, save_at))
     }
 
     fn waits_for_store(&self) {
@@ -89,8 +87,8 @@ impl<'a> Opening<'a> {
         self.watch.waits_for(store, super::SAVE_DEADLINE);
     }
 
-    /// Waits until the stream is there, and can be read. Also says how long it keeps records.
-    async fn find(&mut self) -> Result<(StreamIdentity, Duration), StreamError> {
+    /// Waits until the stream is there, and can be read.
+    async fn find(&mut self) -> Result<StreamIdentity, StreamError> {
         let (api, name) = (&self.source.api, &self.source.name);
         let call = || within_deadline("DescribeStreamSummary", api.describe_stream_summary());
         loop {
@@ -105,7 +103,7 @@ impl<'a> Opening<'a> {
                 _ => {
                     let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
                     self.watch.note_retention(retention);
-                    return Ok((StreamIdentity::from(&summary), retention));
+                    return Ok(StreamIdentity::from(&summary));
                 }
             }
         }

@@ -217,12 +217,10 @@ async fn getting_an_iterator_is_tried_again_from_the_same_position() {
 
 #[tokio::test(start_paused = true)]
 async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
-    let script = Script::default()
-        .iterator_from(Position::TrimHorizon, Ok("0"))
-        .read("0", Ok(page([1], Some("1"))))
-        .read("1", Err("InvalidArgumentException"))
-        .iterator_from(after(1), Err("InvalidArgumentException"));
-    let error = all(&mut source(script.api)).await.unwrap_err();
+    let script = Script::default().iterator_from(after(1), Err("InvalidArgumentException"));
+    let start = PinnedPosition::AfterSequenceNumber(1.into());
+    let mut source = ShardSource::new(Arc::new(script.api), "s".into(), start);
+    let error = all(&mut source).await.unwrap_err();
     assert!(matches!(error, ShardError::InvalidPosition { .. }));
     assert!(ShardError::is_final(&error));
     let text = error.to_string();
@@ -230,6 +228,27 @@ async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
         text.starts_with("shard `s` cannot be read after record 1: "),
         "{text}"
     );
+}
+
+/// One that was read was one of the shard's. If it is refused, it is looked for among what is kept.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_read_and_is_refused_is_looked_for() {
+    let script = || {
+        Script::default()
+            .iterator_from(Position::TrimHorizon, Ok("0"))
+            .read("0", Ok(page([1], Some("1"))))
+            .read("1", Err("InvalidArgumentException"))
+            .iterator_from(after(1), Err("InvalidArgumentException"))
+            .iterator_from(Position::TrimHorizon, Ok("2"))
+    };
+    let still_there = script().read("2", Ok(page([0, 1, 2], None)));
+    assert_eq!(all(&mut source(still_there.api)).await.unwrap(), [1, 2]);
+    let gone = script().read("2", Ok(page([3], Some("3"))));
+    let error = all(&mut source(gone.api)).await.unwrap_err();
+    let ShardError::DataLoss(loss) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((loss.from, loss.to), (1.into(), Some(3.into())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -531,7 +550,7 @@ fn resumed(number: u128) -> Arc<Progress> {
         quiet_until: None,
         is_plausible: true,
     };
-    Progress::resumed("s".into(), resumed, false, Arc::default())
+    Progress::resumed("s".into(), resumed, Arc::default())
 }
 
 fn at(number: u128) -> Position {

@@ -7,8 +7,8 @@ use futures_core::Stream;
 
 use super::*;
 use crate::{
-    FanOut, MockKinesisFanOutApi, PinnedPosition, Record, ShardId, StreamConsumer, Timestamp,
-    fan_out_api::ConsumerStatus, place::Mark, reporter::Reporter,
+    FanOut, MockKinesisApi, MockKinesisFanOutApi, PinnedPosition, Record, ShardId, StreamConsumer,
+    Timestamp, fan_out_api::ConsumerStatus, place::Mark, reporter::Reporter,
 };
 
 /// What a subscription sends. After its last event it is silent, or it ends.
@@ -107,7 +107,7 @@ impl Rig {
         let consumer = Consumer::new(FanOut::new(Arc::new(api), "audit"), Reporter::alone());
         let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(9));
         Self {
-            subscribing: Subscribing::new(consumer, begin),
+            subscribing: Subscribing::new(consumer, Arc::new(MockKinesisApi::new()), begin),
             progress: Progress::new("s".into(), moment, Arc::default()),
             budget: ByteBudget::default(),
             calls,
