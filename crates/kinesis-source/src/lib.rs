@@ -163,6 +163,7 @@ mod subscribing;
 mod supervision;
 mod supervisor;
 mod timestamp;
+mod tip;
 mod unpacker;
 mod unread;
 mod waiting_for;

@@ -458,8 +458,14 @@ impl Progress {
         if let Some(now) = now {
             let mut state = self.lock();
             state.note_quiet(now);
-            if let Some(unread) = &mut state.unread {
-                unread.found_none(now, Instant::now());
+            let read_at = Instant::now();
+            let none = || Unread::after(None, read_at);
+            state
+                .unread
+                .get_or_insert_with(none)
+                .found_none(now, read_at);
+            if state.watermark.is_complete() {
+                state.undone = state.unread;
             }
         }
         self.reach_tip(Phase::AtTip, asked);
@@ -712,10 +718,6 @@ impl State {
 
     /// Takes note that there is nothing after what was handed out.
     fn note_quiet(&mut self, now: Timestamp) {
-        let is_unknown = |doubt: &Doubt| doubt.none_until.is_none();
-        if self.doubt.as_ref().is_some_and(is_unknown) {
-            return;
-        }
         let now = now.minus(CLOCK_SLACK);
         let handed_out = self.watermark.next();
         if self.quiet.handed_out != handed_out {

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
-use tokio::select;
+use tokio::{select, time::Instant};
 
 use crate::{
     Aggregation, ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi,
@@ -17,6 +17,7 @@ use crate::{
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
+    tip::{Tip, Voice},
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
 
@@ -73,6 +74,8 @@ pub struct ShardSource {
     /// If what it has yet to hand out or to take apart brings the shard to its tip: how often that had
     /// been asked for when it was read.
     reads_to_tip: Option<u64>,
+    /// When the shard was at its tip by answers without records.
+    tip: Tip,
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
     on_data_loss: OnDataLoss,
@@ -133,6 +136,7 @@ impl ShardSource {
             shared_charge: None,
             unpacker: None,
             reads_to_tip: None,
+            tip: Tip::default(),
             is_read: false,
             on_data_loss: OnDataLoss::default(),
             end: None,
@@ -245,6 +249,7 @@ impl ShardSource {
             arrived.map(|moment| moment.min(self.api.now()))
         });
         self.progress.note_arrivals(first, last);
+        self.tip.left();
         self.progress.enter(Phase::Reading);
         self.reads_to_tip = arrival.reaches_tip().then_some(asked);
         match &mut self.unpacker {
@@ -368,17 +373,35 @@ impl ShardSource {
     }
 
     /// Waits after an answer without records. Behind the tip there is no reason to.
-    async fn rest(&mut self, millis_behind_latest: Option<u64>, asked: u64) {
+    async fn rest(
+        &mut self,
+        millis_behind_latest: Option<u64>,
+        asked: u64,
+    ) -> Result<(), ShardError> {
         if millis_behind_latest.unwrap_or(0) > 0 {
-            return self.progress.enter(Phase::Reading);
+            self.tip.left();
+            self.progress.enter(Phase::Reading);
+            return Ok(());
         }
-        let now = millis_behind_latest.map(|_| self.api.now());
-        self.progress.found_tip(now, asked);
-        let end = self.end.as_ref().zip(now);
-        if end.is_some_and(|(end, now)| end.is_reached_at_tip(now)) {
-            return self.complete();
+        let voice = Voice {
+            at: Instant::now(),
+            now: millis_behind_latest.map(|_| self.api.now()),
+            asked,
+            in_doubt: self.progress.doubt().is_some(),
+        };
+        if let Some(proven) = self.tip.heard(voice) {
+            if let Some(error) = self.settle_doubt_at_tip() {
+                return Err(error);
+            }
+            self.progress.found_tip(proven.now, asked);
+            let end = self.end.as_ref().zip(proven.now);
+            if end.is_some_and(|(end, now)| end.is_reached_at_tip(now)) {
+                self.complete();
+                return Ok(());
+            }
         }
         self.feed.rest(&self.progress).await;
+        Ok(())
     }
 
     /// The shard has been read to its end.
@@ -480,7 +503,7 @@ impl ShardSource {
                         self.doubt_end().await;
                     }
                     if idles {
-                        self.rest(behind, asked).await;
+                        self.rest(behind, asked).await?;
                     }
                 }
                 Err(error) => self.cope(error).await?,

@@ -400,6 +400,36 @@ async fn a_reader_that_is_behind_has_lost_nothing_while_all_is_kept() {
     }
 }
 
+/// A shard whose records are nacked again and again is parked until none of them is kept, and nothing new
+/// comes. It is not caught up by that: what it had is lost.
+#[tokio::test(start_paused = true)]
+async fn a_parked_shard_whose_rest_ages_out_has_lost_it() {
+    let worlds = World::all(OnDataLoss::Stop).chain(World::all(OnDataLoss::GoOn));
+    for world in worlds {
+        world.fake.put_numbered(0..100).unwrap();
+        let last = world.kept()[41].clone();
+        let sink = Sink::default().refusing_always(42);
+        let (ended, handle) = world.read_all(&sink).await;
+        let [lost] = &handle.data_losses()[..] else {
+            panic!("one loss: {ended:?} {}", handle.explain());
+        };
+        assert_eq!((&lost.from, &lost.to), (&last, &None));
+        match world.on_data_loss {
+            OnDataLoss::Stop => assert_eq!(loss(&ended.unwrap_err()), *lost),
+            _ => {
+                ended.unwrap();
+                // It is read on.
+                world.fake.put_numbered(100..110).unwrap();
+                let sink = Sink::default();
+                let (ended, handle) = world.read_all(&sink).await;
+                ended.unwrap();
+                assert_eq!(sink.numbers(), numbers(100..110));
+                assert_eq!(handle.data_losses().len(), 1, "where it was is not kept");
+            }
+        }
+    }
+}
+
 /// A sink stalls until a shard that was split is not kept any more at all: its children do not wait
 /// for it for ever, if that is wanted, and if not, it is said why they do.
 #[tokio::test(start_paused = true)]

@@ -28,12 +28,20 @@ impl ShardSource {
                 return None;
             }
             Found::Before => return self.deny(),
-            // Only what comes after it tells. An empty answer tells nothing.
+            // An empty answer tells nothing, unless it is one of those that prove the tip.
             Found::Nothing if !arrival.is_end => return None,
             Found::Nothing => None,
             Found::Beyond(number) => Some(number.clone()),
         };
         let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, to));
+        self.go_on_without(lost)
+    }
+
+    /// The shard is at its tip, and what was done before has not come: it is not kept any more, nor is
+    /// anything that came after it. Returns why the shard is not read on, if it is not.
+    pub(super) fn settle_doubt_at_tip(&mut self) -> Option<ShardError> {
+        let doubt = self.progress.doubt()?;
+        let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, None));
         self.go_on_without(lost)
     }
 
