@@ -28,7 +28,6 @@ use crate::{
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
-    feed::Begin,
     lineage,
     listing::list_all_shards,
     progress::Progress,
@@ -226,7 +225,6 @@ impl Means {
             shard,
             hash_range,
             from,
-            at_tip,
             resumed,
         } = start;
         let news = Arc::clone(&self.news);
@@ -249,17 +247,12 @@ impl Means {
             let until = self.source.until.as_ref();
             let end = until.and_then(|until| until.of(&shard));
             move || {
-                // Only the first one may ask for the tip.
                 let is_first = is_first.swap(false, Ordering::Relaxed);
                 if !is_first {
                     progress.resume();
                 }
-                let begin = match is_first && at_tip {
-                    true => Begin::AtTip,
-                    false => Begin::Pinned,
-                };
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
-                let reader = ShardSource::supervised(api, progress, begin, stream.clone())
+                let reader = ShardSource::supervised(api, progress, stream.clone())
                     .byte_budget(&budget)
                     .read_at_most(read_at_most)
                     .on_data_loss(on_data_loss)

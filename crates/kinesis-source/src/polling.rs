@@ -1,13 +1,12 @@
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    ApiError, ByteBudget, KinesisApi, Position, RecordsPage, Remedy, ShardIterator, WaitingFor,
+    ApiError, ByteBudget, KinesisApi, RecordsPage, Remedy, ShardIterator, WaitingFor,
     arrival::{self, Arrival},
     byte_budget::Charge,
     doubt::Found,
-    feed::Begin,
     governor::Governor,
     listing::within_deadline,
     progress::Progress,
@@ -20,7 +19,6 @@ use crate::{
 pub(crate) struct Polling {
     api: Arc<dyn KinesisApi>,
     cursor: Option<Cursor>,
-    begin: Begin,
     reads: Governor,
     read_size: ReadSize,
     iterators: Governor,
@@ -51,12 +49,11 @@ const FIRST_IDLE: Duration = Duration::from_millis(200);
 const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 impl Polling {
-    pub(crate) fn new(api: Arc<dyn KinesisApi>, begin: Begin, seed: u64) -> Self {
+    pub(crate) fn new(api: Arc<dyn KinesisApi>, seed: u64) -> Self {
         let now = Instant::now();
         Self {
             api,
             cursor: None,
-            begin,
             reads: Governor::new(now, seed),
             read_size: ReadSize::new(MOST_BYTES),
             iterators: Governor::new(now, seed),
@@ -66,10 +63,6 @@ impl Polling {
 
     pub(crate) fn api(&self) -> Arc<dyn KinesisApi> {
         Arc::clone(&self.api)
-    }
-
-    pub(crate) fn begin(&self) -> Begin {
-        self.begin
     }
 
     pub(crate) fn read_at_most(&mut self, bytes: u64) {
@@ -127,10 +120,7 @@ impl Polling {
             progress.begin_doubt();
         }
         self.cursor = None;
-        let position = match mem::replace(&mut self.begin, Begin::Pinned) {
-            Begin::AtTip => Position::Latest,
-            Begin::Pinned => progress.position(),
-        };
+        let position = progress.position();
         wait_for_turn(progress, self.iterators.ready_at()).await;
         let operation = "GetShardIterator";
         progress.watch().waits_for_answer(operation);
@@ -192,7 +182,6 @@ impl Polling {
 
     /// Goes on where the progress says.
     pub(crate) fn start_over(&mut self) {
-        self.begin = Begin::Pinned;
         self.cursor = None;
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     byte_budget::Charge,
     end_position::ShardEnd,
     fan_out::Consumer,
-    feed::{Begin, Feed},
+    feed::Feed,
     listing::list_all_shards,
     place::Mark,
     polling::Polling,
@@ -100,32 +100,30 @@ impl ShardSource {
     /// Reads `shard` from a position on.
     pub fn new(api: Arc<dyn KinesisApi>, shard: ShardId, from: PinnedPosition) -> Self {
         let progress = Progress::new(shard, from, Arc::default());
-        Self::with_progress(api, progress, Begin::Pinned, false)
+        Self::with_progress(api, progress, false)
     }
 
     /// A reader that goes on where `progress` is, and ends only once everything is acknowledged.
     pub(crate) fn supervised(
         api: Arc<dyn KinesisApi>,
         progress: Arc<Progress>,
-        begin: Begin,
         stream: StreamIdentity,
     ) -> Self {
         Self {
             stream: Some(stream),
-            ..Self::with_progress(api, progress, begin, true)
+            ..Self::with_progress(api, progress, true)
         }
     }
 
     fn with_progress(
         api: Arc<dyn KinesisApi>,
         progress: Arc<Progress>,
-        begin: Begin,
         settles_before_end: bool,
     ) -> Self {
         let seed = seed_of(progress.shard().as_str());
         Self {
             backoff: Backoff::new(seed),
-            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api), begin, seed))),
+            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api), seed))),
             api,
             progress,
             settles_before_end,

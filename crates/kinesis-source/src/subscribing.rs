@@ -12,7 +12,6 @@ use crate::{
     arrival::{self, Arrival},
     byte_budget::Charge,
     fan_out::{Consumer, READY_WITHIN},
-    feed::Begin,
     held_subscription::{HeldSubscription, Said},
     listing::within_deadline,
     progress::Progress,
@@ -30,7 +29,6 @@ pub(crate) struct Subscribing {
     consumer: Arc<Consumer>,
     /// Whose clock counts.
     api: Arc<dyn KinesisApi>,
-    begin: Begin,
     /// After this, if it is known; otherwise where the progress says.
     continuation: Option<SequenceNumber>,
     current: Option<Current>,
@@ -71,11 +69,10 @@ const LONGEST_TRUCE: Duration = Duration::from_secs(80);
 const SETTLED_AFTER: Duration = Duration::from_secs(120);
 
 impl Subscribing {
-    pub(crate) fn new(consumer: Arc<Consumer>, api: Arc<dyn KinesisApi>, begin: Begin) -> Self {
+    pub(crate) fn new(consumer: Arc<Consumer>, api: Arc<dyn KinesisApi>) -> Self {
         Self {
             consumer,
             api,
-            begin,
             continuation: None,
             current: None,
             arn: None,
@@ -88,10 +85,6 @@ impl Subscribing {
 
     pub(crate) fn api(&self) -> Arc<dyn KinesisApi> {
         Arc::clone(&self.api)
-    }
-
-    pub(crate) fn begin(&self) -> Begin {
-        self.begin
     }
 
     /// Waits for the next event, and for room for it. Safe to cancel.
@@ -107,7 +100,6 @@ impl Subscribing {
             let Some(current) = &mut self.current else {
                 // Else it would only be let go again.
                 if budget.try_reserve(expected).is_none() {
-                    self.begin = Begin::Pinned;
                     progress.watch().waits_for_room(budget, expected).await;
                 }
                 let subscription = self.subscribe(progress).await?;
@@ -176,13 +168,9 @@ impl Subscribing {
         if progress.may_be_trimmed(MARGIN, || self.api.now()) && progress.begin_doubt() {
             self.continuation = None;
         }
-        let position = match (
-            mem::replace(&mut self.begin, Begin::Pinned),
-            &self.continuation,
-        ) {
-            (Begin::AtTip, _) => Position::Latest,
-            (Begin::Pinned, Some(number)) => Position::AfterSequenceNumber(number.clone()),
-            (Begin::Pinned, None) => progress.position(),
+        let position = match &self.continuation {
+            Some(number) => Position::AfterSequenceNumber(number.clone()),
+            None => progress.position(),
         };
         self.not_before = Instant::now() + BETWEEN_CALLS;
         self.arn = Some(arn.clone());
@@ -323,7 +311,6 @@ impl Subscribing {
     /// Goes on where the progress says, perhaps as a consumer that is found anew.
     pub(crate) fn start_over(&mut self, remedy: Remedy) {
         self.end();
-        self.begin = Begin::Pinned;
         self.continuation = None;
         if remedy == Remedy::Verify
             && let Some(arn) = &self.arn

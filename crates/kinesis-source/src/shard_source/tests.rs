@@ -257,7 +257,6 @@ async fn a_moment_that_the_service_has_yet_to_reach_is_waited_for() {
     let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(3_000));
     let at_moment = Position::from(&moment);
     let mut script = Script::default()
-        .iterator_from(Position::Latest, Err("InternalFailureException"))
         .iterator_from(at_moment.clone(), Err("InvalidArgumentException"))
         .iterator_from(at_moment.clone(), Err("InvalidArgumentException"))
         .iterator_from(at_moment, Ok("0"))
@@ -266,7 +265,7 @@ async fn a_moment_that_the_service_has_yet_to_reach_is_waited_for() {
     script.api.expect_now().returning(now);
     let progress = Progress::new("s".into(), moment, Arc::default());
     let api = Arc::new(script.api);
-    let mut source = ShardSource::with_progress(api, progress, Begin::AtTip, false);
+    let mut source = ShardSource::with_progress(api, progress, false);
     assert_eq!(all(&mut source).await.unwrap(), [1]);
 }
 
@@ -321,7 +320,7 @@ async fn nothing_found(description: Result<StreamSummary, &'static str>) -> Shar
         .returning(move || description.clone().map_err(error));
     let progress = Progress::new("s".into(), PinnedPosition::TrimHorizon, Arc::default());
     let stream = StreamIdentity::from(&summary(1, StreamStatus::Active));
-    let mut source = ShardSource::supervised(Arc::new(api), progress, Begin::Pinned, stream);
+    let mut source = ShardSource::supervised(Arc::new(api), progress, stream);
     all(&mut source).await.unwrap_err()
 }
 
@@ -413,11 +412,11 @@ async fn a_call_without_an_answer_is_given_up_and_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tip_is_asked_for_once_and_then_its_moment() {
+async fn a_moment_stays_where_it_is_whatever_fails() {
     let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(77));
     for code in ["InternalFailureException", "ExpiredIteratorException"] {
         let script = Script::default()
-            .iterator_from(Position::Latest, Err(code))
+            .iterator_from(Position::from(&moment), Err(code))
             .iterator_from(Position::from(&moment), Ok("0"))
             .read("0", Err("ExpiredIteratorException"))
             .iterator_from(Position::from(&moment), Ok("1"))
@@ -427,7 +426,7 @@ async fn the_tip_is_asked_for_once_and_then_its_moment() {
             .read("3", Ok(page([2], None)));
         let progress = Progress::new("s".into(), moment.clone(), Arc::default());
         let api = Arc::new(script.api);
-        let mut source = ShardSource::with_progress(api, progress, Begin::AtTip, false);
+        let mut source = ShardSource::with_progress(api, progress, false);
         assert_eq!(all(&mut source).await.unwrap(), [1, 2], "{code}");
     }
 }
@@ -566,12 +565,7 @@ async fn what_is_done_is_read_again_to_see_that_it_is_there() {
         .read("1", Ok(page([5, 6], Some("2"))))
         .read("2", Ok(page([7], None)));
     let progress = resumed(5);
-    let mut source = ShardSource::with_progress(
-        Arc::new(script.api),
-        Arc::clone(&progress),
-        Begin::Pinned,
-        false,
-    );
+    let mut source = ShardSource::with_progress(Arc::new(script.api), Arc::clone(&progress), false);
     assert_eq!(all(&mut source).await.unwrap(), [6, 7]);
     assert_eq!(progress.snapshot().figures.repeated, 0);
     assert_eq!(progress.loss(), None);
@@ -583,8 +577,7 @@ async fn a_record_that_the_shard_should_have_and_has_not_is_none_of_its() {
         .iterator_from(at(5), Err("InvalidArgumentException"))
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([3, 4, 6], Some("1"))));
-    let mut source =
-        ShardSource::with_progress(Arc::new(script.api), resumed(5), Begin::Pinned, false);
+    let mut source = ShardSource::with_progress(Arc::new(script.api), resumed(5), false);
     let error = all(&mut source).await.unwrap_err();
     assert!(
         matches!(error, ShardError::InvalidPosition { .. }),
@@ -598,8 +591,7 @@ async fn a_closed_shard_of_which_nothing_is_kept_has_lost_what_followed() {
         .iterator_from(at(5), Err("InvalidArgumentException"))
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([], None)));
-    let mut source =
-        ShardSource::with_progress(Arc::new(script.api), resumed(5), Begin::Pinned, false);
+    let mut source = ShardSource::with_progress(Arc::new(script.api), resumed(5), false);
     let error = all(&mut source).await.unwrap_err();
     let ShardError::DataLoss(loss) = error else {
         panic!("{error:?}")
