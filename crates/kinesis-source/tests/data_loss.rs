@@ -6,7 +6,7 @@ mod rig;
 
 use std::{sync::Arc, time::Duration};
 
-use kinesis_fake::{Choices, Fake, Limits, OlderThanHorizon, Operation};
+use kinesis_fake::{Choices, Fake, Fault, Limits, OlderThanHorizon, Operation};
 use kinesis_source::{
     Checkpoint, CheckpointStore, DataLoss, FanOut, KinesisApi, KinesisWriteApi,
     MemoryCheckpointStore, OnDataLoss, SequenceNumber, ShardError, ShardRecord, SourceEvent,
@@ -426,6 +426,40 @@ async fn a_parked_shard_whose_rest_ages_out_has_lost_it() {
                 assert_eq!(sink.numbers(), numbers(100..110));
                 assert_eq!(handle.data_losses().len(), 1, "where it was is not kept");
             }
+        }
+    }
+}
+
+/// A shard cannot be read at all until it is not kept any more: all that it had is lost.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_ages_out_before_anything_of_it_was_read_is_lost_as_a_whole() {
+    let worlds = World::all(OnDataLoss::Stop).chain(World::all(OnDataLoss::GoOn));
+    for world in worlds.filter(|world| !world.by_fan_out) {
+        world.fake.put_numbered(0..100).unwrap();
+        let root = world.fake.shards().remove(0).id;
+        let day = Duration::ZERO..26 * HOUR;
+        let failing = Fault::refusal(Operation::GetRecords, "InternalFailure");
+        world.fake.inject(failing.on_shard(&root).between(day));
+        world.fake.split_shard(&root, 1 << 127).await.unwrap();
+        let sink = Sink::default();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = world.source().add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+        let run = tokio::spawn(pipeline.run_until(sleep(28 * HOUR)));
+        sleep(25 * HOUR).await;
+        world.fake.put_numbered(200..300).unwrap();
+        let ended = run.await.unwrap();
+        let [lost] = &handle.data_losses()[..] else {
+            panic!("one loss: {ended:?} {}", handle.explain());
+        };
+        let none: SequenceNumber = 0.into();
+        assert_eq!((&lost.shard, &lost.from, &lost.to), (&root, &none, &None));
+        if world.on_data_loss == OnDataLoss::Stop {
+            assert_eq!(loss(&ended.unwrap_err()), *lost);
+            assert!(sink.numbers().is_empty());
+        } else {
+            ended.unwrap();
+            assert_eq!(sink.numbers(), numbers(200..300));
         }
     }
 }

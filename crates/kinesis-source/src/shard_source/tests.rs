@@ -598,3 +598,46 @@ async fn a_closed_shard_of_which_nothing_is_kept_has_lost_what_followed() {
     };
     assert_eq!((loss.from, loss.to), (5.into(), None));
 }
+
+/// One listing may be wrong, and one that lacks others too is.
+#[tokio::test(start_paused = true)]
+async fn a_shard_is_trimmed_if_two_whole_listings_in_a_row_lack_it() {
+    let shard = |id: &str, start, end| Shard {
+        id: id.into(),
+        parent: None,
+        adjacent_parent: None,
+        hash_range: HashRange { start, end },
+        starting_sequence_number: 1.into(),
+        ending_sequence_number: None,
+    };
+    let (half, most) = (1 << 127, HashRange::ALL.end);
+    let whole = || vec![shard("a", 0, half - 1), shard("b", half, most)];
+    let holed = || vec![shard("b", half, most)];
+    let with_it = || [whole(), vec![shard("s", half, most)]].concat();
+    let listings = [
+        (whole(), false),
+        (holed(), false),
+        (holed(), false),
+        (whole(), false),
+        // One without any shards is no answer.
+        (Vec::new(), false),
+        (Vec::new(), false),
+        (whole(), true),
+        (with_it(), false),
+        (whole(), false),
+        (whole(), true),
+    ];
+    let mut api = MockKinesisApi::new();
+    let mut order = Sequence::new();
+    for (shards, _) in listings.clone() {
+        let page = crate::ShardsPage { shards, next: None };
+        api.expect_list_shards()
+            .once()
+            .in_sequence(&mut order)
+            .return_once(|_| Ok(page));
+    }
+    let mut source = source(api);
+    for (step, (_, is_trimmed)) in listings.into_iter().enumerate() {
+        assert_eq!(source.is_trimmed().await, is_trimmed, "{step}");
+    }
+}
