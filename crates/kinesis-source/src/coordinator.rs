@@ -24,11 +24,10 @@ use self::{
 };
 use crate::{
     CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent, StreamEnd,
-    StreamError, StreamIdentity, StreamSource, Timestamp, WaitingFor,
+    StreamError, StreamIdentity, StreamSource, WaitingFor,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
-    feed::Begin,
     lineage,
     listing::list_all_shards,
     progress::Progress,
@@ -236,17 +235,11 @@ impl Means {
             shard,
             hash_range,
             from,
-            at_tip,
             resumed,
         } = start;
         let news = Arc::clone(&self.news);
         let progress = match resumed {
-            Some(resumed) => {
-                let now = self.source.api.now();
-                let is_kept = |quiet: Timestamp| now.since(quiet) < opened.retention;
-                let is_harmless = resumed.quiet_until.is_some_and(is_kept);
-                Progress::resumed(shard.clone(), resumed, is_harmless, news)
-            }
+            Some(resumed) => Progress::resumed(shard.clone(), resumed, news),
             None => Progress::new(shard.clone(), from, news),
         };
         progress.watch().join(Arc::clone(&self.watch));
@@ -264,17 +257,12 @@ impl Means {
             let until = self.source.until.as_ref();
             let end = until.and_then(|until| until.of(&shard));
             move || {
-                // Only the first one may ask for the tip.
                 let is_first = is_first.swap(false, Ordering::Relaxed);
                 if !is_first {
                     progress.resume();
                 }
-                let begin = match is_first && at_tip {
-                    true => Begin::AtTip,
-                    false => Begin::Pinned,
-                };
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
-                let reader = ShardSource::supervised(api, progress, begin, stream.clone())
+                let reader = ShardSource::supervised(api, progress, stream.clone())
                     .byte_budget(&budget)
                     .read_at_most(read_at_most)
                     .on_data_loss(on_data_loss)

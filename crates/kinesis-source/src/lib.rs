@@ -164,7 +164,9 @@ mod subscribing;
 mod supervision;
 mod supervisor;
 mod timestamp;
+mod tip;
 mod unpacker;
+mod unread;
 mod waiting_for;
 
 #[cfg(any(test, feature = "mock"))]

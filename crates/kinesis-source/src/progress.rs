@@ -6,7 +6,10 @@ use std::{
 };
 
 use stage_core::{Acknowledge, Outcome, protocol::Watermark};
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use crate::{
     Checkpoint, DataLoss, ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport,
@@ -19,6 +22,7 @@ use crate::{
     shard_graph::Resumed,
     shard_watch::ShardWatch,
     unpacker::Findings,
+    unread::{CLOCK_SLACK, LEAST_RETENTION, Unread},
 };
 
 /// How far one shard is: read, handed out, acknowledged. Its reader writes it; whoever watches the
@@ -61,6 +65,10 @@ struct State {
     nacked: u64,
     /// Whether what is done is still kept.
     doubt: Option<Doubt>,
+    /// How old what comes after the last read may be, once something was read.
+    unread: Option<Unread>,
+    /// The same of what comes after that which is done: at least since then.
+    undone: Option<Unread>,
     loss: Option<DataLoss>,
     quiet: Quiet,
     phase: Phase,
@@ -98,9 +106,6 @@ struct Quiet {
 /// How often the checkpoint of a quiet shard says that it is. The service keeps records for 24 hours
 /// at least.
 const QUIET_EVERY: Duration = Duration::from_secs(3_600);
-
-/// How far a moment may be before the service's clock.
-const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 /// What a reader is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +187,8 @@ impl Progress {
                 in_flight: 0,
                 nacked: 0,
                 doubt: None,
+                unread: None,
+                undone: None,
                 loss: None,
                 quiet: Quiet::default(),
                 phase: Phase::Reading,
@@ -200,14 +207,8 @@ impl Progress {
         })
     }
 
-    /// The progress of a shard that was done so far. `is_harmless` says whether there cannot be
-    /// anything after that which is not kept any more.
-    pub(crate) fn resumed(
-        shard: ShardId,
-        resumed: Resumed,
-        is_harmless: bool,
-        watcher: Arc<Notify>,
-    ) -> Arc<Self> {
+    /// The progress of a shard that was done so far.
+    pub(crate) fn resumed(shard: ShardId, resumed: Resumed, watcher: Arc<Notify>) -> Arc<Self> {
         let Resumed {
             done,
             quiet_until,
@@ -216,7 +217,7 @@ impl Progress {
         let progress = Self::new(shard, done.clone(), watcher);
         let mut state = progress.lock();
         let number = done.sequence_number.clone();
-        state.doubt = is_plausible.then(|| Doubt::about(number, is_harmless));
+        state.doubt = is_plausible.then(|| Doubt::about(number, quiet_until));
         state.done = Some(done);
         state.quiet.until = quiet_until;
         drop(state);
@@ -251,13 +252,49 @@ impl Progress {
         self.lock().doubt.clone()
     }
 
-    /// So much time has passed that what comes next may not be kept any more.
-    pub(crate) fn begin_doubt(&self) {
+    /// Whether what comes next may not be kept any more, by what clocks say, and nobody looks after
+    /// that yet. `now` is the service's clock, and is asked for if it matters.
+    pub(crate) fn may_be_trimmed(&self, margin: Duration, now: impl FnOnce() -> Timestamp) -> bool {
+        let state = self.lock();
+        let Some(unread) = state.unread.filter(|_| state.doubt.is_none()) else {
+            return false;
+        };
+        drop(state);
+        unread.may_be_trimmed(self.retention(), margin, now, Instant::now())
+    }
+
+    /// How long records are kept, or at least for so long.
+    pub(crate) fn retention(&self) -> Duration {
+        self.watch.retention().unwrap_or(LEAST_RETENTION)
+    }
+
+    /// What comes next may not be kept any more: the last record that was read is to be looked for.
+    /// Whether there is one, and that is new.
+    pub(crate) fn begin_doubt(&self) -> bool {
         let mut state = self.lock();
-        if let PinnedPosition::AfterSequenceNumber(number) = &state.next.position
-            && state.doubt.is_none()
-        {
-            state.doubt = Some(Doubt::about(number.clone(), false));
+        let (Some(unread), None) = (state.unread, &state.doubt) else {
+            return false;
+        };
+        state.doubt = match &state.next.position {
+            PinnedPosition::AfterSequenceNumber(number)
+            | PinnedPosition::AtSequenceNumber(number) => {
+                Some(Doubt::about(number.clone(), unread.none_until()))
+            }
+            PinnedPosition::TrimHorizon | PinnedPosition::AtTimestamp(_) => None,
+        };
+        state.doubt.is_some()
+    }
+
+    /// Records were read, after all those before had been handed out. The first and the last one
+    /// arrived at these moments, as far as that is known.
+    pub(crate) fn note_arrivals(&self, first: Option<Timestamp>, last: Option<Timestamp>) {
+        let (now, mut state) = (Instant::now(), self.lock());
+        let unread = *state.unread.get_or_insert(Unread::after(first, now));
+        if state.watermark.is_complete() {
+            state.undone = Some(unread);
+        }
+        if let Some(unread) = &mut state.unread {
+            unread.advance(last, now);
         }
     }
 
@@ -305,6 +342,8 @@ impl Progress {
                 nacked,
             });
         }
+        // What was read and not handed out is read again, too.
+        state.unread = state.undone.or(state.unread);
         if state.nacked == 0 {
             return;
         }
@@ -315,7 +354,7 @@ impl Progress {
             && let Some(done) = &state.done
         {
             // That may be the record that is not kept.
-            state.doubt = Some(Doubt::about(done.sequence_number.clone(), false));
+            state.doubt = Some(Doubt::about(done.sequence_number.clone(), None));
         }
         state.begin_generation();
     }
@@ -417,7 +456,17 @@ impl Progress {
     /// `asked` is what [`asked`](Self::asked) was before the read.
     pub(crate) fn found_tip(&self, now: Option<Timestamp>, asked: u64) {
         if let Some(now) = now {
-            self.lock().note_quiet(now);
+            let mut state = self.lock();
+            state.note_quiet(now);
+            let read_at = Instant::now();
+            let none = || Unread::after(None, read_at);
+            state
+                .unread
+                .get_or_insert_with(none)
+                .found_none(now, read_at);
+            if state.watermark.is_complete() {
+                state.undone = state.unread;
+            }
         }
         self.reach_tip(Phase::AtTip, asked);
     }
@@ -603,6 +652,8 @@ impl Progress {
         state.is_sought = true;
         state.done = None;
         state.doubt = None;
+        state.unread = None;
+        state.undone = None;
         state.quiet = Quiet::default();
         state.phase = Phase::Reading;
         let goes_on = state.end_any_halt();
@@ -676,9 +727,6 @@ impl State {
 
     /// Takes note that there is nothing after what was handed out.
     fn note_quiet(&mut self, now: Timestamp) {
-        if self.doubt.as_ref().is_some_and(|doubt| !doubt.is_harmless) {
-            return;
-        }
         let now = now.minus(CLOCK_SLACK);
         let handed_out = self.watermark.next();
         if self.quiet.handed_out != handed_out {

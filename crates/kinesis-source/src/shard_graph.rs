@@ -55,8 +55,6 @@ pub(crate) struct Start {
     pub(crate) hash_range: HashRange,
     /// Where. It stays good, whatever happens.
     pub(crate) from: Place,
-    /// Whether to begin at the shard's tip, of which `from` is the moment.
-    pub(crate) at_tip: bool,
     /// How far it was done before.
     pub(crate) resumed: Option<Resumed>,
 }
@@ -83,7 +81,6 @@ enum State {
     /// To be read, once its parents are finished.
     Waiting {
         from: Place,
-        at_tip: bool,
         resumed: Option<Resumed>,
     },
     Reading,
@@ -272,12 +269,7 @@ impl ShardGraph {
 
     fn start(&mut self, shard: ShardId) -> Option<Start> {
         let node = self.shards.get_mut(&shard)?;
-        let State::Waiting {
-            from,
-            at_tip,
-            resumed,
-        } = node.state.clone()
-        else {
+        let State::Waiting { from, resumed } = node.state.clone() else {
             return None;
         };
         node.state = State::Reading;
@@ -287,7 +279,6 @@ impl ShardGraph {
             shard,
             hash_range,
             from,
-            at_tip,
             resumed,
         })
     }
@@ -296,20 +287,19 @@ impl ShardGraph {
         if let Some(stored) = self.stored(shard) {
             return stored;
         }
-        let (from, at_tip) = match &self.first_start {
-            FirstStart::At(position) => (position.clone(), false),
+        let from = match &self.first_start {
+            FirstStart::At(position) => position.clone(),
             FirstStart::Tip { .. } if shard.is_closed() => return State::Finished,
-            FirstStart::Tip { now } => (PinnedPosition::AtTimestamp(*now), true),
+            FirstStart::Tip { now } => PinnedPosition::AtTimestamp(*now),
             FirstStart::After {
                 shard: wanted,
                 position,
-            } if *wanted == shard.id => (position.clone(), false),
-            FirstStart::After { .. } | FirstStart::Resumed => (PinnedPosition::TrimHorizon, false),
+            } if *wanted == shard.id => position.clone(),
+            FirstStart::After { .. } | FirstStart::Resumed => PinnedPosition::TrimHorizon,
         };
         let from = from.into();
         State::Waiting {
             from,
-            at_tip,
             resumed: None,
         }
     }
@@ -321,7 +311,6 @@ impl ShardGraph {
             Checkpoint::Start(position) => {
                 return Some(State::Waiting {
                     from: position.clone().into(),
-                    at_tip: false,
                     resumed: None,
                 });
             }
@@ -343,7 +332,6 @@ impl ShardGraph {
         let is_plausible = done.sequence_number >= shard.starting_sequence_number;
         Some(State::Waiting {
             from: done.clone().into(),
-            at_tip: false,
             resumed: Some(Resumed {
                 done,
                 quiet_until,
@@ -516,7 +504,6 @@ mod tests {
                 PinnedPosition::TrimHorizon,
                 "never at the tip"
             );
-            assert!(!start.at_tip);
         }
     }
 
@@ -540,11 +527,7 @@ mod tests {
             starts.iter().map(|s| s.shard.as_str()).collect::<Vec<_>>(),
             ["d", "e"]
         );
-        assert!(
-            starts
-                .iter()
-                .all(|start| start.at_tip && start.from.position == now)
-        );
+        assert!(starts.iter().all(|start| start.from.position == now));
 
         // d is split: its children are read from their first record.
         graph.expect(&"f".into());
@@ -558,10 +541,7 @@ mod tests {
         let starts = graph.take_ready();
         assert_eq!(starts.len(), 2);
         for start in starts {
-            assert_eq!(
-                (start.from.position, start.at_tip),
-                (PinnedPosition::TrimHorizon, false)
-            );
+            assert_eq!(start.from.position, PinnedPosition::TrimHorizon);
         }
     }
 

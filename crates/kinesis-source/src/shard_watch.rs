@@ -218,6 +218,11 @@ impl ShardWatch {
         self.source().was_read()
     }
 
+    /// How long the stream keeps records, if that is known.
+    pub(crate) fn retention(&self) -> Option<Duration> {
+        self.source().retention()
+    }
+
     fn source(&self) -> &SourceWatch {
         let alone = || Arc::new(SourceWatch::alone());
         self.source.get_or_init(alone)

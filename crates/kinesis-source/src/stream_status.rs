@@ -212,6 +212,9 @@ impl StreamHandle {
 
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
     /// its tip or is finished, what it had by then is acknowledged, and no shard is left to open.
+    /// A tip is found by an answer with records, or by two without any, a second apart: one alone may be empty
+    /// although there are some. A shard of which nobody knows whether it still has what comes next is not
+    /// there before that is settled: see [`DataLoss`](crate::DataLoss).
     ///
     /// What is put meanwhile may be read or not, so it ends also while the stream is written to. Never
     /// returns if the stream's source ends before, nor while a shard is

@@ -1,7 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -16,8 +15,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OpenStream {
     pub(super) stream: StreamIdentity,
-    /// How long it keeps records.
-    pub(super) retention: Duration,
     pub(super) graph: ShardGraph,
     /// The shards that are being read, or whose end is not stored yet.
     pub(super) active: BTreeMap<ShardId, Arc<Progress>>,
@@ -55,7 +52,6 @@ impl Unstored {
 impl OpenStream {
     pub(super) fn new(
         stream: StreamIdentity,
-        retention: Duration,
         graph: ShardGraph,
         stored: BTreeMap<ShardId, Checkpoint>,
         list_at: Instant,
@@ -63,7 +59,6 @@ impl OpenStream {
     ) -> Self {
         Self {
             stream,
-            retention,
             graph,
             active: BTreeMap::new(),
             stored,
