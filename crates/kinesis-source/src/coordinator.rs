@@ -29,7 +29,7 @@ use crate::{
     backoff::Backoff,
     fan_out::Consumer,
     lineage,
-    listing::list_all_shards,
+    listing::{CALL_DEADLINE, list_all_shards, within_deadline},
     progress::Progress,
     reader::Reader,
     reporter::Reporter,
@@ -39,6 +39,7 @@ use crate::{
     source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
     supervisor::Supervisor,
+    unread::CLOCK_SLACK,
 };
 
 /// The stage that reads no records: it finds out which shards there are, adds a stage for each that
@@ -72,6 +73,11 @@ const PATIENCE: u32 = 5;
 
 /// How long a listing of all pages should take.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often to ask how long the stream keeps records. DescribeStreamSummary may be called twenty times a
+/// second in an account, for all of its streams.
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html>)
+const DESCRIBE_EVERY: Duration = Duration::from_secs(300);
 
 /// How long storing checkpoints may take. Nothing else is attended to meanwhile.
 const SAVE_DEADLINE: Duration = Duration::from_secs(10);
@@ -154,14 +160,19 @@ impl Means {
         let operation = "ListShards";
         let answer = WaitingFor::Answer { operation };
         self.watch.waits_for(answer, LISTED_WITHIN);
+        let asked_at = self.source.api.now().minus(CLOCK_SLACK);
         let listing = list_all_shards(&*self.source.api).await;
         let now = Instant::now();
         match listing {
             Ok(listing) => {
                 self.tell_of_new(opened, &listing);
-                opened.graph.discover(&listing);
+                let complete_at = opened.complete_at;
+                opened.graph.discover_since(&listing, complete_at);
                 opened.is_stale = opened.graph.lacks_expected();
                 self.tell_of_lacking(opened, &listing);
+                if !opened.list_lacks {
+                    opened.complete_at = Some(asked_at);
+                }
                 let wait = if opened.list_lacks {
                     self.backoff.failed()
                 } else {
@@ -175,6 +186,7 @@ impl Means {
                 }
                 opened.list_at = now + wait;
                 self.store_begins(opened).await;
+                self.describe(opened).await;
             }
             Err(error) => {
                 opened.list_at = now + self.backoff.failed();
@@ -190,6 +202,29 @@ impl Means {
             }
         }
         Ok(())
+    }
+
+    /// Finds out how long the stream keeps records by now, once in a while. If that fails, it is asked for
+    /// again with the next listing.
+    async fn describe(&self, opened: &mut OpenStream) {
+        if Instant::now() < opened.describe_at {
+            return;
+        }
+        let operation = "DescribeStreamSummary";
+        let answer = WaitingFor::Answer { operation };
+        self.watch.waits_for(answer, CALL_DEADLINE);
+        let call = self.source.api.describe_stream_summary();
+        match within_deadline(operation, call).await {
+            Ok(summary) if StreamIdentity::from(&summary).agrees_with(&opened.stream) => {
+                self.watch.note_retention(&summary);
+                opened.describe_at = Instant::now() + DESCRIBE_EVERY;
+            }
+            // What that means for the stream, readers find out.
+            Ok(_) => {}
+            Err(error) => {
+                debug!(stream = %opened.stream, error = chain(&error), "the retention time is not known anew");
+            }
+        }
     }
 
     /// Tells of shards that no listing had before.
@@ -236,11 +271,13 @@ impl Means {
             hash_range,
             from,
             resumed,
+            since,
+            none_until,
         } = start;
         let news = Arc::clone(&self.news);
         let progress = match resumed {
             Some(resumed) => Progress::resumed(shard.clone(), resumed, news),
-            None => Progress::new(shard.clone(), from, news),
+            None => Progress::beginning(shard.clone(), from, since, none_until, news),
         };
         progress.watch().join(Arc::clone(&self.watch));
         progress.save_by(Arc::clone(&self.saving));

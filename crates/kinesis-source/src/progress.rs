@@ -207,6 +207,24 @@ impl Progress {
         })
     }
 
+    /// The progress of a shard of which nothing was read before. What is to be read arrived at `since` or
+    /// later, and at `none_until` there was none of it, as far as that is known.
+    pub(crate) fn beginning(
+        shard: ShardId,
+        from: Place,
+        since: Option<Timestamp>,
+        none_until: Option<Timestamp>,
+        watcher: Arc<Notify>,
+    ) -> Arc<Self> {
+        let progress = Self::new(shard, from, watcher);
+        let mut state = progress.lock();
+        let now = Instant::now();
+        state.unread = since.map(|since| Unread::of_start(since, now));
+        state.quiet.until = none_until;
+        drop(state);
+        progress
+    }
+
     /// The progress of a shard that was done so far.
     pub(crate) fn resumed(shard: ShardId, resumed: Resumed, watcher: Arc<Notify>) -> Arc<Self> {
         let Resumed {
@@ -256,7 +274,8 @@ impl Progress {
     /// that yet. `now` is the service's clock, and is asked for if it matters.
     pub(crate) fn may_be_trimmed(&self, margin: Duration, now: impl FnOnce() -> Timestamp) -> bool {
         let state = self.lock();
-        let Some(unread) = state.unread.filter(|_| state.doubt.is_none()) else {
+        let is_open = state.doubt.is_none() && state.last_read().is_some();
+        let Some(unread) = state.unread.filter(|_| is_open) else {
             return false;
         };
         drop(state);
@@ -275,20 +294,34 @@ impl Progress {
         let (Some(unread), None) = (state.unread, &state.doubt) else {
             return false;
         };
-        state.doubt = match &state.next.position {
-            PinnedPosition::AfterSequenceNumber(number)
-            | PinnedPosition::AtSequenceNumber(number) => {
-                Some(Doubt::about(number.clone(), unread.none_until()))
-            }
-            PinnedPosition::TrimHorizon | PinnedPosition::AtTimestamp(_) => None,
-        };
+        let last = state.last_read().cloned();
+        state.doubt = last.map(|number| Doubt::about(number, unread.none_until()));
         state.doubt.is_some()
+    }
+
+    /// Whether nothing of the shard was read, or all of that is to be read again, and what comes first may
+    /// not be kept any more, by what clocks say. There is no record then that could be looked for.
+    pub(crate) fn begins_too_late(&self, now: impl FnOnce() -> Timestamp) -> bool {
+        let state = self.lock();
+        let unread = state.unread.filter(|_| state.last_read().is_none());
+        drop(state);
+        let since = unread.and_then(|unread| unread.since());
+        since.is_some_and(|since| now().since(since) >= self.retention())
+    }
+
+    /// When the last record arrived that was read, or when there was none, whichever is later.
+    pub(crate) fn read_until(&self) -> Option<Timestamp> {
+        self.lock().unread.and_then(|unread| unread.since())
     }
 
     /// Records were read, after all those before had been handed out. The first and the last one
     /// arrived at these moments, as far as that is known.
     pub(crate) fn note_arrivals(&self, first: Option<Timestamp>, last: Option<Timestamp>) {
         let (now, mut state) = (Instant::now(), self.lock());
+        if state.last_read().is_none() {
+            // There is nothing before it that is kept.
+            state.unread = None;
+        }
         let unread = *state.unread.get_or_insert(Unread::after(first, now));
         if state.watermark.is_complete() {
             state.undone = Some(unread);
@@ -581,7 +614,9 @@ impl Progress {
         if state.phase == Phase::Finished {
             return Some(Checkpoint::End);
         }
-        let done = state.done.clone()?;
+        let Some(done) = state.done.clone() else {
+            return state.quiet_start();
+        };
         Some(match state.quiet_until() {
             Some(until) if done.sub_sequence_number.is_none() => Checkpoint::Quiet {
                 sequence_number: done.sequence_number,
@@ -745,6 +780,22 @@ impl State {
     fn quiet_until(&self) -> Option<Timestamp> {
         let is_all = self.quiet.handed_out == self.watermark.next() && self.watermark.is_complete();
         self.quiet.until.filter(|_| is_all)
+    }
+
+    /// The last record that was read, if the next is the one after it or that one.
+    fn last_read(&self) -> Option<&SequenceNumber> {
+        match &self.next.position {
+            PinnedPosition::AfterSequenceNumber(number)
+            | PinnedPosition::AtSequenceNumber(number) => Some(number),
+            PinnedPosition::TrimHorizon | PinnedPosition::AtTimestamp(_) => None,
+        }
+    }
+
+    /// What to store of a shard that nothing has come to. After a seek, the stored checkpoint stays.
+    fn quiet_start(&self) -> Option<Checkpoint> {
+        let until = self.quiet_until().filter(|_| !self.is_sought)?;
+        let position = self.start.position.clone();
+        Some(Checkpoint::QuietStart { position, until })
     }
 
     /// Ends a halt that waits for this. Whether there was one.
@@ -942,6 +993,75 @@ mod tests {
         assert!(!progress.is_at_rest());
         progress.found_tip(None, progress.asked());
         assert!(progress.is_at_rest());
+    }
+
+    /// It came before the moment at which there was nothing more, and may be lost yet.
+    #[test]
+    fn a_shard_is_not_quiet_while_records_are_open() {
+        let progress = progress();
+        let hour = |hours| Timestamp::from_millis(0).plus(Duration::from_secs(3_600) * hours);
+        let (book, first) = hand_out(&progress, 10..15);
+        book.settle(first..first + 2, Outcome::Acked);
+        for hours in [0, 2] {
+            progress.found_tip(Some(hour(hours)), progress.asked());
+        }
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(11.into())));
+        book.settle(first + 2..first + 5, Outcome::Acked);
+        let quiet = Checkpoint::Quiet {
+            sequence_number: 14.into(),
+            until: hour(2).minus(CLOCK_SLACK),
+        };
+        assert_eq!(progress.checkpoint(), Some(quiet));
+        let _open = hand_out(&progress, 15..16);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(14.into())));
+    }
+
+    /// Its start is quiet until something comes, and is not stored anew after a seek.
+    #[test]
+    fn a_shard_that_nothing_has_come_to_says_so() {
+        let hour = |hours| Timestamp::from_millis(0).plus(Duration::from_secs(3_600) * hours);
+        let from = PinnedPosition::AtTimestamp(hour(1));
+        let (since, none) = (Some(hour(1)), None);
+        let progress =
+            Progress::beginning("s".into(), from.clone().into(), since, none, Arc::default());
+        assert_eq!(progress.checkpoint(), None);
+        for hours in [2, 4] {
+            progress.found_tip(Some(hour(hours)), progress.asked());
+        }
+        let quiet = Checkpoint::QuietStart {
+            position: from.clone(),
+            until: hour(4).minus(CLOCK_SLACK),
+        };
+        assert_eq!(progress.checkpoint(), Some(quiet));
+        assert!(!progress.begins_too_late(|| hour(27)));
+        assert!(progress.begins_too_late(|| hour(28)));
+        let (_open, _) = hand_out(&progress, 10..11);
+        assert_eq!(progress.checkpoint(), None);
+        assert!(
+            !progress.begins_too_late(|| hour(28)),
+            "there is a record to look for"
+        );
+        progress.seek(from);
+        for hours in [5, 7] {
+            progress.found_tip(Some(hour(hours)), progress.asked());
+        }
+        assert_eq!(progress.checkpoint(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_seek_lets_go_who_waits_for_what_was_handed_out() {
+        let progress = progress();
+        let (_book, _) = hand_out(&progress, 10..12);
+        let waiting = {
+            let progress = Arc::clone(&progress);
+            tokio::spawn(async move { progress.settled().await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        progress.seek(PinnedPosition::TrimHorizon);
+        let hour = Duration::from_secs(3_600);
+        let waited = tokio::time::timeout(hour, waiting).await;
+        waited.expect("it is let go").unwrap();
     }
 
     #[test]

@@ -491,7 +491,9 @@ impl ShardSource {
                         let watch = self.progress.watch();
                         watch.answered(has_records, arrival.millis_behind_latest);
                     }
-                    if let Some(error) = self.settle_doubt(&arrival) {
+                    let lost = self.settle_doubt(&arrival);
+                    let lost = lost.or_else(|| self.settle_start(&arrival));
+                    if let Some(error) = lost {
                         return Err(error);
                     }
                     let idles = arrival.records.is_empty() && !arrival.is_end && !ends_falsely;

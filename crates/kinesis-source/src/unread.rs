@@ -47,6 +47,16 @@ impl Unread {
         }
     }
 
+    /// Nothing is read yet. What is to be arrived at that moment or later.
+    pub(crate) fn of_start(since: Timestamp, now: Instant) -> Self {
+        Self::after(Some(since), now)
+    }
+
+    /// It arrived at that moment or later, if that is known.
+    pub(crate) fn since(&self) -> Option<Timestamp> {
+        self.since
+    }
+
     /// More was read, the last of which arrived at `arrival`, if that is known.
     pub(crate) fn advance(&mut self, arrival: Option<Timestamp>, read_at: Instant) {
         // A time that is behind the one before was no lower bound; what is known of that is.

@@ -6,7 +6,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, WaitingFor,
+    Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, Timestamp, WaitingFor,
     progress::{Offer, Phase, Progress},
     shard_graph::ShardGraph,
 };
@@ -22,6 +22,8 @@ pub(super) struct OpenStream {
     stored: BTreeMap<ShardId, Checkpoint>,
     pub(super) list_at: Instant,
     pub(super) save_at: Instant,
+    /// When its retention time is to be asked for again.
+    pub(super) describe_at: Instant,
     /// Whether there may be shards that no listing has had so far: one has ended since the last,
     /// or the last lacks one that was announced.
     pub(super) is_stale: bool,
@@ -30,6 +32,8 @@ pub(super) struct OpenStream {
     pub(super) list_failures: u32,
     /// Whether the last listing lacks shards.
     pub(super) list_lacks: bool,
+    /// At that moment, all shards were known that there were. A listing may be late by the slack of clocks.
+    pub(super) complete_at: Option<Timestamp>,
     /// The last question whether everything has been read.
     pub(super) inquiry: u64,
 }
@@ -64,10 +68,12 @@ impl OpenStream {
             stored,
             list_at,
             save_at,
+            describe_at: list_at,
             is_stale: false,
             save_failures: 0,
             list_failures: 0,
             list_lacks: false,
+            complete_at: None,
             inquiry: 0,
         }
     }
@@ -78,6 +84,7 @@ impl OpenStream {
         for (shard, progress) in &self.active {
             let is_done = matches!(progress.phase(), Phase::Finished | Phase::Complete);
             if is_done && self.graph.finish(shard) {
+                self.graph.closed_after(shard, progress.read_until());
                 for child in progress.children() {
                     self.graph.expect(&child);
                 }

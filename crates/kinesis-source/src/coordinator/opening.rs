@@ -10,8 +10,9 @@ use crate::{
     fan_out::Consumer,
     lineage,
     listing::{list_all_shards, within_deadline},
-    shard_graph::{FirstStart, ShardGraph},
+    shard_graph::{FirstStart, Opened, ShardGraph},
     source_watch::SourceWatch,
+    unread::{CLOCK_SLACK, LEAST_RETENTION},
 };
 
 /// Finds a stream, its checkpoints and its shards. Nothing is read meanwhile, so that what is wrong
@@ -62,12 +63,20 @@ impl<'a> Opening<'a> {
         self.waits_for_store();
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
         self.watch.waits_for(WaitingFor::Nothing, None);
+        let listed_at = source.api.now();
         let listing = self.list().await?;
         let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
         let first_start = self.pin(first_start, &listing).await?;
         self.prove(&first_start, &listing).await?;
         self.prove_end(&listing).await?;
-        let mut graph = ShardGraph::new(first_start, stored.clone());
+        let now = Opened {
+            at: source.api.now().minus(CLOCK_SLACK),
+            retention: self.watch.retention().unwrap_or(LEAST_RETENTION),
+        };
+        let mut graph = match stored.is_empty() {
+            true => ShardGraph::new(now.horizon_or(first_start), stored.clone()).opened(now),
+            false => ShardGraph::new(first_start, stored.clone()),
+        };
         if let Some(only) = source.until.as_ref().and_then(EndPosition::only) {
             graph.read_only(only.cloned());
         }
@@ -81,13 +90,16 @@ impl<'a> Opening<'a> {
             checkpoints: stored.len(),
         });
         let now = Instant::now();
-        let wait = match lineage::holes(&listing).is_empty() {
+        let is_complete = lineage::holes(&listing).is_empty();
+        let wait = match is_complete {
             true => source.discover_every,
             // Some are missing.
             false => Duration::ZERO,
         };
         let (list_at, save_at) = (now + wait, now + source.checkpoint_every);
-        Ok(OpenStream::new(stream, graph, stored, list_at, save_at))
+        let mut opened = OpenStream::new(stream, graph, stored, list_at, save_at);
+        opened.complete_at = is_complete.then(|| listed_at.minus(CLOCK_SLACK));
+        Ok(opened)
     }
 
     fn waits_for_store(&self) {
@@ -109,8 +121,7 @@ impl<'a> Opening<'a> {
                     return Err(StreamError::NoSuchStream { name, source: None });
                 }
                 _ => {
-                    let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
-                    self.watch.note_retention(retention);
+                    self.watch.note_retention(&summary);
                     return Ok(StreamIdentity::from(&summary));
                 }
             }

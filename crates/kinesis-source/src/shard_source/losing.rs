@@ -37,10 +37,30 @@ impl ShardSource {
         self.go_on_without(lost)
     }
 
+    /// Sees whether the first records that come, or the shard's end without any, come so late that there
+    /// were others before. Returns why the shard is not read on, if it is not.
+    pub(super) fn settle_start(&self, arrival: &Arrival) -> Option<ShardError> {
+        let first = arrival.records.first();
+        if first.is_none() && !arrival.is_end {
+            return None;
+        }
+        self.begin_with(first.map(|record| record.sequence_number.clone()))
+    }
+
+    /// What comes first is that record, or nothing.
+    fn begin_with(&self, first: Option<SequenceNumber>) -> Option<ShardError> {
+        let is_late = self.progress.begins_too_late(|| self.api.now());
+        is_late
+            .then(|| (0.into(), first))
+            .and_then(|lost| self.go_on_without(Some(lost)))
+    }
+
     /// The shard is at its tip, and what was done before has not come: it is not kept any more, nor is
     /// anything that came after it. Returns why the shard is not read on, if it is not.
     pub(super) fn settle_doubt_at_tip(&mut self) -> Option<ShardError> {
-        let doubt = self.progress.doubt()?;
+        let Some(doubt) = self.progress.doubt() else {
+            return self.begin_with(None);
+        };
         let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, None));
         self.go_on_without(lost)
     }
