@@ -309,6 +309,20 @@ impl Progress {
         since.is_some_and(|since| now().since(since) >= self.retention())
     }
 
+    /// Whether it was read so far behind, and what has come now leaves out so much, that all in between may
+    /// have been trimmed just now, though the stream was to keep it.
+    pub(crate) fn leaps_to(
+        &self,
+        arrival: Option<Timestamp>,
+        now: impl FnOnce() -> Timestamp,
+    ) -> bool {
+        let state = self.lock();
+        let is_open = state.doubt.is_none() && state.last_read().is_some();
+        let unread = state.unread.filter(|_| is_open);
+        drop(state);
+        unread.is_some_and(|unread| unread.leaps_to(arrival, now))
+    }
+
     /// When the last record arrived that was read, or when there was none, whichever is later.
     pub(crate) fn read_until(&self) -> Option<Timestamp> {
         self.lock().unread.and_then(|unread| unread.since())

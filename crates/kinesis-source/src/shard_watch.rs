@@ -6,7 +6,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    ApiError, ByteBudget, ParkReason, ShardId, ShardState, SourceEvent, Waiting, WaitingFor,
+    ApiError, ByteBudget, ParkReason, ShardId, ShardState, SourceEvent, StreamSummary, Waiting,
+    WaitingFor,
     byte_budget::Grant,
     condition::Condition,
     headway::{Headway, News},
@@ -216,6 +217,11 @@ impl ShardWatch {
     /// Whether its source has read any shard.
     pub(crate) fn source_was_read(&self) -> bool {
         self.source().was_read()
+    }
+
+    /// Takes note of how long the stream keeps records.
+    pub(crate) fn note_retention(&self, summary: &StreamSummary) {
+        self.source().note_retention(summary);
     }
 
     /// How long the stream keeps records, if that is known.

@@ -34,6 +34,9 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(3_600);
 /// The same, where looking after it costs more.
 pub(crate) const CLOSE: Duration = Duration::from_secs(300);
 
+/// A time without records that is worth a look, where they may just have gone.
+const LEAP: Duration = Duration::from_secs(60);
+
 /// How far our idea of the service's clock may be ahead of it.
 pub(crate) const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
@@ -55,6 +58,19 @@ impl Unread {
     /// It arrived at that moment or later, if that is known.
     pub(crate) fn since(&self) -> Option<Timestamp> {
         self.since
+    }
+
+    /// Whether what has come now, by a record that arrived at `arrival`, leaves out a time from which only
+    /// some streams keep records still: those whose retention is longer than [the least](LEAST_RETENTION),
+    /// and that may be shortened at any moment.
+    pub(crate) fn leaps_to(
+        &self,
+        arrival: Option<Timestamp>,
+        now: impl FnOnce() -> Timestamp,
+    ) -> bool {
+        self.since.zip(arrival).is_some_and(|(since, arrival)| {
+            arrival.since(since) >= LEAP && now().since(since) >= LEAST_RETENTION - CLOSE
+        })
     }
 
     /// More was read, the last of which arrived at `arrival`, if that is known.
@@ -139,6 +155,16 @@ mod tests {
         let unread = Unread::after(Some(hour(0)), local);
         assert!(!unread.may_be_trimmed(7 * DAY, MARGIN, || hour(166), local));
         assert!(unread.may_be_trimmed(7 * DAY, MARGIN, || hour(167), local));
+    }
+
+    #[test]
+    fn a_leap_is_one_in_time_and_beyond_a_day() {
+        let unread = Unread::after(Some(hour(10)), Instant::now());
+        let minutes = |minutes| Some(hour(10).plus(Duration::from_secs(60) * minutes));
+        assert!(unread.leaps_to(minutes(1), || hour(34)));
+        assert!(!unread.leaps_to(minutes(0), || hour(34)));
+        assert!(!unread.leaps_to(None, || hour(34)));
+        assert!(!unread.leaps_to(minutes(1), || hour(33)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use kinesis_fake::{Fake, Fault, Operation};
 use kinesis_source::{
     DataLoss, FanOut, KinesisApi, KinesisWriteApi, MemoryCheckpointStore, OnDataLoss,
-    SequenceNumber, ShardError, ShardId, StartPosition, StreamHandle, StreamSource,
+    SequenceNumber, ShardError, ShardId, SourceEvent, StartPosition, StreamHandle, StreamSource,
 };
 use rig::{Sink, shard_error};
 use stage_core::{Pipeline, PipelineError, Window};
@@ -178,6 +178,50 @@ async fn a_retention_that_is_shortened_meanwhile_counts() {
         run.await.unwrap().unwrap();
         world.assert_lost(&handle.data_losses(), 2);
         assert_eq!(sink.numbers(), numbers(&[0..10, 200..210]));
+    }
+}
+
+/// A reader is thirty hours behind, by a day and a half of records, when only a day of them is kept from
+/// then on: what it goes on without is told, though it did not know of that.
+#[tokio::test(start_paused = true)]
+async fn a_retention_that_is_shortened_takes_nothing_from_a_reader_in_silence() {
+    let world = World::all_that_keep(48, OnDataLoss::GoOn).next().unwrap();
+    let fake = world.fake.clone();
+    let writer = tokio::spawn(async move {
+        for number in 0.. {
+            fake.put_numbered(number..number + 1).unwrap();
+            sleep(HOUR / 60).await;
+        }
+    });
+    sleep(30 * HOUR).await;
+    let sink = Sink::by(HOUR / 2);
+    let (run, handle) = world.run(&sink, 10 * HOUR);
+    let mut events = handle.events();
+    sleep(4 * HOUR).await;
+    assert_eq!(handle.data_losses(), []);
+    let decreased = world.fake.decrease_stream_retention_period(24).await;
+    decreased.unwrap();
+    sleep(2 * HOUR).await;
+    assert!(!run.is_finished());
+    let told = std::iter::from_fn(|| events.try_next());
+    let losses = told.filter_map(|event| match event {
+        SourceEvent::DataLost { loss } => Some(loss),
+        _ => None,
+    });
+    let losses: Vec<_> = losses.collect();
+    run.abort();
+    writer.abort();
+    let taken = sink.taken();
+    let number = |at: usize| std::str::from_utf8(&taken[at].record.data).unwrap();
+    let number = |at: usize| number(at).parse::<u64>().unwrap();
+    let gaps = (1..taken.len()).filter(|&at| number(at - 1) + 1 != number(at));
+    let gaps: Vec<_> = gaps.collect();
+    assert!(!gaps.is_empty(), "it was behind");
+    let at = |at: usize| taken[at].record.sequence_number.clone();
+    for gap in gaps {
+        let (from, to) = (at(gap - 1), Some(at(gap)));
+        let is_told = losses.iter().any(|it| it.from == from && it.to == to);
+        assert!(is_told, "{from} to {to:?}: {losses:?}");
     }
 }
 

@@ -65,18 +65,23 @@ impl ShardSource {
         self.go_on_without(lost)
     }
 
-    /// Sees whether an event of a subscription follows on the one before. A subscription that is read
-    /// slowly goes on silently at the horizon when that has overtaken it. So where that is close, the last
-    /// record before the event is looked for: if it is there now, nothing after it was trimmed before.
+    /// Sees whether what has come follows on what came before. A subscription that is read slowly goes on
+    /// silently at the horizon when that has overtaken it, and so does any reader when the stream's
+    /// retention time is shortened, which it does not know of. So where the horizon is close or may have
+    /// come close, the last record before is looked for: if it is there now, nothing after it was trimmed
+    /// before.
     ///
-    /// Returns whether the event is to be taken in, perhaps as one after a gap. If not, the shard is
-    /// subscribed to anew, at that record.
+    /// Returns whether the arrival is to be taken in, perhaps as one after a gap. If not, the shard is read
+    /// anew, at that record.
     pub(super) async fn follows_on(&mut self, arrival: &mut Arrival) -> bool {
         let Some(first) = arrival.records.first() else {
             return true;
         };
         let is_close = |progress: &Progress| progress.may_be_trimmed(CLOSE, || self.api.now());
-        if !self.feed.is_pushed() || arrival.found.is_some() || !is_close(&self.progress) {
+        let arrived = first.approximate_arrival;
+        let leaps = |progress: &Progress| progress.leaps_to(arrived, || self.api.now());
+        let overtakes = self.feed.is_pushed() && is_close(&self.progress);
+        if arrival.found.is_some() || !(overtakes || leaps(&self.progress)) {
             return true;
         }
         let beyond = Found::Beyond(first.sequence_number.clone());
@@ -92,10 +97,12 @@ impl ShardSource {
                     return true;
                 }
                 Ok(Some(_)) => {
+                    self.learn_retention().await;
                     arrival.found = Some(beyond);
                     return true;
                 }
                 Err(error) if error.remedy() == Remedy::Correct => {
+                    self.learn_retention().await;
                     arrival.found = Some(beyond);
                     return true;
                 }
@@ -108,6 +115,18 @@ impl ShardSource {
         }
         self.feed.start_over(Remedy::Retry);
         false
+    }
+
+    /// Finds out how long the stream keeps records by now, if that can be known: by what was known of that,
+    /// what is missing might seem to be kept.
+    async fn learn_retention(&self) {
+        let operation = "DescribeStreamSummary";
+        let watch = self.progress.watch();
+        watch.waits_for_answer(operation);
+        let call = self.api.describe_stream_summary();
+        if let Ok(summary) = within_deadline(operation, call).await {
+            watch.note_retention(&summary);
+        }
     }
 
     /// The first record from there on.
