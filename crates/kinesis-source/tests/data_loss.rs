@@ -256,7 +256,7 @@ async fn what_is_lost_while_a_sink_stalls_is_told() {
         let mut pipeline = Pipeline::new();
         let (records, handle) = world.source().add_to(&mut pipeline);
         pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
-        let run = tokio::spawn(pipeline.run_until(sleep(40 * HOUR)));
+        let run = tokio::spawn(pipeline.run_until(sleep(28 * HOUR)));
         sleep(HOUR).await;
         world.fake.put_numbered(100..200).unwrap();
         sleep(26 * HOUR).await;
@@ -285,11 +285,11 @@ async fn overtake(
         tokio::spawn(async move {
             for number in 0.. {
                 fake.put_numbered(number..number + 1).unwrap();
-                sleep(Duration::from_secs(10)).await;
+                sleep(Duration::from_secs(30)).await;
             }
         })
     };
-    let sink = Sink::by(Duration::from_secs(200));
+    let sink = Sink::by(Duration::from_secs(600));
     let mut pipeline = Pipeline::new();
     let (records, handle) = world.source().add_to(&mut pipeline);
     let mut events = handle.events();
