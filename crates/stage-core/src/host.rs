@@ -45,7 +45,8 @@ struct Host {
 }
 
 struct Shared {
-    guests: Worker<Box<Body>>,
+    /// Those who come after the first.
+    others: Worker<Box<Body>>,
     bench: Arc<Bench>,
 }
 
@@ -269,10 +270,7 @@ impl Host {
             return self.add_alone(body);
         }
         match self.shared() {
-            Some(shared) => {
-                shared.guests.push(body);
-                shared.bench.note_guest();
-            }
+            Some(shared) => shared.add(body),
             None => body.go_home(),
         }
     }
@@ -281,7 +279,7 @@ impl Host {
     #[inline(always)]
     fn has_room(&self, runtime: Runtime) -> bool {
         let guests = match runtime.has_other_threads() {
-            true => self.shared().map_or(0, |shared| shared.guests.len()),
+            true => self.shared().map_or(0, |shared| shared.others.len()),
             false => self.others.borrow().len(),
         };
         guests < MOST
@@ -290,7 +288,7 @@ impl Host {
     #[inline(always)]
     fn next(&self, runtime: Runtime) -> Option<Box<Body>> {
         if runtime.has_other_threads() {
-            self.shared()?.guests.pop()
+            self.shared()?.next()
         } else {
             let first = self.first.take()?;
             self.first.set(self.others.borrow_mut().pop_front());
@@ -318,9 +316,29 @@ impl Host {
 
 impl Shared {
     fn new() -> Option<Self> {
-        let guests = Worker::new_fifo();
-        let bench = Bench::open(guests.stealer())?;
-        Some(Self { guests, bench })
+        let others = Worker::new_fifo();
+        let bench = Bench::open(others.stealer())?;
+        Some(Self { others, bench })
+    }
+
+    #[inline(always)]
+    fn add(&self, body: Box<Body>) {
+        // Mostly there is one, for which a queue is much.
+        match self.bench.has_first() || !self.others.is_empty() {
+            true => self.others.push(body),
+            false => self.bench.put_first(body),
+        }
+        self.bench.note_guest();
+    }
+
+    #[inline(always)]
+    fn next(&self) -> Option<Box<Body>> {
+        if self.bench.has_first()
+            && let first @ Some(_) = self.bench.take_first()
+        {
+            return first;
+        }
+        self.others.pop()
     }
 }
 

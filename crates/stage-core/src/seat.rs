@@ -72,7 +72,7 @@ const SLOW: u8 = 1;
 const BLOCKING: u8 = 2;
 
 /// To look at the clock costs as much as half a turn: one of so many is measured.
-const ONE_OF: u32 = 8;
+const ONE_OF: u32 = 16;
 
 impl Seat {
     pub(crate) fn new(task: Task) -> Arc<Self> {
