@@ -16,6 +16,13 @@ pub trait KinesisApi: fmt::Debug + Send + Sync + 'static {
     /// The service's clock, as well as it is known here.
     fn now(&self) -> Timestamp;
 
+    /// A moment that the service's clock has surely reached: what [`now`](Self::now) says, less what
+    /// that may be ahead. `LATEST` is remembered as this moment, so that nothing is skipped that is put
+    /// from now on.
+    fn earliest_now(&self) -> Timestamp {
+        self.now()
+    }
+
     /// What the stream is and whether it can be read.
     /// ([DescribeStreamSummary](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html))
     async fn describe_stream_summary(&self) -> Result<StreamSummary, ApiError>;

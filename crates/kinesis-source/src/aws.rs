@@ -67,6 +67,10 @@ impl KinesisApi for AwsKinesis {
         self.clock.now()
     }
 
+    fn earliest_now(&self) -> Timestamp {
+        self.clock.now().minus(clock::MOST_AHEAD)
+    }
+
     async fn describe_stream_summary(&self) -> Result<StreamSummary, ApiError> {
         const OPERATION: &str = "DescribeStreamSummary";
         let call = self

@@ -8,7 +8,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use self::account::{Account, Terms, Ticket};
+use self::account::{Account, Holder, Terms, Ticket};
+use crate::WaitingFor;
 
 /// How many bytes of records may be in memory at once, for all sources that share it.
 ///
@@ -17,7 +18,8 @@ use self::account::{Account, Terms, Ticket};
 /// budget before it is made, as many as the shard's last reads let expect; gives back what it did
 /// not need, or takes the rest, once the answer is there; and the records hold theirs until they are
 /// settled. A shard that finds none left waits for its turn, in the order in which shards asked, and
-/// makes no calls meanwhile.
+/// makes no calls meanwhile. After two minutes it is told as [stuck](crate::SourceEvent::Stuck), with
+/// [who has the bytes](crate::WaitingFor::Budget).
 ///
 /// Clone it to share it. Each [`StreamSource`](crate::StreamSource) has one of its own unless it is
 /// [given one](crate::StreamSource::byte_budget):
@@ -40,6 +42,10 @@ use self::account::{Account, Terms, Ticket};
 /// So at every instant, at most **`bytes` + `fetches` × 10 MiB** are in use. An answer that is larger
 /// than the whole budget passes, alone.
 ///
+/// A source that shares its budget, and stalls, does not starve the others: each that has no bytes may
+/// make one read, whatever the others have, and so goes on by a read at a time. For that, what is in
+/// use is at most 10 MiB more for each source, where several share one.
+///
 /// It follows how many reads can be under way: with 256 MiB, 25 and 8 more. At 50 ms each that is
 /// some 600 a second, so that a thousand quiet shards are read every other second; who wants more, or
 /// has a longer way to the service, takes more fetches or bytes.
@@ -60,10 +66,15 @@ use self::account::{Account, Terms, Ticket};
 /// For [fan-out](crate::FanOut), an event counts from the moment that it is taken from the connection,
 /// and while there is no room, none is. What the connection itself holds does not count.
 #[derive(Clone)]
-pub struct ByteBudget(Arc<Mutex<State>>);
+pub struct ByteBudget {
+    state: Arc<Mutex<State>>,
+    /// For whom what this one reserves is.
+    holder: Holder,
+}
 
 struct State {
     account: Account,
+    last_holder: Holder,
     /// How much was in use at most.
     most_in_use: u64,
     /// Those that wait, to be told.
@@ -86,11 +97,39 @@ impl ByteBudget {
     /// much as they may bring; at least one. More of them help where there are many shards and answers
     /// take long, and cost memory: see [the bound](Self#the-bound).
     pub fn with_fetches(bytes: u64, fetches: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = State {
             account: Account::new(bytes, fetches),
+            last_holder: Holder::default(),
             most_in_use: 0,
             waiting: BTreeMap::new(),
-        })))
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            holder: Holder::default(),
+        }
+    }
+
+    /// The same budget, for one more source that shares it.
+    pub(crate) fn for_source(&self) -> Self {
+        let mut state = self.lock();
+        state.last_holder.0 += 1;
+        let holder = state.last_holder;
+        drop(state);
+        Self {
+            state: Arc::clone(&self.state),
+            holder,
+        }
+    }
+
+    /// That a shard waits for it, and how it is now.
+    pub(crate) fn waiting_for(&self) -> WaitingFor {
+        let account = &self.lock().account;
+        WaitingFor::Budget {
+            bytes: account.limit(),
+            in_use: account.in_use(),
+            own: account.held_by(self.holder),
+            waiting: account.waiting(),
+        }
     }
 
     /// How many bytes it has.
@@ -121,7 +160,7 @@ impl ByteBudget {
 
     /// Whether it is the same budget, and not only one of the same size.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.state, &other.state)
     }
 
     /// Waits until a read that expects so many bytes may be made. Safe to cancel.
@@ -140,14 +179,14 @@ impl ByteBudget {
     /// Whether a read that expects so many bytes may be made now. Nobody is passed that waits.
     pub(crate) fn try_reserve(&self, expected: u64) -> Option<Grant> {
         let mut state = self.lock();
-        let terms = state.account.try_begin(expected)?;
+        let terms = state.account.try_begin(self.holder, expected)?;
         state.note();
         Some(self.grant(terms))
     }
 
     fn queue(&self, expected: u64) -> (Queued, oneshot::Receiver<Grant>) {
         let mut state = self.lock();
-        let ticket = state.account.wait(expected);
+        let ticket = state.account.wait(self.holder, expected);
         let (tell, told) = oneshot::channel();
         state.waiting.insert(ticket, tell);
         let queued = Queued {
@@ -157,9 +196,13 @@ impl ByteBudget {
         (queued, told)
     }
 
+    /// For whoever the terms are: it may be another one that has made room.
     fn grant(&self, terms: Terms) -> Grant {
         Grant {
-            budget: self.clone(),
+            budget: Self {
+                state: Arc::clone(&self.state),
+                holder: terms.holder(),
+            },
             terms: Some(terms),
         }
     }
@@ -183,7 +226,7 @@ impl ByteBudget {
     }
 
     fn release(&self, bytes: u64) {
-        self.lock().account.release(bytes);
+        self.lock().account.release(self.holder, bytes);
         self.admit();
     }
 
@@ -196,7 +239,7 @@ impl ByteBudget {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -337,6 +380,33 @@ mod tests {
         drop((small, charge));
         assert_eq!((budget.in_use(), budget.waiting()), (0, 0));
         assert_eq!(budget.most_in_use(), 95);
+    }
+
+    /// Whoever gives bytes back lets another go on, who then has them.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_source_is_given_by_another_ones_leave_is_its_own() {
+        let budget = ByteBudget::new(100);
+        let own = |budget: &ByteBudget| match budget.waiting_for() {
+            WaitingFor::Budget { own, .. } => own,
+            other => panic!("{other:?}"),
+        };
+        let (first, second) = (budget.for_source(), budget.for_source());
+        let large = first.reserve(60).await.answered(60);
+        let small = second.reserve(30).await.answered(30);
+        let waiting = tokio::spawn({
+            let second = second.clone();
+            async move { second.reserve(70).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!((own(&first), own(&second)), (60, 30));
+        drop(large);
+        let grant = timeout(SOON, waiting).await.unwrap().unwrap();
+        assert_eq!((own(&first), own(&second)), (0, 100));
+        let charge = grant.answered(70);
+        drop(small);
+        assert_eq!((own(&first), own(&second)), (0, 70));
+        drop(charge);
+        assert_eq!((own(&first), own(&second), budget.in_use()), (0, 0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,8 +24,8 @@ use crate::{PinnedPosition, SequenceNumber, ShardId, Timestamp};
 
 /// How far a shard is finished.
 ///
-/// The checkpoints of a shard have an order: a [`Start`](Self::Start), then each record by its
-/// number (within one record, each part of an aggregate, then the whole, then the quiet after it),
+/// The checkpoints of a shard have an order: a [`Start`](Self::Start), the
+/// [quiet after it](Self::QuietStart), then each record by its number (within one record, each part of an aggregate, then the whole, then the quiet after it),
 /// then the [`End`](Self::End). See [`is_behind`](Self::is_behind).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,6 +33,15 @@ pub enum Checkpoint {
     /// Nothing is finished yet; reading began here. A `LATEST` is remembered as the moment at
     /// which it was meant, so that a failure before the first record skips nothing.
     Start(PinnedPosition),
+    /// The same, and at that moment there was nothing to read from there on: the shard was empty, or was
+    /// not made yet. Of a shard to which nothing comes this is stored about once an hour, so that it can be
+    /// told whether what came later was lost before it was read.
+    QuietStart {
+        /// Where reading began.
+        position: PinnedPosition,
+        /// When there was nothing.
+        until: Timestamp,
+    },
     /// Everything is finished up to and with this record.
     After {
         /// The record's number.
@@ -66,6 +75,9 @@ pub enum Checkpoint {
 ///     store.save(&stream, &newly_done).await?;               // returns: it outlives a kill -9
 /// }
 /// ```
+///
+/// What is not stored within 10 s has failed and is tried again, its future dropped; at the end of a
+/// source, when it waits for that, within 5 s.
 ///
 /// Whoever writes another one can check it with
 /// [`testing::checkpoint_store`](crate::testing::checkpoint_store).
@@ -157,6 +169,7 @@ impl Checkpoint {
     fn rank(&self) -> (u8, Option<&SequenceNumber>, u128, Option<Timestamp>) {
         match self {
             Self::Start(_) => (0, None, 0, None),
+            Self::QuietStart { until, .. } => (0, None, 0, Some(*until)),
             Self::After {
                 sequence_number,
                 sub_sequence_number,
@@ -186,6 +199,10 @@ mod tests {
             Just(Checkpoint::Start(PinnedPosition::TrimHorizon)),
             (0..3i64).prop_map(|millis| {
                 Checkpoint::Start(PinnedPosition::AtTimestamp(Timestamp::from_millis(millis)))
+            }),
+            (0..3i64).prop_map(|until| Checkpoint::QuietStart {
+                position: PinnedPosition::TrimHorizon,
+                until: Timestamp::from_millis(until),
             }),
             (number.clone(), 0..3i64).prop_map(|(number, until)| Checkpoint::Quiet {
                 sequence_number: number.into(),

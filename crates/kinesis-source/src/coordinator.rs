@@ -24,13 +24,12 @@ use self::{
 };
 use crate::{
     CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent, StreamEnd,
-    StreamError, StreamIdentity, StreamSource, Timestamp, WaitingFor,
+    StreamError, StreamIdentity, StreamSource, WaitingFor,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
-    feed::Begin,
     lineage,
-    listing::list_all_shards,
+    listing::{CALL_DEADLINE, list_all_shards, within_deadline},
     progress::Progress,
     reader::Reader,
     reporter::Reporter,
@@ -40,6 +39,7 @@ use crate::{
     source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
     supervisor::Supervisor,
+    unread::CLOCK_SLACK,
 };
 
 /// The stage that reads no records: it finds out which shards there are, adds a stage for each that
@@ -74,13 +74,26 @@ const PATIENCE: u32 = 5;
 /// How long a listing of all pages should take.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
 
+/// How often to ask how long the stream keeps records. DescribeStreamSummary may be called twenty times a
+/// second in an account, for all of its streams.
+/// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html>)
+const DESCRIBE_EVERY: Duration = Duration::from_secs(300);
+
 /// How long storing checkpoints may take. Nothing else is attended to meanwhile.
 const SAVE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often to store checkpoints during a drain.
 const SAVE_IN_DRAIN: Duration = Duration::from_secs(1);
-/// How often a last checkpoint is tried before it is given up.
+
+/// How often the last checkpoints are tried before they are given up.
 const LAST_SAVES: u32 = 5;
+
+/// How long that may take once every shard's reader has ended, altogether.
+const LAST_SAVED_WITHIN: Duration = SAVE_DEADLINE;
+
+/// How long one of these tries may take, and one that was under way: so that one that hangs is not the
+/// only one.
+const LAST_SAVE: Duration = Duration::from_secs(5);
 
 impl Coordinator {
     pub(crate) fn new(
@@ -136,6 +149,8 @@ impl Means {
         }
         if opened.is_caught_up() {
             self.inquiries.answer(opened.inquiry);
+        } else if let Some(stopped) = opened.caught_up_without() {
+            self.inquiries.answer_without(opened.inquiry, stopped);
         }
         Ok(opened.list_at.min(opened.save_at))
     }
@@ -145,14 +160,19 @@ impl Means {
         let operation = "ListShards";
         let answer = WaitingFor::Answer { operation };
         self.watch.waits_for(answer, LISTED_WITHIN);
+        let asked_at = self.source.api.now().minus(CLOCK_SLACK);
         let listing = list_all_shards(&*self.source.api).await;
         let now = Instant::now();
         match listing {
             Ok(listing) => {
                 self.tell_of_new(opened, &listing);
-                opened.graph.discover(&listing);
+                let complete_at = opened.complete_at;
+                opened.graph.discover_since(&listing, complete_at);
                 opened.is_stale = opened.graph.lacks_expected();
                 self.tell_of_lacking(opened, &listing);
+                if !opened.list_lacks {
+                    opened.complete_at = Some(asked_at);
+                }
                 let wait = if opened.list_lacks {
                     self.backoff.failed()
                 } else {
@@ -166,6 +186,7 @@ impl Means {
                 }
                 opened.list_at = now + wait;
                 self.store_begins(opened).await;
+                self.describe(opened).await;
             }
             Err(error) => {
                 opened.list_at = now + self.backoff.failed();
@@ -181,6 +202,29 @@ impl Means {
             }
         }
         Ok(())
+    }
+
+    /// Finds out how long the stream keeps records by now, once in a while. If that fails, it is asked for
+    /// again with the next listing.
+    async fn describe(&self, opened: &mut OpenStream) {
+        if Instant::now() < opened.describe_at {
+            return;
+        }
+        let operation = "DescribeStreamSummary";
+        let answer = WaitingFor::Answer { operation };
+        self.watch.waits_for(answer, CALL_DEADLINE);
+        let call = self.source.api.describe_stream_summary();
+        match within_deadline(operation, call).await {
+            Ok(summary) if StreamIdentity::from(&summary).agrees_with(&opened.stream) => {
+                self.watch.note_retention(&summary);
+                opened.describe_at = Instant::now() + DESCRIBE_EVERY;
+            }
+            // What that means for the stream, readers find out.
+            Ok(_) => {}
+            Err(error) => {
+                debug!(stream = %opened.stream, error = chain(&error), "the retention time is not known anew");
+            }
+        }
     }
 
     /// Tells of shards that no listing had before.
@@ -216,7 +260,7 @@ impl Means {
             return;
         }
         let save = self.source.store.save(&opened.stream, &begins);
-        if let Err(error) = self.in_time(save).await {
+        if let Err(error) = self.in_time(save, SAVE_DEADLINE).await {
             debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
         }
     }
@@ -226,18 +270,14 @@ impl Means {
             shard,
             hash_range,
             from,
-            at_tip,
             resumed,
+            since,
+            none_until,
         } = start;
         let news = Arc::clone(&self.news);
         let progress = match resumed {
-            Some(resumed) => {
-                let now = self.source.api.now();
-                let is_kept = |quiet: Timestamp| now.since(quiet) < opened.retention;
-                let is_harmless = resumed.quiet_until.is_some_and(is_kept);
-                Progress::resumed(shard.clone(), resumed, is_harmless, news)
-            }
-            None => Progress::new(shard.clone(), from, news),
+            Some(resumed) => Progress::resumed(shard.clone(), resumed, news),
+            None => Progress::beginning(shard.clone(), from, since, none_until, news),
         };
         progress.watch().join(Arc::clone(&self.watch));
         progress.save_by(Arc::clone(&self.saving));
@@ -254,17 +294,12 @@ impl Means {
             let until = self.source.until.as_ref();
             let end = until.and_then(|until| until.of(&shard));
             move || {
-                // Only the first one may ask for the tip.
                 let is_first = is_first.swap(false, Ordering::Relaxed);
                 if !is_first {
                     progress.resume();
                 }
-                let begin = match is_first && at_tip {
-                    true => Begin::AtTip,
-                    false => Begin::Pinned,
-                };
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
-                let reader = ShardSource::supervised(api, progress, begin, stream.clone())
+                let reader = ShardSource::supervised(api, progress, stream.clone())
                     .byte_budget(&budget)
                     .read_at_most(read_at_most)
                     .on_data_loss(on_data_loss)
@@ -297,36 +332,74 @@ impl Means {
         }
     }
 
-    /// Stores the last checkpoints, once every shard's reader has ended.
+    /// Stores the last checkpoints, once every shard's reader has ended. That takes
+    /// [`LAST_SAVED_WITHIN`] at most, whatever the store does.
     async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
         opened.take_ended();
         let mut save_at = Instant::now() + SAVE_IN_DRAIN;
+        let mut ended_at = Instant::now();
         while !opened.is_stopped() {
             self.watch.waits_for(WaitingFor::Acknowledgements, None);
-            select! {
+            let ended_in_save = select! {
                 biased;
-                () = self.news.notified() => {}
+                () = self.news.notified() => None,
                 () = sleep_until(save_at) => {
-                    // A drain may be cut off at any moment. It is tried again.
-                    let _ = self.save(opened).await;
+                    let ended = self.save_in_drain(opened).await;
                     save_at = Instant::now() + SAVE_IN_DRAIN;
+                    ended
                 }
-            }
+            };
+            ended_at = ended_in_save.unwrap_or_else(Instant::now);
             opened.take_ended();
         }
-        for _ in 1..LAST_SAVES {
-            if self.save(opened).await.is_ok() {
+        let until = ended_at + LAST_SAVED_WITHIN;
+        let mut tries = 1;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Err(error) = self.save_within(opened, left.min(LAST_SAVE)).await else {
                 return Ok(());
+            };
+            let next = Instant::now() + self.backoff.failed();
+            if tries == LAST_SAVES || next >= until {
+                return Err(StreamError::checkpoint(&self.source.name, error));
             }
-            sleep(self.backoff.failed()).await;
+            tries += 1;
+            sleep_until(next).await;
         }
-        let last = self.save(opened).await;
-        last.map_err(|error| StreamError::checkpoint(&self.source.name, error))
+    }
+
+    /// Stores what it can, as a drain may be cut off at any moment; it is tried again. Returns when every
+    /// shard's reader had ended, if that came first: then it does not go on for long.
+    async fn save_in_drain(&self, opened: &mut OpenStream) -> Option<Instant> {
+        let readers: Vec<_> = opened.active.values().cloned().collect();
+        let mut ended_at = None;
+        let given_up = async {
+            while !readers.iter().all(|progress| progress.has_ended()) {
+                self.news.notified().await;
+            }
+            ended_at = Some(Instant::now());
+            sleep(LAST_SAVE).await;
+        };
+        select! {
+            biased;
+            _ = self.save(opened) => {}
+            () = given_up => {}
+        }
+        ended_at
+    }
+
+    /// As [`save_within`](Self::save_within), with the time that there is while all goes on.
+    async fn save(&self, opened: &mut OpenStream) -> Result<(), CheckpointError> {
+        self.save_within(opened, SAVE_DEADLINE).await
     }
 
     /// Stores what has been acknowledged since the last time. If that fails it is tried again with
     /// the next; the old checkpoints stay good, and shards go on only so far.
-    async fn save(&self, opened: &mut OpenStream) -> Result<(), CheckpointError> {
+    async fn save_within(
+        &self,
+        opened: &mut OpenStream,
+        within: Duration,
+    ) -> Result<(), CheckpointError> {
         opened.save_at = Instant::now() + self.source.checkpoint_every;
         self.saving.begin();
         let news = opened.unstored();
@@ -337,7 +410,7 @@ impl Means {
             return Ok(());
         }
         let save = self.store(&opened.stream, &news);
-        let saved = self.in_time(save).await;
+        let saved = self.in_time(save, within).await;
         self.saving.ended(saved.is_err());
         match saved {
             Ok(()) => {
@@ -388,14 +461,14 @@ impl Means {
     async fn in_time(
         &self,
         save: impl Future<Output = Result<(), CheckpointError>>,
+        within: Duration,
     ) -> Result<(), CheckpointError> {
-        self.watch
-            .waits_for(WaitingFor::CheckpointStore, SAVE_DEADLINE);
-        match timeout(SAVE_DEADLINE, save).await {
+        self.watch.waits_for(WaitingFor::CheckpointStore, within);
+        match timeout(within, save).await {
             Ok(saved) => saved,
             Err(_) => Err(CheckpointError::Unavailable {
                 place: format!("the store of stream `{}`", self.source.name),
-                source: format!("no answer within {} s", SAVE_DEADLINE.as_secs()).into(),
+                source: format!("no answer within {} s", within.as_secs()).into(),
             }),
         }
     }

@@ -6,17 +6,28 @@ use crate::{SequenceNumber, ShardId};
 /// they were.
 ///
 /// That is known by the last record that is done: if it is still there, so is all that came after
-/// it. How many are missing cannot be known; perhaps it is only that one itself.
+/// it. It is looked for whenever it may have aged out by the clock, and once the service refuses it: after
+/// a restart, and while a slow reader is read. It is not told if clocks say that nothing can be missing, as
+/// there was nothing after that record less than the retention time ago.
+///
+/// Of a shard that nothing was read of there is no such record. What it has had by the clock is told then:
+/// if what is to be read of it may have come longer ago than records are kept, by the moment to start at,
+/// its parents' last records and the listings that did not have it. If its parents had been silent for as
+/// long while nobody read, that is a doubt, too: it may have been made just now, and have lost nothing.
+/// A stream that is read for the first time has lost nothing of what was gone before that.
+///
+/// How many are missing cannot be known, as the service does not count its records: perhaps it is only
+/// that one itself, which was read. So this is never less than a doubt, and may be no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DataLoss {
     /// The shard.
     pub shard: ShardId,
-    /// The last record that is done, or done in part. What is missing came after it. Zero, if the whole
-    /// shard has aged out before any of it was read.
+    /// The last record that is done, or done in part. What is missing came after it. Zero, if
+    /// nothing of the shard was read.
     pub from: SequenceNumber,
-    /// The oldest record that is kept: what is missing came before it. `None` if the shard is closed
-    /// and nothing of it is kept, perhaps not even the shard itself.
+    /// The oldest record that is kept: what is missing came before it. `None` if nothing of the shard is
+    /// kept, perhaps not even the shard itself.
     pub to: Option<SequenceNumber>,
 }
 

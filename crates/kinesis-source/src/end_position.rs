@@ -13,7 +13,9 @@ pub enum EndPosition {
     /// [`StartPosition::AtTimestamp`](crate::StartPosition::AtTimestamp) begins at that: a replay to a
     /// moment and one from it have each record once, together. Records have their times of arrival about:
     /// where these go back in a shard, the few around the moment may be in both. If the moment is yet to
-    /// come, the stream is read until then.
+    /// come, the stream is read until then. A shard to which nothing comes after it is at its end once the
+    /// moment has passed by ten seconds on the service's clock, and two answers in a row after that, a second
+    /// apart, say that there is nothing: one alone may be empty although there are records.
     BeforeTimestamp(Timestamp),
     /// In these shards, with the record of that number, which still comes. Shards that lead to one of
     /// them, as its parent does, are read in full; all others are left out.
@@ -68,7 +70,8 @@ impl ShardEnd {
         beyond.is_some() || has_last
     }
 
-    /// Whether the end is reached, as nothing is left to be read at that moment.
+    /// Whether the end is reached, as nothing is left to be read at that moment: one at which the shard is
+    /// [proven](crate::tip::Tip) to have been at its tip.
     pub(crate) fn is_reached_at_tip(&self, now: Timestamp) -> bool {
         match self {
             Self::Before(end) => now.minus(CLOCK_SLACK) >= *end,

@@ -14,24 +14,14 @@ pub(crate) enum Feed {
     FanOut(Box<Subscribing>),
 }
 
-/// How to begin with a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Begin {
-    /// Where the progress says.
-    Pinned,
-    /// At the shard's tip, once: if that fails, where the progress says, which is the moment of
-    /// that tip. Asking for the tip again would skip what came in between.
-    AtTip,
-}
-
 impl Feed {
-    /// The same shard from the same begin, by subscriptions of this consumer.
+    /// The same shard, by subscriptions of this consumer.
     pub(crate) fn by(self, consumer: Arc<Consumer>) -> Self {
-        let begin = match &self {
-            Self::Polling(polling) => polling.begin(),
-            Self::FanOut(subscribing) => subscribing.begin(),
+        let api = match &self {
+            Self::Polling(polling) => polling.api(),
+            Self::FanOut(subscribing) => subscribing.api(),
         };
-        Self::FanOut(Box::new(Subscribing::new(consumer, begin)))
+        Self::FanOut(Box::new(Subscribing::new(consumer, api)))
     }
 
     /// If records are asked for, no more bytes than that at once.
@@ -70,6 +60,11 @@ impl Feed {
             Self::Polling(polling) => polling.has_place(),
             Self::FanOut(subscribing) => subscribing.has_place(),
         }
+    }
+
+    /// Whether records come without having been asked for, one answer after another.
+    pub(crate) fn is_pushed(&self) -> bool {
+        matches!(self, Self::FanOut(_))
     }
 
     /// Whether the error that has just come was told in words of its own.

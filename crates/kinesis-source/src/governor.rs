@@ -94,7 +94,8 @@ impl Governor {
         self.note_answer(now);
         let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(BYTES_PER_SECOND.into());
         let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        self.paid_at = self.paid_at.max(now) + self.stretched(span);
+        // It was paid for before it was sent.
+        self.paid_at = now + self.stretched(span);
         self.since_pause += span;
         if self.since_pause >= self.pause_after {
             self.since_pause = Duration::ZERO;

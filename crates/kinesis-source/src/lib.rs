@@ -133,6 +133,7 @@ mod lineage;
 mod listing;
 mod meters;
 pub mod metric_names;
+mod not_caught_up;
 mod on_shard_failure;
 mod park_reason;
 mod pinned_position;
@@ -163,7 +164,9 @@ mod subscribing;
 mod supervision;
 mod supervisor;
 mod timestamp;
+mod tip;
 mod unpacker;
+mod unread;
 mod waiting_for;
 
 #[cfg(any(test, feature = "mock"))]
@@ -192,6 +195,7 @@ pub use fan_out_api::{
     ConsumerAddress, ConsumerArn, ConsumerStatus, ConsumersPage, KinesisFanOutApi,
     ShardSubscription, StreamConsumer, SubscribeEvent,
 };
+pub use not_caught_up::NotCaughtUp;
 pub use on_shard_failure::OnShardFailure;
 pub use park_reason::ParkReason;
 pub use pinned_position::PinnedPosition;

@@ -1,17 +1,17 @@
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    ApiError, ByteBudget, KinesisApi, Position, RecordsPage, Remedy, ShardIterator, WaitingFor,
+    ApiError, ByteBudget, KinesisApi, RecordsPage, Remedy, ShardIterator, WaitingFor,
     arrival::{self, Arrival},
     byte_budget::Charge,
     doubt::Found,
-    feed::Begin,
     governor::Governor,
     listing::within_deadline,
     progress::Progress,
-    read_size::{MOST_BYTES, ReadSize},
+    read_size::{MOST_BYTES, MOST_RECORDS, ReadSize},
+    unread::MARGIN,
 };
 
 /// Reads a shard by GetRecords, as often as it is asked to and may.
@@ -19,12 +19,10 @@ use crate::{
 pub(crate) struct Polling {
     api: Arc<dyn KinesisApi>,
     cursor: Option<Cursor>,
-    begin: Begin,
     reads: Governor,
     read_size: ReadSize,
     iterators: Governor,
     idle: Duration,
-    last_read: Instant,
 }
 
 /// Where it is.
@@ -32,15 +30,17 @@ pub(crate) struct Polling {
 struct Cursor {
     iterator: ShardIterator,
     issued: Instant,
+    /// Whether it leads on from a record that was there when it was issued.
+    is_proven: bool,
 }
 
 /// An iterator lives for five minutes. An older one than this is not worth a try.
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html>)
 const ITERATOR_AGE: Duration = Duration::from_secs(4 * 60 + 30);
 
-/// After so long, what comes next may not be kept any more: some hours before the 24 that the service
-/// keeps everything.
-pub(crate) const LONG_AGO: Duration = Duration::from_secs(20 * 3_600);
+/// A record that has just been there keeps what comes after it for so long, or it would be looked for
+/// again and again where answers have no room for more.
+const PROVEN_FOR: Duration = Duration::from_secs(10);
 
 /// How long to wait after a first read that finds nothing at the tip; each further one doubles it.
 const FIRST_IDLE: Duration = Duration::from_millis(200);
@@ -49,22 +49,20 @@ const FIRST_IDLE: Duration = Duration::from_millis(200);
 const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 impl Polling {
-    pub(crate) fn new(api: Arc<dyn KinesisApi>, begin: Begin, seed: u64) -> Self {
+    pub(crate) fn new(api: Arc<dyn KinesisApi>, seed: u64) -> Self {
         let now = Instant::now();
         Self {
             api,
             cursor: None,
-            begin,
             reads: Governor::new(now, seed),
             read_size: ReadSize::new(MOST_BYTES),
             iterators: Governor::new(now, seed),
             idle: FIRST_IDLE,
-            last_read: now,
         }
     }
 
-    pub(crate) fn begin(&self) -> Begin {
-        self.begin
+    pub(crate) fn api(&self) -> Arc<dyn KinesisApi> {
+        Arc::clone(&self.api)
     }
 
     pub(crate) fn read_at_most(&mut self, bytes: u64) {
@@ -78,13 +76,15 @@ impl Polling {
         budget: &ByteBudget,
         wanted: usize,
     ) -> Result<Arrival, ApiError> {
-        let limit = self.read_size.limit(wanted);
         // It is got before, as others can read meanwhile; and once more if it has grown too old by then.
         self.iterator(progress).await?;
         wait_for_turn(progress, self.reads.ready_at()).await;
+        let limit = self.read_size.limit(wanted);
         let expected = self.read_size.expected(limit);
         let grant = progress.watch().waits_for_room(budget, expected).await;
         let iterator = self.iterator(progress).await?;
+        // The one that is looked for comes as well.
+        let limit = limit + usize::from(progress.doubt().is_some() && limit < MOST_RECORDS);
         let operation = "GetRecords";
         progress.watch().waits_for_answer(operation);
         self.reads.sent(Instant::now());
@@ -108,19 +108,19 @@ impl Polling {
 
     /// An iterator that is young enough.
     async fn iterator(&mut self, progress: &Progress) -> Result<ShardIterator, ApiError> {
-        if let Some(Cursor { iterator, issued }) = &self.cursor
+        if let Some(Cursor {
+            iterator, issued, ..
+        }) = &self.cursor
             && issued.elapsed() < ITERATOR_AGE
+            && !self.is_doubtful(progress)
         {
             return Ok(iterator.clone());
         }
-        self.cursor = None;
-        if self.last_read.elapsed() >= LONG_AGO {
+        if self.is_doubtful(progress) {
             progress.begin_doubt();
         }
-        let position = match mem::replace(&mut self.begin, Begin::Pinned) {
-            Begin::AtTip => Position::Latest,
-            Begin::Pinned => progress.position(),
-        };
+        self.cursor = None;
+        let position = progress.position();
         wait_for_turn(progress, self.iterators.ready_at()).await;
         let operation = "GetShardIterator";
         progress.watch().waits_for_answer(operation);
@@ -131,6 +131,12 @@ impl Polling {
         let iterator = answer?;
         self.cursor = Some(Cursor::at(iterator.clone()));
         Ok(iterator)
+    }
+
+    /// Whether what comes next may not be kept any more, and an iterator would go on silently after it.
+    fn is_doubtful(&self, progress: &Progress) -> bool {
+        let is_proven = self.cursor.as_ref().is_some_and(Cursor::is_proven);
+        !is_proven && progress.may_be_trimmed(MARGIN, || self.api.now())
     }
 
     /// Moves on after an answer.
@@ -150,8 +156,10 @@ impl Polling {
             children: page.children,
             is_end: page.next.is_none(),
         };
-        self.last_read = Instant::now();
-        self.cursor = page.next.map(Cursor::at);
+        self.cursor = page.next.map(|iterator| Cursor {
+            is_proven: matches!(arrival.found, Some(Found::It(_))) && arrival.records.is_empty(),
+            ..Cursor::at(iterator)
+        });
         if !arrival.records.is_empty() {
             self.idle = FIRST_IDLE;
         }
@@ -174,7 +182,6 @@ impl Polling {
 
     /// Goes on where the progress says.
     pub(crate) fn start_over(&mut self) {
-        self.begin = Begin::Pinned;
         self.cursor = None;
     }
 }
@@ -193,6 +200,11 @@ impl Cursor {
         Self {
             iterator,
             issued: Instant::now(),
+            is_proven: false,
         }
+    }
+
+    fn is_proven(&self) -> bool {
+        self.is_proven && self.issued.elapsed() < PROVEN_FOR
     }
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use stage_core::{Acknowledge, Outcome, protocol::Watermark};
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use crate::{
     Checkpoint, DataLoss, ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport,
@@ -19,6 +22,7 @@ use crate::{
     shard_graph::Resumed,
     shard_watch::ShardWatch,
     unpacker::Findings,
+    unread::{CLOCK_SLACK, LEAST_RETENTION, Unread},
 };
 
 /// How far one shard is: read, handed out, acknowledged. Its reader writes it; whoever watches the
@@ -61,6 +65,10 @@ struct State {
     nacked: u64,
     /// Whether what is done is still kept.
     doubt: Option<Doubt>,
+    /// How old what comes after the last read may be, once something was read.
+    unread: Option<Unread>,
+    /// The same of what comes after that which is done: at least since then.
+    undone: Option<Unread>,
     loss: Option<DataLoss>,
     quiet: Quiet,
     phase: Phase,
@@ -98,9 +106,6 @@ struct Quiet {
 /// How often the checkpoint of a quiet shard says that it is. The service keeps records for 24 hours
 /// at least.
 const QUIET_EVERY: Duration = Duration::from_secs(3_600);
-
-/// How far a moment may be before the service's clock.
-const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 /// What a reader is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +187,8 @@ impl Progress {
                 in_flight: 0,
                 nacked: 0,
                 doubt: None,
+                unread: None,
+                undone: None,
                 loss: None,
                 quiet: Quiet::default(),
                 phase: Phase::Reading,
@@ -200,14 +207,26 @@ impl Progress {
         })
     }
 
-    /// The progress of a shard that was done so far. `is_harmless` says whether there cannot be
-    /// anything after that which is not kept any more.
-    pub(crate) fn resumed(
+    /// The progress of a shard of which nothing was read before. What is to be read arrived at `since` or
+    /// later, and at `none_until` there was none of it, as far as that is known.
+    pub(crate) fn beginning(
         shard: ShardId,
-        resumed: Resumed,
-        is_harmless: bool,
+        from: Place,
+        since: Option<Timestamp>,
+        none_until: Option<Timestamp>,
         watcher: Arc<Notify>,
     ) -> Arc<Self> {
+        let progress = Self::new(shard, from, watcher);
+        let mut state = progress.lock();
+        let now = Instant::now();
+        state.unread = since.map(|since| Unread::of_start(since, now));
+        state.quiet.until = none_until;
+        drop(state);
+        progress
+    }
+
+    /// The progress of a shard that was done so far.
+    pub(crate) fn resumed(shard: ShardId, resumed: Resumed, watcher: Arc<Notify>) -> Arc<Self> {
         let Resumed {
             done,
             quiet_until,
@@ -216,7 +235,7 @@ impl Progress {
         let progress = Self::new(shard, done.clone(), watcher);
         let mut state = progress.lock();
         let number = done.sequence_number.clone();
-        state.doubt = is_plausible.then(|| Doubt::about(number, is_harmless));
+        state.doubt = is_plausible.then(|| Doubt::about(number, quiet_until));
         state.done = Some(done);
         state.quiet.until = quiet_until;
         drop(state);
@@ -251,13 +270,78 @@ impl Progress {
         self.lock().doubt.clone()
     }
 
-    /// So much time has passed that what comes next may not be kept any more.
-    pub(crate) fn begin_doubt(&self) {
+    /// Whether what comes next may not be kept any more, by what clocks say, and nobody looks after
+    /// that yet. `now` is the service's clock, and is asked for if it matters.
+    pub(crate) fn may_be_trimmed(&self, margin: Duration, now: impl FnOnce() -> Timestamp) -> bool {
+        let state = self.lock();
+        let is_open = state.doubt.is_none() && state.last_read().is_some();
+        let Some(unread) = state.unread.filter(|_| is_open) else {
+            return false;
+        };
+        drop(state);
+        unread.may_be_trimmed(self.retention(), margin, now, Instant::now())
+    }
+
+    /// How long records are kept, or at least for so long.
+    pub(crate) fn retention(&self) -> Duration {
+        self.watch.retention().unwrap_or(LEAST_RETENTION)
+    }
+
+    /// What comes next may not be kept any more: the last record that was read is to be looked for.
+    /// Whether there is one, and that is new.
+    pub(crate) fn begin_doubt(&self) -> bool {
         let mut state = self.lock();
-        if let PinnedPosition::AfterSequenceNumber(number) = &state.next.position
-            && state.doubt.is_none()
-        {
-            state.doubt = Some(Doubt::about(number.clone(), false));
+        let (Some(unread), None) = (state.unread, &state.doubt) else {
+            return false;
+        };
+        let last = state.last_read().cloned();
+        state.doubt = last.map(|number| Doubt::about(number, unread.none_until()));
+        state.doubt.is_some()
+    }
+
+    /// Whether nothing of the shard was read, or all of that is to be read again, and what comes first may
+    /// not be kept any more, by what clocks say. There is no record then that could be looked for.
+    pub(crate) fn begins_too_late(&self, now: impl FnOnce() -> Timestamp) -> bool {
+        let state = self.lock();
+        let unread = state.unread.filter(|_| state.last_read().is_none());
+        drop(state);
+        let since = unread.and_then(|unread| unread.since());
+        since.is_some_and(|since| now().since(since) >= self.retention())
+    }
+
+    /// Whether it was read so far behind, and what has come now leaves out so much, that all in between may
+    /// have been trimmed just now, though the stream was to keep it.
+    pub(crate) fn leaps_to(
+        &self,
+        arrival: Option<Timestamp>,
+        now: impl FnOnce() -> Timestamp,
+    ) -> bool {
+        let state = self.lock();
+        let is_open = state.doubt.is_none() && state.last_read().is_some();
+        let unread = state.unread.filter(|_| is_open);
+        drop(state);
+        unread.is_some_and(|unread| unread.leaps_to(arrival, now))
+    }
+
+    /// When the last record arrived that was read, or when there was none, whichever is later.
+    pub(crate) fn read_until(&self) -> Option<Timestamp> {
+        self.lock().unread.and_then(|unread| unread.since())
+    }
+
+    /// Records were read, after all those before had been handed out. The first and the last one
+    /// arrived at these moments, as far as that is known.
+    pub(crate) fn note_arrivals(&self, first: Option<Timestamp>, last: Option<Timestamp>) {
+        let (now, mut state) = (Instant::now(), self.lock());
+        if state.last_read().is_none() {
+            // There is nothing before it that is kept.
+            state.unread = None;
+        }
+        let unread = *state.unread.get_or_insert(Unread::after(first, now));
+        if state.watermark.is_complete() {
+            state.undone = Some(unread);
+        }
+        if let Some(unread) = &mut state.unread {
+            unread.advance(last, now);
         }
     }
 
@@ -305,6 +389,8 @@ impl Progress {
                 nacked,
             });
         }
+        // What was read and not handed out is read again, too.
+        state.unread = state.undone.or(state.unread);
         if state.nacked == 0 {
             return;
         }
@@ -315,7 +401,7 @@ impl Progress {
             && let Some(done) = &state.done
         {
             // That may be the record that is not kept.
-            state.doubt = Some(Doubt::about(done.sequence_number.clone(), false));
+            state.doubt = Some(Doubt::about(done.sequence_number.clone(), None));
         }
         state.begin_generation();
     }
@@ -417,7 +503,17 @@ impl Progress {
     /// `asked` is what [`asked`](Self::asked) was before the read.
     pub(crate) fn found_tip(&self, now: Option<Timestamp>, asked: u64) {
         if let Some(now) = now {
-            self.lock().note_quiet(now);
+            let mut state = self.lock();
+            state.note_quiet(now);
+            let read_at = Instant::now();
+            let none = || Unread::after(None, read_at);
+            state
+                .unread
+                .get_or_insert_with(none)
+                .found_none(now, read_at);
+            if state.watermark.is_complete() {
+                state.undone = state.unread;
+            }
         }
         self.reach_tip(Phase::AtTip, asked);
     }
@@ -484,7 +580,13 @@ impl Progress {
 
     /// Takes note of the children that the shard's last answer named.
     pub(crate) fn note_children(&self, children: impl Iterator<Item = ShardId>) {
-        self.lock().children.extend(children);
+        let mut state = self.lock();
+        for child in children {
+            // It may come again, if records are read again.
+            if !state.children.contains(&child) {
+                state.children.push(child);
+            }
+        }
     }
 
     /// The children that the shard's last answer named.
@@ -526,7 +628,9 @@ impl Progress {
         if state.phase == Phase::Finished {
             return Some(Checkpoint::End);
         }
-        let done = state.done.clone()?;
+        let Some(done) = state.done.clone() else {
+            return state.quiet_start();
+        };
         Some(match state.quiet_until() {
             Some(until) if done.sub_sequence_number.is_none() => Checkpoint::Quiet {
                 sequence_number: done.sequence_number,
@@ -597,6 +701,8 @@ impl Progress {
         state.is_sought = true;
         state.done = None;
         state.doubt = None;
+        state.unread = None;
+        state.undone = None;
         state.quiet = Quiet::default();
         state.phase = Phase::Reading;
         let goes_on = state.end_any_halt();
@@ -624,13 +730,16 @@ impl Progress {
         let _ = self.saving.set(saving);
     }
 
+    /// How many records were handed out after those that the stored checkpoint covers.
+    fn unsaved(&self) -> u64 {
+        let state = self.lock();
+        state.watermark.next().saturating_sub(state.saved)
+    }
+
     /// Waits until more may be handed out: unless checkpoints cannot be stored, at once.
     pub(crate) async fn may_hand_out(&self) {
         if let Some(saving) = self.saving.get() {
-            let unsaved = {
-                let state = self.lock();
-                state.watermark.next().saturating_sub(state.saved)
-            };
+            let unsaved = self.unsaved();
             if saving.must_wait(unsaved) {
                 // That the store fails is told already.
                 self.watch.waits_for(WaitingFor::CheckpointStore, None);
@@ -667,9 +776,6 @@ impl State {
 
     /// Takes note that there is nothing after what was handed out.
     fn note_quiet(&mut self, now: Timestamp) {
-        if self.doubt.as_ref().is_some_and(|doubt| !doubt.is_harmless) {
-            return;
-        }
         let now = now.minus(CLOCK_SLACK);
         let handed_out = self.watermark.next();
         if self.quiet.handed_out != handed_out {
@@ -688,6 +794,22 @@ impl State {
     fn quiet_until(&self) -> Option<Timestamp> {
         let is_all = self.quiet.handed_out == self.watermark.next() && self.watermark.is_complete();
         self.quiet.until.filter(|_| is_all)
+    }
+
+    /// The last record that was read, if the next is the one after it or that one.
+    fn last_read(&self) -> Option<&SequenceNumber> {
+        match &self.next.position {
+            PinnedPosition::AfterSequenceNumber(number)
+            | PinnedPosition::AtSequenceNumber(number) => Some(number),
+            PinnedPosition::TrimHorizon | PinnedPosition::AtTimestamp(_) => None,
+        }
+    }
+
+    /// What to store of a shard that nothing has come to. After a seek, the stored checkpoint stays.
+    fn quiet_start(&self) -> Option<Checkpoint> {
+        let until = self.quiet_until().filter(|_| !self.is_sought)?;
+        let position = self.start.position.clone();
+        Some(Checkpoint::QuietStart { position, until })
     }
 
     /// Ends a halt that waits for this. Whether there was one.
@@ -811,6 +933,160 @@ mod tests {
         assert_eq!(progress.snapshot().in_flight, 2);
         new.settle(first..first + 2, Outcome::Acked);
         assert_eq!(progress.checkpoint(), Some(Checkpoint::after(14.into())));
+    }
+
+    /// The numbers of its receipts are those of others by now.
+    #[test]
+    fn receipts_of_a_former_life_settle_nothing_of_this_one() {
+        let progress = progress();
+        let (old, first) = hand_out(&progress, 10..20);
+        old.settle(first..first + 1, Outcome::Nacked);
+        progress.resume();
+        let (_new, _) = hand_out(&progress, 10..20);
+        old.settle(first + 1..first + 5, Outcome::Acked);
+        old.settle(first + 5..first + 10, Outcome::Nacked);
+        let snapshot = progress.snapshot();
+        assert_eq!((snapshot.in_flight, snapshot.figures.acked), (10, 0));
+        assert_eq!(progress.nacked(), 0);
+        // Nor do those from before a seek.
+        progress.seek(PinnedPosition::TrimHorizon);
+        let (new, first) = hand_out(&progress, 10..20);
+        old.settle(first..first + 10, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), None);
+        new.settle(first..first + 1, Outcome::Acked);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(10.into())));
+    }
+
+    /// What is stored late says nothing of what has been handed out since.
+    #[test]
+    fn what_was_offered_by_a_former_life_is_not_this_ones() {
+        let progress = progress();
+        let (book, first) = hand_out(&progress, 10..20);
+        book.settle(first..first + 9, Outcome::Acked);
+        let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
+        assert_eq!(progress.unsaved(), 10);
+        progress.seek(PinnedPosition::TrimHorizon);
+        let (book, first) = hand_out(&progress, 1..4);
+        progress.note_saved(offer, checkpoint);
+        assert_eq!(progress.unsaved(), 3, "none of these is stored");
+        book.settle(first..first + 1, Outcome::Acked);
+        let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
+        assert_eq!(checkpoint, Checkpoint::after(1.into()));
+        assert!(offer.is_sought, "the stored one is to go back");
+        progress.note_saved(offer, checkpoint);
+        assert_eq!(progress.unsaved(), 2);
+        assert!(!progress.offer_checkpoint().unwrap().1.is_sought);
+    }
+
+    /// Nor is what was found or stored before of any use after it.
+    #[test]
+    fn a_new_life_knows_no_tip_and_has_nothing_stored() {
+        let progress = progress();
+        let (book, first) = hand_out(&progress, 10..20);
+        progress.came_to_tip(progress.asked());
+        book.settle(first..first + 9, Outcome::Acked);
+        let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
+        progress.note_saved(offer, checkpoint);
+        assert_eq!(progress.unsaved(), 1);
+        book.settle(first + 9..first + 10, Outcome::Nacked);
+        progress.resume();
+        let (book, first) = hand_out(&progress, 19..39);
+        assert_eq!(progress.unsaved(), 20);
+        book.settle(first..first + 20, Outcome::Acked);
+        assert!(!progress.is_at_rest(), "the tip has yet to be found");
+        progress.found_tip(None, progress.asked());
+        assert!(progress.is_at_rest());
+    }
+
+    #[test]
+    fn a_read_from_before_a_question_does_not_answer_it() {
+        let progress = progress();
+        let before = progress.asked();
+        progress.await_tip();
+        progress.found_tip(None, before);
+        assert!(!progress.is_at_rest());
+        progress.found_tip(None, progress.asked());
+        assert!(progress.is_at_rest());
+    }
+
+    /// It came before the moment at which there was nothing more, and may be lost yet.
+    #[test]
+    fn a_shard_is_not_quiet_while_records_are_open() {
+        let progress = progress();
+        let hour = |hours| Timestamp::from_millis(0).plus(Duration::from_secs(3_600) * hours);
+        let (book, first) = hand_out(&progress, 10..15);
+        book.settle(first..first + 2, Outcome::Acked);
+        for hours in [0, 2] {
+            progress.found_tip(Some(hour(hours)), progress.asked());
+        }
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(11.into())));
+        book.settle(first + 2..first + 5, Outcome::Acked);
+        let quiet = Checkpoint::Quiet {
+            sequence_number: 14.into(),
+            until: hour(2).minus(CLOCK_SLACK),
+        };
+        assert_eq!(progress.checkpoint(), Some(quiet));
+        let _open = hand_out(&progress, 15..16);
+        assert_eq!(progress.checkpoint(), Some(Checkpoint::after(14.into())));
+    }
+
+    /// Its start is quiet until something comes, and is not stored anew after a seek.
+    #[test]
+    fn a_shard_that_nothing_has_come_to_says_so() {
+        let hour = |hours| Timestamp::from_millis(0).plus(Duration::from_secs(3_600) * hours);
+        let from = PinnedPosition::AtTimestamp(hour(1));
+        let (since, none) = (Some(hour(1)), None);
+        let progress =
+            Progress::beginning("s".into(), from.clone().into(), since, none, Arc::default());
+        assert_eq!(progress.checkpoint(), None);
+        for hours in [2, 4] {
+            progress.found_tip(Some(hour(hours)), progress.asked());
+        }
+        let quiet = Checkpoint::QuietStart {
+            position: from.clone(),
+            until: hour(4).minus(CLOCK_SLACK),
+        };
+        assert_eq!(progress.checkpoint(), Some(quiet));
+        assert!(!progress.begins_too_late(|| hour(27)));
+        assert!(progress.begins_too_late(|| hour(28)));
+        let (_open, _) = hand_out(&progress, 10..11);
+        assert_eq!(progress.checkpoint(), None);
+        assert!(
+            !progress.begins_too_late(|| hour(28)),
+            "there is a record to look for"
+        );
+        progress.seek(from);
+        for hours in [5, 7] {
+            progress.found_tip(Some(hour(hours)), progress.asked());
+        }
+        assert_eq!(progress.checkpoint(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_seek_lets_go_who_waits_for_what_was_handed_out() {
+        let progress = progress();
+        let (_book, _) = hand_out(&progress, 10..12);
+        let waiting = {
+            let progress = Arc::clone(&progress);
+            tokio::spawn(async move { progress.settled().await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        progress.seek(PinnedPosition::TrimHorizon);
+        let hour = Duration::from_secs(3_600);
+        let waited = tokio::time::timeout(hour, waiting).await;
+        waited.expect("it is let go").unwrap();
+    }
+
+    #[test]
+    fn a_nack_right_after_a_seek_goes_back_to_where_that_was_to() {
+        let progress = progress();
+        let there = PinnedPosition::AfterSequenceNumber(99.into());
+        progress.seek(there.clone());
+        let (book, first) = hand_out(&progress, 100..102);
+        book.settle(first..first + 1, Outcome::Nacked);
+        progress.resume();
+        assert_eq!(progress.next(), there);
     }
 
     #[test]

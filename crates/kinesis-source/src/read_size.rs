@@ -19,7 +19,7 @@ pub(crate) const MOST_BYTES: u64 = 10 * 1024 * 1024;
 const FIRST_MEAN: u64 = 1024 * 1024;
 
 /// The most records that one read may ask for. (Same page.)
-const MOST_RECORDS: usize = 10_000;
+pub(crate) const MOST_RECORDS: usize = 10_000;
 
 impl ReadSize {
     pub(crate) fn new(most_bytes: u64) -> Self {

@@ -1,11 +1,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    time::Duration,
 };
 
 use crate::{
     Checkpoint, HashRange, PinnedPosition, Shard, ShardId, StartPosition, Timestamp,
     place::{Mark, Place},
+    unread::CLOSE,
 };
 
 /// Which shards of a stream there are, how far each is, and which may be read now.
@@ -29,6 +31,15 @@ pub(crate) struct ShardGraph {
     unstored: Vec<ShardId>,
     /// If only these are wanted, and those that lead to them.
     only: Option<BTreeSet<ShardId>>,
+    /// When the stream was opened for the first time, if that is now.
+    opened: Option<Opened>,
+}
+
+/// When a stream was opened for the first time, and for how long it kept records then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    pub(crate) at: Timestamp,
+    pub(crate) retention: Duration,
 }
 
 /// A [`StartPosition`] that has been decided, for shards that were there from the start.
@@ -55,10 +66,12 @@ pub(crate) struct Start {
     pub(crate) hash_range: HashRange,
     /// Where. It stays good, whatever happens.
     pub(crate) from: Place,
-    /// Whether to begin at the shard's tip, of which `from` is the moment.
-    pub(crate) at_tip: bool,
     /// How far it was done before.
     pub(crate) resumed: Option<Resumed>,
+    /// What is to be read of it arrived at that moment or later, if that is known.
+    pub(crate) since: Option<Timestamp>,
+    /// There was nothing to be read of it at that moment, if that is known.
+    pub(crate) none_until: Option<Timestamp>,
 }
 
 /// How far a shard was done by its checkpoint.
@@ -76,6 +89,11 @@ struct Node {
     parents: Vec<ShardId>,
     hash_range: HashRange,
     state: State,
+    /// As in [`Start`].
+    since: Option<Timestamp>,
+    none_until: Option<Timestamp>,
+    /// Once it is finished: its children were not made before that moment, if that is known.
+    closed_after: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +101,6 @@ enum State {
     /// To be read, once its parents are finished.
     Waiting {
         from: Place,
-        at_tip: bool,
         resumed: Option<Resumed>,
     },
     Reading,
@@ -115,6 +132,21 @@ impl FirstStart {
     }
 }
 
+impl Opened {
+    /// Where a stream begins that is opened then. A moment from which on nothing is kept any more is
+    /// the horizon, and is stored as that: who goes on from it later has not lost what was gone by now.
+    pub(crate) fn horizon_or(self, start: FirstStart) -> FirstStart {
+        match start {
+            FirstStart::At(PinnedPosition::AtTimestamp(moment))
+                if self.at.since(moment) >= self.retention + CLOSE =>
+            {
+                FirstStart::At(PinnedPosition::TrimHorizon)
+            }
+            start => start,
+        }
+    }
+}
+
 impl ShardGraph {
     /// A graph without shards, for a stream with these checkpoints.
     pub(crate) fn new(first_start: FirstStart, checkpoints: BTreeMap<ShardId, Checkpoint>) -> Self {
@@ -127,6 +159,15 @@ impl ShardGraph {
             expected: BTreeSet::new(),
             unstored: Vec::new(),
             only: None,
+            opened: None,
+        }
+    }
+
+    /// It is read for the first time.
+    pub(crate) fn opened(self, opened: Opened) -> Self {
+        Self {
+            opened: Some(opened),
+            ..self
         }
     }
 
@@ -137,6 +178,11 @@ impl ShardGraph {
 
     /// Takes note of a complete listing. Shards that are known stay as they are.
     pub(crate) fn discover(&mut self, listing: &[Shard]) {
+        self.discover_since(listing, None);
+    }
+
+    /// The same, and all shards were known that there were at that moment.
+    pub(crate) fn discover_since(&mut self, listing: &[Shard], complete_at: Option<Timestamp>) {
         let left_out = self.left_out(listing);
         let wanted = self.only.as_ref().map(|only| {
             let mut wanted = ancestors(listing, only);
@@ -162,9 +208,20 @@ impl ShardGraph {
                 self.waiting_changed = true;
             }
             let parents = shard.parents().cloned().collect();
+            let stored = self.checkpoints.get(&shard.id);
+            let was_quiet = match stored {
+                Some(Checkpoint::QuietStart { until, .. }) => Some(*until),
+                _ => None,
+            };
             let node = Node {
                 parents,
                 hash_range: shard.hash_range,
+                since: self.since(&state, stored.is_some()),
+                none_until: was_quiet.max(complete_at),
+                closed_after: match stored {
+                    Some(Checkpoint::Quiet { until, .. }) => Some(*until),
+                    _ => None,
+                },
                 state,
             };
             self.shards.insert(shard.id.clone(), node);
@@ -172,6 +229,27 @@ impl ShardGraph {
         // What is decided for the first listing is not for later ones.
         if !listing.is_empty() && !matches!(self.first_start, FirstStart::At(_)) {
             self.first_start = FirstStart::Resumed;
+        }
+        if !listing.is_empty() {
+            self.opened = None;
+        }
+    }
+
+    /// Since when there may be records that are to be read of a new shard in that state.
+    fn since(&self, state: &State, is_stored: bool) -> Option<Timestamp> {
+        let State::Waiting { from, .. } = state else {
+            return None;
+        };
+        match (&from.position, self.opened.filter(|_| !is_stored)) {
+            // Who asks for more than is kept has what is kept.
+            (PinnedPosition::AtTimestamp(moment), Some(Opened { at, retention }))
+                if at.since(*moment) >= retention =>
+            {
+                Some(at)
+            }
+            (PinnedPosition::AtTimestamp(moment), _) => Some(*moment),
+            (PinnedPosition::TrimHorizon, Some(Opened { at, .. })) => Some(at),
+            _ => None,
         }
     }
 
@@ -204,12 +282,29 @@ impl ShardGraph {
     /// discovered since the last call and have no checkpoint.
     pub(crate) fn take_unstored(&mut self) -> BTreeMap<ShardId, Checkpoint> {
         let unstored = mem::take(&mut self.unstored);
-        let checkpoint = |id: ShardId| match &self.shards.get(&id)?.state {
-            State::Waiting { from, .. } => Some((id, Checkpoint::Start(from.position.clone()))),
-            State::Finished => Some((id, Checkpoint::End)),
-            State::Reading => None,
+        let checkpoint = |id: ShardId| {
+            let node = self.shards.get(&id)?;
+            match (&node.state, node.none_until) {
+                (State::Waiting { from, .. }, until) => {
+                    let position = from.position.clone();
+                    let checkpoint = match until {
+                        Some(until) => Checkpoint::QuietStart { position, until },
+                        None => Checkpoint::Start(position),
+                    };
+                    Some((id, checkpoint))
+                }
+                (State::Finished, _) => Some((id, Checkpoint::End)),
+                (State::Reading, _) => None,
+            }
         };
         unstored.into_iter().filter_map(checkpoint).collect()
+    }
+
+    /// A finished shard was not closed before that moment, so its children were not made before it.
+    pub(crate) fn closed_after(&mut self, shard: &ShardId, moment: Option<Timestamp>) {
+        if let Some(node) = self.shards.get_mut(shard) {
+            node.closed_after = node.closed_after.max(moment);
+        }
     }
 
     /// A shard has been read to its end, and all of it is acknowledged. Returns whether that is
@@ -234,6 +329,27 @@ impl ShardGraph {
         !self.waiting.is_empty()
     }
 
+    /// Whether all that wait do so for these shards, or for one that does.
+    pub(crate) fn waits_only_for(&self, shards: &BTreeSet<ShardId>) -> bool {
+        let mut held_up = shards.clone();
+        loop {
+            let before = held_up.len();
+            let parents = |shard| {
+                self.shards
+                    .get(shard)
+                    .into_iter()
+                    .flat_map(|it| &it.parents)
+            };
+            let waiting = self.waiting.iter();
+            let more = waiting.filter(|&it| parents(it).any(|parent| held_up.contains(parent)));
+            let more: Vec<_> = more.cloned().collect();
+            held_up.extend(more);
+            if held_up.len() == before {
+                return self.waiting.iter().all(|it| held_up.contains(it));
+            }
+        }
+    }
+
     /// The shards that wait for their parents, if they are not the same as at the last call. With
     /// thousands of shards, it matters not to list them each time that one of them stirs.
     pub(crate) fn take_waiting(&mut self) -> Option<Vec<ShardId>> {
@@ -250,15 +366,15 @@ impl ShardGraph {
     }
 
     fn start(&mut self, shard: ShardId) -> Option<Start> {
+        let parents = self.shards.get(&shard)?.parents.iter();
+        let made_after = parents.filter_map(|it| self.shards.get(it)?.closed_after);
+        let made_after = made_after.max();
         let node = self.shards.get_mut(&shard)?;
-        let State::Waiting {
-            from,
-            at_tip,
-            resumed,
-        } = node.state.clone()
-        else {
+        let State::Waiting { from, resumed } = node.state.clone() else {
             return None;
         };
+        let none_until = node.none_until.max(made_after);
+        let since = node.since.max(none_until);
         node.state = State::Reading;
         let hash_range = node.hash_range;
         self.waiting_changed |= self.waiting.remove(&shard);
@@ -266,8 +382,9 @@ impl ShardGraph {
             shard,
             hash_range,
             from,
-            at_tip,
             resumed,
+            since,
+            none_until,
         })
     }
 
@@ -275,20 +392,19 @@ impl ShardGraph {
         if let Some(stored) = self.stored(shard) {
             return stored;
         }
-        let (from, at_tip) = match &self.first_start {
-            FirstStart::At(position) => (position.clone(), false),
+        let from = match &self.first_start {
+            FirstStart::At(position) => position.clone(),
             FirstStart::Tip { .. } if shard.is_closed() => return State::Finished,
-            FirstStart::Tip { now } => (PinnedPosition::AtTimestamp(*now), true),
+            FirstStart::Tip { now } => PinnedPosition::AtTimestamp(*now),
             FirstStart::After {
                 shard: wanted,
                 position,
-            } if *wanted == shard.id => (position.clone(), false),
-            FirstStart::After { .. } | FirstStart::Resumed => (PinnedPosition::TrimHorizon, false),
+            } if *wanted == shard.id => position.clone(),
+            FirstStart::After { .. } | FirstStart::Resumed => PinnedPosition::TrimHorizon,
         };
         let from = from.into();
         State::Waiting {
             from,
-            at_tip,
             resumed: None,
         }
     }
@@ -297,10 +413,9 @@ impl ShardGraph {
     fn stored(&self, shard: &Shard) -> Option<State> {
         let (done, quiet_until) = match self.checkpoints.get(&shard.id)? {
             Checkpoint::End => return Some(State::Finished),
-            Checkpoint::Start(position) => {
+            Checkpoint::Start(position) | Checkpoint::QuietStart { position, .. } => {
                 return Some(State::Waiting {
                     from: position.clone().into(),
-                    at_tip: false,
                     resumed: None,
                 });
             }
@@ -322,7 +437,6 @@ impl ShardGraph {
         let is_plausible = done.sequence_number >= shard.starting_sequence_number;
         Some(State::Waiting {
             from: done.clone().into(),
-            at_tip: false,
             resumed: Some(Resumed {
                 done,
                 quiet_until,
@@ -407,6 +521,19 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_a_shard_that_has_stopped_is_known_down_to_the_last() {
+        let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+        graph.discover(&lineage());
+        started(&mut graph);
+        let these = |shards: &[&str]| shards.iter().map(|&it| it.into()).collect();
+        assert!(graph.waits_only_for(&these(&["a"])), "one of two is enough");
+        assert!(!graph.waits_only_for(&these(&[])));
+        graph.discover(&[shard("f", &["g"], false), shard("g", &[], true)]);
+        assert!(!graph.waits_only_for(&these(&["a", "b"])), "f waits for g");
+        assert!(graph.waits_only_for(&these(&["a", "g"])));
+    }
+
+    #[test]
     fn parents_come_first_and_both_of_a_merge() {
         let mut graph = graph(&StartPosition::TrimHorizon, &[]);
         graph.discover(&lineage());
@@ -482,7 +609,64 @@ mod tests {
                 PinnedPosition::TrimHorizon,
                 "never at the tip"
             );
-            assert!(!start.at_tip);
+        }
+    }
+
+    /// By another shard's record nothing is known about what this one has kept.
+    #[test]
+    fn a_checkpoint_from_before_its_shard_began_is_none_of_its_records() {
+        for (number, is_plausible) in [(0, false), (1, true), (5, true)] {
+            let stored = [("b", Checkpoint::after(number.into()))];
+            let mut graph = graph(&StartPosition::TrimHorizon, &stored);
+            graph.discover(&[shard("b", &[], false)]);
+            let resumed = graph.take_ready().remove(0).resumed.unwrap();
+            assert_eq!(resumed.is_plausible, is_plausible, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_child_is_as_young_as_its_parents_end_and_the_last_listing_without_it() {
+        let moment = Timestamp::from_millis;
+        for (closed_after, complete_at, since) in [
+            ([Some(5), Some(7)], None, Some(7)),
+            ([Some(5), None], Some(9), Some(9)),
+            ([None, None], Some(3), Some(3)),
+            ([None, None], None, None),
+        ] {
+            let stored = [("x", Checkpoint::End)];
+            let mut graph = graph(&StartPosition::TrimHorizon, &stored);
+            graph.discover(&lineage()[3..]);
+            assert!(graph.take_ready().iter().all(|start| start.since.is_none()));
+            graph.discover_since(&lineage()[2..3], complete_at.map(moment));
+            for (parent, closed_after) in ["a", "b"].into_iter().zip(closed_after) {
+                graph.closed_after(&parent.into(), closed_after.map(moment));
+                graph.finish(&parent.into());
+            }
+            let start = graph.take_ready().remove(0);
+            assert_eq!(start.since, since.map(moment));
+            assert_eq!(start.none_until, since.map(moment));
+        }
+    }
+
+    #[test]
+    fn who_asks_for_more_than_is_kept_asks_for_the_horizon() {
+        let hour = |hours| Timestamp::from_millis(0).plus(Duration::from_secs(3_600) * hours);
+        let opened = Opened {
+            at: hour(100),
+            retention: Duration::from_secs(3_600) * 24,
+        };
+        for (asked, expected, since) in [
+            (hour(75), PinnedPosition::TrimHorizon, hour(100)),
+            (hour(76), PinnedPosition::AtTimestamp(hour(76)), hour(100)),
+            (hour(77), PinnedPosition::AtTimestamp(hour(77)), hour(77)),
+        ] {
+            let start = FirstStart::At(PinnedPosition::AtTimestamp(asked));
+            let start = opened.horizon_or(start);
+            let mut graph = ShardGraph::new(start, BTreeMap::new()).opened(opened);
+            graph.discover(&[shard("a", &[], false)]);
+            let start = graph.take_ready().remove(0);
+            assert_eq!(start.from.position, expected);
+            assert_eq!((start.since, start.none_until), (Some(since), None));
         }
     }
 
@@ -506,11 +690,7 @@ mod tests {
             starts.iter().map(|s| s.shard.as_str()).collect::<Vec<_>>(),
             ["d", "e"]
         );
-        assert!(
-            starts
-                .iter()
-                .all(|start| start.at_tip && start.from.position == now)
-        );
+        assert!(starts.iter().all(|start| start.from.position == now));
 
         // d is split: its children are read from their first record.
         graph.expect(&"f".into());
@@ -524,10 +704,7 @@ mod tests {
         let starts = graph.take_ready();
         assert_eq!(starts.len(), 2);
         for start in starts {
-            assert_eq!(
-                (start.from.position, start.at_tip),
-                (PinnedPosition::TrimHorizon, false)
-            );
+            assert_eq!(start.from.position, PinnedPosition::TrimHorizon);
         }
     }
 

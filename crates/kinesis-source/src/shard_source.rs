@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration, vec};
 
 use stage_core::{Batch, Demand, Flow, Producer};
-use tokio::select;
+use tokio::{select, time::Instant};
 
 use crate::{
     Aggregation, ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi,
@@ -12,11 +12,12 @@ use crate::{
     byte_budget::Charge,
     end_position::ShardEnd,
     fan_out::Consumer,
-    feed::{Begin, Feed},
+    feed::Feed,
     listing::list_all_shards,
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
+    tip::{Tip, Voice},
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
 
@@ -73,6 +74,8 @@ pub struct ShardSource {
     /// If what it has yet to hand out or to take apart brings the shard to its tip: how often that had
     /// been asked for when it was read.
     reads_to_tip: Option<u64>,
+    /// When the shard was at its tip by answers without records.
+    tip: Tip,
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
     on_data_loss: OnDataLoss,
@@ -97,32 +100,30 @@ impl ShardSource {
     /// Reads `shard` from a position on.
     pub fn new(api: Arc<dyn KinesisApi>, shard: ShardId, from: PinnedPosition) -> Self {
         let progress = Progress::new(shard, from, Arc::default());
-        Self::with_progress(api, progress, Begin::Pinned, false)
+        Self::with_progress(api, progress, false)
     }
 
     /// A reader that goes on where `progress` is, and ends only once everything is acknowledged.
     pub(crate) fn supervised(
         api: Arc<dyn KinesisApi>,
         progress: Arc<Progress>,
-        begin: Begin,
         stream: StreamIdentity,
     ) -> Self {
         Self {
             stream: Some(stream),
-            ..Self::with_progress(api, progress, begin, true)
+            ..Self::with_progress(api, progress, true)
         }
     }
 
     fn with_progress(
         api: Arc<dyn KinesisApi>,
         progress: Arc<Progress>,
-        begin: Begin,
         settles_before_end: bool,
     ) -> Self {
         let seed = seed_of(progress.shard().as_str());
         Self {
             backoff: Backoff::new(seed),
-            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api), begin, seed))),
+            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api), seed))),
             api,
             progress,
             settles_before_end,
@@ -133,6 +134,7 @@ impl ShardSource {
             shared_charge: None,
             unpacker: None,
             reads_to_tip: None,
+            tip: Tip::default(),
             is_read: false,
             on_data_loss: OnDataLoss::default(),
             end: None,
@@ -239,6 +241,13 @@ impl ShardSource {
         if arrival.records.is_empty() {
             return;
         }
+        let [first, last] = [arrival.records.first(), arrival.records.last()].map(|record| {
+            let arrived = record.and_then(|record| record.approximate_arrival);
+            // A time that is yet to come would never be long ago.
+            arrived.map(|moment| moment.min(self.api.now()))
+        });
+        self.progress.note_arrivals(first, last);
+        self.tip.left();
         self.progress.enter(Phase::Reading);
         self.reads_to_tip = arrival.reaches_tip().then_some(asked);
         match &mut self.unpacker {
@@ -362,17 +371,35 @@ impl ShardSource {
     }
 
     /// Waits after an answer without records. Behind the tip there is no reason to.
-    async fn rest(&mut self, millis_behind_latest: Option<u64>, asked: u64) {
+    async fn rest(
+        &mut self,
+        millis_behind_latest: Option<u64>,
+        asked: u64,
+    ) -> Result<(), ShardError> {
         if millis_behind_latest.unwrap_or(0) > 0 {
-            return self.progress.enter(Phase::Reading);
+            self.tip.left();
+            self.progress.enter(Phase::Reading);
+            return Ok(());
         }
-        let now = millis_behind_latest.map(|_| self.api.now());
-        self.progress.found_tip(now, asked);
-        let end = self.end.as_ref().zip(now);
-        if end.is_some_and(|(end, now)| end.is_reached_at_tip(now)) {
-            return self.complete();
+        let voice = Voice {
+            at: Instant::now(),
+            now: millis_behind_latest.map(|_| self.api.now()),
+            asked,
+            in_doubt: self.progress.doubt().is_some(),
+        };
+        if let Some(proven) = self.tip.heard(voice) {
+            if let Some(error) = self.settle_doubt_at_tip() {
+                return Err(error);
+            }
+            self.progress.found_tip(proven.now, asked);
+            let end = self.end.as_ref().zip(proven.now);
+            if end.is_some_and(|(end, now)| end.is_reached_at_tip(now)) {
+                self.complete();
+                return Ok(());
+            }
         }
         self.feed.rest(&self.progress).await;
+        Ok(())
     }
 
     /// The shard has been read to its end.
@@ -451,6 +478,9 @@ impl ShardSource {
             let next = self.feed.next(&self.progress, &self.budget, demand.get());
             match next.await {
                 Ok(mut arrival) => {
+                    if !self.follows_on(&mut arrival).await {
+                        continue;
+                    }
                     let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
                     if ends_falsely {
                         arrival.is_end = false;
@@ -461,7 +491,9 @@ impl ShardSource {
                         let watch = self.progress.watch();
                         watch.answered(has_records, arrival.millis_behind_latest);
                     }
-                    if let Some(error) = self.settle_doubt(&arrival) {
+                    let lost = self.settle_doubt(&arrival);
+                    let lost = lost.or_else(|| self.settle_start(&arrival));
+                    if let Some(error) = lost {
                         return Err(error);
                     }
                     let idles = arrival.records.is_empty() && !arrival.is_end && !ends_falsely;
@@ -471,7 +503,7 @@ impl ShardSource {
                         self.doubt_end().await;
                     }
                     if idles {
-                        self.rest(behind, asked).await;
+                        self.rest(behind, asked).await?;
                     }
                 }
                 Err(error) => self.cope(error).await?,
@@ -509,7 +541,8 @@ impl Producer for ShardSource {
     }
 
     async fn finish(&mut self) -> Result<(), ShardError> {
-        if self.progress.phase() == Phase::Finished {
+        if matches!(self.progress.phase(), Phase::Finished | Phase::Complete) {
+            // That was said at its end, and may be stored by now.
             return Ok(());
         }
         self.settled().await;

@@ -6,7 +6,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    ApiError, ByteBudget, ParkReason, ShardId, ShardState, SourceEvent, Waiting, WaitingFor,
+    ApiError, ByteBudget, ParkReason, ShardId, ShardState, SourceEvent, StreamSummary, Waiting,
+    WaitingFor,
     byte_budget::Grant,
     condition::Condition,
     headway::{Headway, News},
@@ -30,6 +31,8 @@ struct Machines {
     condition: Condition,
     headway: Headway,
     supervision: Supervision,
+    /// What it waits for room in, if it ever has.
+    budget: Option<ByteBudget>,
     /// When a read was last answered, and how far it was behind.
     last: Option<(Instant, Duration)>,
 }
@@ -37,12 +40,31 @@ struct Machines {
 /// Somebody who reads as fast as there are records has an answer at least so often.
 const UNREAD: Duration = Duration::from_secs(10);
 
+/// How long a shard may wait for room in the budget. Where sinks are slow, many wait for their turn, and
+/// longer than for an answer.
+const ROOM_WITHIN: Duration = Duration::from_secs(120);
+
+impl Machines {
+    /// With the budget's numbers of now, if that is what is waited for.
+    fn with_numbers(&self, wait: Waiting) -> Waiting {
+        let waiting_for = match (&wait.waiting_for, &self.budget) {
+            (WaitingFor::Budget { .. }, Some(budget)) => budget.waiting_for(),
+            _ => wait.waiting_for,
+        };
+        Waiting {
+            waiting_for,
+            ..wait
+        }
+    }
+}
+
 impl ShardWatch {
     pub(crate) fn new(shard: ShardId) -> Self {
         let machines = Machines {
             condition: Condition::new(shard.clone()),
             headway: Headway::default(),
             supervision: Supervision::new(Instant::now()),
+            budget: None,
             last: None,
         };
         Self {
@@ -66,7 +88,10 @@ impl ShardWatch {
     /// Its reader waits for that from now on, at most for so long if that is known.
     pub(crate) fn waits_for(&self, waiting_for: WaitingFor, within: impl Into<Option<Duration>>) {
         let (within, now) = (within.into(), Instant::now());
-        let over = self.lock().supervision.enter(waiting_for, within, now);
+        let mut machines = self.lock();
+        let over = machines.supervision.enter(waiting_for, within, now);
+        let over = over.map(|wait| machines.with_numbers(wait));
+        drop(machines);
         if let Some(wait) = over {
             self.report(|shard| SourceEvent::Unstuck {
                 shard,
@@ -86,13 +111,15 @@ impl ShardWatch {
         if let Some(grant) = budget.try_reserve(expected) {
             return grant;
         }
-        self.waits_for(WaitingFor::Budget, None);
+        self.waits_for(budget.waiting_for(), ROOM_WITHIN);
+        self.lock().budget = Some(budget.clone());
         budget.reserve(expected).await
     }
 
     /// What its reader waits for.
     pub(crate) fn look(&self, now: Instant) -> Waiting {
-        self.lock().supervision.look(now)
+        let machines = self.lock();
+        machines.with_numbers(machines.supervision.look(now))
     }
 
     /// How far reading is behind the tip, at most, if the service has ever said so.
@@ -107,6 +134,7 @@ impl ShardWatch {
     pub(crate) fn check(&self, state: ShardState, now: Instant) -> Vec<SourceEvent> {
         let mut machines = self.lock();
         let stuck = machines.supervision.check(now);
+        let stuck = stuck.map(|wait| machines.with_numbers(wait));
         let stuck = stuck.map(|wait| SourceEvent::Stuck {
             shard: self.shard.clone(),
             state,
@@ -189,6 +217,16 @@ impl ShardWatch {
     /// Whether its source has read any shard.
     pub(crate) fn source_was_read(&self) -> bool {
         self.source().was_read()
+    }
+
+    /// Takes note of how long the stream keeps records.
+    pub(crate) fn note_retention(&self, summary: &StreamSummary) {
+        self.source().note_retention(summary);
+    }
+
+    /// How long the stream keeps records, if that is known.
+    pub(crate) fn retention(&self) -> Option<Duration> {
+        self.source().retention()
     }
 
     fn source(&self) -> &SourceWatch {

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -8,7 +8,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{SourceEvent, Waiting, WaitingFor, reporter::Reporter, supervision::Supervision};
+use crate::{
+    SourceEvent, StreamSummary, Waiting, WaitingFor, reporter::Reporter, supervision::Supervision,
+};
 
 /// What is told about a source as a whole, and what all of its shards know of it.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub(crate) struct SourceWatch {
     /// Whether any shard was read at all, since this process began.
     was_read: AtomicBool,
     /// How long the stream keeps records, once that is known.
-    retention: OnceLock<Duration>,
+    retention: Mutex<Option<Duration>>,
     /// When all checkpoints were stored, or found to be.
     stored_at: Mutex<Option<Instant>>,
 }
@@ -29,7 +31,7 @@ impl SourceWatch {
             reporter,
             supervision: Mutex::new(Supervision::new(Instant::now())),
             was_read: AtomicBool::new(false),
-            retention: OnceLock::new(),
+            retention: Mutex::default(),
             stored_at: Mutex::default(),
         }
     }
@@ -75,14 +77,21 @@ impl SourceWatch {
         self.lock().look(now)
     }
 
-    /// How long the stream keeps records.
-    pub(crate) fn note_retention(&self, retention: Duration) {
-        // It is found out once.
-        let _ = self.retention.set(retention);
+    /// How long the stream keeps records, by what it says of itself now.
+    pub(crate) fn note_retention(&self, summary: &StreamSummary) {
+        let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
+        let mut known = self
+            .retention
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = Some(retention);
     }
 
     pub(crate) fn retention(&self) -> Option<Duration> {
-        self.retention.get().copied()
+        *self
+            .retention
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All checkpoints are stored.

@@ -11,7 +11,14 @@ pub enum StartPosition {
     /// At the oldest record that is still kept.
     #[default]
     TrimHorizon,
-    /// After the newest record of this moment. Shards that are closed by now are left out.
+    /// What comes from now on. Shards that are closed by now are left out.
+    ///
+    /// It is resolved once, when the source has found the stream's shards, to a moment that the service's
+    /// clock has surely reached ([`KinesisApi::earliest_now`](crate::KinesisApi::earliest_now)). That is
+    /// stored before the first read, and is where each shard is read from, the first time as ever after:
+    /// nothing is skipped that is put after [`StreamOpened`](crate::SourceEvent::StreamOpened), however slow
+    /// the first call is. So a few records may come that were put shortly before: those of the last five
+    /// seconds, with [`AwsKinesis`](crate::AwsKinesis).
     Latest,
     /// At the first records that arrived at that moment or later.
     AtTimestamp(Timestamp),

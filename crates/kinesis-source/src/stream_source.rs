@@ -56,6 +56,13 @@ use crate::{
 /// is parked: about once a minute it is read again from there, and the others are read on. A checkpoint
 /// never passes a record that is not acknowledged. [`on_shard_failure`](Self::on_shard_failure) has the
 /// pipeline fail instead.
+///
+/// # When it is stopped
+///
+/// What was handed out is settled first, which is the sinks' to do; a
+/// [deadline](stage_core::Pipeline::drain_within) bounds that, and all of the end with it. After it the
+/// last checkpoints are stored: that is tried again if it fails, and takes 10 s at most, also with a
+/// store that hangs. So does taking the consumer of [fan-out](Self::fan_out) away, if that is wanted.
 #[derive(Debug)]
 #[must_use = "a source does nothing until it is added to a pipeline"]
 pub struct StreamSource {
@@ -269,7 +276,7 @@ impl StreamSource {
     /// the source has one of its own, of 256 MiB.
     pub fn byte_budget(self, budget: &ByteBudget) -> Self {
         Self {
-            byte_budget: budget.clone(),
+            byte_budget: budget.for_source(),
             ..self
         }
     }

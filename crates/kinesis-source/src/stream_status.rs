@@ -9,13 +9,14 @@ use std::{
 };
 
 use tokio::{
+    select,
     sync::{Notify, watch},
     time::Instant,
 };
 
 use crate::{
-    DataLoss, Explanation, PinnedPosition, SeekError, ShardDrainReport, ShardExplanation, ShardId,
-    SourceEvent, SourceEvents, Waiting, WaitingFor,
+    DataLoss, Explanation, NotCaughtUp, PinnedPosition, SeekError, ShardDrainReport,
+    ShardExplanation, ShardId, SourceEvent, SourceEvents, Waiting, WaitingFor,
     progress::{Phase, Progress, Snapshot},
     source_watch::SourceWatch,
 };
@@ -33,6 +34,8 @@ pub struct StreamHandle {
 pub(crate) struct Inquiries {
     asked: AtomicU64,
     answered: watch::Sender<u64>,
+    /// The last one that can be answered with no, not without these shards, which have stopped.
+    left_out: watch::Sender<(u64, Vec<ShardId>)>,
     /// Wakes whoever answers.
     pub(crate) news: Arc<Notify>,
 }
@@ -209,11 +212,14 @@ impl StreamHandle {
 
     /// Waits until there is nothing left to read for now: since this call, every shard was found at
     /// its tip or is finished, what it had by then is acknowledged, and no shard is left to open.
+    /// A tip is found by an answer with records, or by two without any, a second apart: one alone may be empty
+    /// although there are some. A shard of which nobody knows whether it still has what comes next is not
+    /// there before that is settled: see [`DataLoss`](crate::DataLoss).
     ///
     /// What is put meanwhile may be read or not, so it ends also while the stream is written to. Never
     /// returns if the stream's source ends before, nor while a shard is
-    /// [parked or stopped](crate::OnShardFailure): whoever waits for this in order to end, and nothing
-    /// else, is better off with a pipeline that fails. Cancel safe.
+    /// [parked or stopped](crate::OnShardFailure): whoever waits for this in order to end is better off
+    /// with [`try_caught_up`](Self::try_caught_up), or a pipeline that fails. Cancel safe.
     pub async fn caught_up(&self) {
         let number = self.inquiries.ask();
         let mut answered = self.inquiries.answered.subscribe();
@@ -225,6 +231,35 @@ impl StreamHandle {
             future::pending::<()>().await;
         }
     }
+
+    /// Waits as [`caught_up`](Self::caught_up) does, but not for shards that have
+    /// [stopped](crate::SourceEvent::ShardStopped): those do not go on in this process. One that is
+    /// [parked](crate::SourceEvent::ShardParked) may go on at any time, and is waited for.
+    ///
+    /// Whoever stops the pipeline then has the same shards named by its end, as
+    /// [`StreamError::ShardsStopped`](crate::StreamError::ShardsStopped).
+    ///
+    /// # Errors
+    ///
+    /// [`NotCaughtUp`] once all other shards are caught up, or wait for those.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn try_caught_up(&self) -> Result<(), NotCaughtUp> {
+        let mut left_out = self.inquiries.left_out.subscribe();
+        let number = self.inquiries.ask();
+        let mut answered = self.inquiries.answered.subscribe();
+        select! {
+            biased;
+            Ok(_) = answered.wait_for(|&answered| answered >= number) => Ok(()),
+            Ok(last) = left_out.wait_for(|(answered, _)| *answered >= number) => {
+                Err(NotCaughtUp { stopped: last.1.clone() })
+            }
+            // The source has ended.
+            else => future::pending().await,
+        }
+    }
 }
 
 impl Inquiries {
@@ -232,6 +267,7 @@ impl Inquiries {
         Arc::new(Self {
             asked: AtomicU64::new(0),
             answered: watch::Sender::new(0),
+            left_out: watch::Sender::new((0, Vec::new())),
             news: Arc::default(),
         })
     }
@@ -252,6 +288,19 @@ impl Inquiries {
         self.answered.send_if_modified(|answered| {
             let is_news = *answered < number;
             *answered = number.max(*answered);
+            is_news
+        });
+    }
+}
+
+impl Inquiries {
+    /// Answers this question and all before it with no: these shards have stopped.
+    pub(crate) fn answer_without(&self, number: u64, stopped: Vec<ShardId>) {
+        self.left_out.send_if_modified(|answered| {
+            let is_news = answered.0 < number;
+            if is_news {
+                *answered = (number, stopped);
+            }
             is_news
         });
     }

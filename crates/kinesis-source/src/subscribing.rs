@@ -7,17 +7,16 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    ApiError, ByteBudget, ConsumerArn, Position, Remedy, SequenceNumber, ShardSubscription,
-    SourceEvent, SubscribeEvent, WaitingFor,
+    ApiError, ByteBudget, ConsumerArn, KinesisApi, Position, Remedy, SequenceNumber,
+    ShardSubscription, SourceEvent, SubscribeEvent, WaitingFor,
     arrival::{self, Arrival},
     byte_budget::Charge,
     fan_out::{Consumer, READY_WITHIN},
-    feed::Begin,
     held_subscription::{HeldSubscription, Said},
     listing::within_deadline,
-    polling::LONG_AGO,
     progress::Progress,
     read_size::{MOST_BYTES, ReadSize},
+    unread::MARGIN,
 };
 
 /// Has a shard send its records, by one subscription after another.
@@ -28,7 +27,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Subscribing {
     consumer: Arc<Consumer>,
-    begin: Begin,
+    /// Whose clock counts.
+    api: Arc<dyn KinesisApi>,
     /// After this, if it is known; otherwise where the progress says.
     continuation: Option<SequenceNumber>,
     current: Option<Current>,
@@ -38,7 +38,6 @@ pub(crate) struct Subscribing {
     not_before: Instant,
     /// How often in a row another subscriber has taken the shard over.
     takeovers: u32,
-    last_event: Instant,
     /// Whether the last error was told in words of its own.
     is_told: bool,
     event_size: ReadSize,
@@ -70,23 +69,22 @@ const LONGEST_TRUCE: Duration = Duration::from_secs(80);
 const SETTLED_AFTER: Duration = Duration::from_secs(120);
 
 impl Subscribing {
-    pub(crate) fn new(consumer: Arc<Consumer>, begin: Begin) -> Self {
+    pub(crate) fn new(consumer: Arc<Consumer>, api: Arc<dyn KinesisApi>) -> Self {
         Self {
             consumer,
-            begin,
+            api,
             continuation: None,
             current: None,
             arn: None,
             not_before: Instant::now(),
             takeovers: 0,
-            last_event: Instant::now(),
             is_told: false,
             event_size: ReadSize::new(MOST_BYTES),
         }
     }
 
-    pub(crate) fn begin(&self) -> Begin {
-        self.begin
+    pub(crate) fn api(&self) -> Arc<dyn KinesisApi> {
+        Arc::clone(&self.api)
     }
 
     /// Waits for the next event, and for room for it. Safe to cancel.
@@ -102,7 +100,6 @@ impl Subscribing {
             let Some(current) = &mut self.current else {
                 // Else it would only be let go again.
                 if budget.try_reserve(expected).is_none() {
-                    self.begin = Begin::Pinned;
                     progress.watch().waits_for_room(budget, expected).await;
                 }
                 let subscription = self.subscribe(progress).await?;
@@ -168,17 +165,12 @@ impl Subscribing {
         let wait = self.not_before.saturating_duration_since(Instant::now());
         watch.waits_for(WaitingFor::Turn, wait);
         sleep_until(self.not_before).await;
-        if self.last_event.elapsed() >= LONG_AGO {
+        if progress.may_be_trimmed(MARGIN, || self.api.now()) && progress.begin_doubt() {
             self.continuation = None;
-            progress.begin_doubt();
         }
-        let position = match (
-            mem::replace(&mut self.begin, Begin::Pinned),
-            &self.continuation,
-        ) {
-            (Begin::AtTip, _) => Position::Latest,
-            (Begin::Pinned, Some(number)) => Position::AfterSequenceNumber(number.clone()),
-            (Begin::Pinned, None) => progress.position(),
+        let position = match &self.continuation {
+            Some(number) => Position::AfterSequenceNumber(number.clone()),
+            None => progress.position(),
         };
         self.not_before = Instant::now() + BETWEEN_CALLS;
         self.arn = Some(arn.clone());
@@ -288,7 +280,6 @@ impl Subscribing {
                 return Err(error);
             }
         };
-        self.last_event = Instant::now();
         let is_end = event.continuation_sequence_number.is_none();
         let last = records.last().map(|record| &record.sequence_number);
         // One that is before what came with it says nothing.
@@ -320,7 +311,6 @@ impl Subscribing {
     /// Goes on where the progress says, perhaps as a consumer that is found anew.
     pub(crate) fn start_over(&mut self, remedy: Remedy) {
         self.end();
-        self.begin = Begin::Pinned;
         self.continuation = None;
         if remedy == Remedy::Verify
             && let Some(arn) = &self.arn

@@ -4,7 +4,8 @@ use std::fmt;
 ///
 /// Most of it has a deadline: what has not happened by then is told as
 /// [`SourceEvent::Stuck`](crate::SourceEvent::Stuck). What the pipeline decides, demand and
-/// acknowledgements, has none: a slow sink is not a fault of the source.
+/// acknowledgements, has none: a slow sink is not a fault of the source. Room in the budget does: who has
+/// all of it, and does not give it back, may be somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitingFor {
@@ -17,9 +18,20 @@ pub enum WaitingFor {
     Acknowledgements,
     /// Its parents to be retired. No deadline.
     Parents,
-    /// Room in the [budget of bytes](crate::ByteBudget): what was read is to be settled first. No
-    /// deadline.
-    Budget,
+    /// Room in the [budget of bytes](crate::ByteBudget): what was read is to be settled first. The
+    /// numbers are those of the moment that this was said.
+    #[non_exhaustive]
+    Budget {
+        /// How many bytes it has.
+        bytes: u64,
+        /// How many of them are in use; it may be [more](crate::ByteBudget#the-bound).
+        in_use: u64,
+        /// How many of these the shard's own source has. What remains is other sources', if it is
+        /// shared.
+        own: u64,
+        /// How many shards wait for room, of all sources.
+        waiting: usize,
+    },
     /// The moment when the service's limits, and other readers, allow the next call.
     Turn,
     /// The answer to a call.
@@ -56,7 +68,18 @@ impl fmt::Display for WaitingFor {
             Self::Demand => "demand",
             Self::Acknowledgements => "acknowledgements",
             Self::Parents => "its parents",
-            Self::Budget => "room in the budget of bytes",
+            Self::Budget {
+                bytes,
+                in_use,
+                own,
+                waiting,
+            } => {
+                return write!(
+                    f,
+                    "room in the budget of {bytes} bytes, of which {in_use} are in use, {own} by this \
+                     source, and for which {waiting} shards wait",
+                );
+            }
             Self::Turn => "its turn, by the service's limits",
             Self::Answer { operation } => return write!(f, "the answer to {operation}"),
             Self::Subscription => "its subscription's next event",

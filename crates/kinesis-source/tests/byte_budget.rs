@@ -22,7 +22,8 @@ use alive::Copying;
 use bytes::Bytes;
 use kinesis_fake::Fake;
 use kinesis_source::{
-    ByteBudget, Deaggregation, FanOut, ShardRecord, StartPosition, StreamHandle, StreamSource,
+    ByteBudget, Deaggregation, FanOut, ShardRecord, SourceEvent, StartPosition, StreamHandle,
+    StreamSource, WaitingFor,
 };
 use reference::{Aggregated, Record};
 use rig::{Sink, everything, run_until_caught_up};
@@ -255,18 +256,19 @@ async fn the_largest_records_there_are_keep_to_the_bound() {
     assert_eq!((api.alive.now(), budget.in_use()), (0, 0));
 }
 
-/// One source that stalls takes what there is; the other goes on as soon as there is anything. At the
-/// tip of that moment at which it began, not when its turn came.
+/// One source that stalls takes all there is. It is told so, by those of its shards that wait; and
+/// another one goes on by its share.
 #[tokio::test(start_paused = true)]
-async fn sources_share_a_budget_and_who_waits_skips_nothing() {
+async fn a_source_that_stalls_is_told_and_starves_no_other_that_shares_its_budget() {
     for by_fan_out in [false, true] {
-        let (first, second) = (Fake::new(8), Fake::new(1));
+        let (first, second) = (Fake::new(8), Fake::new(2));
         first.put_numbered(0..5_000).unwrap();
         let budget = ByteBudget::with_fetches(4_000, 8);
         let (stalled, sink) = (Sink::default(), Sink::default());
         let gate = stalled.close();
         let mut pipeline = Pipeline::new();
-        let (records, _) = source(&first, &budget).add_to(&mut pipeline);
+        let (records, stalling) = source(&first, &budget).add_to(&mut pipeline);
+        let mut told = stalling.events();
         pipeline.consume(stalled.clone(), records.subscribe(Window::new(5_000)));
         let api = Arc::new(second.clone());
         let late = StreamSource::new("clicks", api.clone())
@@ -277,22 +279,45 @@ async fn sources_share_a_budget_and_who_waits_skips_nothing() {
             false => late,
         };
         let (records, handle) = late.add_to(&mut pipeline);
+        let mut told_late = handle.events();
         pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
         let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(600))));
         sleep(Duration::from_secs(60)).await;
-        second.put_numbered(0..100).unwrap();
-        sleep(Duration::from_secs(60)).await;
-        let waiting = handle.status();
-        assert_eq!(
-            (waiting[0].reads, sink.taken().len()),
-            (0, 0),
-            "there is no room"
-        );
+        second.put_numbered(0..1_000).unwrap();
+        sleep(Duration::from_secs(240)).await;
+        assert!(budget.waiting() > 0, "there is no room");
+        assert_eq!(sink.numbers(), everything(1_000));
+        let mut stuck = 0;
+        while let Some(event) = told.try_next() {
+            if let SourceEvent::Stuck { waiting_for, .. } = &event {
+                let WaitingFor::Budget {
+                    bytes,
+                    in_use,
+                    own,
+                    waiting,
+                    ..
+                } = waiting_for
+                else {
+                    panic!("{event:?}");
+                };
+                assert_eq!((*bytes, *waiting > 0), (4_000, true), "{event:?}");
+                assert!(*own > 0 && own <= in_use, "{event:?}");
+                stuck += 1;
+            }
+        }
+        assert_eq!(stuck, budget.waiting(), "each of them, once");
         drop(gate);
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(sink.numbers(), everything(100));
+        while let Some(event) = told.try_next() {
+            assert_ne!(event.name(), "stuck");
+            stuck -= usize::from(event.name() == "unstuck");
+        }
+        assert_eq!(stuck, 0, "it is over for each of them");
         run.await.unwrap().unwrap();
         stalled.assert_complete(&first);
+        while let Some(event) = told_late.try_next() {
+            assert_ne!(event.name(), "stuck", "{event:?}");
+        }
     }
 }
 

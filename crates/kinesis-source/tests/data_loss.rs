@@ -6,15 +6,15 @@ mod rig;
 
 use std::{sync::Arc, time::Duration};
 
-use kinesis_fake::{Choices, Fake, OlderThanHorizon};
+use kinesis_fake::{Choices, Fake, Fault, Limits, OlderThanHorizon, Operation};
 use kinesis_source::{
     Checkpoint, CheckpointStore, DataLoss, FanOut, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, OnDataLoss, SequenceNumber, ShardError, StreamHandle, StreamIdentity,
-    StreamSource,
+    MemoryCheckpointStore, OnDataLoss, SequenceNumber, ShardError, ShardId, ShardRecord,
+    SourceEvent, StreamHandle, StreamIdentity, StreamSource,
 };
 use rig::{Sink, shard_error};
 use stage_core::{Pipeline, PipelineError, Window};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -29,13 +29,27 @@ struct World {
 impl World {
     /// All that there are.
     fn all(on_data_loss: OnDataLoss) -> impl Iterator<Item = Self> {
+        Self::all_with(on_data_loss, Limits::default())
+    }
+
+    /// All, and no event of a subscription has more than ten records.
+    fn all_in_tens(on_data_loss: OnDataLoss) -> impl Iterator<Item = Self> {
+        let mut limits = Limits::default();
+        limits.records_per_event = 10;
+        Self::all_with(on_data_loss, limits)
+    }
+
+    fn all_with(on_data_loss: OnDataLoss, limits: Limits) -> impl Iterator<Item = Self> {
         let choices = [OlderThanHorizon::Refuse, OlderThanHorizon::StartAtHorizon];
         let ways = choices.into_iter().flat_map(|it| [(it, false), (it, true)]);
         ways.map(move |(older_than_horizon, by_fan_out)| {
             let mut choices = Choices::default();
             choices.older_than_horizon = older_than_horizon;
             Self {
-                fake: Fake::builder().choices(choices).build(),
+                fake: Fake::builder()
+                    .choices(choices)
+                    .limits(limits.clone())
+                    .build(),
                 store: Arc::default(),
                 by_fan_out,
                 on_data_loss,
@@ -242,7 +256,7 @@ async fn what_is_lost_while_a_sink_stalls_is_told() {
         let mut pipeline = Pipeline::new();
         let (records, handle) = world.source().add_to(&mut pipeline);
         pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
-        let run = tokio::spawn(pipeline.run_until(sleep(40 * HOUR)));
+        let run = tokio::spawn(pipeline.run_until(sleep(28 * HOUR)));
         sleep(HOUR).await;
         world.fake.put_numbered(100..200).unwrap();
         sleep(26 * HOUR).await;
@@ -254,6 +268,216 @@ async fn what_is_lost_while_a_sink_stalls_is_told() {
         assert!(taken.ends_with(&numbers(200..300)), "{taken:?}");
         assert_eq!(taken.len(), 200);
         assert_eq!(handle.data_losses().len(), 1);
+    }
+}
+
+/// Runs a reader that is slower than what comes, for three days and a half. Returns what it took in, the
+/// losses that were told, and how it ended, if it did.
+async fn overtake(
+    world: &World,
+) -> (
+    Vec<ShardRecord>,
+    Vec<DataLoss>,
+    Option<Result<(), PipelineError>>,
+) {
+    let writer = {
+        let fake = world.fake.clone();
+        tokio::spawn(async move {
+            for number in 0.. {
+                fake.put_numbered(number..number + 1).unwrap();
+                sleep(Duration::from_secs(30)).await;
+            }
+        })
+    };
+    let sink = Sink::by(Duration::from_secs(600));
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = world.source().add_to(&mut pipeline);
+    let mut events = handle.events();
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let mut run = tokio::spawn(pipeline.run());
+    let mut losses = Vec::new();
+    let mut ended = None;
+    for _ in 0..84 {
+        if let Ok(end) = timeout(HOUR, &mut run).await {
+            ended = Some(end.unwrap());
+            break;
+        }
+        let lost = std::iter::from_fn(|| events.try_next());
+        losses.extend(lost.filter_map(|event| match event {
+            SourceEvent::DataLost { loss } => Some(loss),
+            _ => None,
+        }));
+    }
+    let lost = std::iter::from_fn(|| events.try_next());
+    losses.extend(lost.filter_map(|event| match event {
+        SourceEvent::DataLost { loss } => Some(loss),
+        _ => None,
+    }));
+    run.abort();
+    writer.abort();
+    (sink.taken(), losses, ended)
+}
+
+fn number(record: &ShardRecord) -> u64 {
+    let text = std::str::from_utf8(&record.record.data).unwrap();
+    text.parse().unwrap()
+}
+
+/// What a reader that is too slow misses is told, each gap between its last record and its next.
+#[tokio::test(start_paused = true)]
+async fn what_the_horizon_takes_from_a_slow_reader_is_told_gap_by_gap() {
+    for world in World::all_in_tens(OnDataLoss::GoOn) {
+        let (taken, losses, ended) = overtake(&world).await;
+        assert!(ended.is_none(), "{ended:?}");
+        let mut gaps = 0;
+        for pair in taken.windows(2) {
+            if number(&pair[0]) + 1 == number(&pair[1]) {
+                continue;
+            }
+            gaps += 1;
+            let [from, to] = [0, 1].map(|it| pair[it].record.sequence_number.clone());
+            let told = |loss: &DataLoss| loss.from == from && loss.to.as_ref() == Some(&to);
+            assert!(losses.iter().any(told), "{from} to {to}: {losses:?}");
+        }
+        assert!(gaps > 100, "it is overtaken: {gaps} gaps");
+        // One may be told already that has yet to be taken in; one more, perhaps, of no more than the
+        // last record itself.
+        assert!(
+            losses.len() <= gaps + gaps / 10 + 2,
+            "{gaps} gaps, {} told",
+            losses.len()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_stops_at_the_first_gap() {
+    for world in World::all_in_tens(OnDataLoss::Stop) {
+        let (taken, losses, ended) = overtake(&world).await;
+        let error = ended.expect("it stops").unwrap_err();
+        let numbers_taken: Vec<_> = taken.iter().map(number).collect();
+        assert_eq!(numbers_taken, numbers(0..taken.len() as u64));
+        assert_eq!(losses, [loss(&error)]);
+        assert_eq!(losses[0].from, taken.last().unwrap().record.sequence_number);
+    }
+}
+
+/// Ten hours behind, or almost as long as records are kept: all of them come, and nothing is told. The
+/// former takes no call more than any reading does.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_behind_has_lost_nothing_while_all_is_kept() {
+    for (minutes, may_look) in [(600, false), (1_340, false), (1_430, true)] {
+        for world in World::all_in_tens(OnDataLoss::Stop) {
+            let writer = {
+                let fake = world.fake.clone();
+                tokio::spawn(async move {
+                    for number in 0..4_000 {
+                        fake.put_numbered(number..number + 1).unwrap();
+                        sleep(Duration::from_secs(30)).await;
+                    }
+                })
+            };
+            sleep(HOUR / 60 * minutes).await;
+            // As fast as they come.
+            let sink = Sink::by(Duration::from_secs(100));
+            let mut pipeline = Pipeline::new();
+            let (records, handle) = world.source().add_to(&mut pipeline);
+            pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+            let run = tokio::spawn(pipeline.run_until(sleep(8 * HOUR)));
+            sleep(7 * HOUR).await;
+            assert!(!run.is_finished(), "{minutes} min");
+            run.await.unwrap().unwrap();
+            writer.abort();
+            let taken = sink.numbers_in_order();
+            assert_eq!(taken, numbers(0..taken.len() as u64), "{minutes} min");
+            assert!(taken.len() > 900, "{}", taken.len());
+            assert!(handle.data_losses().is_empty());
+            if !world.by_fan_out {
+                let looks = world.fake.calls().of(Operation::GetShardIterator).made;
+                assert_eq!(looks > 2, may_look, "{minutes} min: {looks}");
+            }
+        }
+    }
+}
+
+/// A shard whose records are nacked again and again is parked until none of them is kept, and nothing new
+/// comes. It is not caught up by that: what it had is lost.
+#[tokio::test(start_paused = true)]
+async fn a_parked_shard_whose_rest_ages_out_has_lost_it() {
+    let worlds = World::all(OnDataLoss::Stop).chain(World::all(OnDataLoss::GoOn));
+    for world in worlds {
+        world.fake.put_numbered(0..100).unwrap();
+        let last = world.kept()[41].clone();
+        let sink = Sink::default().refusing_always(42);
+        let (ended, handle) = world.read_all(&sink).await;
+        let [lost] = &handle.data_losses()[..] else {
+            panic!("one loss: {ended:?} {}", handle.explain());
+        };
+        assert_eq!((&lost.from, &lost.to), (&last, &None));
+        match world.on_data_loss {
+            OnDataLoss::Stop => assert_eq!(loss(&ended.unwrap_err()), *lost),
+            _ => {
+                ended.unwrap();
+                // It is read on.
+                world.fake.put_numbered(100..110).unwrap();
+                let sink = Sink::default();
+                let (ended, handle) = world.read_all(&sink).await;
+                ended.unwrap();
+                assert_eq!(sink.numbers(), numbers(100..110));
+                assert_eq!(handle.data_losses().len(), 1, "where it was is not kept");
+            }
+        }
+    }
+}
+
+/// The loss of that shard. Its children had to wait for longer than records are kept: nobody can know what
+/// they had meanwhile, which is told once they are read.
+fn root_and_children(world: &World, root: &ShardId, handle: &StreamHandle) -> DataLoss {
+    let losses = handle.data_losses();
+    let (of_root, of_children): (Vec<_>, Vec<_>) =
+        losses.into_iter().partition(|it| it.shard == *root);
+    let [lost] = &of_root[..] else {
+        panic!("one loss: {}", handle.explain());
+    };
+    let children = if world.on_data_loss == OnDataLoss::Stop {
+        0
+    } else {
+        2
+    };
+    assert_eq!(of_children.len(), children, "{of_children:?}");
+    assert!(of_children.iter().all(|it| it.from == 0.into()));
+    lost.clone()
+}
+
+/// A shard cannot be read at all until it is not kept any more: all that it had is lost.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_ages_out_before_anything_of_it_was_read_is_lost_as_a_whole() {
+    let worlds = World::all(OnDataLoss::Stop).chain(World::all(OnDataLoss::GoOn));
+    for world in worlds.filter(|world| !world.by_fan_out) {
+        world.fake.put_numbered(0..100).unwrap();
+        let root = world.fake.shards().remove(0).id;
+        let day = Duration::ZERO..26 * HOUR;
+        let failing = Fault::refusal(Operation::GetRecords, "InternalFailure");
+        world.fake.inject(failing.on_shard(&root).between(day));
+        world.fake.split_shard(&root, 1 << 127).await.unwrap();
+        let sink = Sink::default();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = world.source().add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+        let run = tokio::spawn(pipeline.run_until(sleep(28 * HOUR)));
+        sleep(25 * HOUR).await;
+        world.fake.put_numbered(200..300).unwrap();
+        let ended = run.await.unwrap();
+        let lost = root_and_children(&world, &root, &handle);
+        let none: SequenceNumber = 0.into();
+        assert_eq!((&lost.shard, &lost.from, &lost.to), (&root, &none, &None));
+        if world.on_data_loss == OnDataLoss::Stop {
+            assert_eq!(loss(&ended.unwrap_err()), lost);
+            assert!(sink.numbers().is_empty());
+        } else {
+            ended.unwrap();
+            assert_eq!(sink.numbers(), numbers(200..300));
+        }
     }
 }
 
@@ -278,14 +502,12 @@ async fn a_shard_that_is_trimmed_away_is_lost_and_holds_up_no_children() {
         world.fake.put_numbered(200..300).unwrap();
         drop(gate);
         let ended = run.await.unwrap();
-        let [lost] = &handle.data_losses()[..] else {
-            panic!("one loss: {}", handle.explain());
-        };
+        let lost = root_and_children(&world, &root, &handle);
         assert_eq!((&lost.shard, &lost.to), (&root, &None));
         // An event has more than is asked for, and was there before the sink stalled.
         let mut expected = numbers(0..if world.by_fan_out { 100 } else { 50 });
         if world.on_data_loss == OnDataLoss::Stop {
-            assert_eq!(loss(&ended.unwrap_err()), *lost);
+            assert_eq!(loss(&ended.unwrap_err()), lost);
         } else {
             ended.unwrap();
             expected.extend(200..300);

@@ -311,3 +311,28 @@ async fn a_source_that_is_dropped_has_a_last_word_too() {
     let last = taken(&mut events).pop().unwrap();
     assert!(last.to_string().contains("it was aborted"), "{last}");
 }
+
+/// Its last answer comes twice: the last record was nacked, and is read again.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_ends_twice_has_its_children_once() {
+    let fake = Fake::new(1);
+    fake.put_numbered(0..10).unwrap();
+    let range = fake.shards()[0].hash_range;
+    fake.split_shard(&SHARD.into(), range.end / 2)
+        .await
+        .unwrap();
+    let sink = Sink::default().refusing_once(9);
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink, records.subscribe(Window::new(4)));
+    let mut events = handle.events();
+    pipeline.run_until(sleep(seconds(60))).await.unwrap();
+    let events = taken(&mut events);
+    let drained = events.iter().filter(|it| it.name() == "shard_drained");
+    assert_eq!(drained.count(), 2, "{events:?}");
+    let retired = events.iter().find_map(|event| match event {
+        SourceEvent::ShardRetired { children, .. } => Some(children.len()),
+        _ => None,
+    });
+    assert_eq!(retired, Some(2), "{events:?}");
+}

@@ -4,13 +4,18 @@
 
 mod rig;
 
-use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    sync::Arc,
+    time::Duration,
+};
 
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
     Checkpoint, CheckpointStore, EndPosition, KinesisApi, KinesisWriteApi, MemoryCheckpointStore,
-    OnDataLoss, OnShardFailure, PinnedPosition, ShardError, ShardId, ShardState, SourceEvent,
-    SourceEvents, StreamError, StreamIdentity, StreamSource, WaitingFor,
+    NotCaughtUp, OnDataLoss, OnShardFailure, PinnedPosition, ShardError, ShardId, ShardState,
+    SourceEvent, SourceEvents, StreamError, StreamIdentity, StreamSource, WaitingFor,
 };
 use rig::{Sink, everything, shard_error};
 use stage_core::{Pipeline, PipelineError, Window};
@@ -292,6 +297,13 @@ async fn a_shard_that_cannot_go_on_is_stopped_and_the_other_is_read_on() {
         world.fake.split_shard(&shard, middle).await.unwrap();
         world.fake.put_numbered(100..200).unwrap();
         assert!(timeout(seconds(120), handle.caught_up()).await.is_err());
+        let caught_up = timeout(seconds(120), handle.try_caught_up()).await;
+        let NotCaughtUp { stopped, .. } = caught_up.unwrap().unwrap_err();
+        assert_eq!(stopped, std::slice::from_ref(&shard));
+        let first = |it: &ShardId| it.as_str() < "shardId-000000000002";
+        let others = world.fake.records().into_iter();
+        let mut others = others.filter(|(it, _)| *it != shard && first(it));
+        assert_eq!(sink.taken().len(), others.next().unwrap().1.len());
         let states: Vec<ShardState> = handle.status().iter().map(|it| it.state).collect();
         let count = |state| states.iter().filter(|it| **it == state).count();
         let counts = (
@@ -384,4 +396,49 @@ async fn a_replay_ends_without_a_stopped_shard_and_with_what_it_has_stored() {
         Checkpoint::After { sequence_number, .. } | Checkpoint::Quiet { sequence_number, .. }
             if *sequence_number == last
     ));
+}
+
+/// One that has stopped is left out; one that is parked may go on, and is waited for.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_to_catch_up_waits_for_a_parked_shard_and_not_for_a_stopped_one() {
+    let world = World::new().await;
+    let (parked, _) = world.place_of(60);
+    let mut shards = world.fake.shards().into_iter().map(|it| it.id);
+    let stopping = shards.find(|it| *it != parked).unwrap();
+    misplace(&world, &stopping).await;
+    let sink = Sink::default().refusing_always(60);
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = world.source().add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let caught_up = async {
+        let within = timeout(seconds(3_600), handle.try_caught_up()).await;
+        assert!(within.is_err(), "it is parked");
+        sink.mend();
+        let error = handle.try_caught_up().await.unwrap_err();
+        assert_eq!(error.stopped, std::slice::from_ref(&stopping));
+        assert!(error.to_string().contains(stopping.as_str()), "{error}");
+    };
+    let error = pipeline.run_until(caught_up).await.unwrap_err();
+    assert_eq!(stopped(&error), std::slice::from_ref(&stopping));
+    let (_, of_it) = counts(&sink, &stopping);
+    let read: BTreeSet<_> = sink.numbers().into_iter().collect();
+    let all = world
+        .fake
+        .records()
+        .into_iter()
+        .find(|(it, _)| *it == parked);
+    assert_eq!(read.len(), all.unwrap().1.len());
+    assert!(of_it >= read.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_to_catch_up_has_it_if_all_shards_are_well() {
+    let world = World::new().await;
+    let sink = Sink::default();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = world.source().add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let caught_up = async { handle.try_caught_up().await.unwrap() };
+    pipeline.run_until(caught_up).await.unwrap();
+    assert_eq!(sink.numbers(), everything(100));
 }

@@ -6,13 +6,13 @@ mod rig;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use kinesis_fake::{Choices, Fake, Limits};
+use kinesis_fake::{Choices, Fake, Fault, Limits, Operation, Rewrite};
 use kinesis_source::{
     Checkpoint, CheckpointStore, EndPosition, FanOut, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, SequenceNumber, ShardId, ShardState, StartPosition, StreamError,
-    StreamHandle, StreamIdentity, StreamSource, Timestamp,
+    MemoryCheckpointStore, Record, SequenceNumber, ShardId, ShardState, StartPosition, StreamError,
+    StreamHandle, StreamIdentity, StreamSource, Timestamp, WaitingFor,
 };
-use rig::{Sink, everything, stream_error};
+use rig::{Sink, everything, run_until_caught_up, stream_error};
 use stage_core::{Pipeline, PipelineError, Window};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -172,9 +172,8 @@ async fn a_stream_with_nothing_in_it_ends_at_once() {
 async fn times_that_go_back_make_no_gap() {
     let (fake, moments) = history_with(Duration::from_secs(3)).await;
     let records = fake.records();
-    let goes_back = |records: &[kinesis_source::Record]| {
-        !records.is_sorted_by_key(|record| record.approximate_arrival)
-    };
+    let goes_back =
+        |records: &[Record]| !records.is_sorted_by_key(|record| record.approximate_arrival);
     assert!(records.iter().any(|(_, records)| goes_back(records)));
     let (mut from, last) = (
         moments[0].minus(Duration::from_secs(60)),
@@ -226,7 +225,7 @@ async fn the_end_is_kept_and_later_runs_go_on_there() {
     // And one without an end.
     fake.put_numbered(1_000..1_050).unwrap();
     let sink = Sink::default();
-    rig::run_until_caught_up(kept(), &sink, Window::new(10))
+    run_until_caught_up(kept(), &sink, Window::new(10))
         .await
         .unwrap();
     assert_eq!(sink.numbers(), (1_000..1_050).collect::<Vec<_>>());
@@ -347,4 +346,86 @@ async fn a_nack_at_the_end_is_no_end() {
     let mut numbers = sink.numbers();
     numbers.dedup();
     assert_eq!(numbers, everything(50));
+}
+
+/// One shard is done with its part long before the other is.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_complete_waits_for_nothing_and_is_not_stuck() {
+    let fake = Fake::builder().shards(2).without_limits().build();
+    fake.put_numbered(0..200).unwrap();
+    let last = |(shard, records): (ShardId, Vec<Record>), at: usize| {
+        (
+            shard,
+            records[at.min(records.len() - 1)].sequence_number.clone(),
+        )
+    };
+    let mut shards = fake.records().into_iter();
+    let (first, second) = (shards.next().unwrap(), shards.next().unwrap());
+    let ends = BTreeMap::from([last(first, 3), last(second, usize::MAX)]);
+    let sink = Sink::by(Duration::from_secs(30));
+    let mut pipeline = Pipeline::new();
+    let source = source(&fake).until(EndPosition::WithSequenceNumbers(ends));
+    let (records, handle) = source.add_to(&mut pipeline);
+    let mut events = handle.events();
+    pipeline.consume(sink, records.subscribe(Window::new(4)));
+    let running = pipeline.run();
+    let looking = async {
+        sleep(Duration::from_secs(400)).await;
+        let explained = handle.explain();
+        let complete = explained
+            .shards
+            .iter()
+            .find(|it| it.status.state == ShardState::Complete);
+        let waiting_for = complete.map(|it| it.waiting.waiting_for);
+        assert_eq!(waiting_for, Some(WaitingFor::Nothing), "{explained}");
+    };
+    tokio::join!(running, looking).0.unwrap();
+    while let Some(event) = events.next().await {
+        assert!(!event.name().contains("stuck"), "{event:?}");
+    }
+}
+
+/// One answer is empty, says to be at the tip, and is neither the last nor right. That is legal.
+#[tokio::test(start_paused = true)]
+async fn one_empty_answer_ends_nothing() {
+    for strike in 0..12 {
+        for by_number in [None, Some(799), Some(999)] {
+            let fake = Fake::builder().without_limits().build();
+            fake.put_numbered(0..1_000).unwrap();
+            sleep(Duration::from_secs(60)).await;
+            let (shard, records) = fake.records().remove(0);
+            let end = match by_number {
+                Some(last) => {
+                    let last = records[last].sequence_number.clone();
+                    EndPosition::WithSequenceNumbers(BTreeMap::from([(shard, last)]))
+                }
+                None => EndPosition::BeforeTimestamp(fake.now().minus(Duration::from_secs(20))),
+            };
+            let empty = Rewrite::EMPTY_PAGE;
+            fake.inject(Fault::rewritten(Operation::GetRecords, empty).after(strike));
+            let sink = Sink::default();
+            let mut pipeline = Pipeline::new();
+            let (events, _) = source(&fake).until(end).add_to(&mut pipeline);
+            pipeline.consume(sink.clone(), events.subscribe(Window::new(100)));
+            let ended = timeout(Duration::from_secs(3_600), pipeline.run()).await;
+            ended.expect("it ends by itself").unwrap();
+            let count = by_number.map_or(1_000, |last| last as u64 + 1);
+            assert_eq!(sink.numbers(), everything(count), "{strike} {by_number:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_empty_answer_is_not_caught_up() {
+    for strike in 0..12 {
+        let fake = Fake::builder().without_limits().build();
+        fake.put_numbered(0..1_000).unwrap();
+        let empty = Rewrite::EMPTY_PAGE;
+        fake.inject(Fault::rewritten(Operation::GetRecords, empty).after(strike));
+        let sink = Sink::default();
+        run_until_caught_up(source(&fake), &sink, Window::new(100))
+            .await
+            .unwrap();
+        assert_eq!(sink.numbers(), everything(1_000), "{strike}");
+    }
 }

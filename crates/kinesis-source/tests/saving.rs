@@ -18,9 +18,9 @@ use async_trait::async_trait;
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
     Checkpoint, CheckpointError, CheckpointStore, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, ShardId, StreamIdentity, StreamSource,
+    MemoryCheckpointStore, ShardId, StreamError, StreamIdentity, StreamSource,
 };
-use rig::{Sink, everything, run_until_caught_up};
+use rig::{Sink, everything, run_until_caught_up, stream_error};
 use stage_core::{Pipeline, Window};
 use tokio::{
     task::JoinHandle,
@@ -258,6 +258,61 @@ async fn who_is_killed_while_the_store_fails_repeats_only_so_much() {
     // 500 a second, noticed within one.
     let repeated = taken.len() as u64 - done;
     assert!(repeated <= 300 + 500, "{repeated}");
+}
+
+/// Whatever the store does, and whenever it begins to: there is an end ten seconds after the last record
+/// was settled.
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_ten_seconds_for_a_store_that_hangs() {
+    for hangs_after in [100, 29_900, 30_900, 32_500] {
+        let (fake, store) = (Fake::new(2), Arc::new(Store::default()));
+        fake.put_numbered(0..20_000).unwrap();
+        // What is on its way when it is stopped takes three seconds.
+        let sink = Sink::by(Duration::from_secs(3));
+        let run = start(
+            source(&fake, &store).unsaved_at_most(1_000_000),
+            &sink,
+            10,
+            Duration::from_secs(30),
+        );
+        let started = Instant::now();
+        sleep(Duration::from_millis(hangs_after)).await;
+        store.set(HANGS);
+        let (mut taken, mut settled) = (0, started);
+        while !run.is_finished() {
+            if sink.taken().len() > taken {
+                (taken, settled) = (sink.taken().len(), Instant::now());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        let took = settled.elapsed();
+        assert!(
+            took <= Duration::from_millis(10_100),
+            "{hangs_after} ms: {took:?}"
+        );
+        let error = run.await.unwrap().expect_err("not all is stored");
+        assert!(
+            matches!(stream_error(&error), StreamError::Checkpoint { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+/// One answer gets lost: that is not the end of it.
+#[tokio::test(start_paused = true)]
+async fn a_last_save_that_hangs_once_is_made_again() {
+    for (hangs_after, hangs_for) in [(29_900, 4_000), (33_500, 8_000)] {
+        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        fake.put_numbered(0..20_000).unwrap();
+        let sink = Sink::by(Duration::from_secs(3));
+        let run = start(source(&fake, &store), &sink, 10, Duration::from_secs(30));
+        sleep(Duration::from_millis(hangs_after)).await;
+        store.set(HANGS);
+        sleep(Duration::from_millis(hangs_for)).await;
+        store.set(0);
+        run.await.unwrap().unwrap();
+        assert_eq!(stored(&fake, &store).await, sink.taken().len());
+    }
 }
 
 /// Records that are nacked while the store fails are read again as ever.

@@ -346,6 +346,8 @@ async fn with_a_store_that_cannot_go_back_the_shard_does() {
         .unsaved_at_most(10);
     let run = Run::start(kept, Sink::by(Duration::from_millis(500)), 10);
     run.handle.caught_up().await;
+    // By then all of it is stored.
+    seconds(60).await;
     run.handle
         .seek(&root(), PinnedPosition::TrimHorizon)
         .await

@@ -237,17 +237,27 @@ async fn while_it_waits_for_bytes() {
     pipeline.consume(other.sink.clone(), records.subscribe(Window::new(100)));
     let stalled = tokio::spawn(pipeline.run());
     sleep(Duration::from_secs(5)).await;
-    let rig = Rig::new(Sink::default());
-    for source in [rig.source(), rig.source().fan_out(rig.fan_out())] {
-        let ended = rig.stop(source.byte_budget(&budget), 60, |_| {}).await;
+    for by_fan_out in [false, true] {
+        // It has its own share; one shard of it has that, and the others wait.
+        let rig = Rig::new(Sink::default());
+        let source = rig.source().byte_budget(&budget);
+        let source = match by_fan_out {
+            true => source.fan_out(rig.fan_out()),
+            false => source,
+        };
+        let own_gate = rig.sink.close();
+        let trouble = |_: &Rig| {
+            assert!(budget.waiting() >= 2, "{budget:?}");
+            drop(own_gate);
+        };
+        let ended = rig.stop(source, 0, trouble).await;
         ended.report.result.as_ref().unwrap();
         assert!(ended.took < Duration::from_secs(1), "{:?}", ended.took);
-        assert!(rig.sink.taken().is_empty());
         rig.assert_reported(&ended).await;
+        rig.go_on().await;
     }
     stalled.abort();
     drop(gate);
-    rig.go_on().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,16 +4,23 @@
 
 mod rig;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use kinesis_fake::{Choices, Fake, Fault, FutureTimestamp, Operation, Rewrite};
+use async_trait::async_trait;
+use kinesis_fake::{Choices, Fake, Fault, FutureTimestamp, Operation, Rewrite, Worker};
 use kinesis_source::{
-    Checkpoint, CheckpointStore, KinesisApi, MemoryCheckpointStore, PinnedPosition, ShardError,
-    StartPosition, StreamError, StreamIdentity, StreamSource,
+    ApiError, Checkpoint, CheckpointStore, FanOut, KinesisApi, KinesisWriteApi,
+    MemoryCheckpointStore, NextToken, PinnedPosition, Position, RecordsPage, ShardError, ShardId,
+    ShardIterator, ShardsPage, SourceEvent, StartPosition, StreamError, StreamIdentity,
+    StreamSource, StreamSummary, Timestamp,
 };
 use rig::{Sink, everything, run_until_caught_up, shard_error, stream_error};
-use stage_core::Window;
-use tokio::time::{Instant, timeout};
+use stage_core::{Pipeline, Window};
+use tokio::time::{Instant, sleep, timeout};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -236,4 +243,132 @@ async fn a_listing_that_lacks_a_shard_is_made_again_before_the_others_are_finish
         "{:?}",
         start.elapsed()
     );
+}
+
+/// The first call for a shard is slow, or the first few fail, and records come meanwhile. They came after
+/// the stream was opened at LATEST.
+#[tokio::test(start_paused = true)]
+async fn latest_skips_nothing_that_comes_before_the_first_call_is_answered() {
+    let slow = |operation| Fault::delayed(operation, Duration::from_secs(8));
+    let failing = |operation| Fault::refusal(operation, "InternalFailure").times(3);
+    for by_fan_out in [false, true] {
+        let operation = match by_fan_out {
+            true => Operation::SubscribeToShard,
+            false => Operation::GetShardIterator,
+        };
+        for fault in [slow(operation), failing(operation)] {
+            let fake = Fake::new(1);
+            let shown = format!("{fault:?}");
+            // The first iterator is the one that the moment is tried with.
+            fake.inject(fault.after(u32::from(!by_fan_out)));
+            fake.put_numbered(0..10).unwrap();
+            sleep(Duration::from_secs(60)).await;
+            let api = Arc::new(fake.clone());
+            let source = source(&fake).start(StartPosition::Latest);
+            let source = match by_fan_out {
+                true => source.fan_out(FanOut::new(api, "audit")),
+                false => source,
+            };
+            let sink = Sink::default();
+            let mut pipeline = Pipeline::new();
+            let (records, handle) = source.add_to(&mut pipeline);
+            let mut events = handle.events();
+            pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+            let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(60))));
+            loop {
+                match events.next().await.unwrap() {
+                    SourceEvent::StreamOpened { .. } => break,
+                    _ => continue,
+                }
+            }
+            // The call is on its way by then.
+            sleep(Duration::from_secs(2)).await;
+            fake.put_numbered(10..20).unwrap();
+            run.await.unwrap().unwrap();
+            assert_eq!(sink.numbers(), (10..20).collect::<Vec<_>>(), "{shown}");
+            assert!(fake.fault_report().all_fired(), "{shown}");
+        }
+    }
+}
+
+/// No reader asks for LATEST, whatever it was told: a wrapper around the service would see it.
+#[tokio::test(start_paused = true)]
+async fn no_reader_asks_for_latest() {
+    #[derive(Debug)]
+    struct Watched(Fake, Arc<Mutex<Vec<Position>>>);
+    #[async_trait]
+    impl KinesisApi for Watched {
+        fn now(&self) -> Timestamp {
+            self.0.now()
+        }
+        async fn describe_stream_summary(&self) -> Result<StreamSummary, ApiError> {
+            self.0.describe_stream_summary().await
+        }
+        async fn list_shards(&self, token: Option<NextToken>) -> Result<ShardsPage, ApiError> {
+            self.0.list_shards(token).await
+        }
+        async fn get_shard_iterator(
+            &self,
+            shard: &ShardId,
+            position: &Position,
+        ) -> Result<ShardIterator, ApiError> {
+            self.1.lock().unwrap().push(position.clone());
+            self.0.get_shard_iterator(shard, position).await
+        }
+        async fn get_records(
+            &self,
+            iterator: &ShardIterator,
+            limit: usize,
+        ) -> Result<RecordsPage, ApiError> {
+            self.0.get_records(iterator, limit).await
+        }
+    }
+    let (fake, asked) = (Fake::new(2), Arc::default());
+    fake.put_numbered(0..10).unwrap();
+    sleep(Duration::from_secs(60)).await;
+    let pin = fake.now();
+    let api = Arc::new(Watched(fake.clone(), Arc::clone(&asked)));
+    let source = StreamSource::new("orders", api).start(StartPosition::Latest);
+    let sink = Sink::default();
+    let mut pipeline = Pipeline::new();
+    let (records, _) = source.add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(600))));
+    sleep(Duration::from_secs(10)).await;
+    fake.inject(Fault::refusal(Operation::GetRecords, "ExpiredIteratorException").times(4));
+    let open = fake.shards().remove(0);
+    fake.split_shard(&open.id, 1 << 125).await.unwrap();
+    fake.put_numbered(10..20).unwrap();
+    run.await.unwrap().unwrap();
+    assert_eq!(sink.numbers(), (10..20).collect::<Vec<_>>());
+    let asked: Vec<Position> = asked.lock().unwrap().clone();
+    assert!(asked.contains(&Position::AtTimestamp(pin)), "{asked:?}");
+    assert!(
+        asked.contains(&Position::TrimHorizon),
+        "children: {asked:?}"
+    );
+    assert!(!asked.contains(&Position::Latest), "{asked:?}");
+}
+
+/// Our clock is ahead of the service's, and the transport does not know. LATEST is not put off by that.
+#[tokio::test(start_paused = true)]
+async fn latest_is_a_moment_that_the_service_has_reached() {
+    for ahead in [0, 1, 10, 900] {
+        let fake = Fake::new(1);
+        fake.put_numbered(0..10).unwrap();
+        sleep(Duration::from_secs(3_600)).await;
+        let worker = Worker::new(&fake);
+        worker.clock_ahead(Duration::from_secs(ahead));
+        let source = StreamSource::new("orders", worker.api()).start(StartPosition::Latest);
+        let sink = Sink::default();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source.add_to(&mut pipeline);
+        let mut events = handle.events();
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+        let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(1_800))));
+        while !matches!(events.next().await, Some(SourceEvent::StreamOpened { .. })) {}
+        fake.put_numbered(10..20).unwrap();
+        run.await.unwrap().unwrap();
+        assert_eq!(sink.numbers(), (10..20).collect::<Vec<_>>(), "{ahead} s");
+    }
 }

@@ -328,9 +328,9 @@ async fn a_stop_with_a_store_that_hangs_ends_in_bounded_time_and_says_so() {
         .await
         .unwrap()
         .unwrap_err();
-    // Five tries of ten seconds each, and what is between them.
+    // All tries together.
     let took = stopped_at.unwrap().elapsed();
-    assert!((40..90).contains(&took.as_secs()), "{took:?}");
+    assert!(took <= seconds(10), "{took:?}");
     let error = rig::stream_error(&error);
     assert!(
         matches!(error, kinesis_source::StreamError::Checkpoint { .. }),

@@ -190,7 +190,11 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
             () = told_to_stop => "told to",
             () = enough.notified() => "enough is printed",
             () = stdout::closed() => "nobody reads standard output",
-            () = stream.caught_up(), if args.until_caught_up => "caught up",
+            done = stream.try_caught_up(), if args.until_caught_up => match done {
+                Ok(()) => "caught up",
+                // The pipeline's end names them.
+                Err(_) => "caught up, but for shards that have stopped",
+            },
         };
         tracing::info!(why, "stopping");
     };

@@ -14,6 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use crossbeam_deque::Worker;
@@ -32,8 +33,10 @@ struct Host {
     current: Cell<Option<Arc<Seat>>>,
     /// It has long turns.
     is_slow: Cell<bool>,
-    /// How many events were dealt with since the task was polled.
-    done: Cell<usize>,
+    /// What turns and events may still cost until others of the runtime have theirs.
+    credit: Cell<usize>,
+    /// When a turn was first measured since the task was polled.
+    began: Cell<Option<Instant>>,
     /// Who is next, and the others in the order in which they came.
     first: Cell<Option<Box<Body>>>,
     others: RefCell<VecDeque<Box<Body>>>,
@@ -42,15 +45,23 @@ struct Host {
 }
 
 struct Shared {
-    guests: Worker<Box<Body>>,
+    /// Those who come after the first.
+    others: Worker<Box<Body>>,
     bench: Arc<Bench>,
 }
 
 /// So many guests are polled at most before others of the runtime have their turn.
 const MOST: usize = 32;
 
+/// The same where turns are measured, and so long at most.
+const MOST_MEASURED: usize = 1_000;
+const LONG_ENOUGH: Duration = Duration::from_micros(100);
+
 /// No more guests are polled after so many events: about what one stage may do at once by itself.
 const ENOUGH: usize = 1_000;
+
+/// What each of these uses up.
+const CREDIT: usize = 32_000;
 
 #[cfg(not(shuttle))]
 thread_local! {
@@ -83,7 +94,10 @@ pub(crate) fn stage() -> Option<usize> {
 #[inline]
 pub(crate) fn note_work(events: usize) {
     // When the thread ends, nobody counts.
-    let _ = HOST.try_with(|host| host.done.set(host.done.get().saturating_add(events)));
+    let _ = HOST.try_with(|host| {
+        let cost = events.saturating_mul(CREDIT / ENOUGH);
+        host.credit.set(host.credit.get().saturating_sub(cost));
+    });
 }
 
 /// Polls a stage in its own task, and then those that wait and those that are woken by it. Those for
@@ -127,19 +141,20 @@ impl Host {
             open: Cell::new(None),
             current: Cell::new(None),
             is_slow: Cell::new(false),
-            done: Cell::new(0),
+            credit: Cell::new(0),
+            began: Cell::new(None),
             first: Cell::new(None),
             others: RefCell::new(VecDeque::new()),
             shared: OnceCell::new(),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn invite(&self, seat: &Seat) -> bool {
         let Some(runtime) = self.open.get() else {
             return false;
         };
-        let is_welcome = !self.is_slow.get() && seat.is_quick_in(runtime);
+        let is_welcome = !self.is_slow.get() && seat.is_quick_in(runtime) && self.has_room(runtime);
         if is_welcome && let Some(body) = seat.take() {
             self.add(body, runtime);
         }
@@ -161,22 +176,28 @@ impl Host {
         for body in waiting.drain(..) {
             self.add(body, runtime);
         }
-        self.done.set(0);
+        self.began.set(None);
         let mut stage = stage;
-        let mut left = MOST;
+        let most = match runtime.has_other_threads() {
+            true => MOST_MEASURED,
+            false => MOST,
+        };
+        let turn = CREDIT / most;
+        self.credit.set(CREDIT);
         let mut go_on = || {
             if let Some(body) = stage.take() {
                 self.give_turn(body, runtime);
             }
             while let Some(body) = self.next(runtime) {
-                if left == 0 || self.done.get() >= ENOUGH || !has_budget() {
+                let credit = self.credit.get();
+                if credit < turn || !has_budget() {
                     waiting.push_back(body);
                     while let Some(body) = self.next(runtime) {
                         waiting.push_back(body);
                     }
                     return;
                 }
-                left -= 1;
+                self.credit.set(credit - turn);
                 self.give_turn(body, runtime);
             }
         };
@@ -195,7 +216,7 @@ impl Host {
         false
     }
 
-    #[inline]
+    #[inline(always)]
     fn give_turn(&self, mut body: Box<Body>, runtime: Runtime) {
         self.current.set(Some(Arc::clone(body.seat())));
         let polled = match runtime.has_other_threads() {
@@ -221,7 +242,13 @@ impl Host {
         let start = body.is_to_be_measured().then(now);
         let polled = body.poll();
         if let Some(start) = start {
-            body.seat().note_turn(start);
+            let end = now();
+            body.seat().note_turn(end - start);
+            let began = self.began.get().unwrap_or(start);
+            self.began.set(Some(began));
+            if end - began > LONG_ENOUGH {
+                self.credit.set(0);
+            }
         }
         if self.shared().is_some_and(|shared| shared.bench.end_turn()) {
             body.seat().has_blocked();
@@ -237,24 +264,31 @@ impl Host {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn add(&self, body: Box<Body>, runtime: Runtime) {
         if !runtime.has_other_threads() {
             return self.add_alone(body);
         }
         match self.shared() {
-            Some(shared) => {
-                shared.guests.push(body);
-                shared.bench.note_guest();
-            }
+            Some(shared) => shared.add(body),
             None => body.go_home(),
         }
     }
 
-    #[inline]
+    /// Whether one guest more would have its turn soon.
+    #[inline(always)]
+    fn has_room(&self, runtime: Runtime) -> bool {
+        let guests = match runtime.has_other_threads() {
+            true => self.shared().map_or(0, |shared| shared.others.len()),
+            false => self.others.borrow().len(),
+        };
+        guests < MOST
+    }
+
+    #[inline(always)]
     fn next(&self, runtime: Runtime) -> Option<Box<Body>> {
         if runtime.has_other_threads() {
-            self.shared()?.guests.pop()
+            self.shared()?.next()
         } else {
             let first = self.first.take()?;
             self.first.set(self.others.borrow_mut().pop_front());
@@ -262,7 +296,7 @@ impl Host {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn add_alone(&self, body: Box<Body>) {
         // There are no others without a first.
         match self.first.take() {
@@ -282,9 +316,29 @@ impl Host {
 
 impl Shared {
     fn new() -> Option<Self> {
-        let guests = Worker::new_fifo();
-        let bench = Bench::open(guests.stealer())?;
-        Some(Self { guests, bench })
+        let others = Worker::new_fifo();
+        let bench = Bench::open(others.stealer())?;
+        Some(Self { others, bench })
+    }
+
+    #[inline(always)]
+    fn add(&self, body: Box<Body>) {
+        // Mostly there is one, for which a queue is much.
+        match self.bench.has_first() || !self.others.is_empty() {
+            true => self.others.push(body),
+            false => self.bench.put_first(body),
+        }
+        self.bench.note_guest();
+    }
+
+    #[inline(always)]
+    fn next(&self) -> Option<Box<Body>> {
+        if self.bench.has_first()
+            && let first @ Some(_) = self.bench.take_first()
+        {
+            return first;
+        }
+        self.others.pop()
     }
 }
 

@@ -76,18 +76,18 @@
 //!
 //! | window | instructions | tokio's channel | in vectors | nanoseconds | tokio's channel | in vectors |
 //! |---|---|---|---|---|---|---|
-//! | 1000 | 13 | 530 | 13 | 1.0 | 47 | 0.9 |
-//! | 10 | 349 | 648 | 296 | 30 | 56 | 23 |
-//! | 1 | 2165 | 1878 | 2111 | 184 | 143 | 165 |
+//! | 1000 | 13 | 530 | 13 | 1.0 | 48 | 1.0 |
+//! | 10 | 284 | 648 | 296 | 22 | 58 | 25 |
+//! | 1 | 1908 | 1878 | 2111 | 152 | 162 | 177 |
 //!
 //! Whoever wakes another task pays for that, and a window of a thousand does it once in five hundred
 //! events. In the example, where five go together, an event costs what it does in the second line; so
 //! wherever events are small and come fast, the window is to be a few hundred. With two threads the times
-//! are 1.1, 40 and 187 ns.
+//! are 1.1, 34 and 189 ns.
 //!
-//! An ack for each event makes it 1.2 to 1.5 times as much at a window of a thousand, and a
-//! [`Tracker`] 2.4 times. Once a pipeline has warmed up, nothing is allocated, but for two small
-//! things for each batch that is broadcast. A stage with its link takes about 6 KB.
+//! An ack for each event makes it 1.1 to 1.2 times as much at a window of a thousand, and a
+//! [`Tracker`] 2.4 times. Once a pipeline has warmed up, nothing is allocated, but for one small
+//! thing for each batch that is broadcast. A stage with its link takes about 6 KB.
 //!
 //! To see it on another machine, in the repository:
 //!

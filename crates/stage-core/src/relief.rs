@@ -20,11 +20,15 @@ use std::{
 
 use crossbeam_deque::{Steal, Stealer};
 
-use crate::{seat::Body, weaks::Weaks};
+use crate::{seat::Body, slot::Slot, weaks::Weaks};
 
 /// The guests of one thread, as other threads see them.
 pub(crate) struct Bench {
-    guests: Stealer<Box<Body>>,
+    /// Who is next, as a rule.
+    first: Slot<Body>,
+    /// Whether its thread has put somebody there and not taken him out.
+    has_first: AtomicBool,
+    others: Stealer<Box<Body>>,
     /// How many turns have ended.
     turns: AtomicU64,
     /// They were taken out during the turn that has not ended.
@@ -44,10 +48,12 @@ static WATCH: OnceLock<Option<Thread>> = OnceLock::new();
 
 impl Bench {
     /// For the guests of this thread. None, if nobody can look after them.
-    pub(crate) fn open(guests: Stealer<Box<Body>>) -> Option<Arc<Self>> {
+    pub(crate) fn open(others: Stealer<Box<Body>>) -> Option<Arc<Self>> {
         WATCH.get_or_init(start).as_ref()?;
         let bench = Arc::new(Self {
-            guests,
+            first: Slot::default(),
+            has_first: AtomicBool::new(false),
+            others,
             turns: AtomicU64::new(0),
             was_emptied: AtomicBool::new(false),
         });
@@ -56,12 +62,36 @@ impl Bench {
         Some(bench)
     }
 
+    /// Whether somebody is next. For the bench's thread.
+    #[inline]
+    pub(crate) fn has_first(&self) -> bool {
+        self.has_first.load(Relaxed)
+    }
+
+    /// This one is next. For the bench's thread, if nobody is.
+    #[inline]
+    pub(crate) fn put_first(&self, body: Box<Body>) {
+        self.first.put(body);
+        self.has_first.store(true, Relaxed);
+    }
+
+    /// Who is next, unless he was taken out. For the bench's thread.
+    #[inline]
+    pub(crate) fn take_first(&self) -> Option<Box<Body>> {
+        self.has_first.store(false, Relaxed);
+        self.first.take()
+    }
+
     /// There is a guest, to be looked after.
     #[inline]
     pub(crate) fn note_guest(&self) {
         if !HAS_GUESTS.load(Relaxed) {
             call();
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.has_first() && self.others.is_empty()
     }
 
     /// A turn has ended. Returns whether its guests were taken out meanwhile. For the bench's thread.
@@ -74,12 +104,12 @@ impl Bench {
 
     fn empty(&self) {
         self.was_emptied.swap(true, AcqRel);
+        if let Some(body) = self.first.take() {
+            body.go_home();
+        }
         loop {
-            match self.guests.steal() {
-                Steal::Success(body) => {
-                    let seat = Arc::clone(body.seat());
-                    seat.send_home(body);
-                }
+            match self.others.steal() {
+                Steal::Success(body) => body.go_home(),
                 Steal::Retry => {}
                 Steal::Empty => return,
             }
@@ -125,7 +155,7 @@ fn look(waited: &mut Vec<(Weak<Bench>, u64)>) {
     let before = mem::take(waited);
     for bench in benches {
         let turns = bench.turns.load(Relaxed);
-        if bench.guests.is_empty() {
+        if bench.is_empty() {
             continue;
         }
         let is_same = |(other, then): &(Weak<Bench>, u64)| {

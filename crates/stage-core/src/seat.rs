@@ -4,7 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
     task::{Context, Poll, Wake, Waker},
-    time::Instant,
+    time::Duration,
 };
 
 use crate::{
@@ -72,7 +72,7 @@ const SLOW: u8 = 1;
 const BLOCKING: u8 = 2;
 
 /// To look at the clock costs as much as half a turn: one of so many is measured.
-const ONE_OF: u32 = 8;
+const ONE_OF: u32 = 16;
 
 impl Seat {
     pub(crate) fn new(task: Task) -> Arc<Self> {
@@ -214,9 +214,9 @@ impl Seat {
         self.call_home();
     }
 
-    pub(crate) fn note_turn(&self, start: Instant) {
+    pub(crate) fn note_turn(&self, took: Duration) {
         if self.haste.load(Relaxed) != BLOCKING {
-            let haste = if start.elapsed() > LONG { SLOW } else { QUICK };
+            let haste = if took > LONG { SLOW } else { QUICK };
             self.haste.store(haste, Relaxed);
         }
     }

@@ -1,6 +1,6 @@
 use std::{
     sync::atomic::{AtomicI64, Ordering},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use aws_sdk_kinesis::{
@@ -23,6 +23,11 @@ pub(super) struct ServiceClock {
 
 /// A difference up to this is none: `Date` has whole seconds, and an answer takes its time.
 const TOLERANCE_MILLIS: i64 = 2_000;
+
+/// How far [`ServiceClock::now`] may be ahead of the service, once it has answered: by the tolerance, and
+/// by the half second that a `Date` may be put right too much; and how far the clock that tells times of
+/// arrival may be behind the one of `Date`.
+pub(super) const MOST_AHEAD: Duration = Duration::from_secs(5);
 
 impl ServiceClock {
     pub(super) fn now(&self) -> Timestamp {

@@ -56,6 +56,7 @@ async fn returns_what_was_saved(store: &dyn CheckpointStore) {
         (6, longest(None)),
         (7, Checkpoint::End),
         (8, quiet(i64::MAX)),
+        (9, quiet_start(i64::MIN)),
     ]);
     save(store, &stream, &all).await;
     assert_eq!(
@@ -93,6 +94,8 @@ async fn never_goes_back(store: &dyn CheckpointStore) {
         |millis| Checkpoint::Start(PinnedPosition::AtTimestamp(Timestamp::from_millis(millis)));
     let forward = [
         start(5),
+        quiet_start(1),
+        quiet_start(2),
         after(8),
         part(0),
         part(1),
@@ -240,7 +243,13 @@ fn after(sequence_number: u128) -> Checkpoint {
     Checkpoint::after(sequence_number.into())
 }
 
-/// The longest number there is, far beyond `u128`.
+fn quiet_start(until: i64) -> Checkpoint {
+    Checkpoint::QuietStart {
+        position: PinnedPosition::TrimHorizon,
+        until: Timestamp::from_millis(until),
+    }
+}
+
 fn quiet(until: i64) -> Checkpoint {
     Checkpoint::Quiet {
         sequence_number: 9.into(),
@@ -248,6 +257,7 @@ fn quiet(until: i64) -> Checkpoint {
     }
 }
 
+/// The longest number there is, far beyond `u128`.
 fn longest(sub_sequence_number: Option<u64>) -> Checkpoint {
     let digits = "9".repeat(129);
     Checkpoint::After {

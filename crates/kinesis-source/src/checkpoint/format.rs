@@ -43,6 +43,10 @@ struct Owner {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Stored {
     Start(Pinned),
+    QuietStart {
+        position: Pinned,
+        until_millis: i64,
+    },
     After {
         sequence_number: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +93,10 @@ pub(super) fn read_owner(value: &[u8]) -> Result<StreamIdentity, Unreadable> {
 pub(super) fn write_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, BoxError> {
     Ok(serde_json::to_vec(&match checkpoint {
         Checkpoint::Start(position) => Stored::Start(position.into()),
+        Checkpoint::QuietStart { position, until } => Stored::QuietStart {
+            position: position.into(),
+            until_millis: until.as_millis(),
+        },
         Checkpoint::After {
             sequence_number,
             sub_sequence_number,
@@ -110,6 +118,13 @@ pub(super) fn write_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, BoxEr
 pub(super) fn read_checkpoint(value: &[u8]) -> Result<Checkpoint, BoxError> {
     Ok(match parse(value)? {
         Stored::Start(pinned) => Checkpoint::Start(pinned.try_into()?),
+        Stored::QuietStart {
+            position,
+            until_millis,
+        } => Checkpoint::QuietStart {
+            position: position.try_into()?,
+            until: Timestamp::from_millis(until_millis),
+        },
         Stored::After {
             sequence_number,
             sub_sequence_number,
@@ -194,6 +209,13 @@ mod tests {
             (
                 Checkpoint::Start(PinnedPosition::AtTimestamp(moment)),
                 r#"{"start":{"at_timestamp_millis":1700000000123}}"#,
+            ),
+            (
+                Checkpoint::QuietStart {
+                    position: PinnedPosition::TrimHorizon,
+                    until: moment,
+                },
+                r#"{"quiet_start":{"position":"trim_horizon","until_millis":1700000000123}}"#,
             ),
             (
                 Checkpoint::Start(PinnedPosition::TrimHorizon),

@@ -1,9 +1,12 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
 use crate::{
-    Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, WaitingFor,
+    Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, Timestamp, WaitingFor,
     progress::{Offer, Phase, Progress},
     shard_graph::ShardGraph,
 };
@@ -12,8 +15,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OpenStream {
     pub(super) stream: StreamIdentity,
-    /// How long it keeps records.
-    pub(super) retention: Duration,
     pub(super) graph: ShardGraph,
     /// The shards that are being read, or whose end is not stored yet.
     pub(super) active: BTreeMap<ShardId, Arc<Progress>>,
@@ -21,6 +22,8 @@ pub(super) struct OpenStream {
     stored: BTreeMap<ShardId, Checkpoint>,
     pub(super) list_at: Instant,
     pub(super) save_at: Instant,
+    /// When its retention time is to be asked for again.
+    pub(super) describe_at: Instant,
     /// Whether there may be shards that no listing has had so far: one has ended since the last,
     /// or the last lacks one that was announced.
     pub(super) is_stale: bool,
@@ -29,6 +32,8 @@ pub(super) struct OpenStream {
     pub(super) list_failures: u32,
     /// Whether the last listing lacks shards.
     pub(super) list_lacks: bool,
+    /// At that moment, all shards were known that there were. A listing may be late by the slack of clocks.
+    pub(super) complete_at: Option<Timestamp>,
     /// The last question whether everything has been read.
     pub(super) inquiry: u64,
 }
@@ -51,7 +56,6 @@ impl Unstored {
 impl OpenStream {
     pub(super) fn new(
         stream: StreamIdentity,
-        retention: Duration,
         graph: ShardGraph,
         stored: BTreeMap<ShardId, Checkpoint>,
         list_at: Instant,
@@ -59,16 +63,17 @@ impl OpenStream {
     ) -> Self {
         Self {
             stream,
-            retention,
             graph,
             active: BTreeMap::new(),
             stored,
             list_at,
             save_at,
+            describe_at: list_at,
             is_stale: false,
             save_failures: 0,
             list_failures: 0,
             list_lacks: false,
+            complete_at: None,
             inquiry: 0,
         }
     }
@@ -79,6 +84,7 @@ impl OpenStream {
         for (shard, progress) in &self.active {
             let is_done = matches!(progress.phase(), Phase::Finished | Phase::Complete);
             if is_done && self.graph.finish(shard) {
+                self.graph.closed_after(shard, progress.read_until());
                 for child in progress.children() {
                     self.graph.expect(&child);
                 }
@@ -140,7 +146,11 @@ impl OpenStream {
         self.active.retain(|shard, progress| {
             let checkpoint = progress.checkpoint();
             let is_stored = checkpoint.is_none() || checkpoint.as_ref() == stored.get(shard);
-            progress.phase() != Phase::Complete || !is_stored
+            let is_over = progress.phase() == Phase::Complete && is_stored;
+            if is_over {
+                progress.watch().waits_for(WaitingFor::Nothing, None);
+            }
+            !is_over
         });
     }
 
@@ -160,6 +170,19 @@ impl OpenStream {
         self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
     }
 
+    /// The shards that have stopped, if there are any and all others are caught up or wait for those.
+    pub(super) fn caught_up_without(&self) -> Option<Vec<ShardId>> {
+        let failed = |progress: &&Arc<Progress>| progress.has_failed();
+        let stopped = self.active.values().filter(failed);
+        let stopped: BTreeSet<_> = stopped.map(|it| it.shard().clone()).collect();
+        let is_done = |progress: &Arc<Progress>| progress.has_failed() || progress.is_at_rest();
+        let is_all = !stopped.is_empty()
+            && self.is_known()
+            && self.active.values().all(is_done)
+            && self.graph.waits_only_for(&stopped);
+        is_all.then(|| stopped.into_iter().collect())
+    }
+
     /// Whether every shard is finished. It happens to a stream only when it is deleted, or read to an end.
     pub(super) fn is_complete(&self) -> bool {
         self.is_settled() && self.active.is_empty()
@@ -167,9 +190,8 @@ impl OpenStream {
 
     /// Whether shards are left, and none of them can go on: all others wait for those.
     pub(super) fn has_only_stopped(&self) -> bool {
-        let is_known = !self.is_stale && !self.list_lacks && !self.graph.lacks_expected();
         let mut active = self.active.values();
-        is_known && !self.active.is_empty() && active.all(|progress| progress.has_failed())
+        self.is_known() && !self.active.is_empty() && active.all(|progress| progress.has_failed())
     }
 
     /// What to say of the shards that could not go on, if there are any.
@@ -184,12 +206,14 @@ impl OpenStream {
         })
     }
 
+    /// Whether all shards are known that there are.
+    fn is_known(&self) -> bool {
+        !self.is_stale && !self.list_lacks && !self.graph.lacks_expected()
+    }
+
     /// Whether no shard is left to open, as far as is known.
     fn is_settled(&self) -> bool {
-        !self.is_stale
-            && !self.list_lacks
-            && !self.graph.is_waiting()
-            && !self.graph.lacks_expected()
+        self.is_known() && !self.graph.is_waiting()
     }
 
     pub(super) fn is_stopped(&self) -> bool {

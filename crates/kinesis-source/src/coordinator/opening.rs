@@ -10,8 +10,9 @@ use crate::{
     fan_out::Consumer,
     lineage,
     listing::{list_all_shards, within_deadline},
-    shard_graph::{FirstStart, ShardGraph},
+    shard_graph::{FirstStart, Opened, ShardGraph},
     source_watch::SourceWatch,
+    unread::{CLOCK_SLACK, LEAST_RETENTION},
 };
 
 /// Finds a stream, its checkpoints and its shards. Nothing is read meanwhile, so that what is wrong
@@ -27,6 +28,13 @@ pub(super) struct Opening<'a> {
 
 /// How many failures in a row are put up with.
 const PATIENCE: u32 = 5;
+
+/// How much earlier a moment is tried, after one that is yet to come, first and last.
+const FIRST_STEP_BACK: Duration = Duration::from_secs(1);
+const LAST_STEP_BACK: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// GetShardIterator may be called five times a second for a shard.
+const BETWEEN_STEPS: Duration = Duration::from_millis(200);
 
 /// How long to wait for a stream that is being made.
 const CREATING_POLL: Duration = Duration::from_secs(1);
@@ -50,16 +58,25 @@ impl<'a> Opening<'a> {
     pub(super) async fn open(mut self) -> Result<OpenStream, StreamError> {
         let source = self.source;
         let checkpoint_error = |error| StreamError::checkpoint(&source.name, error);
-        let (stream, retention) = self.find().await?;
+        let stream = self.find().await?;
         self.find_consumer().await?;
         self.waits_for_store();
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
         self.watch.waits_for(WaitingFor::Nothing, None);
+        let listed_at = source.api.now();
         let listing = self.list().await?;
         let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
+        let first_start = self.pin(first_start, &listing).await?;
         self.prove(&first_start, &listing).await?;
         self.prove_end(&listing).await?;
-        let mut graph = ShardGraph::new(first_start, stored.clone());
+        let now = Opened {
+            at: source.api.now().minus(CLOCK_SLACK),
+            retention: self.watch.retention().unwrap_or(LEAST_RETENTION),
+        };
+        let mut graph = match stored.is_empty() {
+            true => ShardGraph::new(now.horizon_or(first_start), stored.clone()).opened(now),
+            false => ShardGraph::new(first_start, stored.clone()),
+        };
         if let Some(only) = source.until.as_ref().and_then(EndPosition::only) {
             graph.read_only(only.cloned());
         }
@@ -73,15 +90,16 @@ impl<'a> Opening<'a> {
             checkpoints: stored.len(),
         });
         let now = Instant::now();
-        let wait = match lineage::holes(&listing).is_empty() {
+        let is_complete = lineage::holes(&listing).is_empty();
+        let wait = match is_complete {
             true => source.discover_every,
             // Some are missing.
             false => Duration::ZERO,
         };
         let (list_at, save_at) = (now + wait, now + source.checkpoint_every);
-        Ok(OpenStream::new(
-            stream, retention, graph, stored, list_at, save_at,
-        ))
+        let mut opened = OpenStream::new(stream, graph, stored, list_at, save_at);
+        opened.complete_at = is_complete.then(|| listed_at.minus(CLOCK_SLACK));
+        Ok(opened)
     }
 
     fn waits_for_store(&self) {
@@ -89,8 +107,8 @@ impl<'a> Opening<'a> {
         self.watch.waits_for(store, super::SAVE_DEADLINE);
     }
 
-    /// Waits until the stream is there, and can be read. Also says how long it keeps records.
-    async fn find(&mut self) -> Result<(StreamIdentity, Duration), StreamError> {
+    /// Waits until the stream is there, and can be read.
+    async fn find(&mut self) -> Result<StreamIdentity, StreamError> {
         let (api, name) = (&self.source.api, &self.source.name);
         let call = || within_deadline("DescribeStreamSummary", api.describe_stream_summary());
         loop {
@@ -103,9 +121,8 @@ impl<'a> Opening<'a> {
                     return Err(StreamError::NoSuchStream { name, source: None });
                 }
                 _ => {
-                    let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
-                    self.watch.note_retention(retention);
-                    return Ok((StreamIdentity::from(&summary), retention));
+                    self.watch.note_retention(&summary);
+                    return Ok(StreamIdentity::from(&summary));
                 }
             }
         }
@@ -134,6 +151,38 @@ impl<'a> Opening<'a> {
         let source = self.source;
         let answer = self.insist(|| list_all_shards(&*source.api)).await;
         answer.map_err(|error| StreamError::refused(&source.name, error))
+    }
+
+    /// Finds the moment that stands for LATEST from now on: one that the service's clock has reached by now,
+    /// or what is put until it does would be skipped. How far ahead ours may be, the transport knows; if it is
+    /// farther still, the service refuses the moment as one that is yet to come, and an earlier one is tried,
+    /// twice as much earlier each time.
+    async fn pin(
+        &mut self,
+        start: FirstStart,
+        listing: &[Shard],
+    ) -> Result<FirstStart, StreamError> {
+        let FirstStart::Tip { .. } = start else {
+            return Ok(start);
+        };
+        let latest = self.source.api.earliest_now();
+        let Some(shard) = listing.iter().find(|shard| !shard.is_closed()) else {
+            return Ok(FirstStart::Tip { now: latest });
+        };
+        let (mut now, mut back) = (latest, FIRST_STEP_BACK);
+        loop {
+            let moment = PinnedPosition::AtTimestamp(now);
+            match self.ask_for(&shard.id, &moment).await {
+                Ok(()) => return Ok(FirstStart::Tip { now }),
+                Err(error) if error.remedy() == Remedy::Correct && back <= LAST_STEP_BACK => {
+                    self.backoff.succeeded();
+                    now = latest.minus(back);
+                    back *= 2;
+                    sleep(BETWEEN_STEPS).await;
+                }
+                Err(error) => return Err(self.refused_start(error)),
+            }
+        }
     }
 
     /// Lets the service say whether `start` is a place in the stream. One that it would refuse must

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{Deregistration, FanOut};
@@ -37,6 +37,9 @@ pub(crate) const READY_WITHIN: Duration = Duration::from_secs(PATIENCE.as_secs()
 
 /// How often taking it away is tried.
 const LAST_TRIES: u32 = 5;
+
+/// How long that may take altogether: its source waits for it in order to end.
+const LEFT_WITHIN: Duration = Duration::from_secs(10);
 
 impl Consumer {
     pub(crate) fn new(fan_out: FanOut, reporter: Reporter) -> Arc<Self> {
@@ -139,6 +142,17 @@ impl Consumer {
 
     /// Takes it away, if that is wanted. What does not work is logged: it goes on costing.
     pub(crate) async fn leave(&self) {
+        if timeout(LEFT_WITHIN, self.deregister()).await.is_err() {
+            let message = format!("not done within {} s", LEFT_WITHIN.as_secs());
+            let error = ApiError::new("DeregisterStreamConsumer", Remedy::Retry);
+            let error = error.with_message(&message);
+            let consumer = self.to_string();
+            self.reporter
+                .report(&SourceEvent::ConsumerLeft { consumer, error });
+        }
+    }
+
+    async fn deregister(&self) {
         let state = self.state.lock().await;
         let wanted = match self.fan_out.deregistration {
             Deregistration::Never => false,

@@ -38,6 +38,13 @@ impl ShardSource {
             if self.is_trimmed().await {
                 return self.miss_the_rest().map_or(Ok(()), Err);
             }
+            if self.unlisted > 0 {
+                // The next listing bears that out, or not.
+                self.report(&error);
+                self.feed.start_over(error.remedy());
+                self.retry_after(wait).await;
+                return Ok(());
+            }
         }
         let is_parked = self.is_to_be_parked(&error);
         if !is_parked && !self.may_pass(&error) {

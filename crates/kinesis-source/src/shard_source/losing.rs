@@ -2,9 +2,19 @@
 
 use super::ShardSource;
 use crate::{
-    ApiError, DataLoss, OnDataLoss, PinnedPosition, Remedy, SequenceNumber, ShardError,
-    SourceEvent, arrival::Arrival, doubt::Found, lineage,
+    ApiError, DataLoss, OnDataLoss, PinnedPosition, Position, Remedy, SequenceNumber, ShardError,
+    SourceEvent,
+    arrival::Arrival,
+    doubt::{Doubt, Found},
+    governor::PAUSE,
+    lineage,
+    listing::within_deadline,
+    progress::Progress,
+    unread::CLOSE,
 };
+
+/// How often in a row to look for a record, before it is left to the next subscription.
+const LOOKS: u32 = 5;
 
 impl ShardSource {
     /// Sees whether what was done before is still there, and so all that comes after it. Returns why
@@ -12,18 +22,123 @@ impl ShardSource {
     pub(super) fn settle_doubt(&mut self, arrival: &Arrival) -> Option<ShardError> {
         let doubt = self.progress.doubt()?;
         let to = match arrival.found.as_ref()? {
-            Found::It => {
+            Found::It(arrival) => {
                 self.progress.end_doubt();
+                self.progress.note_arrivals(*arrival, *arrival);
                 return None;
             }
             Found::Before => return self.deny(),
-            // Only what comes after it tells. An empty answer tells nothing.
+            // An empty answer tells nothing, unless it is one of those that prove the tip.
             Found::Nothing if !arrival.is_end => return None,
             Found::Nothing => None,
             Found::Beyond(number) => Some(number.clone()),
         };
-        let lost = (!doubt.is_harmless).then_some((doubt.from, to));
+        let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, to));
         self.go_on_without(lost)
+    }
+
+    /// Sees whether the first records that come, or the shard's end without any, come so late that there
+    /// were others before. Returns why the shard is not read on, if it is not.
+    pub(super) fn settle_start(&self, arrival: &Arrival) -> Option<ShardError> {
+        let first = arrival.records.first();
+        if first.is_none() && !arrival.is_end {
+            return None;
+        }
+        self.begin_with(first.map(|record| record.sequence_number.clone()))
+    }
+
+    /// What comes first is that record, or nothing.
+    fn begin_with(&self, first: Option<SequenceNumber>) -> Option<ShardError> {
+        let is_late = self.progress.begins_too_late(|| self.api.now());
+        is_late
+            .then(|| (0.into(), first))
+            .and_then(|lost| self.go_on_without(Some(lost)))
+    }
+
+    /// The shard is at its tip, and what was done before has not come: it is not kept any more, nor is
+    /// anything that came after it. Returns why the shard is not read on, if it is not.
+    pub(super) fn settle_doubt_at_tip(&mut self) -> Option<ShardError> {
+        let Some(doubt) = self.progress.doubt() else {
+            return self.begin_with(None);
+        };
+        let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, None));
+        self.go_on_without(lost)
+    }
+
+    /// Sees whether what has come follows on what came before. A subscription that is read slowly goes on
+    /// silently at the horizon when that has overtaken it, and so does any reader when the stream's
+    /// retention time is shortened, which it does not know of. So where the horizon is close or may have
+    /// come close, the last record before is looked for: if it is there now, nothing after it was trimmed
+    /// before.
+    ///
+    /// Returns whether the arrival is to be taken in, perhaps as one after a gap. If not, the shard is read
+    /// anew, at that record.
+    pub(super) async fn follows_on(&mut self, arrival: &mut Arrival) -> bool {
+        let Some(first) = arrival.records.first() else {
+            return true;
+        };
+        let is_close = |progress: &Progress| progress.may_be_trimmed(CLOSE, || self.api.now());
+        let arrived = first.approximate_arrival;
+        let leaps = |progress: &Progress| progress.leaps_to(arrived, || self.api.now());
+        let overtakes = self.feed.is_pushed() && is_close(&self.progress);
+        if arrival.found.is_some() || !(overtakes || leaps(&self.progress)) {
+            return true;
+        }
+        let beyond = Found::Beyond(first.sequence_number.clone());
+        if !self.progress.begin_doubt() {
+            return true;
+        }
+        let doubt = self.progress.doubt();
+        let place = doubt.map_or(Position::TrimHorizon, |doubt| doubt.position());
+        for _ in 0..LOOKS {
+            match self.look(&place).await {
+                Ok(Some(found)) if Position::AtSequenceNumber(found.clone()) == place => {
+                    self.progress.end_doubt();
+                    return true;
+                }
+                Ok(Some(_)) => {
+                    self.learn_retention().await;
+                    arrival.found = Some(beyond);
+                    return true;
+                }
+                Err(error) if error.remedy() == Remedy::Correct => {
+                    self.learn_retention().await;
+                    arrival.found = Some(beyond);
+                    return true;
+                }
+                // An empty answer tells nothing.
+                Ok(None) => {}
+                Err(error) if matches!(error.remedy(), Remedy::Wait | Remedy::Retry) => {}
+                Err(_) => break,
+            }
+            self.retry_after(PAUSE).await;
+        }
+        self.feed.start_over(Remedy::Retry);
+        false
+    }
+
+    /// Finds out how long the stream keeps records by now, if that can be known: by what was known of that,
+    /// what is missing might seem to be kept.
+    async fn learn_retention(&self) {
+        let operation = "DescribeStreamSummary";
+        let watch = self.progress.watch();
+        watch.waits_for_answer(operation);
+        let call = self.api.describe_stream_summary();
+        if let Ok(summary) = within_deadline(operation, call).await {
+            watch.note_retention(&summary);
+        }
+    }
+
+    /// The first record from there on.
+    async fn look(&self, place: &Position) -> Result<Option<SequenceNumber>, ApiError> {
+        let (api, watch) = (&self.api, self.progress.watch());
+        watch.waits_for_answer("GetShardIterator");
+        let call = api.get_shard_iterator(self.shard(), place);
+        let iterator = within_deadline("GetShardIterator", call).await?;
+        watch.waits_for_answer("GetRecords");
+        let call = api.get_records(&iterator, 1);
+        let page = within_deadline("GetRecords", call).await?;
+        Ok(page.records.into_iter().next().map(|it| it.sequence_number))
     }
 
     /// Goes on without what is lost, after and before these records, if anything is; else, returns why
@@ -54,6 +169,10 @@ impl ShardSource {
         })
     }
 
+    fn is_harmless(&self, doubt: &Doubt) -> bool {
+        doubt.is_harmless(self.progress.retention(), || self.api.now())
+    }
+
     fn note_loss(&self, loss: &DataLoss) {
         if self.progress.note_loss(loss.clone()) {
             let loss = loss.clone();
@@ -66,10 +185,14 @@ impl ShardSource {
     /// Whether an error is about the record in doubt, which has then to be looked for from the horizon
     /// on.
     pub(super) fn is_about_doubt(&self, error: &ApiError) -> bool {
-        let doubt = self.progress.doubt();
-        error.remedy() == Remedy::Correct
-            && !self.feed.has_place()
-            && doubt.is_some_and(|doubt| !doubt.is_refused)
+        if error.remedy() != Remedy::Correct || self.feed.has_place() {
+            return false;
+        }
+        match self.progress.doubt() {
+            Some(doubt) => !doubt.is_refused,
+            // It was one of the shard's: it is not kept any more, whatever clocks say.
+            None => self.progress.begin_doubt(),
+        }
     }
 
     /// Whether the shard has aged out, with all that was in it: two listings in a row that lack nothing
@@ -90,7 +213,8 @@ impl ShardSource {
     /// What the shard had after what was read of it is lost. Then that is its end, if it is gone on
     /// without; else, returns why not.
     pub(super) fn miss_the_rest(&mut self) -> Option<ShardError> {
-        let is_harmless = self.progress.doubt().is_some_and(|it| it.is_harmless);
+        let doubt = self.progress.doubt();
+        let is_harmless = doubt.is_some_and(|doubt| self.is_harmless(&doubt));
         let from = match self.progress.next() {
             PinnedPosition::AfterSequenceNumber(number)
             | PinnedPosition::AtSequenceNumber(number) => number,

@@ -39,6 +39,7 @@ impl ShardSource {
         self.charge = None;
         self.shared_charge = None;
         self.reads_to_tip = None;
+        self.tip.left();
         self.is_read = false;
         self.is_complete = false;
         self.refusal = None;

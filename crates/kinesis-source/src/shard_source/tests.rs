@@ -217,12 +217,10 @@ async fn getting_an_iterator_is_tried_again_from_the_same_position() {
 
 #[tokio::test(start_paused = true)]
 async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
-    let script = Script::default()
-        .iterator_from(Position::TrimHorizon, Ok("0"))
-        .read("0", Ok(page([1], Some("1"))))
-        .read("1", Err("InvalidArgumentException"))
-        .iterator_from(after(1), Err("InvalidArgumentException"));
-    let error = all(&mut source(script.api)).await.unwrap_err();
+    let script = Script::default().iterator_from(after(1), Err("InvalidArgumentException"));
+    let start = PinnedPosition::AfterSequenceNumber(1.into());
+    let mut source = ShardSource::new(Arc::new(script.api), "s".into(), start);
+    let error = all(&mut source).await.unwrap_err();
     assert!(matches!(error, ShardError::InvalidPosition { .. }));
     assert!(ShardError::is_final(&error));
     let text = error.to_string();
@@ -232,13 +230,33 @@ async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
     );
 }
 
+/// One that was read was one of the shard's. If it is refused, it is looked for among what is kept.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_read_and_is_refused_is_looked_for() {
+    let script = || {
+        Script::default()
+            .iterator_from(Position::TrimHorizon, Ok("0"))
+            .read("0", Ok(page([1], Some("1"))))
+            .read("1", Err("InvalidArgumentException"))
+            .iterator_from(after(1), Err("InvalidArgumentException"))
+            .iterator_from(Position::TrimHorizon, Ok("2"))
+    };
+    let still_there = script().read("2", Ok(page([0, 1, 2], None)));
+    assert_eq!(all(&mut source(still_there.api)).await.unwrap(), [1, 2]);
+    let gone = script().read("2", Ok(page([3], Some("3"))));
+    let error = all(&mut source(gone.api)).await.unwrap_err();
+    let ShardError::DataLoss(loss) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((loss.from, loss.to), (1.into(), Some(3.into())));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_moment_that_the_service_has_yet_to_reach_is_waited_for() {
     // By our clock it is now, or was a moment ago.
     let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(3_000));
     let at_moment = Position::from(&moment);
     let mut script = Script::default()
-        .iterator_from(Position::Latest, Err("InternalFailureException"))
         .iterator_from(at_moment.clone(), Err("InvalidArgumentException"))
         .iterator_from(at_moment.clone(), Err("InvalidArgumentException"))
         .iterator_from(at_moment, Ok("0"))
@@ -247,7 +265,7 @@ async fn a_moment_that_the_service_has_yet_to_reach_is_waited_for() {
     script.api.expect_now().returning(now);
     let progress = Progress::new("s".into(), moment, Arc::default());
     let api = Arc::new(script.api);
-    let mut source = ShardSource::with_progress(api, progress, Begin::AtTip, false);
+    let mut source = ShardSource::with_progress(api, progress, false);
     assert_eq!(all(&mut source).await.unwrap(), [1]);
 }
 
@@ -302,7 +320,7 @@ async fn nothing_found(description: Result<StreamSummary, &'static str>) -> Shar
         .returning(move || description.clone().map_err(error));
     let progress = Progress::new("s".into(), PinnedPosition::TrimHorizon, Arc::default());
     let stream = StreamIdentity::from(&summary(1, StreamStatus::Active));
-    let mut source = ShardSource::supervised(Arc::new(api), progress, Begin::Pinned, stream);
+    let mut source = ShardSource::supervised(Arc::new(api), progress, stream);
     all(&mut source).await.unwrap_err()
 }
 
@@ -394,11 +412,11 @@ async fn a_call_without_an_answer_is_given_up_and_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tip_is_asked_for_once_and_then_its_moment() {
+async fn a_moment_stays_where_it_is_whatever_fails() {
     let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(77));
     for code in ["InternalFailureException", "ExpiredIteratorException"] {
         let script = Script::default()
-            .iterator_from(Position::Latest, Err(code))
+            .iterator_from(Position::from(&moment), Err(code))
             .iterator_from(Position::from(&moment), Ok("0"))
             .read("0", Err("ExpiredIteratorException"))
             .iterator_from(Position::from(&moment), Ok("1"))
@@ -408,8 +426,33 @@ async fn the_tip_is_asked_for_once_and_then_its_moment() {
             .read("3", Ok(page([2], None)));
         let progress = Progress::new("s".into(), moment.clone(), Arc::default());
         let api = Arc::new(script.api);
-        let mut source = ShardSource::with_progress(api, progress, Begin::AtTip, false);
+        let mut source = ShardSource::with_progress(api, progress, false);
         assert_eq!(all(&mut source).await.unwrap(), [1, 2], "{code}");
+    }
+}
+
+/// The place is got at once, and kept. Once it has grown too old, it is got anew by the same moment.
+#[tokio::test(start_paused = true)]
+async fn who_has_to_wait_for_room_keeps_its_place() {
+    let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(77));
+    for (waits, at) in [(60, "0"), (600, "1")] {
+        let mut script = Script::default().iterator_from(Position::from(&moment), Ok("0"));
+        if waits == 600 {
+            script = script.iterator_from(Position::from(&moment), Ok("1"));
+        }
+        let script = script.read(at, Ok(page([1], None)));
+        let progress = Progress::new("s".into(), moment.clone(), Arc::default());
+        let api = Arc::new(script.api);
+        let budget = ByteBudget::new(1_000);
+        let source = ShardSource::with_progress(api, progress, false);
+        let mut source = source.byte_budget(&budget);
+        let full = budget.try_reserve(1_000).unwrap();
+        let released = async {
+            sleep(Duration::from_secs(waits)).await;
+            drop(full);
+        };
+        let (read, ()) = tokio::join!(all(&mut source), released);
+        assert_eq!(read.unwrap(), [1], "{waits} s");
     }
 }
 
@@ -531,7 +574,7 @@ fn resumed(number: u128) -> Arc<Progress> {
         quiet_until: None,
         is_plausible: true,
     };
-    Progress::resumed("s".into(), resumed, false, Arc::default())
+    Progress::resumed("s".into(), resumed, Arc::default())
 }
 
 fn at(number: u128) -> Position {
@@ -547,12 +590,7 @@ async fn what_is_done_is_read_again_to_see_that_it_is_there() {
         .read("1", Ok(page([5, 6], Some("2"))))
         .read("2", Ok(page([7], None)));
     let progress = resumed(5);
-    let mut source = ShardSource::with_progress(
-        Arc::new(script.api),
-        Arc::clone(&progress),
-        Begin::Pinned,
-        false,
-    );
+    let mut source = ShardSource::with_progress(Arc::new(script.api), Arc::clone(&progress), false);
     assert_eq!(all(&mut source).await.unwrap(), [6, 7]);
     assert_eq!(progress.snapshot().figures.repeated, 0);
     assert_eq!(progress.loss(), None);
@@ -564,8 +602,7 @@ async fn a_record_that_the_shard_should_have_and_has_not_is_none_of_its() {
         .iterator_from(at(5), Err("InvalidArgumentException"))
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([3, 4, 6], Some("1"))));
-    let mut source =
-        ShardSource::with_progress(Arc::new(script.api), resumed(5), Begin::Pinned, false);
+    let mut source = ShardSource::with_progress(Arc::new(script.api), resumed(5), false);
     let error = all(&mut source).await.unwrap_err();
     assert!(
         matches!(error, ShardError::InvalidPosition { .. }),
@@ -579,11 +616,53 @@ async fn a_closed_shard_of_which_nothing_is_kept_has_lost_what_followed() {
         .iterator_from(at(5), Err("InvalidArgumentException"))
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([], None)));
-    let mut source =
-        ShardSource::with_progress(Arc::new(script.api), resumed(5), Begin::Pinned, false);
+    let mut source = ShardSource::with_progress(Arc::new(script.api), resumed(5), false);
     let error = all(&mut source).await.unwrap_err();
     let ShardError::DataLoss(loss) = error else {
         panic!("{error:?}")
     };
     assert_eq!((loss.from, loss.to), (5.into(), None));
+}
+
+/// One listing may be wrong, and one that lacks others too is.
+#[tokio::test(start_paused = true)]
+async fn a_shard_is_trimmed_if_two_whole_listings_in_a_row_lack_it() {
+    let shard = |id: &str, start, end| Shard {
+        id: id.into(),
+        parent: None,
+        adjacent_parent: None,
+        hash_range: HashRange { start, end },
+        starting_sequence_number: 1.into(),
+        ending_sequence_number: None,
+    };
+    let (half, most) = (1 << 127, HashRange::ALL.end);
+    let whole = || vec![shard("a", 0, half - 1), shard("b", half, most)];
+    let holed = || vec![shard("b", half, most)];
+    let with_it = || [whole(), vec![shard("s", half, most)]].concat();
+    let listings = [
+        (whole(), false),
+        (holed(), false),
+        (holed(), false),
+        (whole(), false),
+        // One without any shards is no answer.
+        (Vec::new(), false),
+        (Vec::new(), false),
+        (whole(), true),
+        (with_it(), false),
+        (whole(), false),
+        (whole(), true),
+    ];
+    let mut api = MockKinesisApi::new();
+    let mut order = Sequence::new();
+    for (shards, _) in listings.clone() {
+        let page = crate::ShardsPage { shards, next: None };
+        api.expect_list_shards()
+            .once()
+            .in_sequence(&mut order)
+            .return_once(|_| Ok(page));
+    }
+    let mut source = source(api);
+    for (step, (_, is_trimmed)) in listings.into_iter().enumerate() {
+        assert_eq!(source.is_trimmed().await, is_trimmed, "{step}");
+    }
 }

@@ -7,8 +7,8 @@ use futures_core::Stream;
 
 use super::*;
 use crate::{
-    FanOut, MockKinesisFanOutApi, PinnedPosition, Record, ShardId, StreamConsumer, Timestamp,
-    fan_out_api::ConsumerStatus, place::Mark, reporter::Reporter,
+    FanOut, MockKinesisApi, MockKinesisFanOutApi, PinnedPosition, Record, ShardId, StreamConsumer,
+    Timestamp, fan_out_api::ConsumerStatus, place::Mark, reporter::Reporter,
 };
 
 /// What a subscription sends. After its last event it is silent, or it ends.
@@ -83,7 +83,7 @@ struct Rig {
 
 impl Rig {
     /// A shard that answers calls like this, and reading it from a moment.
-    fn new(begin: Begin, answers: impl IntoIterator<Item = Result<Canned, ApiError>>) -> Self {
+    fn new(answers: impl IntoIterator<Item = Result<Canned, ApiError>>) -> Self {
         let mut api = MockKinesisFanOutApi::new();
         api.expect_describe_stream_consumer().returning(|_| {
             Ok(StreamConsumer {
@@ -107,7 +107,7 @@ impl Rig {
         let consumer = Consumer::new(FanOut::new(Arc::new(api), "audit"), Reporter::alone());
         let moment = PinnedPosition::AtTimestamp(Timestamp::from_millis(9));
         Self {
-            subscribing: Subscribing::new(consumer, begin),
+            subscribing: Subscribing::new(consumer, Arc::new(MockKinesisApi::new())),
             progress: Progress::new("s".into(), moment, Arc::default()),
             budget: ByteBudget::default(),
             calls,
@@ -137,15 +137,12 @@ fn moment() -> Position {
 
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_after_the_last_continuation_also_if_no_records_came() {
-    let mut rig = Rig::new(
-        Begin::Pinned,
-        [
-            Ok(ending([event([], Some(5)), event([], Some(6))])),
-            Ok(ending([event([7], Some(8))])),
-            Ok(ending([event([], Some(20))])),
-            Ok(ending([event([21, 22], None)])),
-        ],
-    );
+    let mut rig = Rig::new([
+        Ok(ending([event([], Some(5)), event([], Some(6))])),
+        Ok(ending([event([7], Some(8))])),
+        Ok(ending([event([], Some(20))])),
+        Ok(ending([event([21, 22], None)])),
+    ]);
     for expected in [vec![], vec![], vec![7], vec![], vec![21, 22]] {
         assert_eq!(rig.next().await.unwrap(), expected);
     }
@@ -159,17 +156,14 @@ async fn it_goes_on_after_the_last_continuation_also_if_no_records_came() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_are_seconds_apart_and_an_early_end_is_taken_for_a_takeover() {
-    let mut rig = Rig::new(
-        Begin::Pinned,
-        [
-            Err(error("InternalFailure")),
-            Err(error("ResourceInUse")),
-            Ok(ending([])),
-            Ok(ending([])),
-            Ok(ending([])),
-            Ok(open([event([1], Some(1))])),
-        ],
-    );
+    let mut rig = Rig::new([
+        Err(error("InternalFailure")),
+        Err(error("ResourceInUse")),
+        Ok(ending([])),
+        Ok(ending([])),
+        Ok(ending([])),
+        Ok(open([event([1], Some(1))])),
+    ]);
     assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::Retry);
     assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::AwaitActive);
     assert_eq!(rig.next().await.unwrap(), [1]);
@@ -178,28 +172,37 @@ async fn calls_are_seconds_apart_and_an_early_end_is_taken_for_a_takeover() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tip_is_asked_for_by_the_first_call_alone() {
-    let mut rig = Rig::new(
-        Begin::AtTip,
-        [
-            Err(error("InternalFailure")),
-            Ok(open([event([1], Some(1))])),
-        ],
-    );
+async fn a_call_that_fails_is_made_again_from_the_same_moment() {
+    let mut rig = Rig::new([
+        Err(error("InternalFailure")),
+        Ok(open([event([1], Some(1))])),
+    ]);
     assert!(rig.next().await.is_err());
     assert_eq!(rig.next().await.unwrap(), [1]);
-    assert_eq!(rig.calls(), [(Position::Latest, 0), (moment(), 1)]);
+    assert_eq!(rig.calls(), [(moment(), 0), (moment(), 1)]);
+}
+
+/// While others have all there is, the tip goes on: it is the moment that counts.
+#[tokio::test(start_paused = true)]
+async fn who_has_to_wait_for_room_asks_for_the_moment_and_skips_nothing() {
+    let mut rig = Rig::new([Ok(open([event([1], Some(1))]))]);
+    rig.budget = ByteBudget::new(1_000);
+    let all = rig.budget.reserve(1_000).await;
+    let released = async {
+        sleep(Duration::from_secs(60)).await;
+        drop(all);
+    };
+    let (next, ()) = tokio::join!(rig.next(), released);
+    assert_eq!(next.unwrap(), [1]);
+    assert_eq!(rig.calls(), [(moment(), 60)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_event_out_of_order_is_not_taken_and_its_continuation_neither() {
-    let mut rig = Rig::new(
-        Begin::Pinned,
-        [
-            Ok(open([event([1], Some(1)), event([3, 2], Some(3))])),
-            Ok(open([event([2, 3], Some(3))])),
-        ],
-    );
+    let mut rig = Rig::new([
+        Ok(open([event([1], Some(1)), event([3, 2], Some(3))])),
+        Ok(open([event([2, 3], Some(3))])),
+    ]);
     assert_eq!(rig.next().await.unwrap(), [1]);
     assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::Retry);
     assert_eq!(rig.next().await.unwrap(), [2, 3]);
@@ -208,13 +211,10 @@ async fn an_event_out_of_order_is_not_taken_and_its_continuation_neither() {
 
 #[tokio::test(start_paused = true)]
 async fn what_came_before_is_dropped_and_a_continuation_before_it_says_nothing() {
-    let mut rig = Rig::new(
-        Begin::Pinned,
-        [
-            Ok(open([event([1, 2], Some(2)), event([2, 3], Some(1))])),
-            Ok(open([event([4], Some(4))])),
-        ],
-    );
+    let mut rig = Rig::new([
+        Ok(open([event([1, 2], Some(2)), event([2, 3], Some(1))])),
+        Ok(open([event([4], Some(4))])),
+    ]);
     assert_eq!(rig.next().await.unwrap(), [1, 2]);
     assert_eq!(rig.next().await.unwrap(), [3]);
     // Silence: the next one goes on where the progress says.
@@ -227,14 +227,11 @@ async fn what_came_before_is_dropped_and_a_continuation_before_it_says_nothing()
 
 #[tokio::test(start_paused = true)]
 async fn a_continuation_that_is_refused_is_given_up() {
-    let mut rig = Rig::new(
-        Begin::Pinned,
-        [
-            Ok(ending([event([1], Some(1)), event([], Some(9))])),
-            Err(error("InvalidArgument")),
-            Ok(open([event([2], Some(2))])),
-        ],
-    );
+    let mut rig = Rig::new([
+        Ok(ending([event([1], Some(1)), event([], Some(9))])),
+        Err(error("InvalidArgument")),
+        Ok(open([event([2], Some(2))])),
+    ]);
     assert_eq!(rig.next().await.unwrap(), [1]);
     assert!(rig.next().await.unwrap().is_empty());
     assert_eq!(rig.next().await.unwrap_err().remedy(), Remedy::Correct);
@@ -252,17 +249,14 @@ async fn a_continuation_that_is_refused_is_given_up() {
 /// What the former subscription has yet to send is not read: the next one sends it.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_takes_over_where_the_last_event_ended() {
-    let mut rig = Rig::new(
-        Begin::Pinned,
-        [
-            Ok(open([
-                event([1], Some(1)),
-                event([2], Some(2)),
-                event([3], Some(3)),
-            ])),
-            Ok(open([event([3], Some(3))])),
-        ],
-    );
+    let mut rig = Rig::new([
+        Ok(open([
+            event([1], Some(1)),
+            event([2], Some(2)),
+            event([3], Some(3)),
+        ])),
+        Ok(open([event([3], Some(3))])),
+    ]);
     let patient = Duration::from_secs(3_600);
     let fan_out = FanOut {
         let_go_after: patient,
@@ -279,13 +273,10 @@ async fn a_renewal_takes_over_where_the_last_event_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_nobody_reads_is_let_go_and_made_anew_without_an_error() {
-    let mut rig = Rig::new(
-        Begin::Pinned,
-        [
-            Ok(open([event([1], Some(1)), event([2], Some(2))])),
-            Ok(open([event([2], Some(2))])),
-        ],
-    );
+    let mut rig = Rig::new([
+        Ok(open([event([1], Some(1)), event([2], Some(2))])),
+        Ok(open([event([2], Some(2))])),
+    ]);
     assert_eq!(rig.next().await.unwrap(), [1]);
     sleep(Duration::from_secs(11)).await;
     assert_eq!(rig.next().await.unwrap(), [2]);

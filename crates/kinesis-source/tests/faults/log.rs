@@ -56,6 +56,40 @@ impl Log {
         *self.put.lock().unwrap() = put;
     }
 
+    /// How many events of each shard were delivered that are after the last that is stored.
+    pub(crate) fn unsaved(&self) -> BTreeMap<ShardId, usize> {
+        let (mut stored, mut after) = (BTreeMap::new(), BTreeMap::<_, BTreeSet<Place>>::new());
+        for entry in self.entries().iter() {
+            match entry {
+                Entry::Delivered(_, shard, place) => {
+                    after
+                        .entry(shard.clone())
+                        .or_default()
+                        .insert(place.clone());
+                }
+                Entry::Stored(
+                    shard,
+                    Checkpoint::After {
+                        sequence_number, ..
+                    }
+                    | Checkpoint::Quiet {
+                        sequence_number, ..
+                    },
+                ) => {
+                    stored.insert(shard.clone(), sequence_number.clone());
+                }
+                _ => {}
+            }
+        }
+        let count = |(shard, places): (ShardId, BTreeSet<Place>)| {
+            let last = stored.get(&shard);
+            let places = places.iter();
+            let unsaved = places.filter(|(number, _)| last.is_none_or(|last| number > last));
+            (shard, unsaved.count())
+        };
+        after.into_iter().map(count).collect()
+    }
+
     pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap()
     }
