@@ -91,8 +91,8 @@ pub use fake::{Fake, TestOutcome};
 pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
     AccountLimits, Choices, Continuation, DeletingStream, Durations, FutureTimestamp, Limits,
-    MergeOrder, NoPolicy, OlderThanHorizon, Operation, RecordDistribution, Resize, ShardEnd,
-    StreamMode, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
+    MergeOrder, NoPolicy, OlderThanHorizon, Operation, ReadLimit, RecordDistribution, Resize,
+    ShardEnd, StreamMode, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
 };
 pub use resharding::{Reshard, Resharding};
 #[cfg(feature = "serve")]

@@ -57,7 +57,8 @@ pub(crate) use refusing::Refusing;
 pub use service::{Commitment, Listing, MetricsChange, NewStream, Service, WarmThroughput};
 pub use settings::{
     Choices, Continuation, DeletingStream, Durations, FutureTimestamp, MergeOrder, NoPolicy,
-    OlderThanHorizon, Settings, ShardEnd, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
+    OlderThanHorizon, ReadLimit, Settings, ShardEnd, SubscriptionRefusal, Takeover,
+    TimeBeforeHorizon,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};
@@ -66,5 +67,7 @@ pub use tags::Tags;
 pub(crate) use arn::ACCOUNT;
 
 pub(crate) use refusal::INTERNAL_FAILURE;
+#[cfg(feature = "serve")]
+pub(crate) use service::POLICY_BYTES;
 #[cfg(feature = "serve")]
 pub(crate) use stream::status_name;

@@ -9,11 +9,14 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::{JoinError, JoinSet},
+    task::{Id, JoinError, JoinSet},
     time::{sleep, timeout},
 };
 
-use self::exchange::Desk;
+use self::{
+    exchange::Desk,
+    idle::{Idle, Seats},
+};
 use crate::Fake;
 
 mod answer;
@@ -26,6 +29,7 @@ mod events;
 mod exchange;
 mod format;
 mod garble;
+mod idle;
 mod items;
 mod line;
 mod room;
@@ -37,8 +41,9 @@ mod wire;
 /// are neither asked for nor checked: let it listen where only tests can reach it. Streams go by
 /// name or by ARN, as `arn:aws:kinesis:us-east-1:000000000000:stream/NAME`.
 ///
-/// A request has at most 16 MiB and a connection may be idle for ever; up to 1,024 connections are
-/// attended to at a time, and more wait for one of them to end. Bodies of requests have 128 MiB of
+/// A request has at most 16 MiB. Up to 1,024 connections are attended to at a time, and more wait for
+/// one of them to end. A connection may be idle for ever; but while others wait, the one goes that has
+/// been idle for longest, if that is 10 s. Bodies of requests have 128 MiB of
 /// memory together, and 64 KiB for each connection beside that; more wait for some to be answered. A
 /// request whose body has of the former is refused if it stops coming for 5 s, and any if it is not there
 /// after 60 s. Over HTTP/2, 128 KiB of a connection may come ahead of that. Of
@@ -105,7 +110,8 @@ impl Server {
         Self::bind((Ipv4Addr::LOCALHOST, 0).into(), fake).await
     }
 
-    /// Attends to so many connections at a time, instead of 1,024. More wait until one of them ends.
+    /// Attends to so many connections at a time, instead of 1,024. More wait until one of them ends, or
+    /// has been idle for 10 s.
     pub fn most_connections(self, most: usize) -> Self {
         Self {
             most_connections: most,
@@ -134,22 +140,31 @@ impl Server {
         let desk = Arc::new(Desk::new(self.fake.clone()));
         let (stop, stopped) = watch::channel(());
         let mut connections = JoinSet::new();
+        let mut seats = Seats::default();
+        // One that has come and is not attended to yet.
+        let mut waiting = None;
         tokio::pin!(signal);
         loop {
+            let has_seat = connections.len() < self.most_connections;
+            if let Some(stream) = waiting.take_if(|_| has_seat) {
+                let (desk, stopped, idle) =
+                    (Arc::clone(&desk), stopped.clone(), Arc::new(Idle::new()));
+                let attended = connection::serve(stream, desk, stopped, Arc::clone(&idle));
+                seats.take(connections.spawn(attended).id(), idle);
+            }
             tokio::select! {
                 biased;
                 () = &mut signal => break,
-                Some(ended) = connections.join_next() => report(ended),
-                stream = self.accept(), if connections.len() < self.most_connections => {
-                    let stopped = stopped.clone();
-                    connections.spawn(connection::serve(stream, Arc::clone(&desk), stopped));
-                }
+                Some(ended) = connections.join_next_with_id() => seats.leave(report(ended)),
+                stream = self.accept(), if waiting.is_none() => waiting = Some(stream),
+                () = seats.make_room(), if waiting.is_some() => {}
             }
         }
+        drop(waiting);
         drop(self.listener);
         drop(stop);
         let drain = async {
-            while let Some(ended) = connections.join_next().await {
+            while let Some(ended) = connections.join_next_with_id().await {
                 report(ended);
             }
         };
@@ -172,9 +187,14 @@ impl Server {
     }
 }
 
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task failed");
+/// Which one it was.
+fn report(ended: Result<(Id, ()), JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => id,
+        Err(error) => {
+            tracing::error!(%error, "a connection's task failed");
+            error.id()
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Sequence {
 }
 
 const LEADING: u64 = 2;
+/// How many a number has: 2 × 2^184 and the next have as many.
+pub(crate) const DIGITS: usize = 56;
 const VERSION: u128 = 2;
 const THIRTY_SIX_BITS: u64 = (1 << 36) - 1;
 /// The index of a closed shard's ending number: larger than that of any record.
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn a_number_has_the_real_ones_56_digits() {
         let number = Sequence::new(SECOND, 3, 7, SECOND + 60).number();
-        assert_eq!(number.as_str().len(), 56, "{number}");
+        assert_eq!(number.as_str().len(), DIGITS, "{number}");
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct Choices {
     pub subscription_refusal: SubscriptionRefusal,
     /// GetResourcePolicy where there is no policy.
     pub no_policy: NoPolicy,
+    /// GetRecords with a limit that is out of bounds.
+    pub read_limit: ReadLimit,
 }
 
 impl Default for Choices {
@@ -135,6 +137,7 @@ impl Default for Choices {
             takeover: Takeover::default(),
             subscription_refusal: SubscriptionRefusal::default(),
             no_policy: NoPolicy::default(),
+            read_limit: ReadLimit::default(),
         }
     }
 }
@@ -188,6 +191,9 @@ pub enum MergeOrder {
     AsAsked,
     /// The one with the lower hash keys is the parent, whichever was named first.
     ByHashKey,
+    /// The one with the lower hash keys must be named first: else it is an invalid argument, as
+    /// kinesalite and moto have it.
+    LowerFirst,
 }
 
 /// Which answer ends a closed shard.
@@ -259,6 +265,20 @@ pub enum NoPolicy {
     Refuse,
     /// Gives an empty one: `{}`.
     Empty,
+}
+
+/// What GetRecords does with a limit below 1 or above 10,000.
+///
+/// API GetRecords: it "throws InvalidArgumentException" above 10,000; but the service's model bounds
+/// `Limit`, and what is out of a model's bounds is a `ValidationException` elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadLimit {
+    /// Refuses it as an invalid argument.
+    #[default]
+    InvalidArgument,
+    /// Refuses it as kinesalite does: with `ValidationException`.
+    Validation,
 }
 
 /// Not documented; about what people see.

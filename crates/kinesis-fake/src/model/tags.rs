@@ -29,6 +29,11 @@ fn check(tags: &Tags) -> Result<(), Refusal> {
                 "A tag's key has 1 to {KEY_CHARS} characters and its value at most {VALUE_CHARS}."
             )));
         }
+        if key.starts_with(RESERVED) {
+            return Err(Refusal::invalid_argument(format!(
+                "Tag keys that begin with {RESERVED} are reserved: {key}."
+            )));
+        }
         if !key.chars().chain(value.chars()).all(allowed) {
             return Err(Refusal::invalid_argument(
                 "Some tags contain invalid characters. Valid characters: Unicode letters, digits, \
@@ -39,6 +44,8 @@ fn check(tags: &Tags) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Guide "Tagging your streams": "don't use the aws: prefix in tag keys".
+const RESERVED: &str = "aws:";
 /// API Tag: the longest key.
 pub(crate) const KEY_CHARS: usize = 128;
 /// API Tag: the longest value.
@@ -73,6 +80,8 @@ mod tests {
             ("k", &*"v".repeat(257), false),
             ("", "v", false),
             ("k!", "v", false),
+            ("aws:k", "v", false),
+            ("aws", "aws:v", true),
             ("k", "<v>", false),
         ] {
             let set = add(&mut Tags::new(), &tags(&[(key, value)]), 50);

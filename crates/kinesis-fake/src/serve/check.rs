@@ -118,6 +118,26 @@ impl Check {
         }
     }
 
+    /// The lengths of a list's or a map's parts, of which `what` tells which.
+    pub(super) fn lengths_within<'a>(
+        &mut self,
+        value: impl Display,
+        member: impl Display,
+        what: &str,
+        parts: impl IntoIterator<Item = &'a str>,
+        length: RangeInclusive<usize>,
+    ) {
+        let fits = |part: &str| length.contains(&part.chars().count());
+        if !parts.into_iter().all(fits) {
+            let (least, most) = (length.start(), length.end());
+            let constraint = format!(
+                "{what} must satisfy constraint: [Member must have length less than or equal to \
+                 {most}, Member must have length greater than or equal to {least}]"
+            );
+            self.add(value, member, constraint);
+        }
+    }
+
     pub(super) fn range(
         &mut self,
         member: impl Display,
@@ -176,6 +196,30 @@ impl Pattern {
             Self::SequenceNumber => number(129),
         }
     }
+}
+
+/// A list as the service shows it, cut short.
+pub(super) fn list<T: Display>(parts: impl IntoIterator<Item = T>) -> String {
+    format!("'[{}]'", joined(parts))
+}
+
+/// A map as the service shows it, cut short.
+pub(super) fn map<'a>(parts: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let parts = parts.into_iter();
+    let parts = parts.map(|(key, value)| format!("{key:.2048}={value:.2048}"));
+    format!("'{{{}}}'", joined(parts))
+}
+
+fn joined<T: Display>(parts: impl IntoIterator<Item = T>) -> String {
+    let mut all = String::new();
+    for (place, part) in parts.into_iter().enumerate() {
+        let comma = if place == 0 { "" } else { ", " };
+        all += &format!("{comma}{part:.2048}");
+        if all.len() > LONGEST {
+            return all.chars().take(LONGEST).collect();
+        }
+    }
+    all
 }
 
 /// Cut short: whoever sent megabytes need not be sent them back.

@@ -7,13 +7,21 @@ use hyper_util::{
 };
 use tokio::{net::TcpStream, sync::watch};
 
-use super::{bodies::Allowance, exchange::Desk, line::Line, room::Traffic};
+use super::{
+    bodies::Allowance, events::Held, exchange::Desk, idle::Idle, line::Line, room::Traffic,
+};
 
 /// Answers one connection's requests, until either side ends it or `stopped` loses its sender.
 ///
 /// It speaks HTTP/1.1, or HTTP/2 to a client that begins with it, as the SDK for JavaScript does. It
-/// may be idle as long as it likes: a client that holds connections open must not find them broken.
-pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>, mut stopped: watch::Receiver<()>) {
+/// may be idle as long as it likes, unless others want its seat: a client that holds connections open
+/// must not find them broken.
+pub(super) async fn serve(
+    stream: TcpStream,
+    desk: Arc<Desk>,
+    mut stopped: watch::Receiver<()>,
+    idle: Arc<Idle>,
+) {
     // An answer is written at once and waits for nothing; if it cannot be had, it is only slower.
     let _ = stream.set_nodelay(true);
     let traffic = Arc::new(Traffic::default());
@@ -21,8 +29,11 @@ pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>, mut stopped: watch
     let (line, cut) = Line::new(stream);
     let answer = service_fn(|request| {
         let (desk, cut, traffic) = (Arc::clone(&desk), cut.clone(), Arc::clone(&traffic));
-        let allowance = Arc::clone(&allowance);
-        async move { desk.answer((&cut, &traffic), &allowance, request).await }
+        let (allowance, in_hand) = (Arc::clone(&allowance), idle.begin());
+        async move {
+            let answer = desk.answer((&cut, &traffic), &allowance, request).await;
+            answer.map(|answer| answer.map(|reply| Held::new(reply, in_hand)))
+        }
     });
     let mut stalled = pin!(traffic.stalled(&desk.room));
     let builder = builder();
@@ -32,6 +43,8 @@ pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>, mut stopped: watch
         biased;
         ended = connection.as_mut() => ended,
         () = stalled.as_mut() => return give_up(),
+        // At once: whoever sends half a request would not end otherwise.
+        () = idle.must_go() => return,
         // Nothing is ever sent: an error tells that the sender has gone.
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::{
     event_stream,
     format::Format,
+    idle::InHand,
     line::Cut,
     room::{Pieces, Place, Room, Traffic},
     wire::{ChildOut, RecordOut, records_size},
@@ -33,6 +34,39 @@ pub(super) enum Reply {
     /// A sentence for which there is no room yet. It is never written.
     Said(Vec<u8>),
     Events(Box<Events>),
+}
+
+/// A reply of a request that is in hand until it has been sent.
+pub(super) struct Held {
+    reply: Reply,
+    _in_hand: InHand,
+}
+
+impl Held {
+    pub(super) fn new(reply: Reply, in_hand: InHand) -> Self {
+        let _in_hand = in_hand;
+        Self { reply, _in_hand }
+    }
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.get_mut().reply).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reply.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reply.size_hint()
+    }
 }
 
 impl Body for Reply {

@@ -10,7 +10,7 @@ mod object;
 mod time;
 
 pub(super) use blob::Blob;
-pub(super) use most::Most;
+pub(super) use most::{Most, MostByKey};
 pub(super) use object::{Object, object};
 pub(super) use time::Time;
 

@@ -23,7 +23,7 @@ pub(crate) struct Account {
 impl Account {
     /// With a new stream of two shards.
     pub(crate) async fn new(address: String, stream: &str) -> Self {
-        let account = Self {
+        let mut account = Self {
             address,
             stream: stream.to_owned(),
             records: Vec::new(),
@@ -81,6 +81,19 @@ impl Account {
                     "ExplicitHashKey": key(*sixteenth)})
                 };
                 let records: Vec<_> = sixteenths.iter().map(record).collect();
+                (
+                    "PutRecords",
+                    json!({"StreamName": name, "Records": records}),
+                )
+            }
+            Step::PutLarge { bytes } => {
+                let data = base64(&vec![0; *bytes]);
+                let body = json!({"StreamName": name, "Data": data, "PartitionKey": "k"});
+                ("PutRecord", body)
+            }
+            Step::PutMany { count, bytes } => {
+                let record = json!({"Data": base64(&vec![0; *bytes]), "PartitionKey": "k"});
+                let records = vec![record; *count];
                 (
                     "PutRecords",
                     json!({"StreamName": name, "Records": records}),
@@ -250,22 +263,22 @@ impl Account {
         }
     }
 
-    /// Waits until nothing is being done to the stream.
-    async fn settle(&self) {
+    /// Waits until nothing is being done to the stream, and learns of its shards: listings of others may
+    /// leave some out.
+    async fn settle(&mut self) {
         let name = json!({"StreamName": self.stream});
         let active = async {
             loop {
                 let described = self.call("DescribeStream", &name).await;
                 let described = described.unwrap();
                 if described["StreamDescription"]["StreamStatus"] == "ACTIVE" {
-                    break;
+                    break described;
                 }
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(Duration::from_secs(30), active)
-            .await
-            .expect("the stream is active");
+        let described = timeout(Duration::from_secs(30), active).await;
+        self.learn(&described.expect("the stream is active"));
     }
 
     /// A call; a refusal is its status and code, and what is wrong with the request if it says so.

@@ -27,7 +27,14 @@ pub(crate) fn part_ways(other: Other, step: &Step, ours: &Value, theirs: &Value)
     let next = |answer: &Value| answer.get("NextShardIterator").is_some();
     let reads = matches!(step, Step::Read { .. });
     let puts = matches!(step, Step::Put { .. } | Step::PutBatch { .. });
+    // Moto has kept what it failed at.
+    let failed = |answer: &Value| {
+        answer[REFUSED]
+            .as_str()
+            .is_some_and(|it| it.starts_with("500"))
+    };
     other == Other::Moto && by_number
+        || failed(theirs)
         || refused(ours) != refused(theirs)
         || reads && next(ours) != next(theirs)
         || puts && shards_put_on(ours) != shards_put_on(theirs)
@@ -44,7 +51,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         name: "kinesalite: members that came later",
         other: Other::Kinesalite,
         take_out: |step, ours, _| match step {
-            Step::Put { .. } | Step::PutBatch { .. } => remove(ours, &["EncryptionType"]),
+            _ if puts(step) => remove(ours, &["EncryptionType"]),
             Step::Describe { .. } => remove_in(ours, "/StreamDescription", &["StreamModeDetails"]),
             Step::Summary => remove_in(
                 ours,
@@ -113,13 +120,128 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        name: "kinesalite: closed shards are resharded again",
+        other: Other::Kinesalite,
+        take_out: |step, ours, theirs| {
+            let reshards = matches!(step, Step::Split { .. } | Step::Merge { .. });
+            let refused = ours[REFUSED] == "400 InvalidArgumentException";
+            reshards && refused && *theirs == Value::Null && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "kinesalite: the code of a limit out of bounds",
+        other: Other::Kinesalite,
+        take_out: |step, ours, theirs| {
+            let refused = ours[REFUSED] == "400 InvalidArgumentException";
+            out_of_bounds(step) && refused && is_validation(theirs) && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "kinesalite: other names of a shard",
+        other: Other::Kinesalite,
+        take_out: |step, ours, theirs| {
+            let short = |body: &Value| body["ShardId"] == "0" || body["ShardId"] == "shardId-0";
+            let refused = ours[REFUSED] == "400 ResourceNotFoundException";
+            matches!(step, Step::Odd { body, .. } if short(body))
+                && refused
+                && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "kinesalite: a name that is no shard's",
+        other: Other::Kinesalite,
+        take_out: |step, ours, theirs| {
+            let none = |body: &Value| body["ExclusiveStartShardId"] == "xx";
+            matches!(step, Step::Odd { body, .. } if none(body)) && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "kinesalite: a key beside a MiB of data",
+        other: Other::Kinesalite,
+        take_out: |_, ours, theirs| {
+            let both = "Member and its partition key must have length";
+            let refusal = ours[REFUSED].as_str().unwrap_or_default();
+            refusal.contains(both) && theirs.get(REFUSED).is_none() && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "kinesalite: ten tags at once",
+        other: Other::Kinesalite,
+        take_out: |step, ours, theirs| {
+            let many = |body: &Value| body["Tags"].as_object().is_some_and(|it| it.len() > 10);
+            let refusal = theirs[REFUSED].as_str().unwrap_or_default();
+            let ten = refusal.ends_with("Member must have length less than or equal to 10");
+            matches!(step, Step::Odd { body, .. } if many(body)) && ten && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "kinesalite: the most shards of a request",
+        other: Other::Kinesalite,
+        take_out: |step, ours, theirs| {
+            let many = |body: &Value| body["ShardCount"] == 100_001;
+            let refused = ours[REFUSED] == "400 LimitExceededException";
+            matches!(step, Step::Odd { body, .. } if many(body))
+                && refused
+                && is_validation(theirs)
+                && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "kinesalite: how many records are shown",
+        other: Other::Kinesalite,
+        take_out: |_, ours, theirs| {
+            let shown = "Value '[501 records]'";
+            let end = |refusal: &Value| {
+                let text = refusal[REFUSED].as_str()?;
+                Some(text.split_once("]' at ")?.1.to_owned())
+            };
+            let same = end(ours).is_some() && end(ours) == end(theirs);
+            let ours_shown = ours[REFUSED].as_str().is_some_and(|it| it.contains(shown));
+            same && ours_shown && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "kinesalite: large requests",
+        other: Other::Kinesalite,
+        take_out: |step, ours, theirs| {
+            let refused = theirs[REFUSED] == "413 no code";
+            let done = ours.get("FailedRecordCount").is_some();
+            matches!(step, Step::PutMany { .. }) && refused && done && forget_both(ours, theirs)
+        },
+    },
+    Difference {
+        name: "moto: lag",
+        other: Other::Moto,
+        take_out: |step, ours, theirs| {
+            let lags = [&*ours, &*theirs].map(|it| it["MillisBehindLatest"].clone());
+            let differ = matches!(step, Step::Read { .. }) && lags[0] != lags[1];
+            let read = theirs.get("Records").is_some() && ours.get("Records").is_some();
+            differ && read && remove_both(ours, theirs, &["MillisBehindLatest"])
+        },
+    },
+    Difference {
+        name: "moto: five MB of records in a request",
+        other: Other::Moto,
+        take_out: |step, ours, theirs| {
+            let puts = matches!(step, Step::PutMany { .. });
+            let refused = theirs[REFUSED] == "400 InvalidArgumentException";
+            let done = ours.get("FailedRecordCount").is_some();
+            puts && refused && done && forget_both(ours, theirs)
+        },
+    },
+    Difference {
         name: "moto: requests are hardly checked",
         other: Other::Moto,
         take_out: |step, ours, theirs| {
-            let odd = matches!(
-                step,
-                Step::Odd { .. } | Step::List { most: Some(0) } | Step::Describe { most: Some(0) }
-            );
+            let odd = out_of_bounds(step)
+                || matches!(
+                    step,
+                    Step::Odd { .. }
+                        | Step::PutLarge { .. }
+                        | Step::PutMany { .. }
+                        | Step::List { most: Some(0) }
+                        | Step::Describe { most: Some(0) }
+                );
             odd && ours.get(REFUSED).is_some() && forget_both(ours, theirs)
         },
     },
@@ -136,7 +258,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         name: "moto: members that came later",
         other: Other::Moto,
         take_out: |step, ours, _| match step {
-            Step::Put { .. } | Step::PutBatch { .. } => remove(ours, &["EncryptionType"]),
+            _ if puts(step) => remove(ours, &["EncryptionType"]),
             Step::Describe { .. } => remove_in(ours, "/StreamDescription", &["StreamModeDetails"]),
             Step::Summary => remove_in(
                 ours,
@@ -208,6 +330,26 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         },
     },
 ];
+
+fn puts(step: &Step) -> bool {
+    let by_target = |target: &str| matches!(target, "PutRecord" | "PutRecords");
+    match step {
+        Step::Odd { target, .. } => by_target(target),
+        Step::Put { .. } | Step::PutBatch { .. } => true,
+        Step::PutLarge { .. } | Step::PutMany { .. } => true,
+        _ => false,
+    }
+}
+
+/// A GetRecords of too many records, or of none.
+fn out_of_bounds(step: &Step) -> bool {
+    matches!(step, Step::Read { limit: Some(limit) } if !(1..=10_000).contains(limit))
+}
+
+fn is_validation(answer: &Value) -> bool {
+    let refusal = answer[REFUSED].as_str().unwrap_or_default();
+    refusal.starts_with("400 ValidationException: 1 validation error detected: ")
+}
 
 fn merge_the_other_way_round(step: &Step, ours: &mut Value, theirs: &mut Value) -> bool {
     let refused = theirs[REFUSED] == "400 InvalidArgumentException";

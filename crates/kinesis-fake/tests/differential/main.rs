@@ -3,6 +3,9 @@
 //!
 //! kinesalite is installed by `.ci/kinesalite`, moto by `.ci/clients install`. Where one of them is
 //! missing, what it would be compared in is skipped, but in CI.
+//!
+//! Other sequences are drawn with `DIFFERENTIAL_SEED`, a number, and as many as `DIFFERENTIAL_COUNT`
+//! says. What fails names its seed.
 #![allow(clippy::unwrap_used)]
 
 mod account;
@@ -27,8 +30,10 @@ use self::{
     step::Step,
 };
 
-/// Sequences of calls that are drawn, beside those that are written down.
+/// Sequences of calls that are drawn, beside those that are written down, unless told otherwise.
 const DRAWN: u32 = 60;
+/// What they are drawn from, unless told otherwise.
+const SEED: u64 = 1;
 
 #[test]
 fn kinesalite_differs_where_that_is_explained_and_nowhere_else() {
@@ -76,13 +81,17 @@ fn compare(other: Other) {
 }
 
 fn draw(runtime: &Runtime, servers: &Servers) -> BTreeSet<&'static str> {
+    let seed = number("DIFFERENTIAL_SEED").unwrap_or(SEED);
+    let count = number("DIFFERENTIAL_COUNT").unwrap_or(DRAWN.into());
     let config = Config {
-        cases: DRAWN,
+        cases: u32::try_from(count).unwrap(),
         failure_persistence: None,
         max_shrink_iters: 200,
         ..Config::default()
     };
-    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(config, random);
     let seen = std::cell::RefCell::new(BTreeSet::new());
     let steps = proptest::collection::vec(step::drawn(), 1..25).prop_map(Vec::from);
@@ -93,9 +102,15 @@ fn draw(runtime: &Runtime, servers: &Servers) -> BTreeSet<&'static str> {
         Ok(())
     });
     if let Err(error) = ran {
-        panic!("{error}");
+        panic!("DIFFERENTIAL_SEED={seed} DIFFERENTIAL_COUNT={count}: {error}");
     }
     seen.into_inner()
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
 }
 
 /// What each of both answered to each step.

@@ -13,6 +13,15 @@ pub(crate) enum Step {
     PutBatch {
         sixteenths: Vec<u8>,
     },
+    /// A record of so many bytes beside its key.
+    PutLarge {
+        bytes: usize,
+    },
+    /// So many of them, in one call.
+    PutMany {
+        count: usize,
+        bytes: usize,
+    },
     /// At a sixteenth of all hash keys, which may not be the shard's.
     Split {
         shard: u8,
@@ -53,7 +62,7 @@ pub(crate) enum Step {
     },
     /// Reads from the iterator that was had last, or from the one that the last read gave.
     Read {
-        limit: Option<u8>,
+        limit: Option<u16>,
     },
     Retention {
         increase: bool,
@@ -86,7 +95,8 @@ pub(crate) fn drawn() -> impl Strategy<Value = Step> {
             .prop_map(|(shard, after, record)| Step::IteratorAt { shard, after, record }),
         1 => (shard(), any::<bool>())
             .prop_map(|(shard, after)| Step::IteratorAtStart { shard, after }),
-        6 => prop::option::of(1..4_u8).prop_map(|limit| Step::Read { limit }),
+        6 => prop::option::of(1..4_u16).prop_map(|limit| Step::Read { limit }),
+        1 => select(vec![0, 10_000, 10_001]).prop_map(|limit| Step::Read { limit: Some(limit) }),
         1 => (any::<bool>(), select(vec![20_u16, 24, 30, 48, 169, 9_000]))
             .prop_map(|(increase, hours)| Step::Retention { increase, hours }),
         2 => select(odd()),
@@ -194,8 +204,72 @@ pub(crate) fn odd() -> Vec<Step> {
             json!({"StreamName": name, "NextToken": "nonsense"}),
         ),
         odd("ListShards", json!({})),
+        odd(
+            "ListShards",
+            json!({"StreamName": name, "ExclusiveStartShardId": "xx"}),
+        ),
+        odd(
+            "DescribeStream",
+            json!({"StreamName": name, "ExclusiveStartShardId": "xx"}),
+        ),
+        odd(
+            "GetShardIterator",
+            json!({"StreamName": name, "ShardId": "0", "ShardIteratorType": "LATEST"}),
+        ),
+        odd(
+            "GetShardIterator",
+            json!({"StreamName": name, "ShardId": "shardId-0", "ShardIteratorType": "LATEST"}),
+        ),
+        odd(
+            "GetShardIterator",
+            json!({"StreamName": name, "ShardId": shard, "ShardIteratorType": "LATEST",
+                "Timestamp": 1_700_000_000}),
+        ),
+        odd(
+            "GetShardIterator",
+            json!({"StreamName": name, "ShardId": shard, "ShardIteratorType": "AT_TIMESTAMP"}),
+        ),
+        odd(
+            "PutRecord",
+            json!({"StreamName": name, "Data": "YQ==", "PartitionKey": "k",
+                "SequenceNumberForOrdering": "0"}),
+        ),
+        odd(
+            "PutRecord",
+            json!({"StreamName": name, "Data": "YQ==", "PartitionKey": "k",
+                "SequenceNumberForOrdering": "12345"}),
+        ),
+        Step::PutLarge { bytes: MIB },
+        Step::PutLarge { bytes: MIB + 1 },
+        Step::PutMany {
+            count: 6,
+            bytes: 950_000,
+        },
+        Step::PutMany {
+            count: 501,
+            bytes: 1,
+        },
+        odd("AddTagsToStream", tags(name, 0)),
+        odd("AddTagsToStream", tags(name, 10)),
+        odd("AddTagsToStream", tags(name, 11)),
+        odd("AddTagsToStream", tags(name, 51)),
+        odd(
+            "AddTagsToStream",
+            json!({"StreamName": name, "Tags": {"aws:x": ""}}),
+        ),
+        odd(
+            "CreateStream",
+            json!({"StreamName": "x", "ShardCount": 100_001}),
+        ),
         odd("DoesNotExist", json!({})),
     ]
 }
+
+fn tags(name: &str, count: usize) -> Value {
+    let tags = (0..count).map(|number| (number.to_string(), json!("")));
+    json!({"StreamName": name, "Tags": Value::Object(tags.collect())})
+}
+
+const MIB: usize = 1_024 * 1_024;
 
 pub(crate) const FILTERS: &[&str] = &["AT_LATEST", "AT_TRIM_HORIZON", "FROM_TRIM_HORIZON"];

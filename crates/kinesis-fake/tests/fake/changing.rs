@@ -295,6 +295,7 @@ async fn parents_of_a_merge_come_as_asked_or_by_their_hash_keys() {
         (MergeOrder::AsAsked, [0, 1], [0, 1]),
         (MergeOrder::ByHashKey, [1, 0], [0, 1]),
         (MergeOrder::ByHashKey, [0, 1], [0, 1]),
+        (MergeOrder::LowerFirst, [0, 1], [0, 1]),
     ] {
         let mut choices = Choices::default();
         choices.merge_order = order;
@@ -307,5 +308,26 @@ async fn parents_of_a_merge_come_as_asked_or_by_their_hash_keys() {
         assert_eq!(merged.adjacent_parent.as_ref(), Some(&adjacent));
         let (_, end) = drain(&fake, &one).await;
         assert_eq!(end.children[0].parents, [parent, adjacent]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_may_be_refused_that_names_the_upper_shard_first() {
+    let mut choices = Choices::default();
+    choices.merge_order = MergeOrder::LowerFirst;
+    let fake = Fake::builder().shards(2).choices(choices).build();
+    let refused = fake.merge_shards(&shard(1), &shard(0)).await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidArgumentException"));
+    fake.merge_shards(&shard(0), &shard(1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_with_a_shard_that_is_not_there_says_so_whatever_the_other_one_is() {
+    let fake = Fake::new(1);
+    fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    for (one, other) in [(0, 7), (7, 0), (1, 7), (7, 1)] {
+        let refused = fake.merge_shards(&shard(one), &shard(other)).await;
+        let code = refused.unwrap_err().code().map(str::to_owned);
+        assert_eq!(code.as_deref(), Some("ResourceNotFoundException"));
     }
 }

@@ -60,9 +60,15 @@ fn an_order_is_asked_for_by_key_alone() {
         .service
         .put_record_after(STREAM, &entry, &first, life.now);
     assert!(second.unwrap().1 > first);
-    let garbage = life
+    // Whatever comes is behind a number that is lower than any record's.
+    let third = life
         .service
         .put_record_after(STREAM, &entry, &7.into(), life.now);
+    assert!(third.unwrap().1 > first);
+    let garbage: SequenceNumber = "9".repeat(56).parse().unwrap();
+    let garbage = life
+        .service
+        .put_record_after(STREAM, &entry, &garbage, life.now);
     assert_eq!(garbage.unwrap_err().code(), "InvalidArgumentException");
 
     let Life { service, now, .. } = &mut life;

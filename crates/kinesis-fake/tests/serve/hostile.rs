@@ -3,6 +3,8 @@
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
+use kinesis_source::KinesisFanOutApi;
+
 use super::*;
 
 #[tokio::test]
@@ -224,12 +226,6 @@ async fn all_that_is_wrong_is_told_in_the_services_words() {
              constraint: Member must have value less than or equal to 10000",
         ),
         (
-            "PutRecord",
-            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "AAAA".repeat(349_526)}),
-            "1 validation error detected: Value at 'data' failed to satisfy constraint: Member \
-             and its partition key must have length less than or equal to 1048576",
-        ),
-        (
             "DescribeStreamSummary",
             json!({"StreamName": "other"}),
             "Stream other under account 000000000000 not found.",
@@ -448,6 +444,59 @@ async fn more_connections_than_a_server_attends_to_wait_for_one_to_end() {
 
 /// Time stands still, but while everybody waits for it.
 #[tokio::test(start_paused = true)]
+async fn who_has_been_idle_for_longest_makes_room_for_who_waits() {
+    let fake = Fake::new(1);
+    let server = Server::on_loopback(fake.clone()).await.unwrap();
+    let server = server.most_connections(4);
+    let address = server.local_addr();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.run());
+    let consumer = fake.register_stream_consumer("audit").await.unwrap().arn;
+
+    // One is sent events, one has begun a request, one has sent nothing, one has been answered.
+    let subscribe = json!({"ConsumerARN": consumer.as_str(), "ShardId": "shardId-000000000000",
+        "StartingPosition": {"Type": "LATEST"}});
+    let subscribe = request("SubscribeToShard", subscribe.to_string().as_bytes(), "");
+    let ask = request("ListStreams", b"{}", "");
+    let mut answer = [0; 4_096];
+    let mut streams = Vec::new();
+    for bytes in [&subscribe[..], &ask[..50], b"", &ask] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        if bytes.len() > 50 {
+            assert!(stream.read(&mut answer).await.unwrap() > 0);
+        }
+        streams.push(stream);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // Nobody waits: nobody is let go.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for stream in &streams[1..] {
+        assert!(stream.try_read(&mut answer).is_err(), "it still stands");
+    }
+    // Each that comes takes the seat of the one that was idle for longest, and keeps it.
+    let mut came = Vec::new();
+    for gone in 1..4 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&ask).await.unwrap();
+        assert!(stream.read(&mut answer).await.unwrap() > 0);
+        came.push(stream);
+        assert_eq!(streams[gone].read(&mut answer).await.unwrap_or(0), 0);
+        for stream in streams[gone + 1..].iter().chain(&came) {
+            assert!(stream.try_read(&mut answer).is_err(), "it still stands");
+        }
+    }
+    fake.put("k", "x").unwrap();
+    let mut events = Vec::new();
+    while !String::from_utf8_lossy(&events).contains("Records\":[{") {
+        let read = streams[0].read(&mut answer).await.unwrap();
+        assert!(read > 0, "it was sent events all the time");
+        events.extend_from_slice(&answer[..read]);
+    }
+}
+
+/// Time stands still, but while everybody waits for it.
+#[tokio::test(start_paused = true)]
 async fn a_body_that_never_comes_is_waited_for_for_a_minute() {
     let running = serve(Fake::new(1)).await;
     let begin = tokio::time::Instant::now();
@@ -458,4 +507,141 @@ async fn a_body_that_never_comes_is_waited_for_for_a_minute() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert_eq!(begin.elapsed().as_secs(), 60);
+}
+
+/// As people report them: kinesis-aggregation #30, a8m/kinesis-producer #18, alpakka #983; the others
+/// as kinesalite has them of the service.
+#[tokio::test]
+async fn what_real_clients_are_shown_of_sizes_tags_and_positions_is_what_this_server_says() {
+    let running = serve(Fake::new(1)).await;
+    let shard = "shardId-000000000000";
+    let record = |bytes: usize| json!({"PartitionKey": "k", "Data": "AAAA".repeat(bytes / 3)});
+    let iterator = |kind: &str, number: Option<&str>| {
+        json!({"StreamName": "stream", "ShardId": shard, "ShardIteratorType": kind,
+            "StartingSequenceNumber": number})
+    };
+    let tags = |tags: Value| json!({"StreamName": "stream", "Tags": tags});
+    let keys = |keys: Value| json!({"StreamName": "stream", "TagKeys": keys});
+    let too_long = "constraint: Member must have length less than or equal to 1048576";
+    let failed = "failed to satisfy constraint: Member must have length";
+    let both = "Member must have length less than or equal to 128, Member must have length greater \
+                than or equal to 1]";
+    let long = "k".repeat(129);
+    for (target, body, message) in [
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "PartitionKey": "k", "Data": "AAAA".repeat(349_526)}),
+            format!(
+                "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=1048578 \
+                 cap=1048578]' at 'data' failed to satisfy {too_long}"
+            ),
+        ),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": [record(1_048_578), record(3), record(1_048_581)]}),
+            format!(
+                "2 validation errors detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=1048578 \
+                 cap=1048578]' at 'records.1.member.data' failed to satisfy {too_long}; Value \
+                 'java.nio.HeapByteBuffer[pos=0 lim=1048581 cap=1048581]' at \
+                 'records.3.member.data' failed to satisfy {too_long}"
+            ),
+        ),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": vec![record(3); 501]}),
+            format!(
+                "1 validation error detected: Value '[501 records]' at 'records' {failed} less \
+                 than or equal to 500"
+            ),
+        ),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": vec![record(1_048_572); 11]}),
+            "Records size exceeds 10 MB limit".to_owned(),
+        ),
+        (
+            "AddTagsToStream",
+            tags(json!({})),
+            format!(
+                "1 validation error detected: Value '{{}}' at 'tags' {failed} greater than or \
+                 equal to 1"
+            ),
+        ),
+        (
+            "AddTagsToStream",
+            tags(json!({"a": "1", long.clone(): ""})),
+            format!(
+                "1 validation error detected: Value '{{a=1, {long}=}}' at 'tags' failed to \
+                 satisfy constraint: Map keys must satisfy constraint: [{both}"
+            ),
+        ),
+        (
+            "AddTagsToStream",
+            tags(json!({"aws:cloudformation:stack-name": "x"})),
+            "Tag keys that begin with aws: are reserved: aws:cloudformation:stack-name.".to_owned(),
+        ),
+        (
+            "RemoveTagsFromStream",
+            keys(json!([])),
+            format!(
+                "1 validation error detected: Value '[]' at 'tagKeys' {failed} greater than or \
+                 equal to 1"
+            ),
+        ),
+        (
+            "RemoveTagsFromStream",
+            keys(json!(["a", long])),
+            format!(
+                "1 validation error detected: Value '[a, {long}]' at 'tagKeys' failed to satisfy \
+                 constraint: Member must satisfy constraint: [{both}"
+            ),
+        ),
+        (
+            "GetShardIterator",
+            iterator("AT_TIMESTAMP", None),
+            "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current \
+             request has no timestamp parameter."
+                .to_owned(),
+        ),
+        (
+            "GetShardIterator",
+            iterator("AFTER_SEQUENCE_NUMBER", None),
+            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and \
+             StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. \
+             Request specified AFTER_SEQUENCE_NUMBER and no StartingSequenceNumber."
+                .to_owned(),
+        ),
+        (
+            "GetShardIterator",
+            iterator("LATEST", Some("1")),
+            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and \
+             StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. \
+             Request specified LATEST and also a StartingSequenceNumber."
+                .to_owned(),
+        ),
+    ] {
+        let answer = post(running.address, target, body).await;
+        assert_eq!(answer.json()["message"], message);
+    }
+}
+
+/// Kinesalite and moto take them, and no document refuses them.
+#[tokio::test]
+async fn a_time_that_nobody_needs_and_the_number_of_no_record_are_no_faults() {
+    let running = serve(Fake::new(1)).await;
+    let address = running.address;
+    for kind in ["LATEST", "TRIM_HORIZON"] {
+        let body = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",
+            "ShardIteratorType": kind, "Timestamp": 1.5});
+        ok(address, "GetShardIterator", body).await;
+    }
+    let put = |number: String| {
+        json!({"StreamName": "stream", "Data": "", "PartitionKey": "k",
+            "SequenceNumberForOrdering": number})
+    };
+    for number in ["0", "12345"] {
+        ok(address, "PutRecord", put(number.to_owned())).await;
+    }
+    let refusal = refused(address, "PutRecord", put("9".repeat(56))).await;
+    assert_eq!(refusal, "InvalidArgumentException");
 }

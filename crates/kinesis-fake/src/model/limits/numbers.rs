@@ -111,3 +111,74 @@ pub(crate) const MOST_CONSUMERS: usize = 10_000;
 pub(crate) const MOST_SHARDS: u32 = 100_000;
 /// Ours: more than any test wants, less than a machine has.
 pub(crate) const STORED_BYTES: u64 = 4 * 1_024 * MIB as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Limits;
+
+    /// Written out once more: who changes a number means to. The sources are above.
+    #[test]
+    fn the_numbers_are_those_of_the_documents() {
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            Limits::default(),
+            Limits {
+                get_records_per_second: Some(5),
+                read_bytes_per_second: Some(2_097_152),
+                read_records_per_second: None,
+                read_burst: Duration::ZERO,
+                records_per_answer: 10_000,
+                bytes_per_answer: 10_485_760,
+                get_shard_iterator_per_second: Some(5),
+                iterator_life: Some(seconds(300)),
+                token_life: Some(seconds(300)),
+                write_bytes_per_second: Some(1_048_576),
+                write_burst_bytes: 10_485_760,
+                write_records_per_second: Some(1_000),
+                records_per_put: 500,
+                bytes_per_put: 10_485_760,
+                record_bytes: 1_048_576,
+                partition_key_chars: 256,
+                describe_limits_per_second: Some(1),
+                update_shard_count_per_second: Some(10),
+                update_shard_count_per_day: Some(10),
+                mode_switches_per_day: Some(2),
+                encryption_changes_per_day: Some(25),
+                tags: 50,
+                on_demand_streams: 50,
+                on_demand_shards: 200,
+                on_demand_growth: seconds(900),
+                list_shards_per_second: Some(100),
+                describe_stream_per_second: Some(10),
+                describe_stream_summary_per_second: Some(20),
+                control_per_second: Some(5),
+                streams_in_creation: 5,
+                open_shards: 200,
+                consumers_per_second: Some(5),
+                describe_stream_consumer_per_second: Some(20),
+                consumers_per_stream: 20,
+                consumers_per_advantage_stream: 50,
+                consumers_in_creation: 5,
+                subscribe_to_shard_per_second: Some(1),
+                resubscribe_after: seconds(5),
+                subscription_life: Some(seconds(300)),
+                subscription_bytes_per_second: Some(2_097_152),
+                records_per_event: 10_000,
+                bytes_per_event: 1_048_576,
+                subscriber_stall: Some(seconds(30)),
+                stored_bytes: 4_294_967_296,
+            }
+        );
+        assert_eq!(Limits::lenient().read_burst, seconds(1));
+        assert_eq!(Limits::READ_RECORDS_PER_SECOND, 2_000);
+        let none = Limits::none();
+        assert_eq!((none.tags, none.on_demand_shards), (50, 200));
+        assert_eq!(
+            (none.open_shards, none.consumers_per_stream),
+            (100_000, 10_000)
+        );
+        assert_eq!((RECORD_KIB, ON_DEMAND_SHARDS_AT_START), (1_024..=10_240, 4));
+        assert_eq!(TRAFFIC_WINDOW, seconds(60));
+    }
+}

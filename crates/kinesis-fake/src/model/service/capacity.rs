@@ -7,7 +7,7 @@ use crate::model::{
     ACCOUNT, AccountLimits, Capacity, Limits, Moment, Operation, RecordDistribution, Refusal,
     Resize, StreamMode,
     limits::{KIB, RECORD_KIB},
-    sequence::Sequence,
+    sequence::{DIGITS, Sequence},
     stream::Goal,
 };
 
@@ -176,9 +176,12 @@ impl Service {
                 "Stream {stream} distributes records by itself: there is no order to ask for."
             )));
         }
-        if Sequence::parse(number).is_none() {
+        // A shorter one is below any that a record gets: whatever comes is behind it. Some begin at 0.
+        let is_low = number.as_str().len() < DIGITS;
+        if !is_low && Sequence::parse(number).is_none() {
             return Err(Refusal::invalid_argument(format!(
-                "SequenceNumberForOrdering {number} is invalid."
+                "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {stream} under \
+                 account {ACCOUNT} is invalid."
             )));
         }
         self.put_record(stream, entry, now)

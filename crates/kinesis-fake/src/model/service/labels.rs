@@ -224,4 +224,4 @@ fn no_policy(arn: &str) -> Refusal {
 }
 
 /// Ours: as large as policies of other services may be.
-const POLICY_BYTES: usize = 20 * 1_024;
+pub(crate) const POLICY_BYTES: usize = 20 * 1_024;

@@ -1,7 +1,9 @@
+use std::fmt::Display;
+
 use kinesis_source::{Position, RecordsPage, ShardId, ShardIterator};
 
 use super::{Service, find_usable};
-use crate::model::{Moment, Refusal, iterator::Ticket, shard};
+use crate::model::{Moment, ReadLimit, Refusal, iterator::Ticket, shard};
 
 impl Service {
     /// An iterator to read `shard` from `position` on.
@@ -98,9 +100,27 @@ impl Service {
         if (1..=most).contains(&limit) {
             return Ok(());
         }
-        Err(Refusal::invalid_argument(format!(
-            "Limit {limit} is not between 1 and {most}."
-        )))
+        Err(self.limit_refused(limit, limit > most))
+    }
+
+    /// Refuses a limit that is too large or too small.
+    pub(crate) fn limit_refused(&self, limit: impl Display, too_large: bool) -> Refusal {
+        let most = self.settings.limits.records_per_answer;
+        match self.settings.choices.read_limit {
+            ReadLimit::InvalidArgument => {
+                Refusal::invalid_argument(format!("Limit {limit} is not between 1 and {most}."))
+            }
+            ReadLimit::Validation => {
+                let bound = match too_large {
+                    true => format!("less than or equal to {most}"),
+                    false => "greater than or equal to 1".to_owned(),
+                };
+                Refusal::validation(format!(
+                    "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy \
+                     constraint: Member must have value {bound}"
+                ))
+            }
+        }
     }
 
     fn ticket(&self, iterator: &ShardIterator, now: Moment) -> Result<Ticket, Refusal> {

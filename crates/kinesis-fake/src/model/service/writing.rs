@@ -4,7 +4,8 @@ use kinesis_source::{PutEntry, PutOutcome, SequenceNumber, ShardId};
 
 use super::{Service, find_usable};
 use crate::model::{
-    INTERNAL_FAILURE, Limits, Moment, RecordDistribution, Refusal, Refusing, stream::bytes_of,
+    INTERNAL_FAILURE, Limits, Moment, RecordDistribution, Refusal, Refusing, limits::KIB,
+    stream::bytes_of,
 };
 
 impl Service {
@@ -154,22 +155,39 @@ fn stored(outcomes: Vec<PutOutcome>) -> Result<(ShardId, SequenceNumber), Refusa
 }
 
 fn check_request(entries: &[PutEntry], limits: &Limits, keyless: bool) -> Result<(), Refusal> {
-    let most = limits.records_per_put;
-    if entries.is_empty() || entries.len() > most {
-        return Err(Refusal::validation(format!(
-            "1 validation error detected: Value at 'records' failed to satisfy constraint: Member \
-             must have length greater than or equal to 1 and less than or equal to {most}"
-        )));
+    let (count, most) = (entries.len(), limits.records_per_put);
+    let length = match count {
+        0 => Some(("'[]'".to_owned(), "greater than or equal to 1".to_owned())),
+        _ if count > most => Some((
+            format!("'[{count} records]'"),
+            format!("less than or equal to {most}"),
+        )),
+        _ => None,
+    };
+    if let Some((value, bound)) = length {
+        let constraint = format!("Member must have length {bound}");
+        return Err(invalid(&[wrong(&value, "records", &constraint)]));
     }
-    for (entry, position) in entries.iter().zip(1_u32..) {
+    let places = entries.iter().zip(1_u32..).map(|(entry, position)| {
         let place = format!("records.{position}.member.");
-        check_record(entry, &place, limits, keyless)?;
+        wrong_with(entry, &place, limits, keyless)
+    });
+    // The service stops counting there.
+    let wrong: Vec<_> = places.flatten().take(10).collect();
+    if !wrong.is_empty() {
+        return Err(invalid(&wrong));
     }
-    let bytes: u64 = entries.iter().map(bytes_of).sum();
-    if bytes > limits.bytes_per_put as u64 {
+    let (bytes, most) = (
+        entries.iter().map(bytes_of).sum::<u64>(),
+        limits.bytes_per_put,
+    );
+    if bytes > most as u64 {
+        let most = match most % (KIB * KIB) {
+            0 => format!("{} MB limit", most / (KIB * KIB)),
+            _ => format!("{most} bytes"),
+        };
         return Err(Refusal::invalid_argument(format!(
-            "Records size exceeds {} bytes.",
-            limits.bytes_per_put
+            "Records size exceeds {most}"
         )));
     }
     Ok(())
@@ -182,33 +200,51 @@ fn check_record(
     limits: &Limits,
     keyless: bool,
 ) -> Result<(), Refusal> {
+    let wrong = wrong_with(entry, place, limits, keyless);
+    wrong.map_or(Ok(()), |wrong| Err(invalid(&[wrong])))
+}
+
+/// What is wrong with a record, as the service says it.
+fn wrong_with(entry: &PutEntry, place: &str, limits: &Limits, keyless: bool) -> Option<String> {
+    if let Some(wrong) = wrong_key(entry, place, keyless) {
+        return Some(wrong);
+    }
     let most = limits.partition_key_chars;
-    check_key(entry, place, keyless)?;
     if entry.partition_key.chars().count() > most {
         let constraint = format!("Member must have length less than or equal to {most}");
-        return Err(invalid(place, "partitionKey", &constraint));
+        let value = format!("'{:.2048}'", entry.partition_key);
+        return Some(wrong(&value, &format!("{place}partitionKey"), &constraint));
     }
-    if bytes_of(entry) > limits.record_bytes as u64 {
-        let constraint = format!(
-            "Member and its partition key must have length less than or equal to {}",
-            limits.record_bytes
-        );
-        return Err(invalid(place, "data", &constraint));
-    }
-    Ok(())
+    let (most, bytes) = (limits.record_bytes, entry.data.len());
+    let what = match (bytes > most, bytes_of(entry) > most as u64) {
+        (true, _) => "Member",
+        (false, true) => "Member and its partition key",
+        (false, false) => return None,
+    };
+    let value = format!("'java.nio.HeapByteBuffer[pos=0 lim={bytes} cap={bytes}]'");
+    let constraint = format!("{what} must have length less than or equal to {most}");
+    Some(wrong(&value, &format!("{place}data"), &constraint))
 }
 
 fn check_key(entry: &PutEntry, place: &str, keyless: bool) -> Result<(), Refusal> {
-    if entry.partition_key.is_empty() && !keyless {
-        let constraint = "Member must have length greater than or equal to 1";
-        return Err(invalid(place, "partitionKey", constraint));
-    }
-    Ok(())
+    let wrong = wrong_key(entry, place, keyless);
+    wrong.map_or(Ok(()), |wrong| Err(invalid(&[wrong])))
 }
 
-fn invalid(place: &str, member: &str, constraint: &str) -> Refusal {
-    Refusal::validation(format!(
-        "1 validation error detected: Value at '{place}{member}' failed to satisfy constraint: \
-         {constraint}"
-    ))
+fn wrong_key(entry: &PutEntry, place: &str, keyless: bool) -> Option<String> {
+    let missing = entry.partition_key.is_empty() && !keyless;
+    let constraint = "Member must have length greater than or equal to 1";
+    missing.then(|| wrong("''", &format!("{place}partitionKey"), constraint))
+}
+
+fn wrong(value: &str, member: &str, constraint: &str) -> String {
+    format!("Value {value} at '{member}' failed to satisfy constraint: {constraint}")
+}
+
+fn invalid(wrong: &[String]) -> Refusal {
+    let errors = match wrong.len() {
+        1 => "1 validation error".to_owned(),
+        count => format!("{count} validation errors"),
+    };
+    Refusal::validation(format!("{errors} detected: {}", wrong.join("; ")))
 }

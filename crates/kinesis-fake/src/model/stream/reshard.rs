@@ -37,20 +37,27 @@ impl Stream {
         takes: Duration,
         now: Moment,
     ) -> Result<(), Refusal> {
+        // Whether both are there is looked at before anything else is, as on kinesalite.
+        self.one(adjacent, now)?;
         let first = self.open_one(id, now)?;
         let second = self.open_one(adjacent, now)?;
         let follows =
             |a: &Shard, b: &Shard| a.hash_range.end.checked_add(1) == Some(b.hash_range.start);
-        if !follows(first, second) && !follows(second, first) {
+        let touch = match order {
+            MergeOrder::LowerFirst => follows(first, second),
+            _ => follows(first, second) || follows(second, first),
+        };
+        if !touch {
             return Err(Refusal::invalid_argument(format!(
                 "Shards {id} and {adjacent} in stream {} under account {ACCOUNT} are not an \
                  adjacent pair of shards eligible for merging",
                 self.name
             )));
         }
+        let upper_first = follows(second, first);
         let (first, second) = match order {
-            MergeOrder::ByHashKey if follows(second, first) => (second, first),
-            MergeOrder::ByHashKey | MergeOrder::AsAsked => (first, second),
+            MergeOrder::ByHashKey if upper_first => (second, first),
+            _ => (first, second),
         };
         let (shard, adjacent) = (first.number, second.number);
         self.begin(Change::Merge { shard, adjacent }, takes, now)
@@ -122,11 +129,15 @@ impl Stream {
         Ok(())
     }
 
-    fn open_one(&self, id: &ShardId, now: Moment) -> Result<&Shard, Refusal> {
+    fn one(&self, id: &ShardId, now: Moment) -> Result<&Shard, Refusal> {
         let number = self.number_of(id)?;
         let shard = self.shards.get(number as usize);
         let shard = shard.filter(|shard| !shard.has_expired(self.retention(), now));
-        let shard = shard.ok_or_else(|| super::not_found(id, &self.name))?;
+        shard.ok_or_else(|| super::not_found(id, &self.name))
+    }
+
+    fn open_one(&self, id: &ShardId, now: Moment) -> Result<&Shard, Refusal> {
+        let shard = self.one(id, now)?;
         if shard.is_open() {
             return Ok(shard);
         }

@@ -6,7 +6,7 @@ use super::Call;
 use crate::{
     model::{Metric, MetricsChange, Moment, Refusal, Service, arn},
     serve::{
-        check::Check,
+        check::{self, Check},
         wire::{Most, check_stream, stream_name},
     },
 };
@@ -40,7 +40,8 @@ impl Monitoring {
         let member = "shardLevelMetrics";
         check.required(member, self.shard_level_metrics.as_ref());
         if let Some(Most(metrics)) = &self.shard_level_metrics {
-            check.length_of("Value of so many", member, metrics.len(), 1..=7);
+            let value = format!("Value {}", check::list(metrics));
+            check.length_of(value, member, metrics.len(), 1..=7);
             let mut known: Vec<_> = Metric::ALL.iter().map(|it| it.name()).collect();
             known.push(ALL);
             for metric in metrics {

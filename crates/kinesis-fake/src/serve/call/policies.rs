@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, tagging::check_resource};
 use crate::{
-    model::{Moment, Refusal, Service},
+    model::{Moment, POLICY_BYTES, Refusal, Service},
     serve::{check::Check, wire::Nothing},
 };
 
@@ -32,8 +32,12 @@ impl Call for PutResourcePolicy {
     }
 }
 
-/// A policy is an object with statements. What these say is nobody's to judge here.
+/// A policy is an object with statements. What these say is nobody's to judge here. One that is too
+/// long is the model's to refuse, and not read.
 fn check_policy(policy: &str) -> Result<(), Refusal> {
+    if policy.len() > POLICY_BYTES {
+        return Ok(());
+    }
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Policy {

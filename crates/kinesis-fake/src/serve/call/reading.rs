@@ -75,26 +75,35 @@ impl GetShardIterator {
     }
 }
 
-/// Where to begin, of what a request says about that.
+/// Where to begin, of what a request says about that. A time that is not asked for says nothing.
 pub(super) fn position(
     kind: &str,
     number: Option<&str>,
     time: Option<Time>,
 ) -> Result<Position, Refusal> {
     match (kind, number, time) {
-        ("TRIM_HORIZON", None, None) => Ok(Position::TrimHorizon),
-        ("LATEST", None, None) => Ok(Position::Latest),
+        ("TRIM_HORIZON", None, _) => Ok(Position::TrimHorizon),
+        ("LATEST", None, _) => Ok(Position::Latest),
         ("AT_TIMESTAMP", None, Some(time)) => Ok(Position::AtTimestamp(time.into())),
-        ("AT_SEQUENCE_NUMBER", Some(text), None) => {
-            Ok(Position::AtSequenceNumber(number_of(text)?))
-        }
-        ("AFTER_SEQUENCE_NUMBER", Some(text), None) => {
+        ("AT_TIMESTAMP", None, None) => Err(Refusal::invalid_argument(
+            "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current \
+             request has no timestamp parameter.",
+        )),
+        ("AT_SEQUENCE_NUMBER", Some(text), _) => Ok(Position::AtSequenceNumber(number_of(text)?)),
+        ("AFTER_SEQUENCE_NUMBER", Some(text), _) => {
             Ok(Position::AfterSequenceNumber(number_of(text)?))
         }
-        _ => Err(Refusal::invalid_argument(
-            "AT_SEQUENCE_NUMBER and AFTER_SEQUENCE_NUMBER need a StartingSequenceNumber, \
-             AT_TIMESTAMP needs a Timestamp, and nothing else may be given.",
-        )),
+        (_, number, _) => {
+            let given = match number {
+                Some(_) => "also a StartingSequenceNumber",
+                None => "no StartingSequenceNumber",
+            };
+            Err(Refusal::invalid_argument(format!(
+                "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and \
+                 StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no \
+                 StartingSequenceNumber. Request specified {kind} and {given}."
+            )))
+        }
     }
 }
 
@@ -162,9 +171,7 @@ impl Call for GetRecords {
         let iterator = self.iterator();
         let most = service.settings().limits.records_per_answer;
         if let Some(limit) = self.limit.filter(|limit| *limit < 0) {
-            return Err(Refusal::invalid_argument(format!(
-                "Limit {limit} is not between 1 and {most}."
-            )));
+            return Err(service.limit_refused(limit, false));
         }
         let limit = count(self.limit).unwrap_or(most);
         let arn = self.stream_arn.as_deref();

@@ -1,13 +1,11 @@
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
     model::{Moment, Refusal, Service, Tags},
     serve::{
-        check::Check,
-        wire::{Most, Nothing, check_stream, count, stream_name},
+        check::{self, Check},
+        wire::{Most, MostByKey, Nothing, check_stream, count, stream_name},
     },
 };
 
@@ -202,17 +200,18 @@ impl From<Tags> for TagsAnswer {
 }
 
 /// Values are optional, and then empty.
-pub(super) type TagsIn = BTreeMap<String, Option<String>>;
+pub(super) type TagsIn = MostByKey<Option<String>, MOST_READ>;
 
 type Keys = Most<String, MOST_READ>;
 
 pub(super) fn check_tags(check: &mut Check, tags: Option<&TagsIn>, least: usize) {
-    let Some(tags) = tags else { return };
-    check.length_of("Value of so many", "tags", tags.len(), least..=200);
-    for (key, value) in tags {
-        check.length("tags.key", Some(key), 1..=KEY_CHARS);
-        check.length("tags.value", value.as_deref(), 0..=VALUE_CHARS);
-    }
+    let Some(MostByKey(tags)) = tags else { return };
+    let keys = || tags.keys().map(String::as_str);
+    let values = || tags.values().map(|it| it.as_deref().unwrap_or_default());
+    let value = format!("Value {}", check::map(keys().zip(values())));
+    check.length_of(&value, "tags", tags.len(), least..=200);
+    check.lengths_within(&value, "tags", "Map keys", keys(), 1..=KEY_CHARS);
+    check.lengths_within(&value, "tags", "Map value", values(), 0..=VALUE_CHARS);
 }
 
 pub(super) fn tags(tags: Option<&TagsIn>) -> Tags {
@@ -220,16 +219,19 @@ pub(super) fn tags(tags: Option<&TagsIn>) -> Tags {
         let value = value.clone().unwrap_or_default();
         (key.clone(), value)
     };
-    tags.into_iter().flatten().map(owned).collect()
+    tags.into_iter()
+        .flat_map(|tags| &tags.0)
+        .map(owned)
+        .collect()
 }
 
 fn check_keys(check: &mut Check, keys: Option<&Keys>) {
     check.required("tagKeys", keys);
     let Some(keys) = keys else { return };
-    check.length_of("Value of so many", "tagKeys", keys.0.len(), 1..=50);
-    for key in &keys.0 {
-        check.length("tagKeys", Some(key), 1..=KEY_CHARS);
-    }
+    let value = format!("Value {}", check::list(&keys.0));
+    check.length_of(&value, "tagKeys", keys.0.len(), 1..=50);
+    let keys = keys.0.iter().map(String::as_str);
+    check.lengths_within(&value, "tagKeys", "Member", keys, 1..=KEY_CHARS);
 }
 
 fn keys(keys: Option<&Keys>) -> &[String] {
@@ -250,5 +252,6 @@ fn out(tags: Tags) -> Vec<TagOut> {
 /// API Tag: the longest key, and the longest value.
 const KEY_CHARS: usize = 128;
 const VALUE_CHARS: usize = 256;
-/// More are not even read.
-const MOST_READ: usize = 10_000;
+/// More are not even read, tags or keys: some get to hear how many there may be, and whoever sends a
+/// million keeps nobody waiting.
+const MOST_READ: usize = 1_000;
