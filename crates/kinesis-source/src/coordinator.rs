@@ -490,9 +490,10 @@ impl Coordinator {
         let (board, watch) = (&means.board, &means.watch);
         let by_shard = means.source.metrics_by_shard;
         let budget = &means.source.byte_budget;
+        let settle_within = means.source.settle_within;
         let over = || {
             let (board, watch) = (Arc::clone(board), Arc::clone(watch));
-            Supervisor::over(board, watch, by_shard, budget.clone())
+            Supervisor::over(board, watch, by_shard, budget.clone(), settle_within)
         };
         means.supervisor.get_or_insert_with(over);
         let opened = match opened {

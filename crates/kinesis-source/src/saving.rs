@@ -2,14 +2,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::watch;
 
-/// When checkpoints are due besides by time, and how far shards may go while they cannot be stored.
+/// When checkpoints are due besides by time, and how far shards may go while they cannot be stored, or
+/// beyond what holds them up.
 /// Shared by the coordinator, which stores them, and all shards of a stream.
 #[derive(Debug)]
 pub(crate) struct Saving {
     /// After so many acknowledgements.
     after: u64,
     acked: AtomicU64,
-    /// How many records a shard may hand out after its checkpoint while none can be stored.
+    /// How many records a shard may hand out after its checkpoint while none can be stored; and how many
+    /// may be acknowledged beyond one that is not.
     unsaved_at_most: u64,
     is_failing: watch::Sender<bool>,
 }
@@ -52,6 +54,11 @@ impl Saving {
     /// Whether a shard has to wait that has handed out so many since its checkpoint.
     pub(crate) fn must_wait(&self, unsaved: u64) -> bool {
         unsaved >= self.unsaved_at_most && *self.is_failing.borrow()
+    }
+
+    /// Whether a shard has to wait that has so many records acknowledged beyond one that is not.
+    pub(crate) fn is_too_far(&self, beyond: u64) -> bool {
+        beyond >= self.unsaved_at_most
     }
 
     /// Waits until a shard may hand out more that has handed out so many since its checkpoint.
