@@ -136,6 +136,7 @@ mod meters;
 pub mod metric_names;
 mod not_caught_up;
 mod on_shard_failure;
+mod outage;
 mod park_reason;
 mod pinned_position;
 mod place;
