@@ -1028,6 +1028,32 @@ mod tests {
         assert_eq!(progress.checkpoint(), Some(Checkpoint::after(14.into())));
     }
 
+    /// By the end of a halt what it goes on with may not be kept any more; a nack is read again at once.
+    #[test]
+    fn after_a_halt_what_was_done_last_is_looked_for() {
+        for halts in [false, true] {
+            let progress = progress();
+            let (book, first) = hand_out(&progress, 10..20);
+            book.settle(first..first + 3, Outcome::Acked);
+            book.settle(first + 3..first + 10, Outcome::Nacked);
+            if halts {
+                let (records, after) = (7, progress.done());
+                let reason = ParkReason::Nacked { records, after };
+                progress.halt(Halt::UntilDone, reason, Duration::from_secs(60));
+            }
+            progress.resume();
+            assert_eq!(progress.doubt().is_some(), halts);
+            let position = progress.position();
+            assert_eq!(
+                position,
+                match halts {
+                    true => Position::AtSequenceNumber(12.into()),
+                    false => Position::AfterSequenceNumber(12.into()),
+                }
+            );
+        }
+    }
+
     /// The numbers of its receipts are those of others by now.
     #[test]
     fn receipts_of_a_former_life_settle_nothing_of_this_one() {

@@ -18,8 +18,9 @@ use std::{
 use async_trait::async_trait;
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
-    Checkpoint, CheckpointError, CheckpointStore, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, ShardId, ShardRecord, StreamError, StreamIdentity, StreamSource,
+    Checkpoint, CheckpointError, CheckpointStore, EndPosition, KinesisApi, KinesisWriteApi,
+    MemoryCheckpointStore, PinnedPosition, ShardId, ShardRecord, StreamError, StreamIdentity,
+    StreamSource,
 };
 use rig::{Sink, everything, run_until_caught_up, stream_error};
 use stage_core::{Batch, Consumer, Pipeline, Window};
@@ -489,4 +490,60 @@ async fn a_store_that_fails_every_second_time_is_told_once() {
         .filter(|name| name.starts_with("checkpoints"))
         .collect();
     assert_eq!(told, ["checkpoints_failing", "checkpoints_recovered"]);
+}
+
+/// What was read as far as it was to be has ended once that is stored, and not before.
+#[tokio::test(start_paused = true)]
+async fn a_replay_ends_once_its_end_is_stored() {
+    for trouble in [FAILS, HANGS] {
+        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        fake.put_numbered(0..100).unwrap();
+        sleep(Duration::from_secs(60)).await;
+        let sink = Sink::by(Duration::from_millis(100));
+        let until = EndPosition::BeforeTimestamp(fake.now());
+        let source = source(&fake, &store).until(until);
+        let run = start(source, &sink, 100, Duration::MAX / 4);
+        // It is opened, and nothing of it is acknowledged.
+        sleep(Duration::from_millis(50)).await;
+        store.set(trouble);
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(sink.numbers(), everything(100));
+        assert!(!run.is_finished(), "where it ended is not stored");
+        store.set(0);
+        timeout(Duration::from_secs(60), run)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert_eq!(stored(&fake, &store).await, 100);
+    }
+}
+
+/// Where children begin is stored when they are found, also if nothing comes of them: LATEST, or the horizon
+/// of a later run, is not where they are to be read from.
+#[tokio::test(start_paused = true)]
+async fn where_children_begin_is_stored_before_anything_of_them_is() {
+    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    fake.put_numbered(0..10).unwrap();
+    let sink = Sink::default();
+    let run = start(rarely(&fake, &store), &sink, 10, Duration::from_secs(600));
+    sleep(Duration::from_secs(10)).await;
+    fake.split_shard(&root(), 1 << 127).await.unwrap();
+    sleep(Duration::from_secs(120)).await;
+    let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
+    let stored = store.load(&stream).await.unwrap();
+    let children: Vec<_> = fake.shards().into_iter().skip(1).map(|it| it.id).collect();
+    assert_eq!(children.len(), 2);
+    for child in &children {
+        // It may say since when there is nothing of them, too.
+        let (Some(Checkpoint::Start(begin))
+        | Some(Checkpoint::QuietStart {
+            position: begin, ..
+        })) = stored.get(child)
+        else {
+            panic!("{child}: {stored:?}");
+        };
+        assert_eq!(*begin, PinnedPosition::TrimHorizon, "{child}");
+    }
+    run.await.unwrap().unwrap();
 }
