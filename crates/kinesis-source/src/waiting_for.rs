@@ -80,7 +80,7 @@ impl fmt::Display for WaitingFor {
             Self::Receipts { beyond } => {
                 return write!(
                     f,
-                    "the receipt of its oldest record in hand, beyond which {beyond} are acknowledged",
+                    "the receipt of its oldest record in hand ({beyond} are acknowledged beyond it)",
                 );
             }
             Self::Parents => "its parents",
