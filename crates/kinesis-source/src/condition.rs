@@ -55,7 +55,7 @@ const BEHIND: Duration = Duration::from_secs(60);
 
 /// Throttling is over when nothing was refused for so long: two readers of one shard are refused again
 /// and again. So is trouble: what fails every third time is to be said once, and not each time.
-const CALM: Duration = Duration::from_secs(60);
+pub(crate) const CALM: Duration = Duration::from_secs(60);
 
 impl Condition {
     pub(crate) fn new(shard: ShardId) -> Self {

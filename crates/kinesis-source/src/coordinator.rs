@@ -82,11 +82,12 @@ const DESCRIBE_EVERY: Duration = Duration::from_secs(300);
 /// How long storing checkpoints may take. Nothing else is attended to meanwhile.
 const SAVE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often to store checkpoints during a drain.
+/// How often to store checkpoints during a drain, besides at each acknowledgement: after a try that has
+/// failed.
 const SAVE_IN_DRAIN: Duration = Duration::from_secs(1);
 
-/// How often the last checkpoints are tried before they are given up.
-const LAST_SAVES: u32 = 5;
+/// After so long at most the last checkpoints are tried again.
+const LAST_SAVE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long that may take once every shard's reader has ended, altogether.
 const LAST_SAVED_WITHIN: Duration = SAVE_DEADLINE;
@@ -336,34 +337,38 @@ impl Means {
     /// [`LAST_SAVED_WITHIN`] at most, whatever the store does.
     async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
         opened.take_ended();
-        let mut save_at = Instant::now() + SAVE_IN_DRAIN;
+        // A drain may be cut off at any moment, and nothing can be stored after that.
+        self.saving.store_each();
+        let mut save_at = Instant::now();
         let mut ended_at = Instant::now();
         while !opened.is_stopped() {
-            self.watch.waits_for(WaitingFor::Acknowledgements, None);
-            let ended_in_save = select! {
-                biased;
-                () = self.news.notified() => None,
-                () = sleep_until(save_at) => {
-                    let ended = self.save_in_drain(opened).await;
-                    save_at = Instant::now() + SAVE_IN_DRAIN;
-                    ended
+            let is_due = self.saving.is_due() && !self.saving.is_failing();
+            let ended_in_save = if is_due || Instant::now() >= save_at {
+                let ended = self.save_in_drain(opened).await;
+                save_at = Instant::now() + SAVE_IN_DRAIN;
+                ended
+            } else {
+                self.watch.waits_for(WaitingFor::Acknowledgements, None);
+                select! {
+                    biased;
+                    () = self.news.notified() => {}
+                    () = sleep_until(save_at) => {}
                 }
+                None
             };
             ended_at = ended_in_save.unwrap_or_else(Instant::now);
             opened.take_ended();
         }
         let until = ended_at + LAST_SAVED_WITHIN;
-        let mut tries = 1;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let Err(error) = self.save_within(opened, left.min(LAST_SAVE)).await else {
                 return Ok(());
             };
-            let next = Instant::now() + self.backoff.failed();
-            if tries == LAST_SAVES || next >= until {
+            let next = Instant::now() + self.backoff.failed().min(LAST_SAVE_AGAIN);
+            if next >= until {
                 return Err(StreamError::checkpoint(&self.source.name, error));
             }
-            tries += 1;
             sleep_until(next).await;
         }
     }
@@ -404,7 +409,7 @@ impl Means {
         self.saving.begin();
         let news = opened.unstored();
         if news.is_empty() {
-            self.watch.note_stored();
+            self.note_stored(opened);
             // Nothing is amiss that is not on its way still: shards that wait may go on with that.
             self.saving.ended(false);
             return Ok(());
@@ -415,17 +420,11 @@ impl Means {
         match saved {
             Ok(()) => {
                 opened.note_stored(news);
-                self.watch.note_stored();
-                if let failures @ 1.. = mem::take(&mut opened.save_failures) {
-                    self.watch
-                        .reporter()
-                        .report(&SourceEvent::CheckpointsRecovered { failures });
-                }
+                self.note_stored(opened);
                 Ok(())
             }
             Err(error) => {
-                opened.save_failures += 1;
-                if opened.save_failures == 1 {
+                if opened.outage.failed(Instant::now()) {
                     let reason = sentence(&error);
                     self.watch
                         .reporter()
@@ -433,6 +432,16 @@ impl Means {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// There is nothing that is not stored.
+    fn note_stored(&self, opened: &mut OpenStream) {
+        self.watch.note_stored();
+        if let Some(failures) = opened.outage.succeeded(Instant::now()) {
+            self.watch
+                .reporter()
+                .report(&SourceEvent::CheckpointsRecovered { failures });
         }
     }
 
@@ -464,13 +473,22 @@ impl Means {
         within: Duration,
     ) -> Result<(), CheckpointError> {
         self.watch.waits_for(WaitingFor::CheckpointStore, within);
-        match timeout(within, save).await {
-            Ok(saved) => saved,
-            Err(_) => Err(CheckpointError::Unavailable {
-                place: format!("the store of stream `{}`", self.source.name),
-                source: format!("no answer within {} s", within.as_secs()).into(),
-            }),
-        }
+        in_time(save, within, &self.source.name).await
+    }
+}
+
+/// A store that does not answer has failed.
+async fn in_time(
+    save: impl Future<Output = Result<(), CheckpointError>>,
+    within: Duration,
+    name: &str,
+) -> Result<(), CheckpointError> {
+    match timeout(within, save).await {
+        Ok(saved) => saved,
+        Err(_) => Err(CheckpointError::Unavailable {
+            place: format!("the store of stream `{name}`"),
+            source: format!("no answer within {} s", within.as_secs()).into(),
+        }),
     }
 }
 
@@ -490,9 +508,10 @@ impl Coordinator {
         let (board, watch) = (&means.board, &means.watch);
         let by_shard = means.source.metrics_by_shard;
         let budget = &means.source.byte_budget;
+        let settle_within = means.source.settle_within;
         let over = || {
             let (board, watch) = (Arc::clone(board), Arc::clone(watch));
-            Supervisor::over(board, watch, by_shard, budget.clone())
+            Supervisor::over(board, watch, by_shard, budget.clone(), settle_within)
         };
         means.supervisor.get_or_insert_with(over);
         let opened = match opened {

@@ -69,7 +69,8 @@
 //!   [`Deaggregation`], one answer of 10 MiB at most waits to be taken apart. And however many shards
 //!   there are, all that is on its way comes out of one [`ByteBudget`], 256 MiB unless said otherwise.
 //! - **What cannot be remembered is not piled up.** While checkpoints cannot be stored, shards go on for
-//!   [so many records](StreamSource::unsaved_at_most), and then wait.
+//!   [so many records](StreamSource::unsaved_at_most), and then wait; so they do when a sink keeps one
+//!   receipt and acks all the others. Who keeps one for too long is [told](StreamSource::settle_within).
 //! - **It stops when it is told to.** What has been handed out is drained, for as long as the pipeline
 //!   [allows](stage_core::Pipeline::drain_within), and remembered meanwhile;
 //!   [a report](StreamHandle::drain_report) says how far each shard came.
@@ -135,6 +136,7 @@ mod meters;
 pub mod metric_names;
 mod not_caught_up;
 mod on_shard_failure;
+mod outage;
 mod park_reason;
 mod pinned_position;
 mod place;
@@ -167,6 +169,7 @@ mod timestamp;
 mod tip;
 mod unpacker;
 mod unread;
+mod unsettled;
 mod waiting_for;
 
 #[cfg(any(test, feature = "mock"))]

@@ -1,6 +1,7 @@
 use std::{
-    fmt,
+    fmt, mem,
     ops::Range,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -13,9 +14,10 @@ use tokio::{
 
 use crate::{
     Checkpoint, DataLoss, ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport,
-    ShardError, ShardId, SourceEvent, Timestamp, WaitingFor,
+    ShardError, ShardId, SourceEvent, Timestamp, Waiting, WaitingFor,
     byte_budget::Charge,
     doubt::Doubt,
+    headway::News,
     place::{Mark, Place},
     saving::Saving,
     seek::{SeekError, SeekRequest},
@@ -23,6 +25,7 @@ use crate::{
     shard_watch::ShardWatch,
     unpacker::Findings,
     unread::{CLOCK_SLACK, LEAST_RETENTION, Unread},
+    unsettled::{InHand, Unsettled},
 };
 
 /// How far one shard is: read, handed out, acknowledged. Its reader writes it; whoever watches the
@@ -34,6 +37,10 @@ pub(crate) struct Progress {
     watcher: Arc<Notify>,
     /// Rung when nothing is on its way any more.
     settled: Notify,
+    /// Rung when the oldest record in hand is settled, or refused.
+    advanced: Notify,
+    /// Whether that takes too long.
+    unsettled: Mutex<Unsettled>,
     watch: ShardWatch,
     /// How its checkpoints are stored, if somebody does.
     saving: OnceLock<Arc<Saving>>,
@@ -201,6 +208,8 @@ impl Progress {
             }),
             watcher,
             settled: Notify::new(),
+            advanced: Notify::new(),
+            unsettled: Mutex::default(),
             saving: OnceLock::new(),
             seek: Mutex::default(),
             sought: Notify::new(),
@@ -530,7 +539,7 @@ impl Progress {
         if is_news {
             state.tip = Some(state.watermark.next());
         }
-        let was_elsewhere = std::mem::replace(&mut state.phase, phase) != phase;
+        let was_elsewhere = mem::replace(&mut state.phase, phase) != phase;
         let goes_on = state.end_halt(Halt::UntilRead);
         drop(state);
         self.tell(goes_on);
@@ -736,9 +745,11 @@ impl Progress {
         state.watermark.next().saturating_sub(state.saved)
     }
 
-    /// Waits until more may be handed out: unless checkpoints cannot be stored, at once.
+    /// Waits until more may be handed out: at once, unless checkpoints cannot be stored, or too much is
+    /// acknowledged beyond a record that is not.
     pub(crate) async fn may_hand_out(&self) {
         if let Some(saving) = self.saving.get() {
+            self.may_go_beyond(saving).await;
             let unsaved = self.unsaved();
             if saving.must_wait(unsaved) {
                 // That the store fails is told already.
@@ -746,6 +757,74 @@ impl Progress {
                 saving.may_hand_out(unsaved).await;
             }
         }
+    }
+
+    /// Waits while too much is acknowledged beyond the oldest record in hand.
+    async fn may_go_beyond(&self, saving: &Saving) {
+        let mut is_told = false;
+        loop {
+            let mut advanced = pin!(self.advanced.notified());
+            // What is settled from here on is noticed.
+            advanced.as_mut().enable();
+            let in_hand = self.lock().in_hand();
+            let Some(InHand { beyond, .. }) = in_hand.filter(|it| saving.is_too_far(it.beyond))
+            else {
+                return;
+            };
+            if !mem::replace(&mut is_told, true) {
+                // That it takes too long is told from outside.
+                self.watch.waits_for(WaitingFor::Receipts { beyond }, None);
+            }
+            advanced.await;
+        }
+    }
+
+    /// What is to be told by now, as its oldest record in hand is not settled in time.
+    pub(crate) fn check_unsettled(&self, within: Duration, now: Instant) -> Option<SourceEvent> {
+        let (in_hand, phase) = {
+            let state = self.lock();
+            (state.in_hand(), state.phase)
+        };
+        let mut unsettled = self.unsettled();
+        let before = unsettled.late(now);
+        let news = unsettled.check(in_hand, within, now)?;
+        let shard = self.shard.clone();
+        let of = |it: Option<InHand>| WaitingFor::Receipts {
+            beyond: it.map_or(0, |it| it.beyond),
+        };
+        Some(match news {
+            News::Stopped(since) => SourceEvent::Stuck {
+                shard,
+                state: phase.into(),
+                waiting_for: of(in_hand),
+                since,
+            },
+            News::Again(after) => SourceEvent::Unstuck {
+                shard,
+                waiting_for: of(before.map(|(_, it)| it)),
+                after,
+            },
+        })
+    }
+
+    /// What it waits for: its reader, unless its oldest record in hand is late.
+    pub(crate) fn look(&self, now: Instant) -> Waiting {
+        let late = self.unsettled().late(now);
+        match late.zip(self.lock().in_hand()) {
+            Some(((since, late), in_hand)) if late.oldest == in_hand.oldest => Waiting {
+                waiting_for: WaitingFor::Receipts {
+                    beyond: in_hand.beyond,
+                },
+                since,
+                is_stuck: true,
+            },
+            _ => self.watch.look(now),
+        }
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, Unsettled> {
+        let lock = self.unsettled.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -828,6 +907,17 @@ impl State {
         self.tip.is_some_and(|tip| self.settled() >= tip)
     }
 
+    /// What was handed out and is not settled. Once records were nacked, all are read again, and nothing is
+    /// beyond them.
+    fn in_hand(&self) -> Option<InHand> {
+        let beyond = match self.nacked {
+            0 => (self.watermark.open() as u64).saturating_sub(self.in_flight),
+            _ => 0,
+        };
+        let oldest = (self.generation, self.settled());
+        (self.in_flight > 0).then_some(InHand { oldest, beyond })
+    }
+
     /// How many records are acknowledged without a gap.
     fn settled(&self) -> u64 {
         self.watermark.next() - self.watermark.open() as u64
@@ -870,6 +960,9 @@ impl Acknowledge for Generation {
         let is_due = outcome == Outcome::Acked && saving.is_some_and(|it| it.note_acked(settled));
         if is_empty {
             self.progress.settled.notify_waiters();
+        }
+        if is_further || outcome == Outcome::Nacked {
+            self.progress.advanced.notify_waiters();
         }
         if is_waited_for || is_due {
             self.progress.watcher.notify_one();
@@ -933,6 +1026,32 @@ mod tests {
         assert_eq!(progress.snapshot().in_flight, 2);
         new.settle(first..first + 2, Outcome::Acked);
         assert_eq!(progress.checkpoint(), Some(Checkpoint::after(14.into())));
+    }
+
+    /// By the end of a halt what it goes on with may not be kept any more; a nack is read again at once.
+    #[test]
+    fn after_a_halt_what_was_done_last_is_looked_for() {
+        for halts in [false, true] {
+            let progress = progress();
+            let (book, first) = hand_out(&progress, 10..20);
+            book.settle(first..first + 3, Outcome::Acked);
+            book.settle(first + 3..first + 10, Outcome::Nacked);
+            if halts {
+                let (records, after) = (7, progress.done());
+                let reason = ParkReason::Nacked { records, after };
+                progress.halt(Halt::UntilDone, reason, Duration::from_secs(60));
+            }
+            progress.resume();
+            assert_eq!(progress.doubt().is_some(), halts);
+            let position = progress.position();
+            assert_eq!(
+                position,
+                match halts {
+                    true => Position::AtSequenceNumber(12.into()),
+                    false => Position::AfterSequenceNumber(12.into()),
+                }
+            );
+        }
     }
 
     /// The numbers of its receipts are those of others by now.

@@ -2,14 +2,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::watch;
 
-/// When checkpoints are due besides by time, and how far shards may go while they cannot be stored.
+/// When checkpoints are due besides by time, and how far shards may go while they cannot be stored, or
+/// beyond what holds them up.
 /// Shared by the coordinator, which stores them, and all shards of a stream.
 #[derive(Debug)]
 pub(crate) struct Saving {
     /// After so many acknowledgements.
-    after: u64,
+    after: AtomicU64,
     acked: AtomicU64,
-    /// How many records a shard may hand out after its checkpoint while none can be stored.
+    /// How many records a shard may hand out after its checkpoint while none can be stored; and how many
+    /// may be acknowledged beyond one that is not.
     unsaved_at_most: u64,
     is_failing: watch::Sender<bool>,
 }
@@ -17,7 +19,7 @@ pub(crate) struct Saving {
 impl Saving {
     pub(crate) fn new(after: u64, unsaved_at_most: u64) -> Self {
         Self {
-            after,
+            after: AtomicU64::new(after),
             acked: AtomicU64::new(0),
             unsaved_at_most,
             is_failing: watch::Sender::new(false),
@@ -26,16 +28,27 @@ impl Saving {
 
     /// Takes note that so many records are acknowledged. Whether checkpoints are due by that.
     pub(crate) fn note_acked(&self, records: u64) -> bool {
-        if self.after == u64::MAX {
+        let after = self.after.load(Relaxed);
+        if after == u64::MAX {
             return false;
         }
         let before = self.acked.fetch_add(records, Relaxed);
-        before < self.after && before + records >= self.after
+        before < after && before + records >= after
     }
 
     /// Whether so many are acknowledged that checkpoints are due.
     pub(crate) fn is_due(&self) -> bool {
-        self.acked.load(Relaxed) >= self.after
+        self.acked.load(Relaxed) >= self.after.load(Relaxed)
+    }
+
+    /// From now on each acknowledgement is a reason to store it.
+    pub(crate) fn store_each(&self) {
+        self.after.store(1, Relaxed);
+    }
+
+    /// Whether the last try has failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        *self.is_failing.borrow()
     }
 
     /// What is acknowledged by now is about to be stored.
@@ -51,7 +64,12 @@ impl Saving {
 
     /// Whether a shard has to wait that has handed out so many since its checkpoint.
     pub(crate) fn must_wait(&self, unsaved: u64) -> bool {
-        unsaved >= self.unsaved_at_most && *self.is_failing.borrow()
+        unsaved >= self.unsaved_at_most && self.is_failing()
+    }
+
+    /// Whether a shard has to wait that has so many records acknowledged beyond one that is not.
+    pub(crate) fn is_too_far(&self, beyond: u64) -> bool {
+        beyond >= self.unsaved_at_most
     }
 
     /// Waits until a shard may hand out more that has handed out so many since its checkpoint.
@@ -87,6 +105,17 @@ mod tests {
         saving.begin();
         assert!(!saving.is_due());
         assert!(saving.note_acked(10));
+    }
+
+    #[test]
+    fn in_a_drain_they_are_due_at_each() {
+        let saving = Saving::new(u64::MAX, 0);
+        assert!(!saving.note_acked(9) && !saving.is_due());
+        saving.store_each();
+        assert!(saving.note_acked(1) && saving.is_due());
+        saving.begin();
+        assert!(!saving.is_due());
+        assert!(saving.note_acked(1) && saving.is_due());
     }
 
     #[tokio::test(start_paused = true)]

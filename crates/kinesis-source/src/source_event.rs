@@ -65,9 +65,9 @@ pub enum SourceEvent {
         /// The store's error and what lies beneath it.
         reason: String,
     },
-    /// Checkpoints are stored again.
+    /// Checkpoints are stored again, and that has not failed for a minute.
     CheckpointsRecovered {
-        /// How often in a row it had failed.
+        /// How often it had failed.
         failures: u32,
     },
     /// The consumer of enhanced fan-out can be subscribed as.

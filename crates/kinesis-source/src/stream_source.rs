@@ -59,8 +59,10 @@ use crate::{
 ///
 /// # When it is stopped
 ///
-/// What was handed out is settled first, which is the sinks' to do; a
-/// [deadline](stage_core::Pipeline::drain_within) bounds that, and all of the end with it. After it the
+/// What was handed out is settled first, which is the sinks' to do: a source cannot end a handler that
+/// never returns, and unless the pipeline is given a deadline, by
+/// [`drain_within`](stage_core::Pipeline::drain_within), the stop waits for it for ever. That bounds all of
+/// the end. Meanwhile it is told which shards [wait](Self::settle_within). After it the
 /// last checkpoints are stored: that is tried again if it fails, and takes 10 s at most, also with a
 /// store that hangs. So does taking the consumer of [fan-out](Self::fan_out) away, if that is wanted.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ pub struct StreamSource {
     pub(crate) checkpoint_every: Duration,
     pub(crate) checkpoint_after: u64,
     pub(crate) unsaved_at_most: u64,
+    pub(crate) settle_within: Duration,
     pub(crate) discover_every: Duration,
     pub(crate) restarts: Restart,
     pub(crate) deaggregation: Option<Deaggregation>,
@@ -88,8 +91,12 @@ pub struct StreamSource {
 /// How often checkpoints are stored.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
-/// How many records of a shard may be handed out after its checkpoint while none can be stored.
+/// How many records of a shard may be handed out after its checkpoint while none can be stored, and be
+/// acknowledged beyond one that is not.
 const UNSAVED_AT_MOST: u64 = 10_000;
+
+/// How long a shard's oldest record in hand may take to be settled before that is told.
+const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 
 /// How often shards are listed when there is no other reason to. Children of a shard that ends are
 /// looked for at once.
@@ -110,6 +117,7 @@ impl StreamSource {
             checkpoint_every: CHECKPOINT_EVERY,
             checkpoint_after: u64::MAX,
             unsaved_at_most: UNSAVED_AT_MOST,
+            settle_within: SETTLE_WITHIN,
             discover_every: DISCOVER_EVERY,
             restarts: Restart::new(RESTARTS.0, RESTARTS.1),
             deaggregation: None,
@@ -188,10 +196,25 @@ impl StreamSource {
     /// which is tried all the time. So an outage of the store costs speed, not memory, and not hours
     /// of repetition for whoever goes on after a crash.
     ///
-    /// It does not matter as long as checkpoints are stored.
+    /// It is also how many records of a shard may be acknowledged beyond one that is not, as a checkpoint
+    /// never passes that one: a sink that keeps a receipt and acks all others is waited for after so many,
+    /// until it is settled. So a crash repeats no more than that and what is on its way.
     pub fn unsaved_at_most(self, records: u64) -> Self {
         Self {
             unsaved_at_most: records.max(1),
+            ..self
+        }
+    }
+
+    /// How long the oldest record that a shard has handed out may take to be settled before that is told as
+    /// [stuck](crate::SourceEvent::Stuck), and by [`StreamHandle::explain`], as waiting for
+    /// [receipts](crate::WaitingFor::Receipts); two minutes unless this is called. It finds a handler that
+    /// never returns, and a receipt that somebody keeps. The time is counted from when the record has become
+    /// the oldest, give or take five seconds; a sink that is merely slow settles one after the other, and is
+    /// not told. Nothing else comes of it.
+    pub fn settle_within(self, deadline: Duration) -> Self {
+        Self {
+            settle_within: deadline,
             ..self
         }
     }

@@ -333,7 +333,7 @@ impl Board {
         let state = self.lock();
         let reading = state.reading.values().map(|progress| ShardExplanation {
             status: status(progress.shard(), &progress.snapshot()),
-            waiting: progress.watch().look(now),
+            waiting: progress.look(now),
         });
         let waiting = state.waiting.iter().map(|(shard, &since)| {
             let since = now.saturating_duration_since(since);
@@ -362,12 +362,16 @@ impl Board {
         reading.chain(waiting).collect()
     }
 
-    /// What is to be told of the shards by now.
-    pub(crate) fn check(&self, now: Instant) -> Vec<SourceEvent> {
+    /// What is to be told of the shards by now. Each record in hand is to be settled within that time.
+    pub(crate) fn check(&self, settle_within: Duration, now: Instant) -> Vec<SourceEvent> {
         let state = self.lock();
         let reading = state.reading.values();
         reading
-            .flat_map(|progress| progress.watch().check(progress.phase().into(), now))
+            .flat_map(|progress| {
+                let of_reader = progress.watch().check(progress.phase().into(), now);
+                let of_receipts = progress.check_unsettled(settle_within, now);
+                of_reader.into_iter().chain(of_receipts)
+            })
             .collect()
     }
 

@@ -19,6 +19,8 @@ struct Rounds {
     board: Arc<Board>,
     source: Arc<SourceWatch>,
     meters: Meters,
+    /// How long a record may be in hand.
+    settle_within: Duration,
 }
 
 /// How often it looks.
@@ -30,12 +32,14 @@ impl Supervisor {
         source: Arc<SourceWatch>,
         by_shard: bool,
         budget: ByteBudget,
+        settle_within: Duration,
     ) -> Self {
         let meters = Meters::new(source.reporter().name(), by_shard, budget);
         let mut rounds = Rounds {
             board,
             source,
             meters,
+            settle_within,
         };
         let mut task = JoinSet::new();
         task.spawn(async move {
@@ -52,7 +56,7 @@ impl Rounds {
     fn look_after(&mut self) {
         let now = Instant::now();
         self.source.check(now);
-        for event in self.board.check(now) {
+        for event in self.board.check(self.settle_within, now) {
             self.source.reporter().report(&event);
         }
         self.publish(now);

@@ -5,7 +5,8 @@ use std::fmt;
 /// Most of it has a deadline: what has not happened by then is told as
 /// [`SourceEvent::Stuck`](crate::SourceEvent::Stuck). What the pipeline decides, demand and
 /// acknowledgements, has none: a slow sink is not a fault of the source. Room in the budget does: who has
-/// all of it, and does not give it back, may be somebody else.
+/// all of it, and does not give it back, may be somebody else. And so does each single record in hand: see
+/// [`Receipts`](Self::Receipts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitingFor {
@@ -16,6 +17,15 @@ pub enum WaitingFor {
     /// What is on its way to be acknowledged: the shard is at its end, or records were nacked. No
     /// deadline.
     Acknowledgements,
+    /// The oldest record in hand to be settled. However much is settled after it, the shard's checkpoint
+    /// does not pass it. That is [told](crate::SourceEvent::Stuck) if it takes
+    /// [too long](crate::StreamSource::settle_within), whatever else the shard's reader waits for. It waits
+    /// for nothing else once [too many](crate::StreamSource::unsaved_at_most) are acknowledged beyond.
+    #[non_exhaustive]
+    Receipts {
+        /// How many records after it are acknowledged: they would all come again after a crash.
+        beyond: u64,
+    },
     /// Its parents to be retired. No deadline.
     Parents,
     /// Room in the [budget of bytes](crate::ByteBudget): what was read is to be settled first. The
@@ -67,6 +77,12 @@ impl fmt::Display for WaitingFor {
             Self::Nothing => "nothing",
             Self::Demand => "demand",
             Self::Acknowledgements => "acknowledgements",
+            Self::Receipts { beyond } => {
+                return write!(
+                    f,
+                    "the receipt of its oldest record in hand ({beyond} are acknowledged beyond it)",
+                );
+            }
             Self::Parents => "its parents",
             Self::Budget {
                 bytes,

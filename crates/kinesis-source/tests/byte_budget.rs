@@ -267,7 +267,9 @@ async fn a_source_that_stalls_is_told_and_starves_no_other_that_shares_its_budge
         let (stalled, sink) = (Sink::default(), Sink::default());
         let gate = stalled.close();
         let mut pipeline = Pipeline::new();
-        let (records, stalling) = source(&first, &budget).add_to(&mut pipeline);
+        // That what the sink has is not settled would be told, too.
+        let stalling = source(&first, &budget).settle_within(Duration::from_secs(86_400));
+        let (records, stalling) = stalling.add_to(&mut pipeline);
         let mut told = stalling.events();
         pipeline.consume(stalled.clone(), records.subscribe(Window::new(5_000)));
         let api = Arc::new(second.clone());

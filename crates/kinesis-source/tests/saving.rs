@@ -7,9 +7,10 @@ mod rig;
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, Ordering::SeqCst},
+        atomic::{AtomicU8, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -17,11 +18,12 @@ use std::{
 use async_trait::async_trait;
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
-    Checkpoint, CheckpointError, CheckpointStore, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, ShardId, StreamError, StreamIdentity, StreamSource,
+    Checkpoint, CheckpointError, CheckpointStore, EndPosition, KinesisApi, KinesisWriteApi,
+    MemoryCheckpointStore, PinnedPosition, ShardId, ShardRecord, StreamError, StreamIdentity,
+    StreamSource,
 };
 use rig::{Sink, everything, run_until_caught_up, stream_error};
-use stage_core::{Pipeline, Window};
+use stage_core::{Batch, Consumer, Pipeline, Window};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -33,10 +35,13 @@ struct Store {
     inner: MemoryCheckpointStore,
     saves: Mutex<Vec<(Instant, BTreeMap<ShardId, Checkpoint>)>>,
     trouble: AtomicU8,
+    tries: AtomicU64,
 }
 
 const FAILS: u8 = 1;
 const HANGS: u8 = 2;
+const FLAPS: u8 = 3;
+const IS_LOST: u8 = 4;
 
 impl Store {
     fn set(&self, trouble: u8) {
@@ -66,7 +71,16 @@ impl CheckpointStore for Store {
         stream: &StreamIdentity,
         checkpoints: &BTreeMap<ShardId, Checkpoint>,
     ) -> Result<(), CheckpointError> {
-        match self.trouble.load(SeqCst) {
+        let trouble = match self.trouble.load(SeqCst) {
+            // Every second one fails.
+            FLAPS if self.tries.fetch_add(1, SeqCst) % 2 == 1 => FAILS,
+            trouble => trouble,
+        };
+        match trouble {
+            IS_LOST => Err(CheckpointError::Damaged {
+                place: "a store that is damaged".to_owned(),
+                source: "on purpose".into(),
+            }),
             FAILS => Err(CheckpointError::Unavailable {
                 place: "a store that fails".to_owned(),
                 source: "on purpose".into(),
@@ -169,7 +183,8 @@ async fn at_a_drain() {
     run.await.unwrap().unwrap();
     let taken = sink.taken().len();
     assert!((50..1_000).contains(&taken), "{taken}");
-    assert_eq!(store.saves().len(), 1);
+    let saves = store.saves();
+    assert!((1..=3).contains(&saves.len()), "{}", saves.len());
     assert_eq!(stored(&fake, &store).await, taken);
 }
 
@@ -338,4 +353,197 @@ async fn a_nack_while_the_store_fails_is_no_end() {
         .unwrap()
         .unwrap()
         .unwrap();
+}
+
+/// Takes in and acks one record after the other.
+struct OneByOne(Sink);
+
+impl Consumer<ShardRecord> for OneByOne {
+    type Error = Infallible;
+
+    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+        for (event, receipt) in batch.drain_with_receipts() {
+            self.0.consume(&mut Batch::from_iter([event])).await?;
+            receipt.ack();
+        }
+        Ok(())
+    }
+}
+
+/// A drain that is cut off leaves nothing to repeat that was acknowledged.
+#[tokio::test(start_paused = true)]
+async fn what_is_acknowledged_at_the_deadline_of_a_drain_is_stored() {
+    for deadline in [3_010, 3_260, 3_510, 3_760, 3_910] {
+        let (fake, store) = (Fake::new(2), Arc::new(Store::default()));
+        fake.put_numbered(0..2_000).unwrap();
+        let sink = Sink::by(Duration::from_millis(50));
+        let mut pipeline = Pipeline::new().drain_within(Duration::from_millis(deadline));
+        let (records, _) = rarely(&fake, &store).add_to(&mut pipeline);
+        pipeline.consume(OneByOne(sink.clone()), records.subscribe(Window::new(500)));
+        let report = pipeline.run_reporting(sleep(Duration::from_secs(5))).await;
+        assert!(report.timed_out, "{deadline} ms");
+        assert!(sink.taken().len() > 100);
+        run_until_caught_up(rarely(&fake, &store), &sink, Window::new(100))
+            .await
+            .unwrap();
+        assert_eq!(sink.numbers(), everything(2_000), "{deadline} ms");
+    }
+}
+
+/// For ten seconds after the last record was settled, as is said.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_at_a_stop_is_tried_until_the_time_for_that_is_over() {
+    for (down_for, is_stored) in [(1, true), (4, true), (8, true), (12, false)] {
+        let (fake, store) = (Fake::new(2), Arc::new(Store::default()));
+        fake.put_numbered(0..500).unwrap();
+        let sink = Sink::by(Duration::from_millis(50));
+        let run = start(
+            source(&fake, &store),
+            &sink,
+            100,
+            Duration::from_millis(150),
+        );
+        sleep(Duration::from_millis(149)).await;
+        store.set(FAILS);
+        sleep(Duration::from_secs(down_for)).await;
+        assert_eq!(run.is_finished(), !is_stored, "{down_for} s");
+        store.set(0);
+        assert_eq!(run.await.unwrap().is_ok(), is_stored, "{down_for} s");
+        let taken = sink.taken().len();
+        run_until_caught_up(source(&fake, &store), &sink, Window::new(100))
+            .await
+            .unwrap();
+        let repeated = sink.taken().len() - 500;
+        assert_eq!(
+            repeated == 0,
+            is_stored,
+            "{repeated} of {taken}, {down_for} s"
+        );
+    }
+}
+
+/// A save that fails stops progress, and not the process, also the first one.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_or_hangs_at_the_start_is_waited_for_and_told_once() {
+    for trouble in [FAILS, HANGS] {
+        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        fake.put_numbered(0..10).unwrap();
+        store.set(trouble);
+        let sink = Sink::default();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source(&fake, &store).add_to(&mut pipeline);
+        let mut events = handle.events();
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(20)));
+        let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(7_200))));
+        sleep(Duration::from_secs(3_600)).await;
+        assert!(!run.is_finished() && sink.taken().is_empty());
+        store.set(0);
+        sleep(Duration::from_secs(100)).await;
+        assert_eq!(sink.numbers(), everything(10));
+        run.await.unwrap().unwrap();
+        let names: Vec<_> = std::iter::from_fn(|| events.try_next())
+            .map(|event| event.name())
+            .collect();
+        let expected = [
+            "checkpoints_failing",
+            "stream_opened",
+            "shard_started",
+            "shard_caught_up",
+            "checkpoints_recovered",
+            "stream_ended",
+        ];
+        assert_eq!(names, expected);
+    }
+    // It is stopped all the same, and what does not pass is no reason to wait.
+    for (trouble, lasts) in [(FAILS, 60), (HANGS, 60), (IS_LOST, 0)] {
+        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        store.set(trouble);
+        let began = Instant::now();
+        let sink = Sink::default();
+        let run = start(source(&fake, &store), &sink, 20, Duration::from_secs(60));
+        assert_eq!(run.await.unwrap().is_err(), trouble == IS_LOST);
+        assert_eq!(began.elapsed().as_secs(), lasts);
+    }
+}
+
+/// One that fails now and then is told once, and once when it does not any more.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_every_second_time_is_told_once() {
+    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    let sink = Sink::default();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake, &store).add_to(&mut pipeline);
+    let mut events = handle.events();
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(20)));
+    let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(4_000))));
+    sleep(Duration::from_secs(10)).await;
+    store.set(FLAPS);
+    for number in 0..3_600 {
+        fake.put_numbered(number..number + 1).unwrap();
+        sleep(Duration::from_secs(1)).await;
+    }
+    store.set(0);
+    run.await.unwrap().unwrap();
+    assert_eq!(sink.numbers(), everything(3_600));
+    let told: Vec<_> = std::iter::from_fn(|| events.try_next())
+        .map(|event| event.name())
+        .filter(|name| name.starts_with("checkpoints"))
+        .collect();
+    assert_eq!(told, ["checkpoints_failing", "checkpoints_recovered"]);
+}
+
+/// What was read as far as it was to be has ended once that is stored, and not before.
+#[tokio::test(start_paused = true)]
+async fn a_replay_ends_once_its_end_is_stored() {
+    for trouble in [FAILS, HANGS] {
+        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        fake.put_numbered(0..100).unwrap();
+        sleep(Duration::from_secs(60)).await;
+        let sink = Sink::by(Duration::from_millis(100));
+        let until = EndPosition::BeforeTimestamp(fake.now());
+        let source = source(&fake, &store).until(until);
+        let run = start(source, &sink, 100, Duration::MAX / 4);
+        // It is opened, and nothing of it is acknowledged.
+        sleep(Duration::from_millis(50)).await;
+        store.set(trouble);
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(sink.numbers(), everything(100));
+        assert!(!run.is_finished(), "where it ended is not stored");
+        store.set(0);
+        timeout(Duration::from_secs(60), run)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert_eq!(stored(&fake, &store).await, 100);
+    }
+}
+
+/// Where children begin is stored when they are found, also if nothing comes of them: LATEST, or the horizon
+/// of a later run, is not where they are to be read from.
+#[tokio::test(start_paused = true)]
+async fn where_children_begin_is_stored_before_anything_of_them_is() {
+    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    fake.put_numbered(0..10).unwrap();
+    let sink = Sink::default();
+    let run = start(rarely(&fake, &store), &sink, 10, Duration::from_secs(600));
+    sleep(Duration::from_secs(10)).await;
+    fake.split_shard(&root(), 1 << 127).await.unwrap();
+    sleep(Duration::from_secs(120)).await;
+    let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
+    let stored = store.load(&stream).await.unwrap();
+    let children: Vec<_> = fake.shards().into_iter().skip(1).map(|it| it.id).collect();
+    assert_eq!(children.len(), 2);
+    for child in &children {
+        // It may say since when there is nothing of them, too.
+        let (Some(Checkpoint::Start(begin))
+        | Some(Checkpoint::QuietStart {
+            position: begin, ..
+        })) = stored.get(child)
+        else {
+            panic!("{child}: {stored:?}");
+        };
+        assert_eq!(*begin, PinnedPosition::TrimHorizon, "{child}");
+    }
+    run.await.unwrap().unwrap();
 }

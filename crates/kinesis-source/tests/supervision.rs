@@ -215,7 +215,9 @@ async fn a_slow_sink_is_seen_and_is_not_stuck() {
     let sink = Sink::default();
     let gate = sink.close();
     let mut pipeline = Pipeline::new();
-    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    // What its readers wait for is asked here, and not how long records may be in hand.
+    let source = source(&fake).settle_within(seconds(86_400));
+    let (records, handle) = source.add_to(&mut pipeline);
     pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
     let mut events = handle.events();
     let running = pipeline.run_until(sleep(seconds(8_000)));
@@ -254,7 +256,9 @@ async fn parents_and_acknowledgements_and_the_tip_are_what_shards_wait_for() {
     let sink = Sink::default();
     let gate = sink.close();
     let mut pipeline = Pipeline::new();
-    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    // What its readers wait for is asked here, and not how long records may be in hand.
+    let source = source(&fake).settle_within(seconds(86_400));
+    let (records, handle) = source.add_to(&mut pipeline);
     pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
     let running = pipeline.run_until(sleep(seconds(900)));
     let looking = async {

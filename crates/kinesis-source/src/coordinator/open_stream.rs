@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, Timestamp, WaitingFor,
+    outage::Outage,
     progress::{Offer, Phase, Progress},
     shard_graph::ShardGraph,
 };
@@ -27,8 +28,9 @@ pub(super) struct OpenStream {
     /// Whether there may be shards that no listing has had so far: one has ended since the last,
     /// or the last lacks one that was announced.
     pub(super) is_stale: bool,
-    /// How often in a row checkpoints were not stored, and shards not listed.
-    pub(super) save_failures: u32,
+    /// Whether checkpoints can be stored.
+    pub(super) outage: Outage,
+    /// How often in a row shards were not listed.
     pub(super) list_failures: u32,
     /// Whether the last listing lacks shards.
     pub(super) list_lacks: bool,
@@ -70,7 +72,7 @@ impl OpenStream {
             save_at,
             describe_at: list_at,
             is_stale: false,
-            save_failures: 0,
+            outage: Outage::default(),
             list_failures: 0,
             list_lacks: false,
             complete_at: None,

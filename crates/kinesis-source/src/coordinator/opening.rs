@@ -1,16 +1,18 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::open_stream::OpenStream;
+use super::{SAVE_DEADLINE, in_time, open_stream::OpenStream};
 use crate::{
-    ApiError, EndPosition, PinnedPosition, Position, Remedy, Shard, ShardId, SourceEvent,
-    StreamError, StreamIdentity, StreamSource, StreamStatus, WaitingFor,
+    ApiError, Checkpoint, CheckpointError, EndPosition, PinnedPosition, Position, Remedy, Shard,
+    ShardId, SourceEvent, StreamError, StreamIdentity, StreamSource, StreamStatus, WaitingFor,
     backoff::Backoff,
     fan_out::Consumer,
     lineage,
     listing::{list_all_shards, within_deadline},
+    outage::Outage,
     shard_graph::{FirstStart, Opened, ShardGraph},
+    source_event::sentence,
     source_watch::SourceWatch,
     unread::{CLOCK_SLACK, LEAST_RETENTION},
 };
@@ -82,9 +84,8 @@ impl<'a> Opening<'a> {
         }
         graph.discover(&listing);
         let begins = graph.take_unstored();
-        self.waits_for_store();
-        let saved = source.store.save(&stream, &begins).await;
-        saved.map_err(checkpoint_error)?;
+        let outage = self.store_begins(&stream, &begins).await;
+        let outage = outage.map_err(checkpoint_error)?;
         self.watch.reporter().report(&SourceEvent::StreamOpened {
             shards: listing.len(),
             checkpoints: stored.len(),
@@ -98,13 +99,44 @@ impl<'a> Opening<'a> {
         };
         let (list_at, save_at) = (now + wait, now + source.checkpoint_every);
         let mut opened = OpenStream::new(stream, graph, stored, list_at, save_at);
+        opened.outage = outage;
         opened.complete_at = is_complete.then(|| listed_at.minus(CLOCK_SLACK));
         Ok(opened)
     }
 
+    /// Stores where shards begin, for as long as it takes: before that, nothing may be read. What trouble
+    /// there was is told, and not yet that it is over.
+    async fn store_begins(
+        &mut self,
+        stream: &StreamIdentity,
+        begins: &BTreeMap<ShardId, Checkpoint>,
+    ) -> Result<Outage, CheckpointError> {
+        let mut outage = Outage::default();
+        loop {
+            self.waits_for_store();
+            let save = self.source.store.save(stream, begins);
+            let Err(error) = in_time(save, SAVE_DEADLINE, &self.source.name).await else {
+                self.backoff.succeeded();
+                return Ok(outage);
+            };
+            if !matches!(error, CheckpointError::Unavailable { .. }) {
+                return Err(error);
+            }
+            if outage.failed(Instant::now()) {
+                let reason = sentence(&error);
+                self.watch
+                    .reporter()
+                    .report(&SourceEvent::CheckpointsFailing { reason });
+            }
+            let wait = self.backoff.failed();
+            self.watch.waits_for(WaitingFor::Retry, wait);
+            sleep(wait).await;
+        }
+    }
+
     fn waits_for_store(&self) {
         let store = WaitingFor::CheckpointStore;
-        self.watch.waits_for(store, super::SAVE_DEADLINE);
+        self.watch.waits_for(store, SAVE_DEADLINE);
     }
 
     /// Waits until the stream is there, and can be read.
