@@ -48,7 +48,8 @@ pub(crate) struct ConsumeArgs {
 
     /// Where to start: trim-horizon, latest, at-timestamp=RFC3339 or after=SHARD:SEQUENCE
     ///
-    /// trim-horizon is the oldest record kept. after=SHARD:SEQUENCE goes on after that record: the
+    /// trim-horizon is the oldest record kept. latest is now, less the five seconds that clocks may
+    /// differ by: nothing that comes from now on is left out. after=SHARD:SEQUENCE goes on after that record: the
     /// shards that this one came from are left out, and all others are read from their oldest
     /// record. With a checkpoint file that has been used before, the run goes on where that says
     /// instead.
