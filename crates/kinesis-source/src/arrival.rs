@@ -13,7 +13,9 @@ pub(crate) struct Arrival {
     pub(crate) found: Option<Found>,
     pub(crate) millis_behind_latest: Option<u64>,
     pub(crate) children: Vec<ChildShard>,
-    /// Whether it is the last of a closed shard.
+    /// Whether it says that it is the last of a closed shard.
+    pub(crate) says_end: bool,
+    /// Whether that is proven.
     pub(crate) is_end: bool,
     /// Whether more may be there already, whatever it says of the tip.
     pub(crate) is_full: bool,
@@ -22,12 +24,12 @@ pub(crate) struct Arrival {
 impl Arrival {
     /// Whether there is nothing after it for now.
     pub(crate) fn reaches_tip(&self) -> bool {
-        !self.is_full && !self.is_end && self.millis_behind_latest == Some(0)
+        !self.is_full && !self.says_end && self.millis_behind_latest == Some(0)
     }
 
-    /// Whether it is said to be the last, and does not say what comes after it, as the last one does.
-    pub(crate) fn ends_without_children(&self) -> bool {
-        self.is_end && self.children.is_empty()
+    /// Whether it says that there is more to be read.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.millis_behind_latest.is_some_and(|millis| millis > 0)
     }
 
     /// What these records count against the service's limits, in bytes.

@@ -169,6 +169,7 @@ impl Means {
                 self.tell_of_new(opened, &listing);
                 let complete_at = opened.complete_at;
                 opened.graph.discover_since(&listing, complete_at);
+                opened.graph.note_absent(now);
                 opened.is_stale = opened.graph.lacks_expected();
                 self.tell_of_lacking(opened, &listing);
                 if !opened.list_lacks {

@@ -122,6 +122,7 @@ mod data_loss;
 mod deaggregation;
 mod doubt;
 mod end_position;
+mod ending;
 mod explanation;
 mod fan_out;
 mod fan_out_api;

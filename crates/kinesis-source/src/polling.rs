@@ -154,7 +154,8 @@ impl Polling {
             found,
             millis_behind_latest: page.millis_behind_latest,
             children: page.children,
-            is_end: page.next.is_none(),
+            says_end: page.next.is_none(),
+            is_end: false,
         };
         self.cursor = page.next.map(|iterator| Cursor {
             is_proven: matches!(arrival.found, Some(Found::It(_))) && arrival.records.is_empty(),

@@ -4,6 +4,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     Checkpoint, HashRange, PinnedPosition, Shard, ShardId, StartPosition, Timestamp,
     place::{Mark, Place},
@@ -14,7 +16,8 @@ use crate::{
 ///
 /// Pure: it is told what was listed and what is finished, and says what to start. A shard may be
 /// read once all its parents are finished, so that the records of a key stay in order over splits
-/// and merges. A parent that is no longer listed has aged out, and holds nobody up.
+/// and merges. A parent that is no longer listed has aged out, and holds nobody up; but one listing
+/// without it is no proof of that.
 #[derive(Debug)]
 pub(crate) struct ShardGraph {
     first_start: FirstStart,
@@ -27,6 +30,8 @@ pub(crate) struct ShardGraph {
     checkpoints: BTreeMap<ShardId, Checkpoint>,
     /// Children that were announced and not listed yet.
     expected: BTreeSet<ShardId>,
+    /// Parents of shards that wait, which no listing has had, and since when.
+    absent: BTreeMap<ShardId, Absence>,
     /// Shards whose start is not stored yet.
     unstored: Vec<ShardId>,
     /// If only these are wanted, and those that lead to them.
@@ -34,6 +39,21 @@ pub(crate) struct ShardGraph {
     /// When the stream was opened for the first time, if that is now.
     opened: Option<Opened>,
 }
+
+/// What is known of a parent that no listing has had.
+#[derive(Clone, Copy, Debug)]
+enum Absence {
+    /// The first listing without it came then.
+    Doubtful(Instant),
+    /// It has aged out.
+    Proven,
+}
+
+/// So far apart are two listings that prove together that a shard has aged out.
+pub(crate) const ABSENT_FOR: Duration = Duration::from_secs(1);
+
+/// The same, of a shard that was being read when a checkpoint was stored: as a rule, it is there.
+const ABSENT_THOUGH_READ_FOR: Duration = Duration::from_secs(60);
 
 /// When a stream was opened for the first time, and for how long it kept records then.
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +177,7 @@ impl ShardGraph {
             waiting_changed: false,
             checkpoints,
             expected: BTreeSet::new(),
+            absent: BTreeMap::new(),
             unstored: Vec::new(),
             only: None,
             opened: None,
@@ -263,19 +284,58 @@ impl ShardGraph {
         }
     }
 
+    /// A listing that was just [discovered](Self::discover) came now. Whether parents that it lacks have
+    /// aged out, a later one proves, if they are not in that either.
+    pub(crate) fn note_absent(&mut self, now: Instant) {
+        let Self {
+            shards,
+            waiting,
+            checkpoints,
+            absent,
+            ..
+        } = self;
+        absent.retain(|shard, _| !shards.contains_key(shard));
+        let nodes = waiting.iter().filter_map(|shard| shards.get(shard));
+        let unread = |node: &&Node| matches!(&node.state, State::Waiting { resumed: None, .. });
+        let parents = nodes.filter(unread).flat_map(|node| &node.parents);
+        for parent in parents.filter(|&parent| !shards.contains_key(parent)) {
+            let stored = checkpoints.get(parent);
+            let lasts = match stored {
+                Some(Checkpoint::End) => Duration::ZERO,
+                Some(_) => ABSENT_THOUGH_READ_FOR,
+                None => ABSENT_FOR,
+            };
+            let absence = absent
+                .entry(parent.clone())
+                .or_insert(Absence::Doubtful(now));
+            if let Absence::Doubtful(since) = *absence
+                && now.saturating_duration_since(since) >= lasts
+            {
+                *absence = Absence::Proven;
+            }
+        }
+    }
+
+    /// The parents that may be there although no listing has had them so far.
+    fn doubtful(&self) -> impl Iterator<Item = &ShardId> {
+        let absent = self.absent.iter();
+        absent.filter_map(|(shard, it)| matches!(it, Absence::Doubtful(_)).then_some(shard))
+    }
+
     /// Whether a listing has had this shard.
     pub(crate) fn knows(&self, shard: &ShardId) -> bool {
         self.shards.contains_key(shard)
     }
 
-    /// The shards that were announced and that no listing has had so far.
+    /// The shards that were announced, or are parents of others, and that no listing has had so far.
     pub(crate) fn lacking(&self) -> Vec<ShardId> {
-        self.expected.iter().cloned().collect()
+        let lacking: BTreeSet<_> = self.expected.iter().chain(self.doubtful()).collect();
+        lacking.into_iter().cloned().collect()
     }
 
-    /// Whether a shard was announced that no listing has had so far.
+    /// Whether there are such shards.
     pub(crate) fn lacks_expected(&self) -> bool {
-        !self.expected.is_empty()
+        !self.expected.is_empty() || self.doubtful().next().is_some()
     }
 
     /// What to store before anything is read: where each shard begins, of those that were
@@ -357,9 +417,9 @@ impl ShardGraph {
     }
 
     fn is_ready(&self, shard: &ShardId) -> bool {
-        let done = |parent| {
-            let parent = self.shards.get(parent);
-            parent.is_none_or(|parent| parent.state == State::Finished)
+        let done = |parent| match self.shards.get(parent) {
+            Some(node) => node.state == State::Finished,
+            None => !matches!(self.absent.get(parent), Some(Absence::Doubtful(_))),
         };
         let node = self.shards.get(shard);
         node.is_some_and(|node| node.parents.iter().all(done))

@@ -3,14 +3,16 @@ use std::{sync::Arc, time::Duration, vec};
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::{select, time::Instant};
 
+use self::closing::End;
 use crate::{
     Aggregation, ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi,
-    OnDataLoss, PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, ShardRecord,
-    StreamIdentity, WaitingFor,
+    OnDataLoss, PinnedPosition, Record, Shard, ShardError, ShardId, ShardRecord, StreamIdentity,
+    WaitingFor,
     arrival::{self, Arrival},
     backoff::{Backoff, seed_of},
     byte_budget::Charge,
     end_position::ShardEnd,
+    ending::Ending,
     fan_out::Consumer,
     feed::Feed,
     listing::list_all_shards,
@@ -21,6 +23,7 @@ use crate::{
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
 
+mod closing;
 mod coping;
 mod losing;
 mod seeking;
@@ -76,6 +79,8 @@ pub struct ShardSource {
     reads_to_tip: Option<u64>,
     /// When the shard was at its tip by answers without records.
     tip: Tip,
+    /// Whether answers say that they are the last.
+    ending: Ending,
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
     on_data_loss: OnDataLoss,
@@ -135,6 +140,7 @@ impl ShardSource {
             unpacker: None,
             reads_to_tip: None,
             tip: Tip::default(),
+            ending: Ending::default(),
             is_read: false,
             on_data_loss: OnDataLoss::default(),
             end: None,
@@ -200,25 +206,6 @@ impl ShardSource {
     async fn list(&self) -> Option<Vec<Shard>> {
         self.progress.watch().waits_for_answer("ListShards");
         list_all_shards(&*self.api).await.ok()
-    }
-
-    /// Whether the shard is listed as closed, or not any more. If nobody knows, it is not.
-    async fn is_closed(&self) -> bool {
-        let listing = self.list().await;
-        listing.is_some_and(|shards| {
-            let listed = shards.iter().find(|listed| listed.id == *self.shard());
-            listed.is_none_or(Shard::is_closed)
-        })
-    }
-
-    /// Waits before the shard is read on that is said to be at its end and is not.
-    async fn doubt_end(&mut self) {
-        let wait = self.backoff.failed();
-        let message = "the answer says that the shard has ended, and it is listed as open";
-        let error = ApiError::new("GetRecords", Remedy::Retry).with_message(message);
-        self.progress.watch().failed(&error);
-        self.progress.note(|figures| figures.retries += 1);
-        self.retry_after(wait).await;
     }
 
     /// Takes in what has come.
@@ -474,6 +461,7 @@ impl ShardSource {
             if self.is_at_end() {
                 return self.end().await;
             }
+            self.wait_to_prove_end().await;
             let asked = self.progress.asked();
             let next = self.feed.next(&self.progress, &self.budget, demand.get());
             match next.await {
@@ -481,11 +469,8 @@ impl ShardSource {
                     if !self.follows_on(&mut arrival).await {
                         continue;
                     }
-                    let ends_falsely = arrival.ends_without_children() && !self.is_closed().await;
-                    if ends_falsely {
-                        arrival.is_end = false;
-                        self.feed.start_over(Remedy::Retry);
-                    } else {
+                    let end = self.judge_end(&mut arrival).await;
+                    if !matches!(end, End::Denied(_)) {
                         self.backoff.succeeded();
                         let has_records = !arrival.records.is_empty();
                         let watch = self.progress.watch();
@@ -496,11 +481,11 @@ impl ShardSource {
                     if let Some(error) = lost {
                         return Err(error);
                     }
-                    let idles = arrival.records.is_empty() && !arrival.is_end && !ends_falsely;
+                    let idles = arrival.records.is_empty() && !arrival.says_end;
                     let behind = arrival.millis_behind_latest;
                     self.take_in(arrival, asked);
-                    if ends_falsely {
-                        self.doubt_end().await;
+                    if let End::Denied(wait) = end {
+                        self.retry_after(wait).await;
                     }
                     if idles {
                         self.rest(behind, asked).await?;

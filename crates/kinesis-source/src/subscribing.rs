@@ -294,7 +294,8 @@ impl Subscribing {
             found,
             millis_behind_latest: event.millis_behind_latest,
             children: event.children,
-            is_end,
+            says_end: is_end,
+            is_end: false,
             is_full: false,
         })
     }

@@ -123,11 +123,11 @@ async fn what_stops_in_the_middle_of_an_aggregate_goes_on_there() {
     let (mut numbers, mut within) = (Vec::new(), 0);
     let window = Window::new(7).with_min(3);
     for _ in 0..8 {
-        let sink = Sink::by(Duration::from_millis(90));
+        let sink = Sink::by(Duration::from_millis(300));
         let mut pipeline = Pipeline::new();
         let (records, _) = delivering(&fake, &store).add_to(&mut pipeline);
         pipeline.consume(sink.clone(), records.subscribe(window));
-        let moment = sleep(Duration::from_millis(600));
+        let moment = sleep(Duration::from_millis(2_000));
         pipeline.run_until(moment).await.unwrap();
         assert!(!sink.taken().is_empty());
         numbers.extend(sink.numbers_in_order());

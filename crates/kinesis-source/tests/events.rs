@@ -321,7 +321,8 @@ async fn a_shard_that_ends_twice_has_its_children_once() {
     fake.split_shard(&SHARD.into(), range.end / 2)
         .await
         .unwrap();
-    let sink = Sink::default().refusing_once(9);
+    // It takes longer than it takes to see that this is the end.
+    let sink = Sink::by(seconds(3)).refusing_once(9);
     let mut pipeline = Pipeline::new();
     let (records, handle) = source(&fake).add_to(&mut pipeline);
     pipeline.consume(sink, records.subscribe(Window::new(4)));

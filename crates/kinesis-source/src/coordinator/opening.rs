@@ -11,7 +11,7 @@ use crate::{
     lineage,
     listing::{list_all_shards, within_deadline},
     outage::Outage,
-    shard_graph::{FirstStart, Opened, ShardGraph},
+    shard_graph::{ABSENT_FOR, FirstStart, Opened, ShardGraph},
     source_event::sentence,
     source_watch::SourceWatch,
     unread::{CLOCK_SLACK, LEAST_RETENTION},
@@ -83,6 +83,7 @@ impl<'a> Opening<'a> {
             graph.read_only(only.cloned());
         }
         graph.discover(&listing);
+        graph.note_absent(Instant::now());
         let begins = graph.take_unstored();
         let outage = self.store_begins(&stream, &begins).await;
         let outage = outage.map_err(checkpoint_error)?;
@@ -91,11 +92,15 @@ impl<'a> Opening<'a> {
             checkpoints: stored.len(),
         });
         let now = Instant::now();
-        let is_complete = lineage::holes(&listing).is_empty();
-        let wait = match is_complete {
-            true => source.discover_every,
+        let has_holes = !lineage::holes(&listing).is_empty();
+        let lacks_parents = graph.lacks_expected();
+        let is_complete = !has_holes && !lacks_parents;
+        let wait = match (has_holes, lacks_parents) {
             // Some are missing.
-            false => Duration::ZERO,
+            (true, _) => Duration::ZERO,
+            // They have aged out, or the listing lacks them: the next one tells.
+            (false, true) => ABSENT_FOR.min(source.discover_every),
+            (false, false) => source.discover_every,
         };
         let (list_at, save_at) = (now + wait, now + source.checkpoint_every);
         let mut opened = OpenStream::new(stream, graph, stored, list_at, save_at);

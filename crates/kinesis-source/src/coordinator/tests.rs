@@ -116,9 +116,9 @@ async fn what_passes_is_waited_out_at_each_call() {
             .times(4)
             .returning(answer);
         let answer = failing(code, 3, listing());
-        // Three failures and an answer, the one that confirms the shard's end, and the one after it.
+        // Three failures and an answer, the two that confirm the shard's end, and the one after it.
         api.expect_list_shards()
-            .times(6)
+            .times(7)
             .returning(move |_| answer());
         run(api)
             .await
@@ -129,7 +129,7 @@ async fn what_passes_is_waited_out_at_each_call() {
         .returning(|| Ok(summary(StreamStatus::Active)));
     let answer = failing("ExpiredNextTokenException", 2, listing());
     api.expect_list_shards()
-        .times(5)
+        .times(6)
         .returning(move |_| answer());
     run(api).await.unwrap();
 }
@@ -214,10 +214,10 @@ async fn a_listing_that_fails_later_does_not_disturb_reading() {
         api.expect_describe_stream_summary()
             .returning(|| Ok(summary(StreamStatus::Active)));
         let calls = AtomicUsize::new(0);
-        // The first, the one that confirms the shard's end, and those after it.
-        api.expect_list_shards().times(23).returning(move |_| {
+        // The first, the two that confirm the shard's end, and those after it.
+        api.expect_list_shards().times(24).returning(move |_| {
             match calls.fetch_add(1, Ordering::SeqCst) {
-                2..=21 => Err(error(code)),
+                3..=22 => Err(error(code)),
                 _ => Ok(listing()),
             }
         });

@@ -7,7 +7,6 @@ use crate::{
     arrival::Arrival,
     doubt::{Doubt, Found},
     governor::PAUSE,
-    lineage,
     listing::within_deadline,
     progress::Progress,
     unread::CLOSE,
@@ -193,21 +192,6 @@ impl ShardSource {
             // It was one of the shard's: it is not kept any more, whatever clocks say.
             None => self.progress.begin_doubt(),
         }
-    }
-
-    /// Whether the shard has aged out, with all that was in it: two listings in a row that lack nothing
-    /// else do not have it. One may be wrong.
-    pub(super) async fn is_trimmed(&mut self) -> bool {
-        let Some(listing) = self.list().await else {
-            return false;
-        };
-        let is_listed = listing.iter().any(|listed| listed.id == *self.shard());
-        if is_listed || listing.is_empty() || !lineage::holes(&listing).is_empty() {
-            self.unlisted = 0;
-            return false;
-        }
-        self.unlisted += 1;
-        self.unlisted > 1
     }
 
     /// What the shard had after what was read of it is lost. Then that is its end, if it is gone on

@@ -2,7 +2,8 @@
 
 use super::ShardSource;
 use crate::{
-    Position, Remedy, SeekError, SourceEvent, listing::within_deadline, seek::SeekRequest,
+    Position, Remedy, SeekError, SourceEvent, ending::Ending, listing::within_deadline,
+    seek::SeekRequest,
 };
 
 impl ShardSource {
@@ -40,6 +41,7 @@ impl ShardSource {
         self.shared_charge = None;
         self.reads_to_tip = None;
         self.tip.left();
+        self.ending = Ending::default();
         self.is_read = false;
         self.is_complete = false;
         self.refusal = None;

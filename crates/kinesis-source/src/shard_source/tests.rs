@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{coping::PATIENCE, *};
 use crate::{
-    ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, ShardIterator, StreamStatus,
-    StreamSummary, Timestamp, shard_graph::Resumed,
+    ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, Remedy, ShardIterator,
+    StreamStatus, StreamSummary, Timestamp, shard_graph::Resumed,
 };
 
 fn record(number: u128) -> Record {
@@ -84,6 +84,12 @@ impl Script {
             .withf(move |shard, from| shard.as_str() == "s" && *from == position)
             .return_once(|_, _| answer);
         self
+    }
+
+    /// The shard has ended after that record: that is asked for once more.
+    fn end(self, last: u128) -> Self {
+        self.iterator_from(after(last), Ok("end"))
+            .read("end", Ok(page([], None)))
     }
 
     fn read(mut self, at: &'static str, answer: Result<RecordsPage, &str>) -> Self {
@@ -165,7 +171,8 @@ async fn a_read_that_fails_is_made_again_with_the_same_iterator() {
             .read("0", Ok(page([1, 2], Some("1"))))
             .read("1", Err(code))
             .read("1", Err(code))
-            .read("1", Ok(page([3], None)));
+            .read("1", Ok(page([3], None)))
+            .end(3);
         let mut source = source(script.api);
         assert_eq!(all(&mut source).await.unwrap(), [1, 2, 3], "{code}");
         let figures = source.progress.snapshot().figures;
@@ -183,7 +190,8 @@ async fn a_read_that_needs_it_is_made_again_after_the_last_record() {
             .read("0", Ok(page([1, 2], Some("1"))))
             .read("1", Err(code))
             .iterator_from(after(2), Ok("2"))
-            .read("2", Ok(page([3], None)));
+            .read("2", Ok(page([3], None)))
+            .end(3);
         assert_eq!(
             all(&mut source(script.api)).await.unwrap(),
             [1, 2, 3],
@@ -206,7 +214,8 @@ async fn getting_an_iterator_is_tried_again_from_the_same_position() {
             .iterator_from(after(1), Err(code))
             .iterator_from(after(1), Err(code))
             .iterator_from(after(1), Ok("2"))
-            .read("2", Ok(page([2], None)));
+            .read("2", Ok(page([2], None)))
+            .end(2);
         assert_eq!(
             all(&mut source(script.api)).await.unwrap(),
             [1, 2],
@@ -241,7 +250,7 @@ async fn a_record_that_was_read_and_is_refused_is_looked_for() {
             .iterator_from(after(1), Err("InvalidArgumentException"))
             .iterator_from(Position::TrimHorizon, Ok("2"))
     };
-    let still_there = script().read("2", Ok(page([0, 1, 2], None)));
+    let still_there = script().read("2", Ok(page([0, 1, 2], None))).end(2);
     assert_eq!(all(&mut source(still_there.api)).await.unwrap(), [1, 2]);
     let gone = script().read("2", Ok(page([3], Some("3"))));
     let error = all(&mut source(gone.api)).await.unwrap_err();
@@ -260,7 +269,8 @@ async fn a_moment_that_the_service_has_yet_to_reach_is_waited_for() {
         .iterator_from(at_moment.clone(), Err("InvalidArgumentException"))
         .iterator_from(at_moment.clone(), Err("InvalidArgumentException"))
         .iterator_from(at_moment, Ok("0"))
-        .read("0", Ok(page([1], None)));
+        .read("0", Ok(page([1], None)))
+        .end(1);
     let now = || Timestamp::from_millis(3_000);
     script.api.expect_now().returning(now);
     let progress = Progress::new("s".into(), moment, Arc::default());
@@ -399,7 +409,9 @@ async fn a_call_without_an_answer_is_given_up_and_made_again() {
         }
         async fn get_records(&self, _: &ShardIterator, _: usize) -> Result<RecordsPage, ApiError> {
             self.call("read").await;
-            Ok(page([1], None))
+            let reads = self.0.lock().unwrap();
+            let is_last = reads.iter().filter(|call| **call == "read").count() > 2;
+            Ok(page((!is_last).then_some(1), None))
         }
     }
     let api = Arc::new(Silent::default());
@@ -407,7 +419,7 @@ async fn a_call_without_an_answer_is_given_up_and_made_again() {
     assert_eq!(all(&mut source).await.unwrap(), [1]);
     assert_eq!(
         *api.0.lock().unwrap(),
-        ["iterator", "iterator", "read", "read"]
+        ["iterator", "iterator", "read", "read", "iterator", "read"]
     );
 }
 
@@ -423,7 +435,8 @@ async fn a_moment_stays_where_it_is_whatever_fails() {
             .read("1", Ok(page([1], Some("2"))))
             .read("2", Err("ExpiredIteratorException"))
             .iterator_from(after(1), Ok("3"))
-            .read("3", Ok(page([2], None)));
+            .read("3", Ok(page([2], None)))
+            .end(2);
         let progress = Progress::new("s".into(), moment.clone(), Arc::default());
         let api = Arc::new(script.api);
         let mut source = ShardSource::with_progress(api, progress, false);
@@ -440,7 +453,7 @@ async fn who_has_to_wait_for_room_keeps_its_place() {
         if waits == 600 {
             script = script.iterator_from(Position::from(&moment), Ok("1"));
         }
-        let script = script.read(at, Ok(page([1], None)));
+        let script = script.read(at, Ok(page([1], None))).end(1);
         let progress = Progress::new("s".into(), moment.clone(), Arc::default());
         let api = Arc::new(script.api);
         let budget = ByteBudget::new(1_000);
@@ -462,7 +475,8 @@ async fn an_old_iterator_is_not_used() {
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([1], Some("1"))))
         .iterator_from(after(1), Ok("2"))
-        .read("2", Ok(page([2], None)));
+        .read("2", Ok(page([2], None)))
+        .end(2);
     let mut source = source(script.api);
     let demand = Demand::new(1).unwrap();
     let mut batch = Batch::new();
@@ -485,11 +499,12 @@ async fn empty_answers_behind_the_tip_are_read_on_at_full_pace() {
         .read("0", Ok(behind("1")))
         .read("1", Ok(behind("2")))
         .read("2", Ok(behind("3")))
-        .read("3", Ok(page([1], None)));
+        .read("3", Ok(page([1], None)))
+        .end(1);
     let start = Instant::now();
     assert_eq!(all(&mut source(script.api)).await.unwrap(), [1]);
     assert!(
-        start.elapsed() < Duration::from_millis(700),
+        start.elapsed() < Duration::from_millis(1_700),
         "{:?}",
         start.elapsed()
     );
@@ -501,7 +516,8 @@ async fn records_that_were_read_before_are_dropped_and_counted() {
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([1, 2, 3], Some("1"))))
         .read("1", Ok(page([2, 3], Some("2"))))
-        .read("2", Ok(page([3, 9, 10], None)));
+        .read("2", Ok(page([3, 9, 10], None)))
+        .end(10);
     let mut source = source(script.api);
     assert_eq!(all(&mut source).await.unwrap(), [1, 2, 3, 9, 10]);
     assert_eq!(source.progress.snapshot().figures.repeated, 3);
@@ -513,7 +529,8 @@ async fn an_answer_out_of_order_is_asked_for_again() {
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([1, 10, 9], Some("1"))))
         .read("0", Ok(page([1, 9, 9], Some("1"))))
-        .read("0", Ok(page([1, 9, 10], None)));
+        .read("0", Ok(page([1, 9, 10], None)))
+        .end(10);
     assert_eq!(all(&mut source(script.api)).await.unwrap(), [1, 9, 10]);
 }
 
@@ -529,7 +546,8 @@ async fn the_last_answer_may_have_records_and_names_the_children() {
     };
     let script = Script::default()
         .iterator_from(Position::TrimHorizon, Ok("0"))
-        .read("0", Ok(last));
+        .read("0", Ok(last))
+        .end(2);
     let mut source = source(script.api);
     assert_eq!(all(&mut source).await.unwrap(), [1, 2]);
     assert_eq!(source.progress.children(), ["child".into()]);
@@ -588,7 +606,8 @@ async fn what_is_done_is_read_again_to_see_that_it_is_there() {
         // It may be legal, and tells nothing.
         .read("0", Ok(page([], Some("1"))))
         .read("1", Ok(page([5, 6], Some("2"))))
-        .read("2", Ok(page([7], None)));
+        .read("2", Ok(page([7], None)))
+        .end(7);
     let progress = resumed(5);
     let mut source = ShardSource::with_progress(Arc::new(script.api), Arc::clone(&progress), false);
     assert_eq!(all(&mut source).await.unwrap(), [6, 7]);
@@ -615,7 +634,9 @@ async fn a_closed_shard_of_which_nothing_is_kept_has_lost_what_followed() {
     let script = Script::default()
         .iterator_from(at(5), Err("InvalidArgumentException"))
         .iterator_from(Position::TrimHorizon, Ok("0"))
-        .read("0", Ok(page([], None)));
+        .read("0", Ok(page([], None)))
+        .iterator_from(Position::TrimHorizon, Ok("1"))
+        .read("1", Ok(page([], None)));
     let mut source = ShardSource::with_progress(Arc::new(script.api), resumed(5), false);
     let error = all(&mut source).await.unwrap_err();
     let ShardError::DataLoss(loss) = error else {

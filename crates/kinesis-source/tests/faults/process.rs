@@ -123,7 +123,7 @@ fn f70_killed_between_the_end_of_a_shard_and_the_begin_of_its_children() {
             // What the children get before anybody knows of them is not skipped, even though reading
             // had begun at the tip.
             world.put(20);
-            sleep(millis(step * 90 + world.dice.between(0, 90))).await;
+            sleep(millis(step * 250 + world.dice.between(0, 250))).await;
             world.kill().await;
             ended += u64::from(world.has_ended(&shard.id));
             world.start();

@@ -1,0 +1,97 @@
+//! Whether the shard has been read to its end.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::ShardSource;
+use crate::{ApiError, Remedy, Shard, WaitingFor, arrival::Arrival, lineage};
+
+/// What has come says of the shard's end.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Nothing, or what has yet to be proven.
+    Open,
+    /// That it is reached, and it is.
+    Proven,
+    /// That it is reached, and the shard is not listed as closed: to be read on after so long.
+    Denied(Duration),
+}
+
+impl ShardSource {
+    /// Finds out whether what has come is the end of the shard, if it says so.
+    pub(super) async fn judge_end(&mut self, arrival: &mut Arrival) -> End {
+        let has_records = !arrival.records.is_empty();
+        if has_records && self.ending.refute() {
+            self.tell_of_false_end("the shard has ended, and it has more records");
+        }
+        if !arrival.says_end {
+            return End::Open;
+        }
+        // Whoever names children has seen the shard closed.
+        if arrival.children.is_empty() && !self.is_closed().await {
+            self.ending.refute();
+            self.feed.start_over(Remedy::Retry);
+            let wait = self.backoff.failed();
+            self.tell_of_false_end("the shard has ended, and it is not listed as closed");
+            return End::Denied(wait);
+        }
+        self.feed.start_over(Remedy::Retry);
+        let is_proven = self
+            .ending
+            .heard(has_records, arrival.is_behind(), Instant::now());
+        arrival.is_end = is_proven;
+        if is_proven { End::Proven } else { End::Open }
+    }
+
+    /// Waits until an answer could prove that the shard has ended, if one has said so.
+    pub(super) async fn wait_to_prove_end(&self) {
+        let now = Instant::now();
+        if let Some(at) = self.ending.ask_at().filter(|&at| at > now) {
+            let watch = self.progress.watch();
+            watch.waits_for(WaitingFor::Retry, at - now);
+            sleep_until(at).await;
+        }
+    }
+
+    fn tell_of_false_end(&self, message: &str) {
+        let message = format!("the answer says that {message}");
+        let error = ApiError::new("GetRecords", Remedy::Retry).with_message(&message);
+        self.progress.watch().failed(&error);
+        self.progress.note(|figures| figures.retries += 1);
+    }
+
+    /// Whether the shard is listed as closed, or not any more. If nobody knows, it is not.
+    async fn is_closed(&mut self) -> bool {
+        let Some(listing) = self.list().await else {
+            return false;
+        };
+        let listed = listing.iter().find(|listed| listed.id == *self.shard());
+        match listed.map(Shard::is_closed) {
+            Some(is_closed) => {
+                self.unlisted = 0;
+                is_closed
+            }
+            None => self.is_unlisted_again(&listing),
+        }
+    }
+
+    /// Whether the shard has aged out, with all that was in it.
+    pub(super) async fn is_trimmed(&mut self) -> bool {
+        match self.list().await {
+            Some(listing) => self.is_unlisted_again(&listing),
+            None => false,
+        }
+    }
+
+    /// Whether this is the second listing in a row that lacks nothing but the shard. One may be wrong.
+    fn is_unlisted_again(&mut self, listing: &[Shard]) -> bool {
+        let is_listed = listing.iter().any(|listed| listed.id == *self.shard());
+        if is_listed || listing.is_empty() || !lineage::holes(listing).is_empty() {
+            self.unlisted = 0;
+            return false;
+        }
+        self.unlisted += 1;
+        self.unlisted > 1
+    }
+}
