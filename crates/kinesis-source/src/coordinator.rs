@@ -29,12 +29,13 @@ use crate::{
     backoff::Backoff,
     fan_out::Consumer,
     lineage,
-    listing::{CALL_DEADLINE, list_all_shards, within_deadline},
+    listing::{CALL_DEADLINE, within_deadline},
     progress::Progress,
     reader::Reader,
     reporter::Reporter,
     saving::Saving,
     shard_graph::Start,
+    shared_listing::SharedListing,
     source_event::sentence,
     source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
@@ -54,6 +55,8 @@ pub(crate) struct Coordinator {
 #[derive(Debug)]
 struct Means {
     source: StreamSource,
+    /// Of the stream's shards, for all who ask.
+    listing: Arc<SharedListing>,
     /// Whom the shards send to, if they are not asked.
     consumer: Option<Arc<Consumer>>,
     group: Group<ShardRecord>,
@@ -106,6 +109,7 @@ impl Coordinator {
     ) -> Self {
         let means = Means {
             backoff: Backoff::for_name(&source.name),
+            listing: Arc::new(SharedListing::new(Arc::clone(&source.api))),
             consumer: consumer(&source, watch.reporter()),
             watch,
             supervisor: None,
@@ -162,7 +166,7 @@ impl Means {
         let answer = WaitingFor::Answer { operation };
         self.watch.waits_for(answer, LISTED_WITHIN);
         let asked_at = self.source.api.now().minus(CLOCK_SLACK);
-        let listing = list_all_shards(&*self.source.api).await;
+        let listing = self.listing.list().await;
         let now = Instant::now();
         match listing {
             Ok(listing) => {
@@ -287,7 +291,7 @@ impl Means {
         let is_first = Arc::new(AtomicBool::new(true));
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
-            let stream = opened.stream.clone();
+            let (stream, listing) = (opened.stream.clone(), Arc::clone(&self.listing));
             let deaggregation = self.source.deaggregation;
             let consumer = self.consumer.clone();
             let budget = self.source.byte_budget.clone();
@@ -302,6 +306,7 @@ impl Means {
                 }
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
                 let reader = ShardSource::supervised(api, progress, stream.clone())
+                    .listing(Arc::clone(&listing))
                     .byte_budget(&budget)
                     .read_at_most(read_at_most)
                     .on_data_loss(on_data_loss)
@@ -518,7 +523,12 @@ impl Coordinator {
         let opened = match opened {
             Some(opened) => opened,
             none => {
-                let opening = Opening::of(&means.source, means.consumer.as_deref(), &means.watch);
+                let opening = Opening::of(
+                    &means.source,
+                    &means.listing,
+                    means.consumer.as_deref(),
+                    &means.watch,
+                );
                 none.insert(opening.open().await?)
             }
         };

@@ -157,6 +157,7 @@ mod shard_graph;
 mod shard_record;
 mod shard_source;
 mod shard_watch;
+mod shared_listing;
 mod source_event;
 mod source_watch;
 mod start_position;

@@ -15,10 +15,10 @@ use crate::{
     ending::Ending,
     fan_out::Consumer,
     feed::Feed,
-    listing::list_all_shards,
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
+    shared_listing::SharedListing,
     tip::{Tip, Voice},
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
@@ -58,6 +58,8 @@ mod seeking;
 #[derive(Debug)]
 pub struct ShardSource {
     api: Arc<dyn KinesisApi>,
+    /// Of the stream's shards.
+    listing: Arc<SharedListing>,
     progress: Arc<Progress>,
     feed: Feed,
     backoff: Backoff,
@@ -129,6 +131,7 @@ impl ShardSource {
         Self {
             backoff: Backoff::new(seed),
             feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api), seed))),
+            listing: Arc::new(SharedListing::new(Arc::clone(&api))),
             api,
             progress,
             settles_before_end,
@@ -148,6 +151,11 @@ impl ShardSource {
             unlisted: 0,
             refusal: None,
         }
+    }
+
+    /// Shares listings with the other shards of the stream.
+    pub(crate) fn listing(self, listing: Arc<SharedListing>) -> Self {
+        Self { listing, ..self }
     }
 
     /// Has the shard send its records to a consumer, instead of asking for them.
@@ -205,7 +213,7 @@ impl ShardSource {
     /// All shards of the stream, if that can be known now.
     async fn list(&self) -> Option<Vec<Shard>> {
         self.progress.watch().waits_for_answer("ListShards");
-        list_all_shards(&*self.api).await.ok()
+        self.listing.list().await.ok()
     }
 
     /// Takes in what has come.

@@ -100,3 +100,27 @@ async fn a_closed_shard_is_read_on_after_an_event_that_ends_it_too_early() {
         }
     }
 }
+
+/// None of the answers says what comes after it, so that each shard looks for its end in a listing.
+#[tokio::test(start_paused = true)]
+async fn a_hundred_shards_that_end_at_once_share_their_listings() {
+    let fake = Fake::new(100);
+    fake.put_numbered(0..1_000).unwrap();
+    for shard in fake.shards() {
+        let range = shard.hash_range;
+        let half = range.start + (range.end - range.start) / 2;
+        fake.split_shard(&shard.id, half).await.unwrap();
+        sleep(Duration::from_millis(250)).await;
+    }
+    fake.put_numbered(1_000..2_000).unwrap();
+    fake.inject(Fault::rewritten(Operation::GetRecords, Rewrite::NO_CHILDREN).always());
+    let sink = Sink::default();
+    run_until_caught_up(source(&fake), &sink, Window::new(50))
+        .await
+        .unwrap();
+    sink.assert_complete(&fake);
+    let calls = fake.calls();
+    assert_eq!(calls.throttled(), 0);
+    let listings = calls.of(Operation::ListShards).made;
+    assert!(listings <= 20, "{listings}");
+}

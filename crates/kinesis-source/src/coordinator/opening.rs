@@ -9,9 +9,10 @@ use crate::{
     backoff::Backoff,
     fan_out::Consumer,
     lineage,
-    listing::{list_all_shards, within_deadline},
+    listing::within_deadline,
     outage::Outage,
     shard_graph::{ABSENT_FOR, FirstStart, Opened, ShardGraph},
+    shared_listing::SharedListing,
     source_event::sentence,
     source_watch::SourceWatch,
     unread::{CLOCK_SLACK, LEAST_RETENTION},
@@ -22,6 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Opening<'a> {
     source: &'a StreamSource,
+    listing: &'a SharedListing,
     consumer: Option<&'a Consumer>,
     watch: &'a SourceWatch,
     backoff: Backoff,
@@ -44,11 +46,13 @@ const CREATING_POLL: Duration = Duration::from_secs(1);
 impl<'a> Opening<'a> {
     pub(super) fn of(
         source: &'a StreamSource,
+        listing: &'a SharedListing,
         consumer: Option<&'a Consumer>,
         watch: &'a SourceWatch,
     ) -> Self {
         Self {
             source,
+            listing,
             consumer,
             watch,
             backoff: Backoff::for_name(&source.name),
@@ -185,8 +189,8 @@ impl<'a> Opening<'a> {
     }
 
     async fn list(&mut self) -> Result<Vec<Shard>, StreamError> {
-        let source = self.source;
-        let answer = self.insist(|| list_all_shards(&*source.api)).await;
+        let (source, listing) = (self.source, self.listing);
+        let answer = self.insist(|| listing.list()).await;
         answer.map_err(|error| StreamError::refused(&source.name, error))
     }
 
