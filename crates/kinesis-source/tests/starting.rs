@@ -196,7 +196,7 @@ async fn a_foreign_checkpoint_fails_the_shard_at_once_instead_of_skipping() {
             "{error:?}"
         );
         assert_eq!(made(&fake, Operation::GetShardIterator), 1);
-        assert!(begun.elapsed() < Duration::from_millis(100));
+        assert!(begun.elapsed() < Duration::from_secs(1));
         assert!(sink.numbers().is_empty());
     }
 }

@@ -323,6 +323,13 @@ async fn a_consumer_outlives_whatever_its_workers_go_through() {
                 worker.reconnect(Dependency::Kinesis);
             }
             5 => {
+                // Between what was just taken in and its checkpoint.
+                fake.put_numbered(10_000 + round * 10..10_000 + round * 10 + 5)
+                    .unwrap();
+                let before = deliveries.len();
+                while deliveries.len() == before {
+                    sleep(millis(10)).await;
+                }
                 worker.kill().await;
                 worker = start(&fake, &store, &deliveries);
             }
