@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// For whatever must happen in the end. No test waits that long unless it fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An embedded Kinesis within the test, with one stream.
 pub(crate) struct Kinesis {
