@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::ShardSource;
-use crate::{ApiError, Remedy, Shard, WaitingFor, arrival::Arrival, lineage};
+use crate::{
+    ApiError, Position, Record, Remedy, Shard, WaitingFor, arrival::Arrival, feed::Feed, lineage,
+};
 
 /// What has come says of the shard's end.
 #[derive(Debug)]
@@ -37,11 +39,31 @@ impl ShardSource {
             return End::Denied(wait);
         }
         self.feed.start_over(Remedy::Retry);
-        let is_proven = self
+        let is_heard = self
             .ending
             .heard(has_records, arrival.is_behind(), Instant::now());
+        let is_proven = is_heard || self.is_borne_out(arrival).await;
         arrival.is_end = is_proven;
         if is_proven { End::Proven } else { End::Open }
+    }
+
+    /// Of a shard whose records are sent: asks for what comes after these. To be sent that once more may
+    /// take five seconds, for each shard of a lineage.
+    async fn is_borne_out(&mut self, arrival: &Arrival) -> bool {
+        if !matches!(self.feed, Feed::FanOut(_)) {
+            return false;
+        }
+        let last = arrival.records.last();
+        let after = |last: &Record| Position::AfterSequenceNumber(last.sequence_number.clone());
+        let place = last.map_or_else(|| self.progress.position(), after);
+        self.wait_to_prove_end().await;
+        // If it cannot be asked for, there is still what is sent.
+        let Ok(page) = self.page_at(&place).await else {
+            return false;
+        };
+        let is_behind = page.millis_behind_latest.is_some_and(|millis| millis > 0);
+        let is_end = page.records.is_empty() && page.next.is_none();
+        is_end && self.ending.heard(false, is_behind, Instant::now())
     }
 
     /// Waits until an answer could prove that the shard has ended, if one has said so.

@@ -2,8 +2,8 @@
 
 use super::ShardSource;
 use crate::{
-    ApiError, DataLoss, OnDataLoss, PinnedPosition, Position, Remedy, SequenceNumber, ShardError,
-    SourceEvent,
+    ApiError, DataLoss, OnDataLoss, PinnedPosition, Position, RecordsPage, Remedy, SequenceNumber,
+    ShardError, SourceEvent,
     arrival::Arrival,
     doubt::{Doubt, Found},
     governor::PAUSE,
@@ -130,14 +130,19 @@ impl ShardSource {
 
     /// The first record from there on.
     async fn look(&self, place: &Position) -> Result<Option<SequenceNumber>, ApiError> {
+        let page = self.page_at(place).await?;
+        Ok(page.records.into_iter().next().map(|it| it.sequence_number))
+    }
+
+    /// What there is from there on, one record at most.
+    pub(super) async fn page_at(&self, place: &Position) -> Result<RecordsPage, ApiError> {
         let (api, watch) = (&self.api, self.progress.watch());
         watch.waits_for_answer("GetShardIterator");
         let call = api.get_shard_iterator(self.shard(), place);
         let iterator = within_deadline("GetShardIterator", call).await?;
         watch.waits_for_answer("GetRecords");
         let call = api.get_records(&iterator, 1);
-        let page = within_deadline("GetRecords", call).await?;
-        Ok(page.records.into_iter().next().map(|it| it.sequence_number))
+        within_deadline("GetRecords", call).await
     }
 
     /// Goes on without what is lost, after and before these records, if anything is; else, returns why
