@@ -9,7 +9,7 @@
 //! on whatever threads there are. See [`Seat::is_slow`].
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::Cell,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -17,13 +17,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_deque::Worker;
-
 use crate::{
-    pace::now,
-    relief::Bench,
+    runtime::Runtime,
+    sampler::now,
     seat::{Body, Home, Outcome, Seat},
 };
+
+mod guests;
+
+use guests::Guests;
 
 /// The stages that wait for a turn in this thread.
 struct Host {
@@ -37,17 +39,7 @@ struct Host {
     credit: Cell<usize>,
     /// When a turn was first measured since the task was polled.
     began: Cell<Option<Instant>>,
-    /// Who is next, and the others in the order in which they came.
-    first: Cell<Option<Box<Body>>>,
-    others: RefCell<VecDeque<Box<Body>>>,
-    /// The same where other threads may take them out.
-    shared: OnceCell<Option<Shared>>,
-}
-
-struct Shared {
-    /// Those who come after the first.
-    others: Worker<Box<Body>>,
-    bench: Arc<Bench>,
+    guests: Guests,
 }
 
 /// So many guests are polled at most before others of the runtime have their turn.
@@ -118,11 +110,13 @@ pub(crate) fn receive(
         Some(_) => {
             // A runtime in a stage: it does not meddle with the outer one's guests.
             let outer = (host.open.take(), host.current.take());
+            let is_slow = host.is_slow.get();
             if let Some(body) = stage {
                 host.is_caught(|| host.give_turn(body, home.runtime));
             }
             host.open.set(outer.0);
             host.current.set(outer.1);
+            host.is_slow.set(is_slow);
             dismiss(waiting);
         }
     });
@@ -143,9 +137,7 @@ impl Host {
             is_slow: Cell::new(false),
             credit: Cell::new(0),
             began: Cell::new(None),
-            first: Cell::new(None),
-            others: RefCell::new(VecDeque::new()),
-            shared: OnceCell::new(),
+            guests: Guests::new(),
         }
     }
 
@@ -154,9 +146,10 @@ impl Host {
         let Some(runtime) = self.open.get() else {
             return false;
         };
-        let is_welcome = !self.is_slow.get() && seat.is_quick_in(runtime) && self.has_room(runtime);
+        let is_welcome =
+            !self.is_slow.get() && seat.is_quick_in(runtime) && self.guests.len(runtime) < MOST;
         if is_welcome && let Some(body) = seat.take() {
-            self.add(body, runtime);
+            self.guests.add(body, runtime);
         }
         is_welcome
     }
@@ -167,14 +160,14 @@ impl Host {
         stage: Option<Box<Body>>,
         waiting: &mut VecDeque<Box<Body>>,
     ) {
-        if runtime.has_other_threads() && self.shared().is_none() {
+        if !self.guests.are_looked_after(runtime) {
             // Nobody would look after guests.
             dismiss(waiting);
         } else {
             self.open.set(Some(runtime));
         }
         for body in waiting.drain(..) {
-            self.add(body, runtime);
+            self.guests.add(body, runtime);
         }
         self.began.set(None);
         let mut stage = stage;
@@ -188,11 +181,11 @@ impl Host {
             if let Some(body) = stage.take() {
                 self.give_turn(body, runtime);
             }
-            while let Some(body) = self.next(runtime) {
+            while let Some(body) = self.guests.next(runtime) {
                 let credit = self.credit.get();
                 if credit < turn || !has_budget() {
                     waiting.push_back(body);
-                    while let Some(body) = self.next(runtime) {
+                    while let Some(body) = self.guests.next(runtime) {
                         waiting.push_back(body);
                     }
                     return;
@@ -239,7 +232,7 @@ impl Host {
     #[inline]
     fn poll_measuring(&self, body: &mut Body) -> Poll<Outcome> {
         self.is_slow.set(body.seat().is_slow());
-        let start = body.is_to_be_measured().then(now);
+        let start = body.start();
         let polled = body.poll();
         if let Some(start) = start {
             let end = now();
@@ -250,7 +243,7 @@ impl Host {
                 self.credit.set(0);
             }
         }
-        if self.shared().is_some_and(|shared| shared.bench.end_turn()) {
+        if self.guests.end_turn() {
             body.seat().has_blocked();
         }
         polled
@@ -259,134 +252,9 @@ impl Host {
     #[cold]
     fn give_another(&self, body: Box<Body>, seat: &Seat) {
         match self.open.get() {
-            Some(runtime) if !seat.is_slow() => self.add(body, runtime),
+            Some(runtime) if !seat.is_slow() => self.guests.add(body, runtime),
             _ => seat.send_home(body),
         }
-    }
-
-    #[inline(always)]
-    fn add(&self, body: Box<Body>, runtime: Runtime) {
-        if !runtime.has_other_threads() {
-            return self.add_alone(body);
-        }
-        match self.shared() {
-            Some(shared) => shared.add(body),
-            None => body.go_home(),
-        }
-    }
-
-    /// Whether one guest more would have its turn soon.
-    #[inline(always)]
-    fn has_room(&self, runtime: Runtime) -> bool {
-        let guests = match runtime.has_other_threads() {
-            true => self.shared().map_or(0, |shared| shared.others.len()),
-            false => self.others.borrow().len(),
-        };
-        guests < MOST
-    }
-
-    #[inline(always)]
-    fn next(&self, runtime: Runtime) -> Option<Box<Body>> {
-        if runtime.has_other_threads() {
-            self.shared()?.next()
-        } else {
-            let first = self.first.take()?;
-            self.first.set(self.others.borrow_mut().pop_front());
-            Some(first)
-        }
-    }
-
-    #[inline(always)]
-    fn add_alone(&self, body: Box<Body>) {
-        // There are no others without a first.
-        match self.first.take() {
-            None => self.first.set(Some(body)),
-            first => {
-                self.first.set(first);
-                self.others.borrow_mut().push_back(body);
-            }
-        }
-    }
-
-    #[inline]
-    fn shared(&self) -> Option<&Shared> {
-        self.shared.get_or_init(Shared::new).as_ref()
-    }
-}
-
-impl Shared {
-    fn new() -> Option<Self> {
-        let others = Worker::new_fifo();
-        let bench = Bench::open(others.stealer())?;
-        Some(Self { others, bench })
-    }
-
-    #[inline(always)]
-    fn add(&self, body: Box<Body>) {
-        // Mostly there is one, for which a queue is much.
-        match self.bench.has_first() || !self.others.is_empty() {
-            true => self.others.push(body),
-            false => self.bench.put_first(body),
-        }
-        self.bench.note_guest();
-    }
-
-    #[inline(always)]
-    fn next(&self) -> Option<Box<Body>> {
-        if self.bench.has_first()
-            && let first @ Some(_) = self.bench.take_first()
-        {
-            return first;
-        }
-        self.others.pop()
-    }
-}
-
-/// Which runtime a task is of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Runtime {
-    #[cfg(not(shuttle))]
-    id: tokio::runtime::Id,
-    has_other_threads: bool,
-}
-
-impl Runtime {
-    #[cfg(not(shuttle))]
-    pub(crate) fn current() -> Self {
-        use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
-
-        let runtime = Handle::current();
-        Self {
-            id: runtime.id(),
-            has_other_threads: runtime.runtime_flavor() != CurrentThread,
-        }
-    }
-
-    /// Shuttle has one, and real time, by which guests are taken out, means nothing there.
-    #[cfg(shuttle)]
-    pub(crate) fn current() -> Self {
-        Self {
-            has_other_threads: false,
-        }
-    }
-
-    /// Whether others may go on while a stage has its turn.
-    #[inline]
-    pub(crate) fn has_other_threads(self) -> bool {
-        self.has_other_threads
-    }
-}
-
-impl PartialEq for Runtime {
-    #[cfg(not(shuttle))]
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-
-    #[cfg(shuttle)]
-    fn eq(&self, _: &Self) -> bool {
-        true
     }
 }
 

@@ -1,11 +1,10 @@
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Instant};
 
-use crate::Demand;
+use crate::{
+    Demand,
+    runtime::has_other_threads,
+    sampler::{LONG, Sampler},
+};
 
 /// Finds out whether a stage works so long at a time that others should work meanwhile.
 ///
@@ -15,7 +14,7 @@ use crate::Demand;
 /// matters is how long a thread was in use, and on a runtime with one thread there is nothing to gain.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    calls: u32,
+    sampler: Sampler,
     matters: bool,
     is_slow: bool,
     /// The most that was asked for at once: all windows together.
@@ -46,17 +45,11 @@ pub(crate) async fn whether_it_waits<T>(mut work: Pin<&mut impl Future<Output = 
     Worked { done, waited }
 }
 
-/// To look at the clock costs as much as handing a batch over: one of so many calls is measured.
-const ONE_OF: u32 = 16;
-
-/// A call that takes longer is worth a change of tasks.
-pub(crate) const LONG: Duration = Duration::from_micros(20);
-
 impl Pace {
     pub(crate) fn new() -> Self {
-        let matters = another_may_help();
+        let matters = has_other_threads();
         Self {
-            calls: 0,
+            sampler: Sampler::default(),
             matters,
             // Until it is known.
             is_slow: matters,
@@ -70,8 +63,7 @@ impl Pace {
         if !self.matters {
             return None;
         }
-        self.calls = self.calls.wrapping_add(1);
-        (self.calls % ONE_OF == 1).then(|| Stopwatch(now()))
+        self.sampler.start().map(Stopwatch)
     }
 
     /// Takes note of whether the work took long. Work that waits takes nobody's time.
@@ -99,28 +91,6 @@ impl Pace {
     }
 }
 
-/// Whether the runtime has other threads.
-#[cfg(not(shuttle))]
-fn another_may_help() -> bool {
-    use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
-
-    Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() != CurrentThread)
-}
-
-/// Shuttle's does not say, and real time means nothing there.
-#[cfg(shuttle)]
-fn another_may_help() -> bool {
-    false
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a paused clock says nothing of a thread in use"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
-}
-
 /// Comes back by the queue that other threads take from. `yield_now` comes back by one that they do
 /// not.
 async fn hop() {
@@ -141,6 +111,7 @@ mod tests {
     use std::pin::pin;
 
     use super::*;
+    use crate::sampler::now;
 
     fn demand(events: usize) -> Demand {
         Demand::new(events).unwrap()
@@ -176,7 +147,7 @@ mod tests {
         assert!(worked.waited);
         pace.note(stopwatch, worked.waited);
         assert!(!pace.is_slow);
-        pace.calls = 0;
+        pace.sampler = Sampler::default();
         let stopwatch = pace.start();
         let start = now();
         let worked = whether_it_waits(pin!(async { while start.elapsed() <= 2 * LONG {} })).await;

@@ -4,14 +4,15 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
     crew::Task,
     failure::Failure,
     host,
-    pace::LONG,
+    runtime::Runtime,
+    sampler::{LONG, Sampler},
     slot::Slot,
     sync::{
         Mutex, PoisonError,
@@ -40,7 +41,7 @@ pub(crate) struct Seat {
 pub(crate) struct Body {
     seat: Arc<Seat>,
     waker: Waker,
-    turns: u32,
+    sampler: Sampler,
     task: Task,
 }
 
@@ -48,7 +49,7 @@ pub(crate) struct Body {
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) waker: Waker,
-    pub(crate) runtime: host::Runtime,
+    pub(crate) runtime: Runtime,
 }
 
 /// How a stage's future has ended.
@@ -71,9 +72,6 @@ const SLOW: u8 = 1;
 /// One has blocked its thread for so long that others had to be taken out: it is not trusted again.
 const BLOCKING: u8 = 2;
 
-/// To look at the clock costs as much as half a turn: one of so many is measured.
-const ONE_OF: u32 = 16;
-
 impl Seat {
     pub(crate) fn new(task: Task) -> Arc<Self> {
         let seat = Arc::new(Self {
@@ -88,7 +86,7 @@ impl Seat {
         let body = Body {
             seat: Arc::clone(&seat),
             waker: Waker::from(Arc::clone(&seat)),
-            turns: 0,
+            sampler: Sampler::default(),
             task,
         };
         seat.body.put(Box::new(body));
@@ -98,7 +96,7 @@ impl Seat {
     /// The stage has come to the task that it was given.
     pub(crate) fn come_home(&self, waker: &Waker) -> &Home {
         self.home.get_or_init(|| {
-            let runtime = host::Runtime::current();
+            let runtime = Runtime::current();
             if !runtime.has_other_threads() {
                 // Nobody else could go on meanwhile anyway.
                 self.haste.store(QUICK, Relaxed);
@@ -110,8 +108,9 @@ impl Seat {
         })
     }
 
-    /// Takes the stage out in its own task, if it was woken for that.
-    pub(crate) fn take_at_home(&self) -> Option<Box<Body>> {
+    /// Takes the stage out if it is to be polled, or dropped, by whoever looks at it now.
+    #[inline]
+    pub(crate) fn take_if_noted(&self) -> Option<Box<Body>> {
         match self.notes.load(Acquire) {
             0 => None,
             _ => self.body.take(),
@@ -132,10 +131,7 @@ impl Seat {
     #[inline]
     pub(crate) fn put_back(&self, body: Box<Body>) -> Option<Box<Body>> {
         self.body.put(body);
-        match self.notes.load(Acquire) {
-            0 => None,
-            _ => self.body.take(),
-        }
+        self.take_if_noted()
     }
 
     /// Puts the stage back, for its own task to take.
@@ -171,7 +167,7 @@ impl Seat {
 
     /// Whether the stage is of this runtime, and its turns are short.
     #[inline]
-    pub(crate) fn is_quick_in(&self, runtime: host::Runtime) -> bool {
+    pub(crate) fn is_quick_in(&self, runtime: Runtime) -> bool {
         let home = self.home.get();
         !self.is_slow() && home.is_some_and(|home| home.runtime == runtime)
     }
@@ -245,11 +241,10 @@ impl Body {
         seat.send_home(self);
     }
 
-    /// Whether the turn that comes is to be measured.
+    /// A turn begins. When, if it is to be measured.
     #[inline]
-    pub(crate) fn is_to_be_measured(&mut self) -> bool {
-        self.turns = self.turns.wrapping_add(1);
-        self.turns % ONE_OF == 1
+    pub(crate) fn start(&mut self) -> Option<Instant> {
+        self.sampler.start()
     }
 
     /// Polls the stage; ready as well if it is to be dropped where it stands.

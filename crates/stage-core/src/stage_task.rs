@@ -51,7 +51,7 @@ impl Future for StageTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { seat, waiting } = &mut *self;
         let home = seat.come_home(cx.waker());
-        host::receive(home, seat.take_at_home(), waiting, cx);
+        host::receive(home, seat.take_if_noted(), waiting, cx);
         match self.outcome() {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
