@@ -29,13 +29,19 @@ impl Arrival {
 
     /// Whether it says that there is more to be read.
     pub(crate) fn is_behind(&self) -> bool {
-        self.millis_behind_latest.is_some_and(|millis| millis > 0)
+        is_behind(self.millis_behind_latest)
     }
 
     /// What these records count against the service's limits, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         bytes(&self.records)
     }
+}
+
+/// Whether an answer that is so far behind the tip, if it says how far, says that there is more to be
+/// read.
+pub(crate) fn is_behind(millis: Option<u64>) -> bool {
+    millis.is_some_and(|millis| millis > 0)
 }
 
 /// Drops records that came before, and refuses those that are out of order. Says what they tell

@@ -2,7 +2,10 @@ use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{ApiError, ParkReason, ShardId, SourceEvent};
+use crate::{
+    ApiError, ParkReason, ShardId, SourceEvent,
+    outage::{CALM, Outage},
+};
 
 /// What is the matter with one shard, and which changes of that are news.
 ///
@@ -12,7 +15,7 @@ use crate::{ApiError, ParkReason, ShardId, SourceEvent};
 pub(crate) struct Condition {
     shard: ShardId,
     standing: Standing,
-    throttling: Option<Throttling>,
+    throttling: Outage,
     trouble: Option<Trouble>,
     /// Whether it is parked, as it cannot be read.
     is_parked: bool,
@@ -36,12 +39,6 @@ enum Standing {
     Behind,
 }
 
-#[derive(Debug)]
-struct Throttling {
-    refusals: u64,
-    last: Instant,
-}
-
 /// It cannot be read, or only now and then.
 #[derive(Debug)]
 struct Trouble {
@@ -53,16 +50,12 @@ struct Trouble {
 /// A shard so far behind its tip is behind. Below that, it comes and goes with each burst.
 const BEHIND: Duration = Duration::from_secs(60);
 
-/// Throttling is over when nothing was refused for so long: two readers of one shard are refused again
-/// and again. So is trouble: what fails every third time is to be said once, and not each time.
-pub(crate) const CALM: Duration = Duration::from_secs(60);
-
 impl Condition {
     pub(crate) fn new(shard: ShardId) -> Self {
         Self {
             shard,
             standing: Standing::Unsaid,
-            throttling: None,
+            throttling: Outage::default(),
             trouble: None,
             is_parked: false,
             halt: None,
@@ -112,17 +105,9 @@ impl Condition {
 
     /// A read was refused, as too much is read of the shard.
     pub(crate) fn refused(&mut self, now: Instant) -> Option<SourceEvent> {
-        if let Some(throttling) = &mut self.throttling {
-            throttling.refusals += 1;
-            throttling.last = now;
-            return None;
-        }
-        self.throttling = Some(Throttling {
-            refusals: 1,
-            last: now,
-        });
-        let shard = self.shard.clone();
-        Some(SourceEvent::ThrottlingBegan { shard })
+        let is_news = self.throttling.failed(now);
+        let shard = || self.shard.clone();
+        is_news.then(|| SourceEvent::ThrottlingBegan { shard: shard() })
     }
 
     /// A read failed otherwise.
@@ -191,10 +176,9 @@ impl Condition {
         }
     }
 
-    /// Whether throttling is over by now.
+    /// Whether throttling is over by now. Two readers of one shard are refused again and again.
     pub(crate) fn calmed(&mut self, now: Instant) -> Option<SourceEvent> {
-        let over = |it: &mut Throttling| now.saturating_duration_since(it.last) >= CALM;
-        let Throttling { refusals, .. } = self.throttling.take_if(over)?;
+        let refusals = self.throttling.succeeded(now)?;
         let shard = self.shard.clone();
         Some(SourceEvent::ThrottlingEnded { shard, refusals })
     }

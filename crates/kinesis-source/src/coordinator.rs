@@ -445,6 +445,7 @@ impl Means {
     fn note_stored(&self, opened: &mut OpenStream) {
         self.watch.note_stored();
         if let Some(failures) = opened.outage.succeeded(Instant::now()) {
+            let failures = u32::try_from(failures).unwrap_or(u32::MAX);
             self.watch
                 .reporter()
                 .report(&SourceEvent::CheckpointsRecovered { failures });

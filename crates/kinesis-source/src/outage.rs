@@ -1,16 +1,19 @@
+use std::{mem, time::Duration};
+
 use tokio::time::Instant;
 
-use crate::condition::CALM;
-
-/// Whether checkpoints can be stored, and which changes of that are news.
+/// Whether something that is tried again and again fails, and which changes of that are news.
 ///
 /// Pure: it is told what became of each try, and the time. It is over once nothing has failed for
 /// [`CALM`]: what fails every second time is to be said once, and not each time.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
-    failures: u32,
+    failures: u64,
     last: Option<Instant>,
 }
+
+/// Whatever goes wrong now and then is over when nothing has gone wrong for so long.
+pub(crate) const CALM: Duration = Duration::from_secs(60);
 
 impl Outage {
     /// A try has failed. Whether that is news.
@@ -19,11 +22,11 @@ impl Outage {
         self.last.replace(now).is_none()
     }
 
-    /// All is stored that there was to store. After how many failures, if it is news that they are over.
-    pub(crate) fn succeeded(&mut self, now: Instant) -> Option<u32> {
+    /// Nothing fails just now. After how many failures, if it is news that they are over.
+    pub(crate) fn succeeded(&mut self, now: Instant) -> Option<u64> {
         let is_over = |last: &mut Instant| now.saturating_duration_since(*last) >= CALM;
         self.last.take_if(is_over)?;
-        Some(std::mem::take(&mut self.failures))
+        Some(mem::take(&mut self.failures))
     }
 }
 

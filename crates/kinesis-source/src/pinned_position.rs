@@ -27,6 +27,16 @@ pub enum PinnedPosition {
     AfterSequenceNumber(SequenceNumber),
 }
 
+impl PinnedPosition {
+    /// The record that it is at or after, if it says so by a number.
+    pub(crate) fn sequence_number(&self) -> Option<&SequenceNumber> {
+        match self {
+            Self::AfterSequenceNumber(number) | Self::AtSequenceNumber(number) => Some(number),
+            Self::TrimHorizon | Self::AtTimestamp(_) => None,
+        }
+    }
+}
+
 impl From<&PinnedPosition> for Position {
     fn from(pinned: &PinnedPosition) -> Self {
         match pinned {

@@ -108,15 +108,16 @@ impl Polling {
 
     /// An iterator that is young enough.
     async fn iterator(&mut self, progress: &Progress) -> Result<ShardIterator, ApiError> {
+        let is_doubtful = self.is_doubtful(progress);
         if let Some(Cursor {
             iterator, issued, ..
         }) = &self.cursor
             && issued.elapsed() < ITERATOR_AGE
-            && !self.is_doubtful(progress)
+            && !is_doubtful
         {
             return Ok(iterator.clone());
         }
-        if self.is_doubtful(progress) {
+        if is_doubtful {
             progress.begin_doubt();
         }
         self.cursor = None;

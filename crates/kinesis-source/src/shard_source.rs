@@ -211,7 +211,7 @@ impl ShardSource {
     }
 
     /// All shards of the stream, if that can be known now.
-    async fn list(&self) -> Option<Vec<Shard>> {
+    async fn list(&self) -> Option<Arc<[Shard]>> {
         self.progress.watch().waits_for_answer("ListShards");
         self.listing.list().await.ok()
     }

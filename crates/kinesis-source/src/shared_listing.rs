@@ -25,12 +25,15 @@ pub(crate) struct SharedListing {
     last: Mutex<Option<Last>>,
 }
 
+/// One for all who share it: a stream may have thousands of shards, all of which may end at once.
+type Answer = Result<Arc<[Shard]>, ApiError>;
+
 #[derive(Debug)]
 struct Last {
     /// Which it was.
     number: u64,
     began: Instant,
-    answer: Result<Vec<Shard>, ApiError>,
+    answer: Answer,
 }
 
 /// ListShards may be called a hundred times a second in an account, for all of its streams; a stream
@@ -49,7 +52,7 @@ impl SharedListing {
 
     /// All shards of the stream, as they are listed from now on. Cancel safe: the next who waits lists
     /// them.
-    pub(crate) async fn list(&self) -> Result<Vec<Shard>, ApiError> {
+    pub(crate) async fn list(&self) -> Answer {
         let begun_before = self.begun.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
         if let Some(last) = last.as_ref().filter(|it| it.number > begun_before) {
@@ -60,7 +63,7 @@ impl SharedListing {
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let began = Instant::now();
-        let answer = list_all_shards(&*self.api).await;
+        let answer = list_all_shards(&*self.api).await.map(Arc::from);
         *last = Some(Last {
             number,
             began,

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -188,7 +188,7 @@ impl<'a> Opening<'a> {
         }
     }
 
-    async fn list(&mut self) -> Result<Vec<Shard>, StreamError> {
+    async fn list(&mut self) -> Result<Arc<[Shard]>, StreamError> {
         let (source, listing) = (self.source, self.listing);
         let answer = self.insist(|| listing.list()).await;
         answer.map_err(|error| StreamError::refused(&source.name, error))

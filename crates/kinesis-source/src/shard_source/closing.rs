@@ -6,7 +6,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ShardSource;
 use crate::{
-    ApiError, Position, Record, Remedy, Shard, WaitingFor, arrival::Arrival, feed::Feed, lineage,
+    ApiError, Position, Record, Remedy, Shard, WaitingFor,
+    arrival::{self, Arrival},
+    feed::Feed,
+    lineage,
 };
 
 /// What has come says of the shard's end.
@@ -61,7 +64,7 @@ impl ShardSource {
         let Ok(page) = self.page_at(&place).await else {
             return false;
         };
-        let is_behind = page.millis_behind_latest.is_some_and(|millis| millis > 0);
+        let is_behind = arrival::is_behind(page.millis_behind_latest);
         let is_end = page.records.is_empty() && page.next.is_none();
         is_end && self.ending.heard(false, is_behind, Instant::now())
     }

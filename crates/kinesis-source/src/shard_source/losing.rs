@@ -2,8 +2,8 @@
 
 use super::ShardSource;
 use crate::{
-    ApiError, DataLoss, OnDataLoss, PinnedPosition, Position, RecordsPage, Remedy, SequenceNumber,
-    ShardError, SourceEvent,
+    ApiError, DataLoss, OnDataLoss, Position, RecordsPage, Remedy, SequenceNumber, ShardError,
+    SourceEvent,
     arrival::Arrival,
     doubt::{Doubt, Found},
     governor::PAUSE,
@@ -32,8 +32,7 @@ impl ShardSource {
             Found::Nothing => None,
             Found::Beyond(number) => Some(number.clone()),
         };
-        let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, to));
-        self.go_on_without(lost)
+        self.lose(doubt, to)
     }
 
     /// Sees whether the first records that come, or the shard's end without any, come so late that there
@@ -49,9 +48,10 @@ impl ShardSource {
     /// What comes first is that record, or nothing.
     fn begin_with(&self, first: Option<SequenceNumber>) -> Option<ShardError> {
         let is_late = self.progress.begins_too_late(|| self.api.now());
-        is_late
-            .then(|| (0.into(), first))
-            .and_then(|lost| self.go_on_without(Some(lost)))
+        if !is_late {
+            return None;
+        }
+        self.go_on_without(Some((0.into(), first)))
     }
 
     /// The shard is at its tip, and what was done before has not come: it is not kept any more, nor is
@@ -60,7 +60,13 @@ impl ShardSource {
         let Some(doubt) = self.progress.doubt() else {
             return self.begin_with(None);
         };
-        let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, None));
+        self.lose(doubt, None)
+    }
+
+    /// The record in doubt is not kept any more, and this is the next that is. Returns why the shard is
+    /// not read on, if it is not.
+    fn lose(&self, doubt: Doubt, to: Option<SequenceNumber>) -> Option<ShardError> {
+        let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, to));
         self.go_on_without(lost)
     }
 
@@ -95,20 +101,16 @@ impl ShardSource {
                     self.progress.end_doubt();
                     return true;
                 }
-                Ok(Some(_)) => {
-                    self.learn_retention().await;
-                    arrival.found = Some(beyond);
-                    return true;
-                }
-                Err(error) if error.remedy() == Remedy::Correct => {
-                    self.learn_retention().await;
-                    arrival.found = Some(beyond);
-                    return true;
-                }
                 // An empty answer tells nothing.
                 Ok(None) => {}
                 Err(error) if matches!(error.remedy(), Remedy::Wait | Remedy::Retry) => {}
-                Err(_) => break,
+                Err(error) if error.remedy() != Remedy::Correct => break,
+                // Another comes first, or it is refused: it is not kept.
+                Ok(Some(_)) | Err(_) => {
+                    self.learn_retention().await;
+                    arrival.found = Some(beyond);
+                    return true;
+                }
             }
             self.retry_after(PAUSE).await;
         }
@@ -204,11 +206,8 @@ impl ShardSource {
     pub(super) fn miss_the_rest(&mut self) -> Option<ShardError> {
         let doubt = self.progress.doubt();
         let is_harmless = doubt.is_some_and(|doubt| self.is_harmless(&doubt));
-        let from = match self.progress.next() {
-            PinnedPosition::AfterSequenceNumber(number)
-            | PinnedPosition::AtSequenceNumber(number) => number,
-            PinnedPosition::TrimHorizon | PinnedPosition::AtTimestamp(_) => 0.into(),
-        };
+        let next = self.progress.next();
+        let from = next.sequence_number().cloned().unwrap_or(0.into());
         let error = self.go_on_without((!is_harmless).then_some((from, None)));
         self.is_read |= error.is_none();
         error

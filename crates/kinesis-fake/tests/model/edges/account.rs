@@ -1,6 +1,6 @@
 use kinesis_fake::model::{NewStream, Tags};
 
-use super::*;
+use super::{writing::entry, *};
 
 /// Without limits on calls and shards, on demand and committed.
 fn on_demand(change: impl FnOnce(&mut Limits)) -> Life {
@@ -17,9 +17,8 @@ fn on_demand(change: impl FnOnce(&mut Limits)) -> Life {
 }
 
 fn open_at(life: &mut Life, now: Moment) -> u32 {
-    let open = |life: &mut Life| life.open().len() as u32;
     life.now = now;
-    open(life)
+    life.open().len() as u32
 }
 
 #[test]
@@ -202,6 +201,14 @@ fn an_account_is_committed_for_a_day() {
     assert!(it.holds(day.minus(millis(1))) && !it.holds(day));
 }
 
+/// Puts records of a byte or two, whatever limits say.
+fn put_records(life: &mut Life, records: u32, now: Moment) {
+    for key in 0..records {
+        let entry = entry(&key.to_string(), 0);
+        life.service.put_unlimited(STREAM, &entry, now).unwrap();
+    }
+}
+
 /// By records as well as by bytes: ten records of a byte a second are all that a shard takes.
 #[test]
 fn a_stream_on_demand_grows_a_quarter_of_an_hour_after_a_minute_of_its_records() {
@@ -210,14 +217,7 @@ fn a_stream_on_demand_grows_a_quarter_of_an_hour_after_a_minute_of_its_records()
     for second in 0..61 {
         let now = start.plus(Duration::from_secs(second));
         // The last is beyond the minute, and closes it.
-        for key in 0..if second < 60 { 30_u32 } else { 1 } {
-            let entry = PutEntry {
-                partition_key: key.to_string(),
-                explicit_hash_key: None,
-                data: Bytes::new(),
-            };
-            life.service.put_unlimited(STREAM, &entry, now).unwrap();
-        }
+        put_records(&mut life, if second < 60 { 30 } else { 1 }, now);
     }
     let due = start.plus(Duration::from_secs(60 + 15 * 60));
     assert_eq!(open_at(&mut life, due.minus(millis(1))), 4);
@@ -232,14 +232,7 @@ fn a_minute_of_traffic_is_a_minute() {
         let start = life.now;
         for (after, records) in [(0, 1_800), (second, 600)] {
             let now = start.plus(millis(after));
-            for key in 0..records {
-                let entry = PutEntry {
-                    partition_key: key.to_string(),
-                    explicit_hash_key: None,
-                    data: Bytes::new(),
-                };
-                life.service.put_unlimited(STREAM, &entry, now).unwrap();
-            }
+            put_records(&mut life, records, now);
         }
         let due = start.plus(Duration::from_secs(60 + 15 * 60));
         assert_eq!(open_at(&mut life, due), grown, "{second} ms");

@@ -1,6 +1,6 @@
 use super::*;
 
-fn entry(key: &str, bytes: usize) -> PutEntry {
+pub(super) fn entry(key: &str, bytes: usize) -> PutEntry {
     PutEntry {
         partition_key: key.to_owned(),
         explicit_hash_key: None,

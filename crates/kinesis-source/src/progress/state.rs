@@ -1,0 +1,181 @@
+use std::time::Duration;
+
+use stage_core::protocol::Watermark;
+
+use super::{Figures, Halt, Phase};
+use crate::{
+    Checkpoint, DataLoss, SequenceNumber, ShardError, ShardId, Timestamp,
+    doubt::Doubt,
+    place::{Mark, Place},
+    unread::{CLOCK_SLACK, Unread},
+    unsettled::InHand,
+};
+
+/// What is known of the shard.
+pub(super) struct State {
+    /// Where reading began, in this process.
+    pub(super) start: Place,
+    /// Where reading goes on: after what was handed out last.
+    pub(super) next: Place,
+    /// Counts lives of the reader in which records were nacked. What an earlier one handed out
+    /// does not count any more.
+    pub(super) generation: u64,
+    pub(super) watermark: Watermark<Mark>,
+    /// How many of these numbers the stored checkpoint covers.
+    pub(super) saved: u64,
+    pub(super) stored: Option<Checkpoint>,
+    /// Whether reading was told to go on elsewhere since the stored checkpoint, which may then go back.
+    pub(super) is_sought: bool,
+    /// Everything up to this is acknowledged.
+    pub(super) done: Option<Mark>,
+    /// Up to this there is nothing to hand out, since what was handed out last.
+    pub(super) passed: Option<Mark>,
+    pub(super) in_flight: u64,
+    pub(super) nacked: u64,
+    /// Whether what is done is still kept.
+    pub(super) doubt: Option<Doubt>,
+    /// How old what comes after the last read may be, once something was read.
+    pub(super) unread: Option<Unread>,
+    /// The same of what comes after that which is done: at least since then.
+    pub(super) undone: Option<Unread>,
+    pub(super) loss: Option<DataLoss>,
+    pub(super) quiet: Quiet,
+    pub(super) phase: Phase,
+    /// How many records were handed out when a read found the tip, the first since somebody asked.
+    pub(super) tip: Option<u64>,
+    /// How often somebody has asked for that.
+    pub(super) asked: u64,
+    pub(super) figures: Figures,
+    /// What the shard's last answer named.
+    pub(super) children: Vec<ShardId>,
+    pub(super) halt: Option<Halt>,
+    /// Why it is not read any more.
+    pub(super) failure: Option<ShardError>,
+}
+
+/// How long there has been nothing after what was handed out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Quiet {
+    /// How many records had been handed out.
+    pub(super) handed_out: u64,
+    pub(super) since: Option<Timestamp>,
+    /// What the checkpoint says.
+    pub(super) until: Option<Timestamp>,
+}
+
+/// How often the checkpoint of a quiet shard says that it is. The service keeps records for 24 hours
+/// at least.
+const QUIET_EVERY: Duration = Duration::from_secs(3_600);
+
+impl State {
+    pub(super) fn new(start: Place) -> Self {
+        Self {
+            next: start.clone(),
+            start,
+            generation: 0,
+            watermark: Watermark::new(),
+            saved: 0,
+            stored: None,
+            is_sought: false,
+            done: None,
+            passed: None,
+            in_flight: 0,
+            nacked: 0,
+            doubt: None,
+            unread: None,
+            undone: None,
+            loss: None,
+            quiet: Quiet::default(),
+            phase: Phase::Reading,
+            tip: None,
+            asked: 0,
+            figures: Figures::default(),
+            children: Vec::new(),
+            halt: None,
+            failure: None,
+        }
+    }
+
+    /// What was handed out by now counts no more.
+    pub(super) fn begin_generation(&mut self) {
+        self.generation += 1;
+        self.watermark = Watermark::new();
+        self.saved = 0;
+        self.passed = None;
+        self.in_flight = 0;
+        self.nacked = 0;
+        self.tip = None;
+    }
+
+    /// Takes note that there is nothing after what was handed out.
+    pub(super) fn note_quiet(&mut self, now: Timestamp) {
+        let now = now.minus(CLOCK_SLACK);
+        let handed_out = self.watermark.next();
+        if self.quiet.handed_out != handed_out {
+            self.quiet = Quiet {
+                handed_out,
+                ..Quiet::default()
+            };
+        }
+        let since = *self.quiet.since.get_or_insert(now);
+        if now.since(self.quiet.until.unwrap_or(since)) >= QUIET_EVERY {
+            self.quiet.until = Some(now);
+        }
+    }
+
+    /// Since when, at least, there is nothing after what is done.
+    pub(super) fn quiet_until(&self) -> Option<Timestamp> {
+        let is_all = self.quiet.handed_out == self.watermark.next() && self.watermark.is_complete();
+        self.quiet.until.filter(|_| is_all)
+    }
+
+    /// How old what comes after the last read may be, if something was read and nothing is in doubt.
+    pub(super) fn undoubted(&self) -> Option<Unread> {
+        let is_open = self.doubt.is_none() && self.last_read().is_some();
+        self.unread.filter(|_| is_open)
+    }
+
+    /// The last record that was read, if the next is the one after it or that one.
+    pub(super) fn last_read(&self) -> Option<&SequenceNumber> {
+        self.next.position.sequence_number()
+    }
+
+    /// What to store of a shard that nothing has come to. After a seek, the stored checkpoint stays.
+    pub(super) fn quiet_start(&self) -> Option<Checkpoint> {
+        let until = self.quiet_until().filter(|_| !self.is_sought)?;
+        let position = self.start.position.clone();
+        Some(Checkpoint::QuietStart { position, until })
+    }
+
+    /// Ends a halt that waits for this. Whether there was one.
+    pub(super) fn end_halt(&mut self, by: Halt) -> bool {
+        self.halt.take_if(|halt| *halt == by).is_some()
+    }
+
+    pub(super) fn end_any_halt(&mut self) -> bool {
+        self.halt.take().is_some()
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        if matches!(self.phase, Phase::Finished | Phase::Complete) {
+            return self.in_flight == 0;
+        }
+        self.tip.is_some_and(|tip| self.settled() >= tip)
+    }
+
+    /// What was handed out and is not settled. Once records were nacked, all are read again, and nothing is
+    /// beyond them.
+    pub(super) fn in_hand(&self) -> Option<InHand> {
+        let beyond = match self.nacked {
+            0 => (self.watermark.open() as u64).saturating_sub(self.in_flight),
+            _ => 0,
+        };
+        let oldest = (self.generation, self.settled());
+        (self.in_flight > 0).then_some(InHand { oldest, beyond })
+    }
+
+    /// How many records are acknowledged without a gap.
+    pub(super) fn settled(&self) -> u64 {
+        self.watermark.next() - self.watermark.open() as u64
+    }
+}

@@ -1,0 +1,74 @@
+//! What is stored of the shard, and how far it goes on without.
+
+use std::sync::Arc;
+
+use super::{Offer, Phase, Progress};
+use crate::{Checkpoint, WaitingFor, saving::Saving};
+
+impl Progress {
+    /// What to store about the shard; `None` while there is nothing to add to its start.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        let state = self.lock();
+        if state.phase == Phase::Finished {
+            return Some(Checkpoint::End);
+        }
+        let Some(done) = state.done.clone() else {
+            return state.quiet_start();
+        };
+        Some(match state.quiet_until() {
+            Some(until) if done.sub_sequence_number.is_none() => Checkpoint::Quiet {
+                sequence_number: done.sequence_number,
+                until,
+            },
+            _ => done.into(),
+        })
+    }
+
+    /// The checkpoint, to be stored, and what to [note](Self::note_saved) once it is.
+    pub(crate) fn offer_checkpoint(&self) -> Option<(Checkpoint, Offer)> {
+        let state = self.lock();
+        let offer = Offer {
+            generation: state.generation,
+            settled: state.settled(),
+            is_sought: state.is_sought,
+        };
+        drop(state);
+        Some((self.checkpoint()?, offer))
+    }
+
+    /// What was offered is stored.
+    pub(crate) fn note_saved(&self, offer: Offer, checkpoint: Checkpoint) {
+        let mut state = self.lock();
+        state.stored = Some(checkpoint);
+        if state.generation == offer.generation {
+            state.saved = offer.settled;
+            state.is_sought = false;
+        }
+    }
+
+    /// Has its checkpoints stored, as told.
+    pub(crate) fn save_by(&self, saving: Arc<Saving>) {
+        // It is told once, before it is read.
+        let _ = self.saving.set(saving);
+    }
+
+    /// How many records were handed out after those that the stored checkpoint covers.
+    pub(super) fn unsaved(&self) -> u64 {
+        let state = self.lock();
+        state.watermark.next().saturating_sub(state.saved)
+    }
+
+    /// Waits until more may be handed out: at once, unless checkpoints cannot be stored, or too much is
+    /// acknowledged beyond a record that is not.
+    pub(crate) async fn may_hand_out(&self) {
+        if let Some(saving) = self.saving.get() {
+            self.may_go_beyond(saving).await;
+            let unsaved = self.unsaved();
+            if saving.must_wait(unsaved) {
+                // That the store fails is told already.
+                self.watch.waits_for(WaitingFor::CheckpointStore, None);
+                saving.may_hand_out(unsaved).await;
+            }
+        }
+    }
+}

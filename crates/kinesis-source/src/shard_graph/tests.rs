@@ -1,0 +1,268 @@
+use super::*;
+use crate::{HashRange, SequenceNumber};
+
+fn shard(id: &str, parents: &[&str], closed: bool) -> Shard {
+    Shard {
+        id: id.into(),
+        parent: parents.first().map(|&id| id.into()),
+        adjacent_parent: parents.get(1).map(|&id| id.into()),
+        hash_range: HashRange::ALL,
+        starting_sequence_number: 1.into(),
+        ending_sequence_number: closed.then(|| 9.into()),
+    }
+}
+
+fn graph(start: &StartPosition, checkpoints: &[(&str, Checkpoint)]) -> ShardGraph {
+    let checkpoints: BTreeMap<ShardId, Checkpoint> = checkpoints
+        .iter()
+        .map(|(id, c)| ((*id).into(), c.clone()))
+        .collect();
+    let now = Timestamp::from_millis(1_000);
+    ShardGraph::new(FirstStart::decide(start, &checkpoints, now), checkpoints)
+}
+
+fn started(graph: &mut ShardGraph) -> Vec<String> {
+    graph
+        .take_ready()
+        .into_iter()
+        .map(|start| start.shard.to_string())
+        .collect()
+}
+
+/// a and b are merged into c, which is split into d and e.
+fn lineage() -> [Shard; 5] {
+    [
+        shard("e", &["c"], false),
+        shard("d", &["c"], false),
+        shard("c", &["a", "b"], true),
+        shard("b", &[], true),
+        shard("a", &[], true),
+    ]
+}
+
+#[test]
+fn who_waits_for_a_shard_that_has_stopped_is_known_down_to_the_last() {
+    let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+    graph.discover(&lineage());
+    started(&mut graph);
+    let these = |shards: &[&str]| shards.iter().map(|&it| it.into()).collect();
+    assert!(graph.waits_only_for(&these(&["a"])), "one of two is enough");
+    assert!(!graph.waits_only_for(&these(&[])));
+    graph.discover(&[shard("f", &["g"], false), shard("g", &[], true)]);
+    assert!(!graph.waits_only_for(&these(&["a", "b"])), "f waits for g");
+    assert!(graph.waits_only_for(&these(&["a", "g"])));
+}
+
+#[test]
+fn parents_come_first_and_both_of_a_merge() {
+    let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+    graph.discover(&lineage());
+    assert_eq!(started(&mut graph), ["a", "b"]);
+    graph.finish(&"a".into());
+    assert!(started(&mut graph).is_empty(), "one parent of two");
+    graph.finish(&"b".into());
+    assert_eq!(started(&mut graph), ["c"]);
+    assert!(graph.is_waiting());
+    graph.finish(&"c".into());
+    assert_eq!(started(&mut graph), ["d", "e"]);
+    assert!(!graph.is_waiting());
+    graph.discover(&lineage());
+    assert!(started(&mut graph).is_empty(), "nothing is started twice");
+}
+
+#[test]
+fn who_waits_is_told_when_it_changes_and_only_then() {
+    let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+    let waiting = |graph: &mut ShardGraph| -> Option<Vec<String>> {
+        let ids = graph.take_waiting()?;
+        Some(ids.iter().map(ToString::to_string).collect())
+    };
+    assert_eq!(waiting(&mut graph), None);
+    graph.discover(&lineage());
+    started(&mut graph);
+    let three = ["c", "d", "e"].map(str::to_owned).to_vec();
+    assert_eq!(waiting(&mut graph), Some(three));
+    // Neither an end that leaves nobody ready nor a listing without news.
+    graph.finish(&"a".into());
+    graph.discover(&lineage());
+    assert!(started(&mut graph).is_empty());
+    assert_eq!(waiting(&mut graph), None);
+    graph.finish(&"b".into());
+    started(&mut graph);
+    let two = ["d", "e"].map(str::to_owned).to_vec();
+    assert_eq!(waiting(&mut graph), Some(two));
+    graph.finish(&"c".into());
+    started(&mut graph);
+    assert_eq!(waiting(&mut graph), Some(Vec::new()));
+    assert_eq!(waiting(&mut graph), None);
+}
+
+#[test]
+fn a_parent_that_aged_out_holds_nobody_up() {
+    let mut graph = graph(&StartPosition::TrimHorizon, &[]);
+    graph.discover(&lineage()[..3]);
+    assert_eq!(started(&mut graph), ["c"]);
+}
+
+#[test]
+fn checkpoints_are_where_reading_goes_on() {
+    let after = |number: u128| Checkpoint::after(number.into());
+    let stored = [
+        ("a", Checkpoint::End),
+        ("b", Checkpoint::End),
+        ("c", after(5)),
+    ];
+    // Where to start does not matter any more.
+    let mut graph = graph(&StartPosition::Latest, &stored);
+    graph.discover(&lineage());
+    let starts = graph.take_ready();
+    assert_eq!(starts.len(), 1);
+    assert_eq!(starts[0].shard, "c".into());
+    assert_eq!(
+        starts[0].from.position,
+        PinnedPosition::AfterSequenceNumber(5.into())
+    );
+    graph.finish(&"c".into());
+    for start in graph.take_ready() {
+        assert_eq!(
+            start.from.position,
+            PinnedPosition::TrimHorizon,
+            "never at the tip"
+        );
+    }
+}
+
+/// By another shard's record nothing is known about what this one has kept.
+#[test]
+fn a_checkpoint_from_before_its_shard_began_is_none_of_its_records() {
+    for (number, is_plausible) in [(0, false), (1, true), (5, true)] {
+        let stored = [("b", Checkpoint::after(number.into()))];
+        let mut graph = graph(&StartPosition::TrimHorizon, &stored);
+        graph.discover(&[shard("b", &[], false)]);
+        let resumed = graph.take_ready().remove(0).resumed.unwrap();
+        assert_eq!(resumed.is_plausible, is_plausible, "{number}");
+    }
+}
+
+#[test]
+fn a_child_is_as_young_as_its_parents_end_and_the_last_listing_without_it() {
+    let moment = Timestamp::from_millis;
+    for (closed_after, complete_at, since) in [
+        ([Some(5), Some(7)], None, Some(7)),
+        ([Some(5), None], Some(9), Some(9)),
+        ([None, None], Some(3), Some(3)),
+        ([None, None], None, None),
+    ] {
+        let stored = [("x", Checkpoint::End)];
+        let mut graph = graph(&StartPosition::TrimHorizon, &stored);
+        graph.discover(&lineage()[3..]);
+        assert!(graph.take_ready().iter().all(|start| start.since.is_none()));
+        graph.discover_since(&lineage()[2..3], complete_at.map(moment));
+        for (parent, closed_after) in ["a", "b"].into_iter().zip(closed_after) {
+            graph.closed_after(&parent.into(), closed_after.map(moment));
+            graph.finish(&parent.into());
+        }
+        let start = graph.take_ready().remove(0);
+        assert_eq!(start.since, since.map(moment));
+        assert_eq!(start.none_until, since.map(moment));
+    }
+}
+
+#[test]
+fn who_asks_for_more_than_is_kept_asks_for_the_horizon() {
+    let hour = |hours| Timestamp::from_millis(0).plus(Duration::from_secs(3_600) * hours);
+    let opened = Opened {
+        at: hour(100),
+        retention: Duration::from_secs(3_600) * 24,
+    };
+    for (asked, expected, since) in [
+        (hour(75), PinnedPosition::TrimHorizon, hour(100)),
+        (hour(76), PinnedPosition::AtTimestamp(hour(76)), hour(100)),
+        (hour(77), PinnedPosition::AtTimestamp(hour(77)), hour(77)),
+    ] {
+        let start = FirstStart::At(PinnedPosition::AtTimestamp(asked));
+        let start = opened.horizon_or(start);
+        let mut graph = ShardGraph::new(start, BTreeMap::new()).opened(opened);
+        graph.discover(&[shard("a", &[], false)]);
+        let start = graph.take_ready().remove(0);
+        assert_eq!(start.from.position, expected);
+        assert_eq!((start.since, start.none_until), (Some(since), None));
+    }
+}
+
+#[test]
+fn latest_leaves_out_closed_shards_and_is_pinned_to_its_moment() {
+    let mut graph = graph(&StartPosition::Latest, &[]);
+    graph.discover(&lineage());
+    let now = PinnedPosition::AtTimestamp(Timestamp::from_millis(1_000));
+    let unstored = graph.take_unstored();
+    let ends = unstored
+        .iter()
+        .filter(|(_, stored)| **stored == Checkpoint::End);
+    assert_eq!(
+        ends.map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
+        ["a", "b", "c"]
+    );
+    assert_eq!(unstored[&"d".into()], Checkpoint::Start(now.clone()));
+    assert!(graph.take_unstored().is_empty());
+    let starts = graph.take_ready();
+    assert_eq!(
+        starts.iter().map(|s| s.shard.as_str()).collect::<Vec<_>>(),
+        ["d", "e"]
+    );
+    assert!(starts.iter().all(|start| start.from.position == now));
+
+    // d is split: its children are read from their first record.
+    graph.expect(&"f".into());
+    graph.expect(&"g".into());
+    graph.discover(&[shard("g", &["d"], false)]);
+    assert!(graph.lacks_expected());
+    graph.discover(&[shard("f", &["d"], false), shard("g", &["d"], false)]);
+    assert!(!graph.lacks_expected());
+    assert!(started(&mut graph).is_empty());
+    graph.finish(&"d".into());
+    let starts = graph.take_ready();
+    assert_eq!(starts.len(), 2);
+    for start in starts {
+        assert_eq!(start.from.position, PinnedPosition::TrimHorizon);
+    }
+}
+
+#[test]
+fn a_moment_holds_for_every_shard() {
+    let moment = Timestamp::from_millis(77);
+    let mut graph = graph(&StartPosition::AtTimestamp(moment), &[]);
+    graph.discover(&lineage()[2..]);
+    for id in ["a", "b"] {
+        let mut starts = graph.take_ready().into_iter();
+        assert!(starts.all(|start| start.from.position == PinnedPosition::AtTimestamp(moment)));
+        graph.finish(&id.into());
+    }
+    // A child that was there already may hold records from before the moment, too.
+    graph.discover(&lineage());
+    graph.finish(&"c".into());
+    let mut starts = graph.take_ready().into_iter();
+    assert!(starts.all(|start| start.from.position == PinnedPosition::AtTimestamp(moment)));
+}
+
+#[test]
+fn after_a_record_its_ancestors_are_left_out() {
+    let position = StartPosition::After {
+        shard: "d".into(),
+        sequence_number: SequenceNumber::from(7),
+    };
+    let mut graph = graph(&position, &[]);
+    graph.discover(&lineage());
+    let starts = graph.take_ready();
+    assert_eq!(starts.len(), 2);
+    assert_eq!(
+        starts[0].from.position,
+        PinnedPosition::AfterSequenceNumber(7.into())
+    );
+    assert_eq!(starts[1].from.position, PinnedPosition::TrimHorizon);
+    let stored = graph.take_unstored().into_values();
+    assert_eq!(
+        stored.filter(|stored| *stored == Checkpoint::End).count(),
+        3
+    );
+}
