@@ -66,7 +66,7 @@ pub use tags::Tags;
 
 pub(crate) use arn::ACCOUNT;
 
-pub(crate) use refusal::INTERNAL_FAILURE;
+pub(crate) use refusal::{INTERNAL_FAILURE, MOST_WRONG, wrong};
 #[cfg(feature = "serve")]
 pub(crate) use service::POLICY_BYTES;
 #[cfg(feature = "serve")]

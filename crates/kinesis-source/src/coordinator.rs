@@ -36,7 +36,6 @@ use crate::{
     saving::Saving,
     shard_graph::Start,
     shared_listing::SharedListing,
-    source_event::sentence,
     source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
     supervisor::Supervisor,
@@ -415,7 +414,7 @@ impl Means {
         self.saving.begin();
         let news = opened.unstored();
         if news.is_empty() {
-            self.note_stored(opened);
+            self.watch.note_stored();
             // Nothing is amiss that is not on its way still: shards that wait may go on with that.
             self.saving.ended(false);
             return Ok(());
@@ -426,29 +425,13 @@ impl Means {
         match saved {
             Ok(()) => {
                 opened.note_stored(news);
-                self.note_stored(opened);
+                self.watch.note_stored();
                 Ok(())
             }
             Err(error) => {
-                if opened.outage.failed(Instant::now()) {
-                    let reason = sentence(&error);
-                    self.watch
-                        .reporter()
-                        .report(&SourceEvent::CheckpointsFailing { reason });
-                }
+                self.watch.note_unstored(&error);
                 Err(error)
             }
-        }
-    }
-
-    /// There is nothing that is not stored.
-    fn note_stored(&self, opened: &mut OpenStream) {
-        self.watch.note_stored();
-        if let Some(failures) = opened.outage.succeeded(Instant::now()) {
-            let failures = u32::try_from(failures).unwrap_or(u32::MAX);
-            self.watch
-                .reporter()
-                .report(&SourceEvent::CheckpointsRecovered { failures });
         }
     }
 

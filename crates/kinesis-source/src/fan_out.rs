@@ -16,6 +16,9 @@ use crate::{ConsumerAddress, ConsumerArn, KinesisFanOutApi};
 /// subscribes as the same one takes the shard over; a source that loses a shard like that waits for
 /// five seconds before it takes it back, and twice as long each time that it is lost again.
 ///
+/// That a shard has ended is borne out by asking once, with GetRecords, for what comes after its last
+/// record. Where that is not allowed, another subscription tells, some five seconds later.
+///
 /// AWS charges for each consumer, shard and hour, and for what is sent.
 ///
 /// # Demand

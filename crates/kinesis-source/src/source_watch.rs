@@ -9,7 +9,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    SourceEvent, StreamSummary, Waiting, WaitingFor, reporter::Reporter, supervision::Supervision,
+    CheckpointError, SourceEvent, StreamSummary, Waiting, WaitingFor, outage::Outage,
+    reporter::Reporter, source_event::sentence, supervision::Supervision,
 };
 
 /// What is told about a source as a whole, and what all of its shards know of it.
@@ -23,6 +24,8 @@ pub(crate) struct SourceWatch {
     retention: Mutex<Option<Duration>>,
     /// When all checkpoints were stored, or found to be.
     stored_at: Mutex<Option<Instant>>,
+    /// Whether they can be stored.
+    outage: Mutex<Outage>,
 }
 
 impl SourceWatch {
@@ -33,6 +36,7 @@ impl SourceWatch {
             was_read: AtomicBool::new(false),
             retention: Mutex::default(),
             stored_at: Mutex::default(),
+            outage: Mutex::default(),
         }
     }
 
@@ -48,7 +52,7 @@ impl SourceWatch {
     /// The source waits for that, at most for so long if that is known.
     pub(crate) fn waits_for(&self, waiting_for: WaitingFor, within: impl Into<Option<Duration>>) {
         let within = within.into();
-        let over = self.lock().enter(waiting_for, within, Instant::now());
+        let over = lock(&self.supervision).enter(waiting_for, within, Instant::now());
         if let Some(Waiting {
             waiting_for, since, ..
         }) = over
@@ -62,7 +66,7 @@ impl SourceWatch {
 
     /// Tells whether the source is stuck, if that is news.
     pub(crate) fn check(&self, now: Instant) {
-        let late = self.lock().check(now);
+        let late = lock(&self.supervision).check(now);
         if let Some(Waiting {
             waiting_for, since, ..
         }) = late
@@ -74,41 +78,43 @@ impl SourceWatch {
 
     /// What the source waits for.
     pub(crate) fn look(&self, now: Instant) -> Waiting {
-        self.lock().look(now)
+        lock(&self.supervision).look(now)
     }
 
     /// How long the stream keeps records, by what it says of itself now.
     pub(crate) fn note_retention(&self, summary: &StreamSummary) {
         let retention = Duration::from_secs(3_600 * u64::from(summary.retention_hours));
-        let mut known = self
-            .retention
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *known = Some(retention);
+        *lock(&self.retention) = Some(retention);
     }
 
     pub(crate) fn retention(&self) -> Option<Duration> {
-        *self
-            .retention
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.retention)
     }
 
     /// All checkpoints are stored.
     pub(crate) fn note_stored(&self) {
-        let mut stored_at = self
-            .stored_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *stored_at = Some(Instant::now());
+        let now = Instant::now();
+        *lock(&self.stored_at) = Some(now);
+        let over = lock(&self.outage).succeeded(now);
+        if let Some(failures) = over {
+            let failures = u32::try_from(failures).unwrap_or(u32::MAX);
+            self.reporter
+                .report(&SourceEvent::CheckpointsRecovered { failures });
+        }
+    }
+
+    /// Checkpoints could not be stored.
+    pub(crate) fn note_unstored(&self, error: &CheckpointError) {
+        if lock(&self.outage).failed(Instant::now()) {
+            let reason = sentence(error);
+            self.reporter
+                .report(&SourceEvent::CheckpointsFailing { reason });
+        }
     }
 
     /// How long ago that was.
     pub(crate) fn checkpoint_age(&self, now: Instant) -> Option<Duration> {
-        let stored_at = self
-            .stored_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let stored_at = *lock(&self.stored_at);
         stored_at.map(|stored_at| now.saturating_duration_since(stored_at))
     }
 
@@ -120,9 +126,8 @@ impl SourceWatch {
     pub(crate) fn was_read(&self) -> bool {
         self.was_read.load(Ordering::Relaxed)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Supervision> {
-        let lock = self.supervision.lock();
-        lock.unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

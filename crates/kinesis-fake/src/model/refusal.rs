@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
 use kinesis_source::{ApiError, Remedy};
 
@@ -61,6 +61,24 @@ impl Refusal {
         Self::new("ValidationException", message)
     }
 
+    /// Members of a request that are wrong, each as [`wrong`] says it.
+    pub(crate) fn invalid(wrong: &[String]) -> Self {
+        let errors = match wrong.len() {
+            1 => "1 validation error".to_owned(),
+            count => format!("{count} validation errors"),
+        };
+        Self::validation(format!("{errors} detected: {}", wrong.join("; ")))
+    }
+
+    /// One of them.
+    pub(crate) fn invalid_member(
+        value: impl Display,
+        member: impl Display,
+        constraint: impl Display,
+    ) -> Self {
+        Self::invalid(&[wrong(value, member, constraint)])
+    }
+
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new("ResourceNotFoundException", message)
     }
@@ -69,3 +87,11 @@ impl Refusal {
         Self::new("ResourceInUseException", message)
     }
 }
+
+/// What is wrong with a member of a request, in the service's words.
+pub(crate) fn wrong(value: impl Display, member: impl Display, constraint: impl Display) -> String {
+    format!("{value} at '{member}' failed to satisfy constraint: {constraint}")
+}
+
+/// The service stops counting there.
+pub(crate) const MOST_WRONG: usize = 10;

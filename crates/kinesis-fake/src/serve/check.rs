@@ -1,6 +1,6 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
-use crate::model::Refusal;
+use crate::model::{MOST_WRONG, Refusal, wrong};
 
 /// Collects what is wrong with the members of a request, in the service's own words.
 ///
@@ -41,16 +41,9 @@ impl Check {
     }
 
     pub(super) fn done(self) -> Result<(), Refusal> {
-        match self.wrong.len() {
-            0 => Ok(()),
-            1 => Err(Refusal::validation(format!(
-                "1 validation error detected: {}",
-                self.wrong[0]
-            ))),
-            count => Err(Refusal::validation(format!(
-                "{count} validation errors detected: {}",
-                self.wrong.join("; ")
-            ))),
+        match self.wrong.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::invalid(&self.wrong)),
         }
     }
 
@@ -163,10 +156,8 @@ impl Check {
     }
 
     fn add(&mut self, value: impl Display, member: impl Display, constraint: impl Display) {
-        if self.wrong.len() < MOST {
-            self.wrong.push(format!(
-                "{value} at '{member}' failed to satisfy constraint: {constraint}"
-            ));
+        if self.wrong.len() < MOST_WRONG {
+            self.wrong.push(wrong(value, member, constraint));
         }
     }
 }
@@ -229,8 +220,6 @@ fn shown(value: impl Display) -> String {
     format!("Value '{cut}'")
 }
 
-/// The service stops counting there.
-const MOST: usize = 10;
 const LONGEST: usize = 2_048;
 
 #[cfg(test)]

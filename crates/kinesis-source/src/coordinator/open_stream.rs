@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use crate::{
     Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, Timestamp, WaitingFor,
-    outage::Outage,
     progress::{Offer, Phase, Progress},
     shard_graph::ShardGraph,
 };
@@ -28,8 +27,6 @@ pub(super) struct OpenStream {
     /// Whether there may be shards that no listing has had so far: one has ended since the last,
     /// or the last lacks one that was announced.
     pub(super) is_stale: bool,
-    /// Whether checkpoints can be stored.
-    pub(super) outage: Outage,
     /// How often in a row shards were not listed.
     pub(super) list_failures: u32,
     /// Whether the last listing lacks shards.
@@ -72,7 +69,6 @@ impl OpenStream {
             save_at,
             describe_at: list_at,
             is_stale: false,
-            outage: Outage::default(),
             list_failures: 0,
             list_lacks: false,
             complete_at: None,

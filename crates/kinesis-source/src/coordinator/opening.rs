@@ -10,10 +10,8 @@ use crate::{
     fan_out::Consumer,
     lineage,
     listing::within_deadline,
-    outage::Outage,
     shard_graph::{ABSENT_FOR, FirstStart, Opened, ShardGraph},
     shared_listing::SharedListing,
-    source_event::sentence,
     source_watch::SourceWatch,
     unread::{CLOCK_SLACK, LEAST_RETENTION},
 };
@@ -89,8 +87,8 @@ impl<'a> Opening<'a> {
         graph.discover(&listing);
         graph.note_absent(Instant::now());
         let begins = graph.take_unstored();
-        let outage = self.store_begins(&stream, &begins).await;
-        let outage = outage.map_err(checkpoint_error)?;
+        let stored_begins = self.store_begins(&stream, &begins).await;
+        stored_begins.map_err(checkpoint_error)?;
         self.watch.reporter().report(&SourceEvent::StreamOpened {
             shards: listing.len(),
             checkpoints: stored.len(),
@@ -108,7 +106,6 @@ impl<'a> Opening<'a> {
         };
         let (list_at, save_at) = (now + wait, now + source.checkpoint_every);
         let mut opened = OpenStream::new(stream, graph, stored, list_at, save_at);
-        opened.outage = outage;
         opened.complete_at = is_complete.then(|| listed_at.minus(CLOCK_SLACK));
         Ok(opened)
     }
@@ -119,24 +116,18 @@ impl<'a> Opening<'a> {
         &mut self,
         stream: &StreamIdentity,
         begins: &BTreeMap<ShardId, Checkpoint>,
-    ) -> Result<Outage, CheckpointError> {
-        let mut outage = Outage::default();
+    ) -> Result<(), CheckpointError> {
         loop {
             self.waits_for_store();
             let save = self.source.store.save(stream, begins);
             let Err(error) = in_time(save, SAVE_DEADLINE, &self.source.name).await else {
                 self.backoff.succeeded();
-                return Ok(outage);
+                return Ok(());
             };
             if !matches!(error, CheckpointError::Unavailable { .. }) {
                 return Err(error);
             }
-            if outage.failed(Instant::now()) {
-                let reason = sentence(&error);
-                self.watch
-                    .reporter()
-                    .report(&SourceEvent::CheckpointsFailing { reason });
-            }
+            self.watch.note_unstored(&error);
             let wait = self.backoff.failed();
             self.watch.waits_for(WaitingFor::Retry, wait);
             sleep(wait).await;

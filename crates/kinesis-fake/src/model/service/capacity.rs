@@ -2,7 +2,11 @@ use std::time::Duration;
 
 use kinesis_source::{PutEntry, SequenceNumber, ShardId, StreamStatus};
 
-use super::{Service, find, find_usable};
+use super::{
+    Service,
+    control::{no_shards, wrong_record_size},
+    find, find_usable,
+};
 use crate::model::{
     ACCOUNT, AccountLimits, Capacity, Limits, Moment, Operation, RecordDistribution, Refusal,
     Resize, StreamMode,
@@ -49,10 +53,7 @@ impl Service {
     ) -> Result<Resize, Refusal> {
         self.admit(Operation::UpdateShardCount, now)?;
         if target == 0 {
-            return Err(Refusal::validation(
-                "1 validation error detected: Value '0' at 'targetShardCount' failed to satisfy \
-                 constraint: Member must have value greater than or equal to 1",
-            ));
+            return Err(no_shards("targetShardCount"));
         }
         let it = self.stream(stream, now)?;
         it.check_provisioned(Operation::UpdateShardCount)?;
@@ -117,12 +118,7 @@ impl Service {
     ) -> Result<(), Refusal> {
         self.admit(Operation::UpdateMaxRecordSize, now)?;
         if !RECORD_KIB.contains(&kib) {
-            return Err(Refusal::validation(format!(
-                "1 validation error detected: Value '{kib}' at 'maxRecordSizeInKiB' failed to \
-                 satisfy constraint: Member must have value between {} and {}",
-                RECORD_KIB.start(),
-                RECORD_KIB.end()
-            )));
+            return Err(wrong_record_size(kib));
         }
         let stream = self.stream(stream, now)?;
         stream.check_active()?;

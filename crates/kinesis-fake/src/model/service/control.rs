@@ -5,7 +5,7 @@ use kinesis_source::{ShardId, StreamStatus};
 use super::Service;
 use crate::model::{
     ACCOUNT, Moment, Operation, Refusal, StreamMode,
-    limits::ON_DEMAND_SHARDS_AT_START,
+    limits::{ON_DEMAND_SHARDS_AT_START, RECORD_KIB},
     settings::{MAX_RETENTION_HOURS, RETENTION_HOURS},
     stream::{Plan, Stream},
 };
@@ -20,10 +20,7 @@ impl Service {
     pub fn create_stream(&mut self, name: &str, shards: u32, now: Moment) -> Result<(), Refusal> {
         self.check_new_stream(name, now)?;
         if shards == 0 {
-            return Err(Refusal::validation(
-                "1 validation error detected: Value '0' at 'shardCount' failed to satisfy \
-                 constraint: Member must have value greater than or equal to 1",
-            ));
+            return Err(no_shards("shardCount"));
         }
         self.check_room(shards)?;
         self.add_stream(name, Some(shards), self.settings.durations.create, now);
@@ -260,8 +257,20 @@ pub(super) fn check_name(member: &str, name: &str) -> Result<(), Refusal> {
     if (1..=128).contains(&name.len()) && name.chars().all(allowed) {
         return Ok(());
     }
-    Err(Refusal::validation(format!(
-        "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must \
-         satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length between 1 and 128"
-    )))
+    let constraint = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length \
+                      between 1 and 128";
+    Err(Refusal::invalid_member("Value", member, constraint))
+}
+
+/// Refuses to have none.
+pub(super) fn no_shards(member: &str) -> Refusal {
+    let constraint = "Member must have value greater than or equal to 1";
+    Refusal::invalid_member("Value '0'", member, constraint)
+}
+
+/// Refuses records of that size.
+pub(super) fn wrong_record_size(kib: u32) -> Refusal {
+    let (least, most) = (RECORD_KIB.start(), RECORD_KIB.end());
+    let constraint = format!("Member must have value between {least} and {most}");
+    Refusal::invalid_member(format!("Value '{kib}'"), "maxRecordSizeInKiB", constraint)
 }

@@ -1,4 +1,4 @@
-use super::{Labels, Service, find};
+use super::{Labels, Service, control::wrong_record_size, find};
 use crate::model::{
     Moment, RecordDistribution, Refusal, Tags,
     limits::{KIB, RECORD_KIB},
@@ -42,12 +42,7 @@ impl Service {
             ));
         }
         if let Some(kib) = new.record_kib.filter(|kib| !RECORD_KIB.contains(kib)) {
-            return Err(Refusal::validation(format!(
-                "1 validation error detected: Value '{kib}' at 'maxRecordSizeInKiB' failed to \
-                 satisfy constraint: Member must have value between {} and {}",
-                RECORD_KIB.start(),
-                RECORD_KIB.end()
-            )));
+            return Err(wrong_record_size(kib));
         }
         if let Some(warm) = new.warm {
             if new.shards.is_some() {

@@ -228,10 +228,11 @@ pub(super) fn page_size(asked: Option<usize>, largest: usize) -> Result<usize, R
     match asked {
         None => Ok(largest),
         Some(most @ 1..=MAX_PAGE_SIZE) => Ok(most.min(largest)),
-        Some(most) => Err(Refusal::validation(format!(
-            "1 validation error detected: Value '{most}' at 'maxResults' failed to satisfy \
-             constraint: Member must have value between 1 and {MAX_PAGE_SIZE}"
-        ))),
+        Some(most) => Err(Refusal::invalid_member(
+            format!("Value '{most}'"),
+            "maxResults",
+            format!("Member must have value between 1 and {MAX_PAGE_SIZE}"),
+        )),
     }
 }
 

@@ -115,10 +115,8 @@ impl Service {
                     true => format!("less than or equal to {most}"),
                     false => "greater than or equal to 1".to_owned(),
                 };
-                Refusal::validation(format!(
-                    "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy \
-                     constraint: Member must have value {bound}"
-                ))
+                let constraint = format!("Member must have value {bound}");
+                Refusal::invalid_member(format!("Value '{limit}'"), "limit", constraint)
             }
         }
     }

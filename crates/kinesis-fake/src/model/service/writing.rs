@@ -4,8 +4,8 @@ use kinesis_source::{PutEntry, PutOutcome, SequenceNumber, ShardId};
 
 use super::{Service, find_usable};
 use crate::model::{
-    INTERNAL_FAILURE, Limits, Moment, RecordDistribution, Refusal, Refusing, limits::KIB,
-    stream::bytes_of,
+    INTERNAL_FAILURE, Limits, MOST_WRONG, Moment, RecordDistribution, Refusal, Refusing,
+    limits::KIB, stream::bytes_of, wrong,
 };
 
 impl Service {
@@ -157,25 +157,27 @@ fn stored(outcomes: Vec<PutOutcome>) -> Result<(ShardId, SequenceNumber), Refusa
 fn check_request(entries: &[PutEntry], limits: &Limits, keyless: bool) -> Result<(), Refusal> {
     let (count, most) = (entries.len(), limits.records_per_put);
     let length = match count {
-        0 => Some(("'[]'".to_owned(), "greater than or equal to 1".to_owned())),
+        0 => Some((
+            "Value '[]'".to_owned(),
+            "greater than or equal to 1".to_owned(),
+        )),
         _ if count > most => Some((
-            format!("'[{count} records]'"),
+            format!("Value '[{count} records]'"),
             format!("less than or equal to {most}"),
         )),
         _ => None,
     };
     if let Some((value, bound)) = length {
         let constraint = format!("Member must have length {bound}");
-        return Err(invalid(&[wrong(&value, "records", &constraint)]));
+        return Err(Refusal::invalid_member(value, "records", constraint));
     }
     let places = entries.iter().zip(1_u32..).map(|(entry, position)| {
         let place = format!("records.{position}.member.");
         wrong_with(entry, &place, limits, keyless)
     });
-    // The service stops counting there.
-    let wrong: Vec<_> = places.flatten().take(10).collect();
+    let wrong: Vec<_> = places.flatten().take(MOST_WRONG).collect();
     if !wrong.is_empty() {
-        return Err(invalid(&wrong));
+        return Err(Refusal::invalid(&wrong));
     }
     let (bytes, most) = (
         entries.iter().map(bytes_of).sum::<u64>(),
@@ -201,7 +203,7 @@ fn check_record(
     keyless: bool,
 ) -> Result<(), Refusal> {
     let wrong = wrong_with(entry, place, limits, keyless);
-    wrong.map_or(Ok(()), |wrong| Err(invalid(&[wrong])))
+    wrong.map_or(Ok(()), |wrong| Err(Refusal::invalid(&[wrong])))
 }
 
 /// What is wrong with a record, as the service says it.
@@ -212,8 +214,8 @@ fn wrong_with(entry: &PutEntry, place: &str, limits: &Limits, keyless: bool) -> 
     let most = limits.partition_key_chars;
     if entry.partition_key.chars().count() > most {
         let constraint = format!("Member must have length less than or equal to {most}");
-        let value = format!("'{:.2048}'", entry.partition_key);
-        return Some(wrong(&value, &format!("{place}partitionKey"), &constraint));
+        let value = format!("Value '{:.2048}'", entry.partition_key);
+        return Some(wrong(value, format!("{place}partitionKey"), constraint));
     }
     let (most, bytes) = (limits.record_bytes, entry.data.len());
     let what = match (bytes > most, bytes_of(entry) > most as u64) {
@@ -221,30 +223,18 @@ fn wrong_with(entry: &PutEntry, place: &str, limits: &Limits, keyless: bool) -> 
         (false, true) => "Member and its partition key",
         (false, false) => return None,
     };
-    let value = format!("'java.nio.HeapByteBuffer[pos=0 lim={bytes} cap={bytes}]'");
+    let value = format!("Value 'java.nio.HeapByteBuffer[pos=0 lim={bytes} cap={bytes}]'");
     let constraint = format!("{what} must have length less than or equal to {most}");
-    Some(wrong(&value, &format!("{place}data"), &constraint))
+    Some(wrong(value, format!("{place}data"), constraint))
 }
 
 fn check_key(entry: &PutEntry, place: &str, keyless: bool) -> Result<(), Refusal> {
     let wrong = wrong_key(entry, place, keyless);
-    wrong.map_or(Ok(()), |wrong| Err(invalid(&[wrong])))
+    wrong.map_or(Ok(()), |wrong| Err(Refusal::invalid(&[wrong])))
 }
 
 fn wrong_key(entry: &PutEntry, place: &str, keyless: bool) -> Option<String> {
     let missing = entry.partition_key.is_empty() && !keyless;
     let constraint = "Member must have length greater than or equal to 1";
-    missing.then(|| wrong("''", &format!("{place}partitionKey"), constraint))
-}
-
-fn wrong(value: &str, member: &str, constraint: &str) -> String {
-    format!("Value {value} at '{member}' failed to satisfy constraint: {constraint}")
-}
-
-fn invalid(wrong: &[String]) -> Refusal {
-    let errors = match wrong.len() {
-        1 => "1 validation error".to_owned(),
-        count => format!("{count} validation errors"),
-    };
-    Refusal::validation(format!("{errors} detected: {}", wrong.join("; ")))
+    missing.then(|| wrong("Value ''", format!("{place}partitionKey"), constraint))
 }
