@@ -126,10 +126,10 @@ impl KinesisApi for AwsKinesis {
                 .timestamp(convert::date_time(*moment)),
             Position::AtSequenceNumber(number) => call
                 .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                .starting_sequence_number(number.as_str()),
+                .starting_sequence_number(number.to_string()),
             Position::AfterSequenceNumber(number) => call
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .starting_sequence_number(number.as_str()),
+                .starting_sequence_number(number.to_string()),
         };
         let answer = call
             .send()

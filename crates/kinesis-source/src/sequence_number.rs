@@ -12,14 +12,41 @@ use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 /// let nine: SequenceNumber = "9".parse()?;
 /// let ten: SequenceNumber = "10".parse()?;
 /// assert!(nine < ten);
+/// assert_eq!(ten.to_string(), "10");
 /// # Ok::<(), kinesis_source::InvalidSequenceNumber>(())
 /// ```
+// Variants are in the order of their numbers.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceNumber(Number);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Number {
+    /// Below 2^192, as all numbers are that the service is known to give (56 digits, 186 bits): limbs,
+    /// from the highest to the lowest. A million records on their way are a million of these.
+    Usual([u64; LIMBS]),
+    Longer(Digits),
+}
+
+const LIMBS: usize = 3;
+
+/// Of a number, without leading zeros.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SequenceNumber(Arc<str>);
+struct Digits(Arc<str>);
 
 /// The most digits a sequence number may have, by the pattern `0|([1-9]\d{0,128})` of the
 /// [API reference](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html).
 const MAX_DIGITS: usize = 129;
+
+/// So many digits fit a limb, whichever they are.
+const DIGITS_OF_LIMB: usize = 19;
+
+/// So many bits, and so many digits, are divided off at once when a number is written.
+const BITS_OF_PART: u32 = 32;
+const DIGITS_OF_PART: usize = 9;
+const PART: u64 = 1_000_000_000;
+
+/// The most parts that a usual number is written in.
+const PARTS: usize = 7;
 
 /// A text that is no sequence number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,9 +56,20 @@ pub struct InvalidSequenceNumber {
 }
 
 impl SequenceNumber {
-    /// Its decimal digits, without leading zeros.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The number `high` · 2^128 + `low`.
+    pub const fn from_parts(high: u64, low: u128) -> Self {
+        // The casts cut the lower part in two.
+        Self(Number::Usual([high, (low >> 64) as u64, low as u64]))
+    }
+
+    /// The number as `high` · 2^128 + `low`, if it is as small as that.
+    pub fn to_parts(&self) -> Option<(u64, u128)> {
+        match self.0 {
+            Number::Usual([high, middle, low]) => {
+                Some((high, u128::from(middle) << 64 | u128::from(low)))
+            }
+            Number::Longer(_) => None,
+        }
     }
 }
 
@@ -48,25 +86,62 @@ impl FromStr for SequenceNumber {
             };
             return Err(InvalidSequenceNumber { found });
         }
-        let significant = text.trim_start_matches('0');
-        Ok(Self(
-            if significant.is_empty() {
-                "0"
-            } else {
-                significant
-            }
-            .into(),
-        ))
+        Ok(Self(match limbs(text.as_bytes()) {
+            Some(limbs) => Number::Usual(limbs),
+            None => Number::Longer(Digits(text.trim_start_matches('0').into())),
+        }))
     }
+}
+
+/// The number that these digits are, if it is a usual one.
+fn limbs(digits: &[u8]) -> Option<[u64; LIMBS]> {
+    let mut limbs = [0; LIMBS];
+    for chunk in digits.chunks(DIGITS_OF_LIMB) {
+        let (mut factor, mut carry) = (1, 0);
+        for digit in chunk {
+            factor *= 10;
+            carry = 10 * carry + u64::from(digit - b'0');
+        }
+        for limb in limbs.iter_mut().rev() {
+            let wide = u128::from(*limb) * factor + u128::from(carry);
+            *limb = wide as u64; // its lower half: the upper one is carried
+            carry = (wide >> 64) as u64;
+        }
+        if carry > 0 {
+            return None;
+        }
+    }
+    Some(limbs)
+}
+
+/// What is nine digits at a time, from the last, and how many of them there are.
+fn parts(limbs: [u64; LIMBS]) -> ([u64; PARTS], usize) {
+    let [a, b, c] = limbs.map(|limb| [limb >> BITS_OF_PART, limb & u64::from(u32::MAX)]);
+    let mut halves = [a[0], a[1], b[0], b[1], c[0], c[1]];
+    let (mut parts, mut len) = ([0; PARTS], 0);
+    for part in &mut parts {
+        let mut rest = 0;
+        for half in &mut halves {
+            // Halves of limbs: a rest with one of them has 62 bits.
+            let wide = rest << BITS_OF_PART | *half;
+            (*half, rest) = (wide / PART, wide % PART);
+        }
+        *part = rest;
+        len += 1;
+        if halves == [0; 2 * LIMBS] {
+            break;
+        }
+    }
+    (parts, len)
 }
 
 impl From<u128> for SequenceNumber {
     fn from(number: u128) -> Self {
-        Self(number.to_string().into())
+        Self::from_parts(0, number)
     }
 }
 
-impl Ord for SequenceNumber {
+impl Ord for Digits {
     /// Without leading zeros, the longer number is the larger; equally long ones compare by digit.
     fn cmp(&self, other: &Self) -> Ordering {
         let by_length = self.0.len().cmp(&other.0.len());
@@ -74,21 +149,30 @@ impl Ord for SequenceNumber {
     }
 }
 
-impl PartialOrd for SequenceNumber {
+impl PartialOrd for Digits {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
+/// Its decimal digits, without leading zeros, whatever the format asks for.
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match &self.0 {
+            Number::Usual(limbs) => {
+                let (parts, len) = parts(*limbs);
+                let mut parts = parts.iter().take(len).rev();
+                write!(f, "{}", parts.next().unwrap_or(&0))?;
+                parts.try_for_each(|part| write!(f, "{part:0DIGITS_OF_PART$}"))
+            }
+            Number::Longer(digits) => f.write_str(&digits.0),
+        }
     }
 }
 
 impl fmt::Debug for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -125,7 +209,56 @@ mod tests {
         }
     }
 
+    #[test]
+    fn it_takes_no_more_than_four_words() {
+        assert_eq!(size_of::<SequenceNumber>(), 32);
+        assert_eq!(size_of::<Option<SequenceNumber>>(), 32);
+    }
+
+    #[test]
+    fn numbers_at_the_edge_of_the_usual_are_in_order() {
+        let last = SequenceNumber::from_parts(u64::MAX, u128::MAX);
+        let text = "6277101735386680763835789423207666416102355444464034512895";
+        assert_eq!(last.to_string(), text);
+        assert_eq!(number(text), last);
+        let next = number("6277101735386680763835789423207666416102355444464034512896");
+        assert_eq!(next.to_parts(), None);
+        assert!(last < next);
+        assert!(next < number(&"9".repeat(58)));
+        assert_eq!(number(&format!("000{next}")), next);
+    }
+
+    #[test]
+    fn zeros_within_are_written() {
+        for text in [
+            "0",
+            "1000000000",
+            "1000000000000000000",
+            "10000000000000000000000000001",
+        ] {
+            assert_eq!(number(text).to_string(), text);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn it_is_written_as_it_was_read(text in "[1-9][0-9]{0,128}") {
+            prop_assert_eq!(number(&text).to_string(), text);
+        }
+
+        #[test]
+        fn all_compare_as_the_numbers_they_are(a in "[1-9][0-9]{50,60}", b in "[1-9][0-9]{50,60}") {
+            let by_digit = a.len().cmp(&b.len()).then_with(|| a.cmp(&b));
+            prop_assert_eq!(number(&a).cmp(&number(&b)), by_digit);
+        }
+
+        #[test]
+        fn its_parts_are_the_number(high: u64, low: u128) {
+            let it = SequenceNumber::from_parts(high, low);
+            prop_assert_eq!(it.to_parts(), Some((high, low)));
+            prop_assert_eq!(number(&it.to_string()), it);
+        }
+
         #[test]
         fn small_ones_compare_as_integers(a: u128, b: u128) {
             prop_assert_eq!(SequenceNumber::from(a).cmp(&b.into()), a.cmp(&b));

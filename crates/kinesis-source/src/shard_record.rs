@@ -25,7 +25,7 @@ impl ShardRecord {
     pub(crate) fn lane(&self, lanes: usize) -> usize {
         match &self.record.partition_key {
             Some(key) => lane_for(key.as_str(), lanes),
-            None => lane_for(self.record.sequence_number.as_str(), lanes),
+            None => lane_for(&self.record.sequence_number, lanes),
         }
     }
 }

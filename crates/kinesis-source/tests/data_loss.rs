@@ -145,7 +145,7 @@ async fn a_loss_stops_the_pipeline_each_time_before_anything_is_read() {
             assert!(sink.numbers().is_empty());
             let said = shard_error(&error).to_string();
             assert!(
-                said.contains(from.as_str()) && said.contains("GoOn"),
+                said.contains(&from.to_string()) && said.contains("GoOn"),
                 "{said}"
             );
             sleep(Duration::from_secs(10)).await;

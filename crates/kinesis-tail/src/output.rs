@@ -44,10 +44,11 @@ pub(crate) struct LineFormat {
 #[derive(Serialize)]
 struct Line<'a> {
     shard_id: &'a str,
-    sequence_number: &'a str,
+    #[serde(serialize_with = "digits")]
+    sequence_number: &'a SequenceNumber,
     sub_sequence_number: Option<u64>,
     partition_key: Option<&'a str>,
-    #[serde(serialize_with = "display")]
+    #[serde(serialize_with = "moment")]
     approximate_arrival: Option<Rfc3339Millis>,
     data: Data<'a>,
 }
@@ -86,7 +87,7 @@ impl LineFormat {
         };
         let line = Line {
             shard_id: shard.as_str(),
-            sequence_number: record.sequence_number.as_str(),
+            sequence_number: &record.sequence_number,
             sub_sequence_number: *sub_sequence_number,
             partition_key: record.partition_key.as_deref(),
             approximate_arrival: record.approximate_arrival.and_then(Rfc3339Millis::new),
@@ -127,10 +128,11 @@ impl LineFormat {
 
 const LINE_BREAKS: [char; 2] = ['\n', '\r'];
 
-fn display<S: Serializer>(
-    moment: &Option<Rfc3339Millis>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn digits<S: Serializer>(number: &SequenceNumber, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
+}
+
+fn moment<S: Serializer>(moment: &Option<Rfc3339Millis>, serializer: S) -> Result<S::Ok, S::Error> {
     match moment {
         Some(moment) => serializer.collect_str(moment),
         None => serializer.serialize_none(),

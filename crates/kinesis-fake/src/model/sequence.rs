@@ -34,8 +34,6 @@ const VERSION: u128 = 2;
 const THIRTY_SIX_BITS: u64 = (1 << 36) - 1;
 /// The index of a closed shard's ending number: larger than that of any record.
 pub(crate) const LAST_INDEX: u64 = i64::MAX.unsigned_abs();
-/// The largest power of ten in 64 bits, and its exponent.
-const CHUNK: u64 = 10_000_000_000_000_000_000;
 
 impl Sequence {
     pub(crate) fn new(born: u64, shard: u32, index: u64, second: u64) -> Self {
@@ -50,12 +48,8 @@ impl Sequence {
 
     /// The sequence of that number; `None` if this service cannot have written it.
     pub(crate) fn parse(number: &SequenceNumber) -> Option<Self> {
-        let mut limbs = [0; 3];
-        for digit in number.as_str().bytes() {
-            limbs = times_ten_plus(limbs, digit.wrapping_sub(b'0'))?;
-        }
-        let [high, middle, low] = limbs;
-        let it = Self::from_parts(high, u128::from(middle) << 64 | u128::from(low));
+        let (high, low) = number.to_parts()?;
+        let it = Self { high, low };
         let same_shard = u64::from(it.shard() & 0xf) == it.high >> 16 & 0xf;
         let known = it.high >> 56 == LEADING && it.low & 0xf == VERSION;
         (known && same_shard && it.index() <= LAST_INDEX).then_some(it)
@@ -102,38 +96,8 @@ impl Sequence {
 
     /// As the service writes it.
     pub(crate) fn number(self) -> SequenceNumber {
-        // The casts cut the lower half in two.
-        let limbs = [self.high, (self.low >> 64) as u64, self.low as u64];
-        let (limbs, last) = divide(limbs);
-        let (limbs, middle) = divide(limbs);
-        let (_, first) = divide(limbs);
-        format!("{first}{middle:019}{last:019}")
-            .parse()
-            .expect("these are decimal digits, 57 at most")
+        SequenceNumber::from_parts(self.high, self.low)
     }
-}
-
-/// Limbs stand from the highest to the lowest.
-fn times_ten_plus(limbs: [u64; 3], digit: u8) -> Option<[u64; 3]> {
-    let mut carry = u128::from(digit);
-    let mut product = [0; 3];
-    for (product, limb) in product.iter_mut().zip(limbs).rev() {
-        let wide = u128::from(limb) * 10 + carry;
-        *product = wide as u64; // the lower limb; the upper is carried
-        carry = wide >> 64;
-    }
-    (carry == 0).then_some(product)
-}
-
-/// The quotient by [`CHUNK`], and the rest.
-fn divide(limbs: [u64; 3]) -> ([u64; 3], u64) {
-    let mut rest = 0;
-    let quotient = limbs.map(|limb| {
-        let wide = u128::from(rest) << 64 | u128::from(limb);
-        rest = (wide % u128::from(CHUNK)) as u64; // smaller than CHUNK
-        (wide / u128::from(CHUNK)) as u64 // as rest < CHUNK, the quotient has 64 bits
-    });
-    (quotient, rest)
 }
 
 #[cfg(test)]
@@ -147,7 +111,7 @@ mod tests {
     #[test]
     fn a_number_has_the_real_ones_56_digits() {
         let number = Sequence::new(SECOND, 3, 7, SECOND + 60).number();
-        assert_eq!(number.as_str().len(), DIGITS, "{number}");
+        assert_eq!(number.to_string().len(), DIGITS, "{number}");
     }
 
     #[test]

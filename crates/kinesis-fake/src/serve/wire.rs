@@ -76,7 +76,7 @@ pub(super) struct RecordOut {
 impl From<Record> for RecordOut {
     fn from(record: Record) -> Self {
         Self {
-            sequence_number: record.sequence_number.as_str().to_owned(),
+            sequence_number: record.sequence_number.to_string(),
             approximate_arrival_timestamp: record.approximate_arrival.map(Time::from),
             data: Blob(record.data),
             partition_key: record.partition_key,
@@ -131,7 +131,7 @@ pub(super) struct ShardOut {
 
 impl From<Shard> for ShardOut {
     fn from(shard: Shard) -> Self {
-        let number = |number: SequenceNumber| number.as_str().to_owned();
+        let number = |number: SequenceNumber| number.to_string();
         Self {
             shard_id: shard.id.to_string(),
             parent_shard_id: shard.parent.map(|id| id.to_string()),

@@ -239,7 +239,7 @@ async fn a_subscription_begins_with_a_response_and_goes_on_with_events_to_the_sh
 
     let (_, number) = fake.put("k", "second").unwrap();
     let event = subscription.event().await;
-    assert_eq!(event["Records"][0]["SequenceNumber"], number.as_str());
+    assert_eq!(event["Records"][0]["SequenceNumber"], number.to_string());
 
     let split = json!({"StreamName": "orders", "ShardToSplit": "shardId-000000000000",
         "NewStartingHashKey": "9"});

@@ -147,10 +147,10 @@ fn starting_position(
             .timestamp(convert::date_time(*moment)),
         Position::AtSequenceNumber(number) => builder
             .r#type(ShardIteratorType::AtSequenceNumber)
-            .sequence_number(number.as_str()),
+            .sequence_number(number.to_string()),
         Position::AfterSequenceNumber(number) => builder
             .r#type(ShardIteratorType::AfterSequenceNumber)
-            .sequence_number(number.as_str()),
+            .sequence_number(number.to_string()),
     };
     builder.build()
 }

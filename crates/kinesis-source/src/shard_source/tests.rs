@@ -113,7 +113,7 @@ async fn all(source: &mut ShardSource) -> Result<Vec<u128>, ShardError> {
             .produce(Demand::new(100).unwrap(), &mut batch)
             .await?;
         for (event, receipt) in batch.drain_with_receipts() {
-            numbers.push(event.record.sequence_number.as_str().parse().unwrap());
+            numbers.push(event.record.sequence_number.to_string().parse().unwrap());
             receipt.ack();
         }
         if flow == Flow::End {

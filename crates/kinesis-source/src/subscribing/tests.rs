@@ -119,7 +119,7 @@ impl Rig {
     async fn next(&mut self) -> Result<Vec<u128>, ApiError> {
         let arrival = self.subscribing.next(&self.progress, &self.budget).await?;
         let numbers = arrival.records.iter();
-        let numbers = numbers.map(|record| record.sequence_number.as_str().parse().unwrap());
+        let numbers = numbers.map(|record| record.sequence_number.to_string().parse().unwrap());
         let marks = arrival.records.iter();
         let marks = marks.map(|record| Mark::whole(record.sequence_number.clone()));
         self.progress.hand_out(marks, None);

@@ -399,7 +399,7 @@ impl Course {
         for record in records {
             let number = &record.sequence_number;
             let is_new = self.fetched.as_ref().is_none_or(|last| match as_text {
-                true => number.as_str() > last.as_str(),
+                true => number.to_string() > last.to_string(),
                 false => number > last,
             });
             if is_new {

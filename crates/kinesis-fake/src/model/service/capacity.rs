@@ -173,7 +173,7 @@ impl Service {
             )));
         }
         // A shorter one is below any that a record gets: whatever comes is behind it. Some begin at 0.
-        let is_low = number.as_str().len() < DIGITS;
+        let is_low = number.to_string().len() < DIGITS;
         if !is_low && Sequence::parse(number).is_none() {
             return Err(Refusal::invalid_argument(format!(
                 "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {stream} under \
