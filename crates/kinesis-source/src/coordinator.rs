@@ -1,3 +1,4 @@
+mod awaited;
 mod open_stream;
 mod opening;
 
@@ -13,12 +14,12 @@ use std::{
 use stage_core::{AddError, Batch, Demand, Flow, Group, Producer, restarting};
 use tokio::{
     select,
-    sync::Notify,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, warn};
 
 use self::{
+    awaited::Awaited,
     open_stream::{OpenStream, Unstored},
     opening::Opening,
 };
@@ -30,6 +31,7 @@ use crate::{
     fan_out::Consumer,
     lineage,
     listing::{CALL_DEADLINE, within_deadline},
+    news::News,
     progress::Progress,
     reader::Reader,
     reporter::Reporter,
@@ -66,7 +68,7 @@ struct Means {
     supervisor: Option<Supervisor>,
     saving: Arc<Saving>,
     /// Rung by shards that change their phase, and by questions.
-    news: Arc<Notify>,
+    news: Arc<News>,
     backoff: Backoff,
 }
 
@@ -134,7 +136,7 @@ fn consumer(source: &StreamSource, reporter: &Reporter) -> Option<Arc<Consumer>>
 impl Means {
     /// Does what is due. Returns when to look again at the latest.
     async fn attend(&mut self, opened: &mut OpenStream) -> Result<Instant, StreamError> {
-        let ended = opened.take_ended();
+        let ended = opened.take_ended(self.news.take_ended());
         opened.take_inquiry(self.inquiries.last());
         let now = Instant::now();
         if ended || now >= opened.save_at || self.saving.is_due() {
@@ -151,7 +153,9 @@ impl Means {
         if let Some(waiting) = opened.graph.take_waiting() {
             self.board.set_waiting(waiting);
         }
-        if opened.is_caught_up() {
+        if !self.inquiries.is_open(opened.inquiry) {
+            // Nobody asks.
+        } else if opened.is_caught_up() {
             self.inquiries.answer(opened.inquiry);
         } else if let Some(stopped) = opened.caught_up_without() {
             self.inquiries.answer_without(opened.inquiry, stopped);
@@ -341,28 +345,29 @@ impl Means {
     /// Stores the last checkpoints, once every shard's reader has ended. That takes
     /// [`LAST_SAVED_WITHIN`] at most, whatever the store does.
     async fn save_last(&mut self, opened: &mut OpenStream) -> Result<(), StreamError> {
-        opened.take_ended();
+        opened.take_ended(self.news.take_ended());
         // A drain may be cut off at any moment, and nothing can be stored after that.
         self.saving.store_each();
         let mut save_at = Instant::now();
         let mut ended_at = Instant::now();
-        while !opened.is_stopped() {
+        let mut readers = Awaited::default();
+        while !readers.is_over(&opened.active, Progress::has_ended) {
             let is_due = self.saving.is_due() && !self.saving.is_failing();
             let ended_in_save = if is_due || Instant::now() >= save_at {
-                let ended = self.save_in_drain(opened).await;
+                let ended = self.save_in_drain(opened, &mut readers).await;
                 save_at = Instant::now() + SAVE_IN_DRAIN;
                 ended
             } else {
                 self.watch.waits_for(WaitingFor::Acknowledgements, None);
                 select! {
                     biased;
-                    () = self.news.notified() => {}
+                    () = self.news.rung() => {}
                     () = sleep_until(save_at) => {}
                 }
                 None
             };
             ended_at = ended_in_save.unwrap_or_else(Instant::now);
-            opened.take_ended();
+            opened.take_ended(self.news.take_ended());
         }
         let until = ended_at + LAST_SAVED_WITHIN;
         loop {
@@ -380,12 +385,15 @@ impl Means {
 
     /// Stores what it can, as a drain may be cut off at any moment; it is tried again. Returns when every
     /// shard's reader had ended, if that came first: then it does not go on for long.
-    async fn save_in_drain(&self, opened: &mut OpenStream) -> Option<Instant> {
-        let readers: Vec<_> = opened.active.values().cloned().collect();
+    async fn save_in_drain(
+        &self,
+        opened: &mut OpenStream,
+        readers: &mut Awaited,
+    ) -> Option<Instant> {
         let mut ended_at = None;
         let given_up = async {
-            while !readers.iter().all(|progress| progress.has_ended()) {
-                self.news.notified().await;
+            while !readers.is_over_with_these(Progress::has_ended) {
+                self.news.rung().await;
             }
             ended_at = Some(Instant::now());
             sleep(LAST_SAVE).await;
@@ -532,7 +540,7 @@ impl Coordinator {
             means.watch.waits_for(WaitingFor::News, within);
             select! {
                 biased;
-                () = means.news.notified() => {}
+                () = means.news.rung() => {}
                 () = sleep_until(until) => {}
             }
         }

@@ -135,6 +135,7 @@ mod lineage;
 mod listing;
 mod meters;
 pub mod metric_names;
+mod news;
 mod not_caught_up;
 mod on_shard_failure;
 mod outage;

@@ -12,6 +12,7 @@ use crate::{
     SourceEvent, Timestamp,
     byte_budget::Charge,
     doubt::Doubt,
+    news::News,
     place::{Mark, Place},
     saving::Saving,
     seek::SeekRequest,
@@ -37,7 +38,7 @@ pub(crate) struct Progress {
     shard: ShardId,
     state: Mutex<State>,
     /// Rung when something changed that a watcher may wait for.
-    watcher: Arc<Notify>,
+    watcher: Arc<News>,
     /// Rung when nothing is on its way any more.
     settled: Notify,
     /// Rung when the oldest record in hand is settled, or refused.
@@ -78,6 +79,13 @@ pub(crate) enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// Whether the reader has ended.
+    pub(crate) fn is_end(self) -> bool {
+        matches!(self, Self::Finished | Self::Complete | Self::Stopped)
+    }
+}
+
 /// What a reader counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
@@ -115,7 +123,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Progress {
-    pub(crate) fn new(shard: ShardId, start: impl Into<Place>, watcher: Arc<Notify>) -> Arc<Self> {
+    pub(crate) fn new(shard: ShardId, start: impl Into<Place>, watcher: Arc<News>) -> Arc<Self> {
         let start = start.into();
         Arc::new(Self {
             watch: ShardWatch::new(shard.clone()),
@@ -138,7 +146,7 @@ impl Progress {
         from: Place,
         since: Option<Timestamp>,
         none_until: Option<Timestamp>,
-        watcher: Arc<Notify>,
+        watcher: Arc<News>,
     ) -> Arc<Self> {
         let progress = Self::new(shard, from, watcher);
         let mut state = progress.lock();
@@ -150,7 +158,7 @@ impl Progress {
     }
 
     /// The progress of a shard that was done so far.
-    pub(crate) fn resumed(shard: ShardId, resumed: Resumed, watcher: Arc<Notify>) -> Arc<Self> {
+    pub(crate) fn resumed(shard: ShardId, resumed: Resumed, watcher: Arc<News>) -> Arc<Self> {
         let Resumed {
             done,
             quiet_until,
@@ -355,7 +363,7 @@ impl Progress {
         self.tell(goes_on);
         self.watch.reached_tip();
         if is_news || was_elsewhere {
-            self.watcher.notify_one();
+            self.watcher.ring();
         }
     }
 
@@ -393,7 +401,10 @@ impl Progress {
                 self.watch
                     .report(|shard| SourceEvent::ShardDrained { shard });
             }
-            self.watcher.notify_one();
+            match phase.is_end() {
+                true => self.watcher.note_ended(self.shard().clone()),
+                false => self.watcher.ring(),
+            }
         }
     }
 
@@ -415,10 +426,7 @@ impl Progress {
 
     /// Whether nothing will be read any more.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(
-            self.phase(),
-            Phase::Finished | Phase::Complete | Phase::Stopped
-        )
+        self.phase().is_end()
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -8,15 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    select,
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{select, sync::watch, time::Instant};
 
 use crate::{
     DataLoss, Explanation, NotCaughtUp, PinnedPosition, SeekError, ShardDrainReport,
     ShardExplanation, ShardId, SourceEvent, SourceEvents, Waiting, WaitingFor,
+    news::News,
     progress::{Phase, Progress, Snapshot},
     source_watch::SourceWatch,
 };
@@ -37,7 +34,7 @@ pub(crate) struct Inquiries {
     /// The last one that can be answered with no, not without these shards, which have stopped.
     left_out: watch::Sender<(u64, Vec<ShardId>)>,
     /// Wakes whoever answers.
-    pub(crate) news: Arc<Notify>,
+    pub(crate) news: Arc<News>,
 }
 
 /// What is known of the shards of a stream that is being read.
@@ -274,13 +271,18 @@ impl Inquiries {
 
     fn ask(&self) -> u64 {
         let number = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
-        self.news.notify_one();
+        self.news.ring();
         number
     }
 
     /// The number of the last question, or of none.
     pub(crate) fn last(&self) -> u64 {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody may still wait for what is answered to this question.
+    pub(crate) fn is_open(&self, number: u64) -> bool {
+        *self.answered.borrow() < number
     }
 
     /// Answers this question and all before it.

@@ -5,6 +5,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::awaited::Awaited;
 use crate::{
     Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, Timestamp, WaitingFor,
     progress::{Offer, Phase, Progress},
@@ -33,6 +34,10 @@ pub(super) struct OpenStream {
     pub(super) list_lacks: bool,
     /// At that moment, all shards were known that there were. A listing may be late by the slack of clocks.
     pub(super) complete_at: Option<Timestamp>,
+    /// Shards whose readers have stopped. They may have begun anew.
+    stopped: BTreeSet<ShardId>,
+    /// Shards that are not at rest since the last question.
+    restless: Awaited,
     /// The last question whether everything has been read.
     pub(super) inquiry: u64,
 }
@@ -72,21 +77,28 @@ impl OpenStream {
             list_failures: 0,
             list_lacks: false,
             complete_at: None,
+            stopped: BTreeSet::new(),
+            restless: Awaited::default(),
             inquiry: 0,
         }
     }
 
-    /// Tells the graph of shards that have ended; whether there were any.
-    pub(super) fn take_ended(&mut self) -> bool {
+    /// Tells the graph of shards whose readers have ended; whether any of them is finished.
+    pub(super) fn take_ended(&mut self, shards: Vec<ShardId>) -> bool {
         let mut ended = false;
-        for (shard, progress) in &self.active {
-            let is_done = matches!(progress.phase(), Phase::Finished | Phase::Complete);
-            if is_done && self.graph.finish(shard) {
-                self.graph.closed_after(shard, progress.read_until());
-                for child in progress.children() {
-                    self.graph.expect(&child);
-                }
+        for shard in shards {
+            let Some(progress) = self.active.get(&shard) else {
+                continue;
+            };
+            let phase = progress.phase();
+            if phase == Phase::Stopped {
+                self.stopped.insert(shard);
+            } else if phase.is_end() && self.graph.finish(&shard) {
+                self.graph.closed_after(&shard, progress.read_until());
                 let children = progress.children();
+                for child in &children {
+                    self.graph.expect(child);
+                }
                 progress
                     .watch()
                     .report(|shard| SourceEvent::ShardRetired { shard, children });
@@ -164,15 +176,18 @@ impl OpenStream {
         }
     }
 
-    pub(super) fn is_caught_up(&self) -> bool {
-        self.is_settled() && self.active.values().all(|progress| progress.is_at_rest())
+    pub(super) fn is_caught_up(&mut self) -> bool {
+        self.is_settled() && self.restless.is_over(&self.active, Progress::is_at_rest)
     }
 
     /// The shards that have stopped, if there are any and all others are caught up or wait for those.
     pub(super) fn caught_up_without(&self) -> Option<Vec<ShardId>> {
-        let failed = |progress: &&Arc<Progress>| progress.has_failed();
-        let stopped = self.active.values().filter(failed);
-        let stopped: BTreeSet<_> = stopped.map(|it| it.shard().clone()).collect();
+        let stopped = self
+            .stopped
+            .iter()
+            .filter_map(|shard| self.active.get(shard));
+        let failed = stopped.filter(|progress| progress.has_failed());
+        let stopped: BTreeSet<_> = failed.map(|it| it.shard().clone()).collect();
         let is_done = |progress: &Arc<Progress>| progress.has_failed() || progress.is_at_rest();
         let is_all = !stopped.is_empty()
             && self.is_known()
@@ -212,10 +227,5 @@ impl OpenStream {
     /// Whether no shard is left to open, as far as is known.
     fn is_settled(&self) -> bool {
         self.is_known() && !self.graph.is_waiting()
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        let ended = |phase| matches!(phase, Phase::Finished | Phase::Complete | Phase::Stopped);
-        self.active.values().all(|progress| ended(progress.phase()))
     }
 }

@@ -140,7 +140,7 @@ impl Acknowledge for Generation {
             self.progress.advanced.notify_waiters();
         }
         if is_waited_for || is_due {
-            self.progress.watcher.notify_one();
+            self.progress.watcher.ring();
         }
     }
 }

@@ -58,6 +58,6 @@ impl Progress {
         drop(state);
         self.tell(goes_on);
         self.settled.notify_waiters();
-        self.watcher.notify_one();
+        self.watcher.ring();
     }
 }
