@@ -117,9 +117,16 @@ impl Builder {
         self.settings(|settings| settings.retention_hours = hours)
     }
 
-    /// How many shards a page of a listing has at most, instead of 1,000.
-    pub fn page_size(self, shards: usize) -> Self {
-        self.settings(|settings| settings.page_size = shards)
+    /// How many shards, streams or consumers a page of a listing has at most, instead of 1,000 and
+    /// 100. These are [limits](Self::limits), too: what is said last holds.
+    pub fn page_size(self, most: usize) -> Self {
+        self.settings(|settings| {
+            let limits = &mut settings.limits;
+            limits.shards_per_page = most;
+            limits.shards_per_description = most;
+            limits.streams_per_page = most;
+            limits.consumers_per_page = most;
+        })
     }
 
     /// What iterators and tokens are sealed with: fakes of different seeds refuse each other's.

@@ -68,6 +68,4 @@ pub(crate) use arn::ACCOUNT;
 
 pub(crate) use refusal::{INTERNAL_FAILURE, MOST_WRONG, wrong};
 #[cfg(feature = "serve")]
-pub(crate) use service::POLICY_BYTES;
-#[cfg(feature = "serve")]
 pub(crate) use stream::status_name;

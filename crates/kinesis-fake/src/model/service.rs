@@ -26,8 +26,6 @@ pub use listing::Listing;
 pub use monitoring::MetricsChange;
 
 pub(crate) use labels::Labels;
-#[cfg(feature = "serve")]
-pub(crate) use labels::POLICY_BYTES;
 
 /// All streams of one account, by name.
 ///

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Limits;
+use super::{Limits, limits::RETENTION_HOURS};
 
 /// How a [`Service`](super::Service) behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +14,6 @@ pub struct Settings {
     pub durations: Durations,
     /// How long a new stream keeps records: whole hours, 24 by default.
     pub retention_hours: u32,
-    /// Shards or consumers in a page of a listing, however many are asked for.
-    pub page_size: usize,
     /// What its iterators and tokens are sealed with.
     pub seed: u64,
 }
@@ -26,8 +24,7 @@ impl Default for Settings {
             limits: Limits::default(),
             choices: Choices::default(),
             durations: Durations::default(),
-            retention_hours: RETENTION_HOURS,
-            page_size: PAGE_SIZE,
+            retention_hours: *RETENTION_HOURS.start(),
             seed: 0,
         }
     }
@@ -283,12 +280,3 @@ pub enum ReadLimit {
 
 /// Not documented; about what people see.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
-/// API IncreaseStreamRetentionPeriod: the default, and the least there is.
-pub(crate) const RETENTION_HOURS: u32 = 24;
-/// API IncreaseStreamRetentionPeriod: 365 days.
-pub(crate) const MAX_RETENTION_HOURS: u32 = 8_760;
-/// API ListShards: "the default value is 1000. If you specify a value greater than 1000, at most 1000
-/// results are returned".
-pub(crate) const PAGE_SIZE: usize = 1_000;
-/// API ListShards: the most that may be asked for.
-pub(crate) const MAX_PAGE_SIZE: usize = 10_000;

@@ -1,6 +1,6 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
-use crate::model::{MOST_WRONG, Refusal, wrong};
+use crate::model::{Limits, MOST_WRONG, Refusal, wrong};
 
 /// Collects what is wrong with the members of a request, in the service's own words.
 ///
@@ -10,16 +10,8 @@ use crate::model::{MOST_WRONG, Refusal, wrong};
 #[derive(Debug, Default)]
 pub(super) struct Check {
     wrong: Vec<String>,
-    keys: Keys,
-}
-
-/// What is wanted of the partition keys of records.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Keys {
-    /// Whether there must be one.
-    pub(super) needed: bool,
-    /// The most characters.
-    pub(super) most: usize,
+    limits: Limits,
+    keyless: bool,
 }
 
 /// What a text must look like, as the service says it.
@@ -32,12 +24,19 @@ pub(super) enum Pattern {
 }
 
 impl Check {
-    /// Of a request that puts records.
-    pub(super) fn with(keys: Keys) -> Self {
+    /// Of a request to a service that allows that much. Where its records are `keyless`, nothing is
+    /// wanted of their partition keys.
+    pub(super) fn with(limits: Limits, keyless: bool) -> Self {
         Self {
-            keys,
-            ..Self::default()
+            wrong: Vec::new(),
+            limits,
+            keyless,
         }
+    }
+
+    /// What the service allows.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(super) fn done(self) -> Result<(), Refusal> {
@@ -58,10 +57,9 @@ impl Check {
     }
 
     pub(super) fn key(&mut self, member: impl Display, key: Option<&str>) {
-        let Keys { needed, most } = self.keys;
-        if needed {
+        if !self.keyless {
             self.required(&member, key);
-            self.length(member, key, 1..=most);
+            self.length(member, key, 1..=self.limits.partition_key_chars);
         }
     }
 
@@ -148,6 +146,11 @@ impl Check {
         }
     }
 
+    /// How many results are asked for.
+    pub(super) fn results(&mut self, member: impl Display, value: Option<i64>) {
+        self.range(member, value, 1..=whole(self.limits.results_asked_for));
+    }
+
     pub(super) fn one_of(&mut self, member: impl Display, value: Option<&str>, of: &[&str]) {
         if let Some(value) = value.filter(|value| !of.contains(value)) {
             let constraint = format!("Member must satisfy enum value set: [{}]", of.join(", "));
@@ -221,6 +224,11 @@ fn shown(value: impl Display) -> String {
 }
 
 const LONGEST: usize = 2_048;
+
+/// A limit, as a request's numbers are.
+pub(super) fn whole(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ use kinesis_source::{
 };
 use proptest::{collection::vec, prelude::*};
 
+mod chosen;
 mod edges;
 mod fan_out;
 mod labels;

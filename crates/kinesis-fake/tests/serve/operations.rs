@@ -323,3 +323,56 @@ async fn a_limit_below_zero_is_named_as_it_was_given() {
         assert_eq!((answer.status, message), (400, named));
     }
 }
+
+#[tokio::test]
+async fn what_may_be_asked_for_is_what_was_chosen() {
+    let mut limits = Limits::none();
+    limits.results_asked_for = 7;
+    limits.record_kib = 8..=16;
+    limits.tag_key_chars = 3;
+    limits.tag_value_chars = 2;
+    limits.tags_per_page = 5;
+    limits.policy_bytes = 20;
+    let running = serve(Fake::builder().limits(limits).build()).await;
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/stream";
+    let create = |kib: i64| json!({"StreamName": format!("of-{kib}"), "ShardCount": 1, "MaxRecordSizeInKiB": kib});
+    let tag = |key: &str, value: &str| json!({"ResourceARN": arn, "Tags": {key: value}});
+    let policy = |policy: &str| json!({"ResourceARN": arn, "Policy": policy});
+    let named = |member: &str, number: i64| json!({"StreamName": "stream", member: number});
+    let by_arn = |member: &str, number: i64| json!({"StreamARN": arn, member: number});
+    for (operation, fits, too_many) in [
+        ("ListShards", named("MaxResults", 7), named("MaxResults", 8)),
+        ("DescribeStream", named("Limit", 7), named("Limit", 8)),
+        ("ListStreams", json!({"Limit": 7}), json!({"Limit": 8})),
+        (
+            "ListStreamConsumers",
+            by_arn("MaxResults", 7),
+            by_arn("MaxResults", 8),
+        ),
+        ("ListTagsForStream", named("Limit", 5), named("Limit", 6)),
+        ("CreateStream", create(16), create(17)),
+        ("CreateStream", create(8), create(7)),
+        (
+            "UpdateMaxRecordSize",
+            by_arn("MaxRecordSizeInKiB", 16),
+            by_arn("MaxRecordSizeInKiB", 17),
+        ),
+        ("TagResource", tag("abc", "de"), tag("abcd", "")),
+        ("TagResource", tag("abc", "de"), tag("abc", "def")),
+    ] {
+        ok(running.address, operation, fits).await;
+        let code = refused(running.address, operation, too_many).await;
+        assert_eq!(code, "ValidationException", "{operation}");
+    }
+    ok(
+        running.address,
+        "PutResourcePolicy",
+        policy(r#"{"Statement":{}}"#),
+    )
+    .await;
+    let long = policy(r#"{"Statement":{    }}"#);
+    ok(running.address, "PutResourcePolicy", long).await;
+    let too_long = policy(r#"{"Statement":{     }}"#);
+    let code = refused(running.address, "PutResourcePolicy", too_long).await;
+    assert_eq!(code, "InvalidArgumentException");
+}

@@ -1,10 +1,7 @@
 use kinesis_source::{ConsumerAddress, ConsumerArn, ConsumersPage, NextToken, StreamConsumer};
 
 use super::{Labels, Service, control::check_name, find};
-use crate::model::{
-    Moment, Operation, Refusal, StreamMode, Tags, arn, settings::MAX_PAGE_SIZE,
-    token::ConsumersToken,
-};
+use crate::model::{Moment, Operation, Refusal, StreamMode, Tags, arn, token::ConsumersToken};
 
 impl Service {
     /// Registers a consumer with a stream, which takes
@@ -50,7 +47,7 @@ impl Service {
         tags: &Tags,
         now: Moment,
     ) -> Result<StreamConsumer, Refusal> {
-        let labels = Labels::with_tags(tags, self.settings.limits.tags)?;
+        let labels = Labels::with_tags(tags, &self.settings.limits)?;
         let registered = self.register_stream_consumer(stream, name, now)?;
         let stream = find(&mut self.streams, &self.settings, stream, now)?;
         stream.consumer(name, None)?.labels = labels;
@@ -116,7 +113,7 @@ impl Service {
     ) -> Result<ConsumersPage, Refusal> {
         let limits = &self.settings.limits;
         let (per_second, life) = (limits.consumers_per_second, limits.token_life);
-        let most = super::listing::page_size(max_results, self.settings.page_size)?;
+        let most = super::listing::page_size(max_results, limits.consumers_per_page, limits)?;
         let token = token.map(|token| {
             let token = ConsumersToken::open(&self.seal, &token.0);
             let token = token.ok_or_else(super::listing::no_token)?;
@@ -130,7 +127,7 @@ impl Service {
             stream.check_number(token.stream_number)?;
         }
         let after = token.as_ref().map_or("", |token| &token.after);
-        let (consumers, more) = stream.consumers.list(after, most.min(MAX_PAGE_SIZE));
+        let (consumers, more) = stream.consumers.list(after, most);
         let next = consumers.last().filter(|_| more).map(|last| {
             let token = ConsumersToken {
                 issued: now,

@@ -1,7 +1,7 @@
 use kinesis_source::ConsumerArn;
 
 use super::Service;
-use crate::model::{Moment, NoPolicy, Operation, Refusal, Tags, arn, tags};
+use crate::model::{Limits, Moment, NoPolicy, Operation, Refusal, Tags, arn, tags};
 
 /// What is attached to a stream or a consumer, and means nothing to the fake.
 #[derive(Debug, Default)]
@@ -77,7 +77,7 @@ impl Service {
         Ok(self.labels(arn, now)?.tags.clone())
     }
 
-    /// At most `most` tags of a stream by key, from the first after `after` on, and whether more
+    /// At most `most` tags of a stream by key, and no more than a [page](Limits::tags_per_page) has, from the first after `after` on, and whether more
     /// follow (`ListTagsForStream`).
     ///
     /// # Errors
@@ -91,6 +91,7 @@ impl Service {
         now: Moment,
     ) -> Result<(Tags, bool), Refusal> {
         self.admit(Operation::ListTagsForStream, now)?;
+        let most = most.min(self.settings.limits.tags_per_page.max(1));
         let tags = &self.stream(stream, now)?.labels.tags;
         let after = after.unwrap_or_default();
         let mut rest = tags.iter().filter(|(key, _)| key.as_str() > after);
@@ -115,9 +116,10 @@ impl Service {
         now: Moment,
     ) -> Result<(), Refusal> {
         self.admit(Operation::PutResourcePolicy, now)?;
-        if policy.is_empty() || policy.len() > POLICY_BYTES {
+        let most = self.settings.limits.policy_bytes;
+        if policy.is_empty() || policy.len() > most {
             return Err(Refusal::invalid_argument(format!(
-                "A policy has 1 to {POLICY_BYTES} bytes, and not {}.",
+                "A policy has 1 to {most} bytes, and not {}.",
                 policy.len()
             )));
         }
@@ -161,8 +163,8 @@ impl Service {
         now: Moment,
     ) -> Result<(), Refusal> {
         self.admit(operation, now)?;
-        let most = self.settings.limits.tags;
-        tags::add(&mut self.usable_labels(arn, now)?.tags, more, most)
+        let limits = self.settings.limits.clone();
+        tags::add(&mut self.usable_labels(arn, now)?.tags, more, &limits)
     }
 
     fn remove_tags(
@@ -209,9 +211,9 @@ impl Service {
 
 impl Labels {
     /// With those tags, as they come with what is made.
-    pub(crate) fn with_tags(tags: &Tags, most: usize) -> Result<Self, Refusal> {
+    pub(crate) fn with_tags(tags: &Tags, limits: &Limits) -> Result<Self, Refusal> {
         let mut labels = Self::default();
-        tags::add(&mut labels.tags, tags, most)?;
+        tags::add(&mut labels.tags, tags, limits)?;
         Ok(labels)
     }
 }
@@ -222,6 +224,3 @@ fn no_policy(arn: &str) -> Refusal {
         "No resource policy found for resource ARN {shown}."
     ))
 }
-
-/// Ours: as large as policies of other services may be.
-pub(crate) const POLICY_BYTES: usize = 20 * 1_024;

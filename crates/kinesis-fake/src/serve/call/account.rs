@@ -43,7 +43,7 @@ impl SettingsAnswer {
                 },
                 started_at: it.started.map(time),
                 ended_at: it.ended.filter(|_| !holds).map(time),
-                earliest_allowed_end_at: it.earliest_end().filter(|_| holds).map(time),
+                earliest_allowed_end_at: it.earliest_end.filter(|_| holds).map(time),
             },
         }
     }

@@ -150,7 +150,9 @@ impl Call for UpdateMaxRecordSize {
 }
 
 pub(super) fn check_record_size(check: &mut Check, kib: Option<i64>) {
-    check.range("maxRecordSizeInKiB", kib, 1_024..=10_240);
+    let range = &check.limits().record_kib;
+    let range = i64::from(*range.start())..=i64::from(*range.end());
+    check.range("maxRecordSizeInKiB", kib, range);
 }
 
 /// A number that has been checked. More than any stream has is refused.

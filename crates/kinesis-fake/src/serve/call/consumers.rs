@@ -192,7 +192,7 @@ impl Call for ListStreamConsumers {
         check.required("streamARN", self.stream_arn.as_ref());
         check_stream(check, None, self.stream_arn.as_deref());
         check.length("nextToken", self.next_token.as_deref(), 1..=1_048_576);
-        check.range("maxResults", self.max_results, 1..=10_000);
+        check.results("maxResults", self.max_results);
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<ConsumersPage, Refusal> {

@@ -4,7 +4,7 @@ use super::Call;
 use crate::{
     model::{Moment, Refusal, Service, Tags},
     serve::{
-        check::{self, Check},
+        check::{self, Check, whole},
         wire::{Most, MostByKey, Nothing, check_stream, count, stream_name},
     },
 };
@@ -104,8 +104,12 @@ impl Call for ListTagsForStream {
             self.stream_arn.as_deref(),
         );
         let start = self.exclusive_start_tag_key.as_deref();
-        check.length("exclusiveStartTagKey", start, 1..=KEY_CHARS);
-        check.range("limit", self.limit, 1..=50);
+        check.length(
+            "exclusiveStartTagKey",
+            start,
+            1..=check.limits().tag_key_chars,
+        );
+        check.range("limit", self.limit, 1..=whole(check.limits().tags_per_page));
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<TagsAnswer, Refusal> {
@@ -209,9 +213,11 @@ pub(super) fn check_tags(check: &mut Check, tags: Option<&TagsIn>, least: usize)
     let keys = || tags.keys().map(String::as_str);
     let values = || tags.values().map(|it| it.as_deref().unwrap_or_default());
     let value = format!("Value {}", check::map(keys().zip(values())));
+    let limits = check.limits();
+    let (key_chars, value_chars) = (limits.tag_key_chars, limits.tag_value_chars);
     check.length_of(&value, "tags", tags.len(), least..=200);
-    check.lengths_within(&value, "tags", "Map keys", keys(), 1..=KEY_CHARS);
-    check.lengths_within(&value, "tags", "Map value", values(), 0..=VALUE_CHARS);
+    check.lengths_within(&value, "tags", "Map keys", keys(), 1..=key_chars);
+    check.lengths_within(&value, "tags", "Map value", values(), 0..=value_chars);
 }
 
 pub(super) fn tags(tags: Option<&TagsIn>) -> Tags {
@@ -231,7 +237,8 @@ fn check_keys(check: &mut Check, keys: Option<&Keys>) {
     let value = format!("Value {}", check::list(&keys.0));
     check.length_of(&value, "tagKeys", keys.0.len(), 1..=50);
     let keys = keys.0.iter().map(String::as_str);
-    check.lengths_within(&value, "tagKeys", "Member", keys, 1..=KEY_CHARS);
+    let key_chars = check.limits().tag_key_chars;
+    check.lengths_within(&value, "tagKeys", "Member", keys, 1..=key_chars);
 }
 
 fn keys(keys: Option<&Keys>) -> &[String] {
@@ -249,9 +256,6 @@ fn out(tags: Tags) -> Vec<TagOut> {
     tags.map(|(key, value)| TagOut { key, value }).collect()
 }
 
-/// API Tag: the longest key, and the longest value.
-const KEY_CHARS: usize = 128;
-const VALUE_CHARS: usize = 256;
 /// More are not even read, tags or keys: some get to hear how many there may be, and whoever sends a
 /// million keeps nobody waiting.
 const MOST_READ: usize = 1_000;

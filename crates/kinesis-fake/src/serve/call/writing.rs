@@ -7,7 +7,7 @@ use super::{Call, reading::number_of};
 use crate::{
     model::{Moment, RecordDistribution, Refusal, Service},
     serve::{
-        check::{Check, Keys, Pattern},
+        check::{Check, Pattern},
         wire::{Blob, Most, Object, check_stream, encryption_type, hash_key, stream_name},
     },
 };
@@ -48,9 +48,9 @@ impl Call for PutRecord {
         self.entry().check(check, "");
     }
 
-    fn keys(&self, service: &mut Service, now: Moment) -> Keys {
+    fn keyless(&self, service: &mut Service, now: Moment) -> bool {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref());
-        keys(service, stream.unwrap_or_default(), now)
+        is_auto(service, stream.unwrap_or_default(), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutAnswer, Refusal> {
@@ -130,9 +130,9 @@ impl Call for PutRecords {
         }
     }
 
-    fn keys(&self, service: &mut Service, now: Moment) -> Keys {
+    fn keyless(&self, service: &mut Service, now: Moment) -> bool {
         let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref());
-        keys(service, stream.unwrap_or_default(), now)
+        is_auto(service, stream.unwrap_or_default(), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Puts, Refusal> {
@@ -241,14 +241,9 @@ impl Entry<'_> {
 
 /// A stream that distributes its records by itself takes them without keys. Of one that is not there,
 /// nothing is known.
-fn keys(service: &mut Service, stream: &str, now: Moment) -> Keys {
-    let most = service.settings().limits.partition_key_chars;
+fn is_auto(service: &mut Service, stream: &str, now: Moment) -> bool {
     let capacity = service.capacity(stream, now);
-    let auto = capacity.is_ok_and(|it| it.distribution == RecordDistribution::Auto);
-    Keys {
-        needed: !auto,
-        most,
-    }
+    capacity.is_ok_and(|it| it.distribution == RecordDistribution::Auto)
 }
 
 /// More are not even read: an entry of two bytes takes a hundred in memory. The service's own limit
