@@ -5,7 +5,7 @@ use kinesis_source::Timestamp;
 use crate::{
     Fake, FaultPlan,
     clock::{Clock, EPOCH},
-    model::{Choices, Durations, Limits, Service, Settings},
+    model::{Choices, Durations, Limits, Owner, Service, Settings},
 };
 
 /// Describes a [`Fake`] before it is made.
@@ -127,6 +127,32 @@ impl Builder {
             limits.streams_per_page = most;
             limits.consumers_per_page = most;
         })
+    }
+
+    /// Its streams belong to that account instead of `000000000000`: their ARNs say so, and an ARN of
+    /// another account is [refused](crate::ForeignArn).
+    ///
+    /// # Panics
+    ///
+    /// If it is not twelve digits.
+    #[track_caller]
+    pub fn account(self, account: &str) -> Self {
+        let owner = Owner::new(account, self.settings.owner.region());
+        let owner = owner.unwrap_or_else(|| panic!("an account is twelve digits: {account:?}"));
+        self.settings(|settings| settings.owner = owner)
+    }
+
+    /// Its streams are in that region instead of `us-east-1`: their ARNs say so, and an ARN of another
+    /// region is refused as of a stream that is not there.
+    ///
+    /// # Panics
+    ///
+    /// If it has other characters than small letters, digits and `-`.
+    #[track_caller]
+    pub fn region(self, region: &str) -> Self {
+        let owner = Owner::new(self.settings.owner.account(), region);
+        let owner = owner.unwrap_or_else(|| panic!("a region is named as us-east-1: {region:?}"));
+        self.settings(|settings| settings.owner = owner)
     }
 
     /// What iterators and tokens are sealed with: fakes of different seeds refuse each other's.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Limits, limits::RETENTION_HOURS};
+use super::{Limits, Owner, limits::RETENTION_HOURS};
 
 /// How a [`Service`](super::Service) behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Settings {
     pub choices: Choices,
     /// How long its changes take.
     pub durations: Durations,
+    /// Whose streams it has: of account `000000000000` in `us-east-1`. Each keeps its owner.
+    pub owner: Owner,
     /// How long a new stream keeps records: whole hours, 24 by default.
     pub retention_hours: u32,
     /// What its iterators and tokens are sealed with.
@@ -24,6 +26,7 @@ impl Default for Settings {
             limits: Limits::default(),
             choices: Choices::default(),
             durations: Durations::default(),
+            owner: Owner::default(),
             retention_hours: *RETENTION_HOURS.start(),
             seed: 0,
         }
@@ -116,6 +119,8 @@ pub struct Choices {
     pub no_policy: NoPolicy,
     /// GetRecords with a limit that is out of bounds.
     pub read_limit: ReadLimit,
+    /// An ARN of another account.
+    pub foreign_arn: ForeignArn,
 }
 
 impl Default for Choices {
@@ -135,6 +140,7 @@ impl Default for Choices {
             subscription_refusal: SubscriptionRefusal::default(),
             no_policy: NoPolicy::default(),
             read_limit: ReadLimit::default(),
+            foreign_arn: ForeignArn::default(),
         }
     }
 }
@@ -262,6 +268,20 @@ pub enum NoPolicy {
     Refuse,
     /// Gives an empty one: `{}`.
     Empty,
+}
+
+/// How an ARN of another account is refused. One of another region is `ResourceNotFound` always.
+///
+/// The documents have an `AccessDeniedException` for who has "no permissions", as here no account has
+/// given this one any, and do not say that an ARN which means nothing gets it, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForeignArn {
+    /// With `AccessDenied`.
+    #[default]
+    AccessDenied,
+    /// With `ResourceNotFound`, as what is not there.
+    NotFound,
 }
 
 /// What GetRecords does with a limit below 1 or above 10,000.

@@ -1,6 +1,8 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
-use crate::model::{Limits, MOST_WRONG, Refusal, wrong};
+use crate::model::{
+    Limits, MOST_WRONG, Refusal, is_consumer_arn, is_resource_arn, is_stream_arn, wrong,
+};
 
 /// Collects what is wrong with the members of a request, in the service's own words.
 ///
@@ -21,6 +23,10 @@ pub(super) enum Pattern {
     Name,
     HashKey,
     SequenceNumber,
+    StreamArn,
+    ConsumerArn,
+    /// Of a stream or a consumer.
+    ResourceArn,
 }
 
 impl Check {
@@ -171,6 +177,11 @@ impl Pattern {
             Self::Name => "[a-zA-Z0-9_.-]+",
             Self::HashKey => r"0|([1-9]\d{0,38})",
             Self::SequenceNumber => r"0|([1-9]\d{0,128})",
+            Self::StreamArn => r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+",
+            Self::ConsumerArn => {
+                r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+"
+            }
+            Self::ResourceArn => r"arn:aws.*:kinesis:.*:\d{12}:.*stream/\S+",
         }
     }
 
@@ -188,6 +199,9 @@ impl Pattern {
             }
             Self::HashKey => number(39),
             Self::SequenceNumber => number(129),
+            Self::StreamArn => is_stream_arn(text),
+            Self::ConsumerArn => is_consumer_arn(text),
+            Self::ResourceArn => is_resource_arn(text),
         }
     }
 }

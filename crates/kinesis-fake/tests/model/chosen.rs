@@ -2,7 +2,7 @@
 
 use kinesis_fake::{
     Limits, StreamMode,
-    model::{NewStream, Refusal, Tags, arn},
+    model::{NewStream, Refusal, Tags},
 };
 
 use super::*;

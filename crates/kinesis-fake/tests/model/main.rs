@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use kinesis_fake::{
     Limits, TimeBeforeHorizon,
-    model::{Listing, Moment, Service, Settings, ShardFilter},
+    model::{Listing, Moment, Owner, Service, Settings, ShardFilter},
 };
 use kinesis_source::{
     HashRange, Position, PutEntry, PutOutcome, Record, SequenceNumber, Shard, ShardId, Timestamp,
@@ -149,6 +149,10 @@ impl Life {
             }
         }
     }
+}
+
+fn arn(stream: &str) -> String {
+    Owner::default().arn(stream)
 }
 
 fn no_limits() -> Settings {

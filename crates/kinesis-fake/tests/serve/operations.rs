@@ -277,7 +277,7 @@ async fn a_stream_that_is_named_twice_is_the_same_both_times() {
         let other = refused(address, target, with(arn("other"))).await;
         assert_eq!(other, "InvalidArgumentException");
         let none = refused(address, target, with("arn:aws:s3:::bucket".into())).await;
-        assert_eq!(none, "ResourceNotFoundException");
+        assert_eq!(none, "ValidationException");
     }
 
     let summary = json!({"StreamName": "one"});
@@ -375,4 +375,74 @@ async fn what_may_be_asked_for_is_what_was_chosen() {
     let too_long = policy(r#"{"Statement":{     }}"#);
     let code = refused(running.address, "PutResourcePolicy", too_long).await;
     assert_eq!(code, "InvalidArgumentException");
+}
+
+#[tokio::test]
+async fn arns_are_of_the_account_and_the_region_that_were_chosen() {
+    let builder = Fake::builder().limits(Limits::none());
+    let owned = builder.account("123456789012").region("eu-west-1");
+    let running = serve(owned.build()).await;
+    let address = running.address;
+    let own = "arn:aws:kinesis:eu-west-1:123456789012:stream/stream";
+    let account = "arn:aws:kinesis:eu-west-1:000000000000:stream/stream";
+    let region = "arn:aws:kinesis:us-east-1:123456789012:stream/stream";
+    let shapeless = "arn:aws:kinesis:eu-west-1:1:stream/stream";
+
+    let summary = json!({"StreamName": "stream"});
+    let summary = ok(address, "DescribeStreamSummary", summary).await;
+    assert_eq!(summary["StreamDescriptionSummary"]["StreamARN"], own);
+    let register = json!({"StreamARN": own, "ConsumerName": "audit"});
+    let registered = ok(address, "RegisterStreamConsumer", register).await;
+    let consumer = registered["Consumer"]["ConsumerARN"].as_str().unwrap();
+    assert!(consumer.starts_with(&format!("{own}/consumer/audit:")));
+    let of_consumer = |stream: &str| consumer.replace(own, stream);
+
+    for (arn, code) in [
+        (own, None),
+        (account, Some("AccessDeniedException")),
+        (region, Some("ResourceNotFoundException")),
+        (shapeless, Some("ValidationException")),
+    ] {
+        let start = json!({"Type": "TRIM_HORIZON"});
+        let shard = "shardId-000000000000";
+        for (operation, request) in [
+            ("ListShards", json!({"StreamARN": arn})),
+            ("DescribeStreamSummary", json!({"StreamARN": arn})),
+            ("ListTagsForResource", json!({"ResourceARN": arn})),
+            (
+                "DescribeStreamConsumer",
+                json!({"ConsumerARN": of_consumer(arn)}),
+            ),
+            (
+                "SubscribeToShard",
+                json!({"ConsumerARN": of_consumer(arn), "ShardId": shard, "StartingPosition": start}),
+            ),
+            (
+                "EnableEnhancedMonitoring",
+                json!({"StreamARN": arn, "ShardLevelMetrics": ["ALL"]}),
+            ),
+            (
+                "UpdateShardCount",
+                json!({"StreamARN": arn, "TargetShardCount": 2, "ScalingType": "UNIFORM_SCALING"}),
+            ),
+        ] {
+            match code {
+                Some(code) => {
+                    assert_eq!(
+                        refused(address, operation, request).await,
+                        code,
+                        "{operation}"
+                    );
+                }
+                // Its answer does not end.
+                None if operation == "SubscribeToShard" => {}
+                None => {
+                    let answer = ok(address, operation, request).await;
+                    let told = answer.get("StreamARN");
+                    let told = told.or(answer["ConsumerDescription"].get("StreamARN"));
+                    assert!(told.is_none_or(|told| told == own), "{operation}: {answer}");
+                }
+            }
+        }
+    }
 }

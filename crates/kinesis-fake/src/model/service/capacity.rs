@@ -4,8 +4,8 @@ use kinesis_source::{PutEntry, SequenceNumber, ShardId, StreamStatus};
 
 use super::{Service, control::no_shards, find, find_usable};
 use crate::model::{
-    ACCOUNT, AccountLimits, Capacity, Limits, Moment, Operation, RecordDistribution, Refusal,
-    Resize, StreamMode,
+    AccountLimits, Capacity, Limits, Moment, Operation, RecordDistribution, Refusal, Resize,
+    StreamMode,
     limits::KIB,
     sequence::{DIGITS, Sequence},
     stream::Goal,
@@ -174,7 +174,8 @@ impl Service {
         if !is_low && Sequence::parse(number).is_none() {
             return Err(Refusal::invalid_argument(format!(
                 "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {stream} under \
-                 account {ACCOUNT} is invalid."
+                 account {} is invalid.",
+                it.owner.account()
             )));
         }
         self.put_record(stream, entry, now)
@@ -228,7 +229,8 @@ impl Service {
             return Ok(());
         }
         Err(Refusal::limit_exceeded(format!(
-            "Account {ACCOUNT} may have {on_demand_streams} streams on demand."
+            "Account {} may have {on_demand_streams} streams on demand.",
+            self.settings.owner.account()
         )))
     }
 }

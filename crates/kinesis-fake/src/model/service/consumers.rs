@@ -1,7 +1,7 @@
 use kinesis_source::{ConsumerAddress, ConsumerArn, ConsumersPage, NextToken, StreamConsumer};
 
 use super::{Labels, Service, control::check_name, find};
-use crate::model::{Moment, Operation, Refusal, StreamMode, Tags, arn, token::ConsumersToken};
+use crate::model::{Moment, Operation, Refusal, StreamMode, Tags, token::ConsumersToken};
 
 impl Service {
     /// Registers a consumer with a stream, which takes
@@ -31,7 +31,13 @@ impl Service {
             false => limits.consumers_per_stream,
         };
         let consumers = &mut stream.consumers;
-        consumers.register(&stream.name, name, (most, limits), takes, now)
+        consumers.register(
+            &stream.owner.arn(&stream.name),
+            name,
+            (most, limits),
+            takes,
+            now,
+        )
     }
 
     /// [Registers](Self::register_stream_consumer) a consumer that has tags from the start.
@@ -68,7 +74,7 @@ impl Service {
     ) -> Result<(), Refusal> {
         let until = now.plus(self.settings.durations.deregister);
         let per_second = self.settings.limits.consumers_per_second;
-        let (stream, name, arn) = locate(stream, consumer)?;
+        let (stream, name, arn) = self.locate(stream, consumer)?;
         let stream = find(&mut self.streams, &self.settings, stream, now)?;
         stream.admit(Operation::DeregisterStreamConsumer, per_second, now)?;
         let consumer = stream.consumer(name, arn)?;
@@ -91,7 +97,7 @@ impl Service {
         now: Moment,
     ) -> Result<StreamConsumer, Refusal> {
         let per_second = self.settings.limits.describe_stream_consumer_per_second;
-        let (stream, name, arn) = locate(stream, consumer)?;
+        let (stream, name, arn) = self.locate(stream, consumer)?;
         let stream = find(&mut self.streams, &self.settings, stream, now)?;
         stream.admit(Operation::DescribeStreamConsumer, per_second, now)?;
         Ok(stream.consumer(name, arn)?.describe())
@@ -138,27 +144,19 @@ impl Service {
         });
         Ok(ConsumersPage { consumers, next })
     }
-}
 
-/// The stream and the consumer that are meant, and the ARN if it has to be that.
-fn locate<'a>(
-    stream: &'a str,
-    consumer: &'a ConsumerAddress,
-) -> Result<(&'a str, &'a str, Option<&'a ConsumerArn>), Refusal> {
-    match consumer {
-        ConsumerAddress::Name(name) => Ok((stream, name, None)),
-        ConsumerAddress::Arn(arn) => {
-            let found = arn::consumer_of(arn.as_str());
-            let (stream, name) = found.ok_or_else(|| no_arn(arn))?;
-            Ok((stream, name, Some(arn)))
+    /// The stream and the consumer that are meant, and the ARN if it has to be that.
+    fn locate<'a>(
+        &self,
+        stream: &'a str,
+        consumer: &'a ConsumerAddress,
+    ) -> Result<(&'a str, &'a str, Option<&'a ConsumerArn>), Refusal> {
+        match consumer {
+            ConsumerAddress::Name(name) => Ok((stream, name, None)),
+            ConsumerAddress::Arn(arn) => {
+                let (stream, name) = self.consumer_of(arn.as_str())?;
+                Ok((stream, name, Some(arn)))
+            }
         }
     }
-}
-
-pub(super) fn no_arn(arn: &ConsumerArn) -> Refusal {
-    // Not repeated in full: it may be anything.
-    let shown: String = arn.as_str().chars().take(100).collect();
-    Refusal::not_found(format!(
-        "{shown} is not the ARN of a consumer of this account."
-    ))
 }

@@ -4,7 +4,7 @@ use kinesis_source::{ShardId, StreamStatus};
 
 use super::Service;
 use crate::model::{
-    ACCOUNT, Moment, Operation, Refusal, StreamMode,
+    Moment, Operation, Refusal, StreamMode,
     stream::{Plan, Stream},
 };
 
@@ -58,8 +58,9 @@ impl Service {
         let stream = self.stream(name, now)?;
         if !stream.consumers.is_empty() && !consumers_too {
             return Err(Refusal::in_use(format!(
-                "Stream {name} under account {ACCOUNT} has consumers. Deregister them first, or \
-                 enforce their deletion."
+                "Stream {name} under account {} has consumers. Deregister them first, or enforce \
+                 their deletion.",
+                stream.owner.account()
             )));
         }
         match stream.status() {
@@ -69,7 +70,8 @@ impl Service {
             _ => stream.delete(until),
         }
         let ending = stream.consumers.deregister_all(until);
-        let gone = Refusal::not_found(format!("Stream {name} under account {ACCOUNT} has gone."));
+        let account = stream.owner.account();
+        let gone = Refusal::not_found(format!("Stream {name} under account {account} has gone."));
         self.fail_all(ending, &gone);
         self.forget_if_gone(name, now);
         Ok(())
@@ -188,7 +190,8 @@ impl Service {
         self.forget_all_gone(now);
         if self.streams.contains_key(name) {
             return Err(Refusal::in_use(format!(
-                "Stream {name} under account {ACCOUNT} already exists."
+                "Stream {name} under account {} already exists.",
+                self.settings.owner.account()
             )));
         }
         self.check_creating()
@@ -206,6 +209,7 @@ impl Service {
         let on_demand = self.settings.limits.on_demand_shards_at_start.max(1);
         let plan = Plan {
             name,
+            owner: &self.settings.owner,
             number: self.streams_made,
             shards: shards.unwrap_or(on_demand),
             mode: shards.map_or(StreamMode::OnDemand, |_| StreamMode::Provisioned),
@@ -218,13 +222,15 @@ impl Service {
     }
 
     pub(super) fn check_room(&self, more_shards: u32) -> Result<(), Refusal> {
-        let limits = &self.settings.limits;
+        let (limits, owner) = (&self.settings.limits, &self.settings.owner);
         let open = self.open_shards();
         if open.saturating_add(more_shards) > limits.open_shards {
             return Err(Refusal::limit_exceeded(format!(
-                "This request would exceed the shard limit for the account {ACCOUNT} in us-east-1. \
+                "This request would exceed the shard limit for the account {} in {}. \
                  Current shard count for the account: {open}. Limit: {}. Number of additional \
                  shards that would have resulted from this request: {more_shards}.",
+                owner.account(),
+                owner.region(),
                 limits.open_shards
             )));
         }

@@ -1,7 +1,7 @@
 use kinesis_source::ConsumerArn;
 
 use super::Service;
-use crate::model::{Limits, Moment, NoPolicy, Operation, Refusal, Tags, arn, tags};
+use crate::model::{Limits, Moment, NoPolicy, Operation, Refusal, Tags, tags};
 
 /// What is attached to a stream or a consumer, and means nothing to the fake.
 #[derive(Debug, Default)]
@@ -34,7 +34,8 @@ impl Service {
         more: &Tags,
         now: Moment,
     ) -> Result<(), Refusal> {
-        self.add_tags(Operation::AddTagsToStream, &arn(stream), more, now)
+        let arn = self.settings.owner.arn(stream);
+        self.add_tags(Operation::AddTagsToStream, &arn, more, now)
     }
 
     /// Takes tags away from a stream or a consumer, by its ARN (`UntagResource`). Those that there
@@ -64,7 +65,8 @@ impl Service {
         keys: &[String],
         now: Moment,
     ) -> Result<(), Refusal> {
-        self.remove_tags(Operation::RemoveTagsFromStream, &arn(stream), keys, now)
+        let arn = self.settings.owner.arn(stream);
+        self.remove_tags(Operation::RemoveTagsFromStream, &arn, keys, now)
     }
 
     /// All tags of a stream or a consumer, by its ARN (`ListTagsForResource`).
@@ -184,7 +186,10 @@ impl Service {
 
     /// As [`labels`](Self::labels), of what is neither being made nor removed.
     fn usable_labels(&mut self, arn: &str, now: Moment) -> Result<&mut Labels, Refusal> {
-        let stream = arn::stream_of(arn).or_else(|| Some(arn::consumer_of(arn)?.0));
+        let owner = &self.settings.owner;
+        let stream = owner
+            .stream_of(arn)
+            .or_else(|| Some(owner.consumer_of(arn)?.0));
         if let Some(stream) = stream {
             self.stream(stream, now)?.check_usable()?;
         }
@@ -193,16 +198,10 @@ impl Service {
 
     /// What is attached to a stream or a consumer.
     fn labels(&mut self, arn: &str, now: Moment) -> Result<&mut Labels, Refusal> {
-        if let Some(stream) = arn::stream_of(arn) {
+        if let Some(stream) = self.settings.owner.stream_of(arn) {
             return Ok(&mut self.stream(stream, now)?.labels);
         }
-        let consumer = arn::consumer_of(arn);
-        let (stream, name) = consumer.ok_or_else(|| {
-            let shown: String = arn.chars().take(100).collect();
-            Refusal::not_found(format!(
-                "{shown} is no ARN of a stream or a consumer of this account."
-            ))
-        })?;
+        let (stream, name) = self.consumer_of(arn)?;
         let consumer_arn = ConsumerArn::new(arn);
         let stream = self.stream(stream, now)?;
         Ok(&mut stream.consumer(name, Some(&consumer_arn))?.labels)

@@ -4,7 +4,7 @@ use kinesis_source::{NextToken, ShardsPage, StreamSummary, Timestamp};
 
 use super::{Service, find};
 use crate::model::{
-    ACCOUNT, Limits, Moment, Operation, Refusal, ShardFilter, shard,
+    Limits, Moment, Operation, Refusal, ShardFilter, shard,
     stream::{Filter, Stream},
     token::Token,
 };
@@ -96,7 +96,8 @@ impl Service {
             return Ok(());
         }
         Err(Refusal::not_found(format!(
-            "Stream {stream} under account {ACCOUNT} was not created at {created}."
+            "Stream {stream} under account {} was not created at {created}.",
+            it.owner.account()
         )))
     }
 

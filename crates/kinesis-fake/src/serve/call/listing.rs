@@ -82,13 +82,19 @@ impl Call for ListShards {
                 self.check_token_alone()?;
                 let arn = self.stream_arn.as_deref();
                 Listing::Next {
-                    stream: arn.map(|arn| stream_name(None, Some(arn))).transpose()?,
+                    stream: arn
+                        .map(|arn| stream_name(service, None, Some(arn)))
+                        .transpose()?,
                     token,
                     max_results,
                 }
             }
             None => {
-                let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+                let stream = stream_name(
+                    service,
+                    self.stream_name.as_deref(),
+                    self.stream_arn.as_deref(),
+                )?;
                 if let Some(created) = self.stream_creation_timestamp {
                     service.check_created(stream, created.into(), now)?;
                 }
@@ -201,7 +207,11 @@ impl Call for DescribeStream {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let most = count(self.limit).unwrap_or(usize::MAX);
         let after = self.exclusive_start_shard_id.as_deref().map(ShardId::new);
         let (summary, shards, more) = service.describe_stream(stream, after.as_ref(), most, now)?;
@@ -243,7 +253,11 @@ impl Call for DescribeStreamSummary {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<SummaryAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let summary = service.describe_stream_summary(stream, now)?;
         let capacity = service.capacity(stream, now)?;
         let open_shards = summary.open_shards;

@@ -55,7 +55,11 @@ impl Call for GetShardIterator {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<IteratorAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let shard = self.shard();
         let position = position(
             self.shard_iterator_type.as_deref().unwrap_or_default(),
@@ -175,7 +179,9 @@ impl Call for GetRecords {
         }
         let limit = count(self.limit).unwrap_or(most);
         let arn = self.stream_arn.as_deref();
-        let stream = arn.map(|arn| stream_name(None, Some(arn))).transpose()?;
+        let stream = arn
+            .map(|arn| stream_name(service, None, Some(arn)))
+            .transpose()?;
         Ok(Reading {
             page: service.get_records_of(stream, &iterator, limit, now)?,
             encrypted: service.encrypted_by(&iterator, now),

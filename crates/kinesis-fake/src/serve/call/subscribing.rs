@@ -61,6 +61,8 @@ impl Wanted {
 impl SubscribeToShard {
     fn check(&self, check: &mut Check) {
         check.required("consumerARN", self.consumer_arn.as_ref());
+        let arn = self.consumer_arn.as_deref();
+        check.pattern("consumerARN", arn, Pattern::ConsumerArn);
         check.length("consumerARN", self.consumer_arn.as_deref(), 1..=2_048);
         check.required("shardId", self.shard_id.as_ref());
         check.name("shardId", self.shard_id.as_deref());

@@ -4,7 +4,7 @@ use super::Call;
 use crate::{
     model::{Moment, Refusal, Service, Tags},
     serve::{
-        check::{self, Check, whole},
+        check::{self, Check, Pattern, whole},
         wire::{Most, MostByKey, Nothing, check_stream, count, stream_name},
     },
 };
@@ -33,7 +33,11 @@ impl Call for AddTagsToStream {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         service.add_tags_to_stream(stream, &tags(self.tags.as_ref()), now)?;
         Ok(Nothing {})
     }
@@ -62,7 +66,11 @@ impl Call for RemoveTagsFromStream {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         service.remove_tags_from_stream(stream, keys(self.tag_keys.as_ref()), now)?;
         Ok(Nothing {})
     }
@@ -113,7 +121,11 @@ impl Call for ListTagsForStream {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<TagsAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let after = self.exclusive_start_tag_key.as_deref();
         let most = count(self.limit).unwrap_or(usize::MAX);
         let (tags, more) = service.list_tags_for_stream(stream, after, most, now)?;
@@ -248,6 +260,7 @@ fn keys(keys: Option<&Keys>) -> &[String] {
 /// What is wrong with how a request names a stream or a consumer.
 pub(super) fn check_resource(check: &mut Check, arn: Option<&str>) {
     check.required("resourceARN", arn);
+    check.pattern("resourceARN", arn, Pattern::ResourceArn);
     check.length("resourceARN", arn, 1..=2_048);
 }
 

@@ -49,12 +49,20 @@ impl Call for PutRecord {
     }
 
     fn keyless(&self, service: &mut Service, now: Moment) -> bool {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref());
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
         is_auto(service, stream.unwrap_or_default(), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let entry = self.entry().put()?;
         let (shard, number) = match self.sequence_number_for_ordering.as_deref() {
             Some(number) => service.put_record_after(stream, &entry, &number_of(number)?, now)?,
@@ -131,12 +139,20 @@ impl Call for PutRecords {
     }
 
     fn keyless(&self, service: &mut Service, now: Moment) -> bool {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref());
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
         is_auto(service, stream.unwrap_or_default(), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Puts, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let entries = self.entries().iter().map(|record| record.0.entry().put());
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         Ok(Puts {
