@@ -27,6 +27,7 @@ use crate::{
 pub struct Builder {
     name: String,
     first: First,
+    others: Vec<(String, u32)>,
     epoch: Timestamp,
     manual: bool,
     settings: Settings,
@@ -46,6 +47,7 @@ impl Default for Builder {
         Self {
             name: "stream".to_owned(),
             first: First::Provisioned(1),
+            others: Vec::new(),
             epoch: EPOCH,
             manual: false,
             settings: Settings::default(),
@@ -77,6 +79,12 @@ impl Builder {
     pub fn on_demand(self) -> Self {
         let first = First::OnDemand;
         Self { first, ..self }
+    }
+
+    /// There is another stream of that name and of so many shards, one at least, from the start.
+    pub fn and_stream(mut self, name: impl Into<String>, shards: u32) -> Self {
+        self.others.push((name.into(), shards.max(1)));
+        self
     }
 
     /// There is no stream yet:
@@ -201,6 +209,9 @@ impl Builder {
             First::None => {}
             First::Provisioned(shards) => service.put_stream(&self.name, shards, clock.now()),
             First::OnDemand => service.put_on_demand_stream(&self.name, clock.now()),
+        }
+        for (name, shards) in &self.others {
+            service.put_stream(name, *shards, clock.now());
         }
         let fake = Fake::open(clock, service, &self.name);
         if let Some(plan) = self.plan {

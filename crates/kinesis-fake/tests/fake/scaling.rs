@@ -1,7 +1,7 @@
 //! How many shards a stream has, and who decides that.
 
 use kinesis_fake::{AccountLimits, ForeignArn, RecordDistribution, Resize, StreamMode};
-use kinesis_source::{ConsumerAddress, ConsumerArn, HashRange, KinesisFanOutApi};
+use kinesis_source::{ConsumerAddress, ConsumerArn, HashRange, KinesisFanOutApi, StreamStatus};
 
 use super::*;
 
@@ -445,4 +445,24 @@ async fn a_stream_that_left_on_demand_forgets_that_it_was_to_grow() {
     fake.update_stream_mode(StreamMode::OnDemand).await.unwrap();
     sleep(HOUR).await;
     assert_eq!(open_ranges(&fake).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_may_have_several_streams_from_the_start() {
+    let durations = Durations::all(Duration::from_secs(30));
+    let builder = Fake::builder().name("one").shards(3).durations(durations);
+    let fake = builder.and_stream("two", 2).and_stream("three", 0).build();
+    for (name, shards) in [("one", 3), ("two", 2), ("three", 1)] {
+        let stream = fake.stream(name);
+        let summary = stream.describe_stream_summary().await.unwrap();
+        let told = (summary.status, summary.open_shards);
+        assert_eq!(told, (StreamStatus::Active, shards), "{name}");
+    }
+    let only = Fake::builder()
+        .without_stream()
+        .and_stream("two", 1)
+        .build();
+    let answer = only.describe_stream_summary().await;
+    assert_eq!(code(answer), "ResourceNotFoundException");
+    assert_eq!(only.stream("two").shards().len(), 1);
 }
