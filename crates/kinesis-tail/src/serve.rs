@@ -8,7 +8,7 @@ use std::{
     collections::BTreeSet,
     fmt::Display,
     io::{self, Write},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
     time::Duration,
 };
@@ -24,10 +24,10 @@ use self::{
 };
 use crate::{cli::number, connect, signals, stdout};
 
-/// Run an embedded Kinesis on 127.0.0.1, in memory
+/// Run an embedded Kinesis on this machine, in memory
 ///
-/// It has the service's real limits, and asks for no valid credentials. The first line on standard
-/// output is its address, to be passed as --endpoint-url or AWS_ENDPOINT_URL. It ends on SIGINT or
+/// It has the service's real limits, and asks for no valid credentials: only this machine reaches it,
+/// unless --host says otherwise. The first line on standard output is its address, to be passed as --endpoint-url or AWS_ENDPOINT_URL. It ends on SIGINT or
 /// SIGTERM, and everything in it is gone.
 ///
 /// What is to go wrong is printed on standard error before that line, and what did at the end:
@@ -44,6 +44,10 @@ use crate::{cli::number, connect, signals, stdout};
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment, after_long_help = long_help())]
 pub(crate) struct ServeArgs {
+    /// The address to listen at. Whoever reaches it may use it: others than this machine do at 0.0.0.0
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = host)]
+    host: IpAddr,
+
     /// The port to listen at; 0 takes one that is free
     #[arg(long, default_value_t = 4567, value_parser = number(0..=u16::MAX))]
     port: u16,
@@ -114,22 +118,23 @@ pub(crate) struct ServeArgs {
 const MOST_HOURS: u32 = 876_000;
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen at 127.0.0.1:{port}: choose another port, or 0 for any")]
+#[error(
+    "cannot listen at {address}: choose another port, or 0 for any, and an address of this machine"
+)]
 struct CannotListen {
-    port: u16,
+    address: SocketAddr,
     source: io::Error,
 }
 
 pub(crate) async fn run(args: ServeArgs) -> Result<(), BoxError> {
     let told_to_stop = signals::listen()?;
-    let port = args.port;
+    let address = SocketAddr::new(args.host, args.port);
     let plan = args.plan();
     let has_faults = !plan.faults().is_empty();
     let fake = args.fake(plan.clone())?;
-    let address = (Ipv4Addr::LOCALHOST, port).into();
     let server = Server::bind(address, fake.clone())
         .await
-        .map_err(|source| CannotListen { port, source })?;
+        .map_err(|source| CannotListen { address, source })?;
     if has_faults {
         say(format_args!("{plan:?}\n"));
     }
@@ -224,6 +229,11 @@ fn stream_name(text: &str) -> Result<String, &'static str> {
         Ok(name) if !name.starts_with("arn:") => Ok(name),
         _ => Err("expected a name of 1 to 128 letters, digits, `_`, `.` and `-`"),
     }
+}
+
+fn host(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "expected an IP address, as 127.0.0.1 or 0.0.0.0")
 }
 
 fn account(text: &str) -> Result<String, &'static str> {

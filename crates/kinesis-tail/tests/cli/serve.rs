@@ -309,3 +309,25 @@ async fn the_documented_command_works() {
     let late = "Fault::delayed([Operation::GetShardIterator, Operation::ListShards], Duration::from_secs(2)).times(3)";
     assert_eq!(counted(&told, late).1, 3, "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_listens_where_it_is_told_to() {
+    for (host, start) in [
+        ("127.0.0.1", "http://127.0.0.1:"),
+        ("0.0.0.0", "http://0.0.0.0:"),
+    ] {
+        let mut served = Served::with(&["--host", host]).await;
+        assert!(served.endpoint.starts_with(start), "{}", served.endpoint);
+        served.endpoint = served.endpoint.replace("0.0.0.0", "127.0.0.1");
+        let shards = served.run(&["shards", "orders"]).await;
+        assert_eq!(shards.stdout.lines().count(), 4, "{shards:?}");
+        served.end("TERM").await;
+    }
+    // A documentation address is nobody's.
+    let nowhere = ["serve", "--host", "192.0.2.1", "--port", "0"];
+    let finished = run(without_credentials(&nowhere)).await;
+    finished.fails_with(
+        1,
+        &["cannot listen at 192.0.2.1:0", "an address of this machine"],
+    );
+}

@@ -112,6 +112,7 @@ async fn wrong_options_of_other_commands() {
             &["serve", "--duration", "made=1s"],
             "expected one of create, update",
         ),
+        (&["serve", "--host", "localhost"], "expected an IP address"),
         (&["serve", "--account", "1"], "expected twelve digits"),
         (&["serve", "--region", "EU"], "as eu-central-1"),
         (&["serve", "--retention", "0"], "from 1 to"),
