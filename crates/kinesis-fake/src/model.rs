@@ -54,7 +54,7 @@ pub use operation::Operation;
 pub use owner::Owner;
 pub use refusal::Refusal;
 pub(crate) use refusing::Refusing;
-pub use service::{Commitment, Listing, MetricsChange, NewStream, Service, WarmThroughput};
+pub use service::{Commitment, DryRun, Listing, MetricsChange, NewStream, Service, WarmThroughput};
 pub use settings::{
     Choices, Continuation, DeletingStream, Durations, ForeignArn, FutureTimestamp, MergeOrder,
     NoPolicy, OlderThanHorizon, ReadLimit, Settings, ShardEnd, SubscriptionRefusal, Takeover,

@@ -44,6 +44,9 @@ pub struct Limits {
     pub bytes_per_answer: usize,
     /// Calls of GetShardIterator in any second, for each shard.
     pub get_shard_iterator_per_second: Option<u32>,
+    /// Calls in any second, for each stream, that are only to be checked (`DryRun`), of all operations
+    /// together.
+    pub dry_runs_per_second: Option<u32>,
     /// How long an iterator is good.
     pub iterator_life: Option<Duration>,
     /// How long a token of a listing is good.
@@ -196,6 +199,7 @@ impl Limits {
             records_per_answer: usize::MAX,
             bytes_per_answer: usize::MAX,
             get_shard_iterator_per_second: None,
+            dry_runs_per_second: None,
             iterator_life: None,
             token_life: None,
             write_bytes_per_second: None,
@@ -265,6 +269,7 @@ impl Default for Limits {
             records_per_answer: RECORDS_PER_ANSWER,
             bytes_per_answer: BYTES_PER_ANSWER,
             get_shard_iterator_per_second: Some(GET_SHARD_ITERATOR_PER_SECOND),
+            dry_runs_per_second: Some(DRY_RUNS_PER_SECOND),
             iterator_life: Some(ITERATOR_LIFE),
             token_life: Some(TOKEN_LIFE),
             write_bytes_per_second: Some(WRITE_BYTES_PER_SECOND),

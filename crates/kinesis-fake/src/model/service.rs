@@ -12,6 +12,7 @@ mod capacity;
 mod consumers;
 mod control;
 mod creation;
+mod dry_run;
 mod encrypting;
 mod labels;
 mod listing;
@@ -22,6 +23,7 @@ mod writing;
 
 pub use account::{Commitment, WarmThroughput};
 pub use creation::NewStream;
+pub use dry_run::DryRun;
 pub use listing::Listing;
 pub use monitoring::MetricsChange;
 

@@ -69,6 +69,8 @@ pub(crate) struct Stream {
     pub(crate) metrics: BTreeSet<Metric>,
     /// The subscriptions that something happened to.
     pub(crate) news: BTreeSet<SubscriptionId>,
+    /// The calls that were only to be checked.
+    pub(crate) dry_runs: Rate,
     /// The limits that hold for the stream.
     rates: BTreeMap<Operation, Rate>,
 }
@@ -111,6 +113,7 @@ impl Stream {
             encryption: Encryption::default(),
             metrics: BTreeSet::new(),
             news: BTreeSet::new(),
+            dry_runs: Rate::default(),
             rates: BTreeMap::new(),
         };
         for hash_range in even_ranges(plan.shards) {

@@ -113,8 +113,13 @@ impl Desk {
             consumer,
             shard,
             position,
+            dry_run,
         } = wanted;
-        match self.fake.subscribe(&consumer, &shard, &position).await {
+        let subscribed = match dry_run {
+            true => self.fake.rehearse(&consumer, &shard, &position).await,
+            false => self.fake.subscribe(&consumer, &shard, &position).await,
+        };
+        match subscribed {
             Ok(delivery) => {
                 let stream = self.fake.of_consumer(&consumer);
                 let way = Way {

@@ -14,6 +14,7 @@ use kinesis_source::{
 use proptest::{collection::vec, prelude::*};
 
 mod chosen;
+mod dry_run;
 mod edges;
 mod fan_out;
 mod labels;

@@ -446,3 +446,46 @@ async fn arns_are_of_the_account_and_the_region_that_were_chosen() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_does_nothing() {
+    let running = serve(Fake::builder().limits(Limits::none()).build()).await;
+    let address = running.address;
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/stream";
+    let register = json!({"StreamARN": arn, "ConsumerName": "audit"});
+    let registered = ok(address, "RegisterStreamConsumer", register).await;
+    let at = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "TRIM_HORIZON"});
+    let iterator = ok(address, "GetShardIterator", at.clone()).await;
+    let read = json!({"ShardIterator": iterator["ShardIterator"]});
+    let record = json!({"Data": "eA==", "PartitionKey": "k"});
+    for (operation, request) in [
+        ("GetShardIterator", at),
+        ("GetRecords", read.clone()),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": [record]}),
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "Data": "eA==", "PartitionKey": "k"}),
+        ),
+        (
+            "SubscribeToShard",
+            json!({"ConsumerARN": registered["Consumer"]["ConsumerARN"],
+                "ShardId": "shardId-000000000000", "StartingPosition": {"Type": "LATEST"}}),
+        ),
+    ] {
+        let mut dry = request.clone();
+        dry["DryRun"] = true.into();
+        let code = refused(address, operation, dry.clone()).await;
+        assert_eq!(code, "DryRunOperationException", "{operation}");
+        let page = ok(address, "GetRecords", read.clone()).await;
+        assert_eq!(page["Records"], json!([]), "{operation}");
+        // Where it is not wanted, it is done.
+        if operation.starts_with("Get") {
+            dry["DryRun"] = false.into();
+            ok(address, operation, dry).await;
+        }
+    }
+}

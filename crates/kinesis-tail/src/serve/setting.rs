@@ -120,7 +120,7 @@ fn unknown<T: Named>(name: &str) -> String {
 named! {
     Limits, "limit", together: false,
     get_records_per_second read_bytes_per_second read_records_per_second read_burst
-    records_per_answer bytes_per_answer get_shard_iterator_per_second iterator_life token_life
+    records_per_answer bytes_per_answer get_shard_iterator_per_second dry_runs_per_second iterator_life token_life
     write_bytes_per_second write_burst_bytes write_records_per_second records_per_put bytes_per_put
     record_bytes record_kib partition_key_chars retention_hours describe_limits_per_second
     update_shard_count_per_second update_shard_count_per_day update_shard_count_factor

@@ -20,6 +20,9 @@ pub(crate) const RECORDS_PER_ANSWER: usize = 10_000;
 pub(crate) const BYTES_PER_ANSWER: usize = 10 * MIB;
 /// API GetShardIterator: "a limit of five transactions per second per account per open shard".
 pub(crate) const GET_SHARD_ITERATOR_PER_SECOND: u32 = 5;
+/// Guide "Test your permissions and request inputs with dry run": 1 a second per stream, shared by all
+/// operations that can be.
+pub(crate) const DRY_RUNS_PER_SECOND: u32 = 1;
 /// API GetShardIterator: "expires 5 minutes after it is returned to the requester".
 pub(crate) const ITERATOR_LIFE: Duration = Duration::from_secs(300);
 /// How far a lenient service lets reading run ahead; not documented.
@@ -162,6 +165,7 @@ mod tests {
                 records_per_answer: 10_000,
                 bytes_per_answer: 10_485_760,
                 get_shard_iterator_per_second: Some(5),
+                dry_runs_per_second: Some(1),
                 iterator_life: Some(seconds(300)),
                 token_life: Some(seconds(300)),
                 write_bytes_per_second: Some(1_048_576),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, reading::number_of};
 use crate::{
-    model::{Moment, RecordDistribution, Refusal, Service},
+    model::{DryRun, Moment, RecordDistribution, Refusal, Service},
     serve::{
         check::{Check, Pattern},
         wire::{Blob, Most, Object, check_stream, encryption_type, hash_key, stream_name},
@@ -22,6 +22,8 @@ pub(super) struct PutRecord {
     partition_key: Option<String>,
     explicit_hash_key: Option<String>,
     sequence_number_for_ordering: Option<String>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +66,13 @@ impl Call for PutRecord {
             self.stream_arn.as_deref(),
         )?;
         let entry = self.entry().put()?;
+        if self.dry_run == Some(true) {
+            let call = DryRun::PutRecord {
+                stream,
+                entry: &entry,
+            };
+            return Err(service.dry_run(call, now));
+        }
         let (shard, number) = match self.sequence_number_for_ordering.as_deref() {
             Some(number) => service.put_record_after(stream, &entry, &number_of(number)?, now)?,
             None => service.put_record(stream, &entry, now)?,
@@ -83,6 +92,8 @@ pub(super) struct PutRecords {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     records: Option<Most<Object<EntryIn>, MOST_ENTRIES>>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +166,13 @@ impl Call for PutRecords {
         )?;
         let entries = self.entries().iter().map(|record| record.0.entry().put());
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        if self.dry_run == Some(true) {
+            let call = DryRun::PutRecords {
+                stream,
+                entries: &entries,
+            };
+            return Err(service.dry_run(call, now));
+        }
         Ok(Puts {
             outcomes: service.put_records(stream, &entries, now)?,
             encrypted: service.encryption_key(stream, now)?.is_some(),
