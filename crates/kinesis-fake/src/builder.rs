@@ -5,7 +5,7 @@ use kinesis_source::Timestamp;
 use crate::{
     Fake, FaultPlan,
     clock::{Clock, EPOCH},
-    model::{Choices, Durations, Limits, Service, Settings},
+    model::{Choices, Durations, Limits, Owner, Service, Settings},
 };
 
 /// Describes a [`Fake`] before it is made.
@@ -27,6 +27,7 @@ use crate::{
 pub struct Builder {
     name: String,
     first: First,
+    others: Vec<(String, u32)>,
     epoch: Timestamp,
     manual: bool,
     settings: Settings,
@@ -46,6 +47,7 @@ impl Default for Builder {
         Self {
             name: "stream".to_owned(),
             first: First::Provisioned(1),
+            others: Vec::new(),
             epoch: EPOCH,
             manual: false,
             settings: Settings::default(),
@@ -77,6 +79,12 @@ impl Builder {
     pub fn on_demand(self) -> Self {
         let first = First::OnDemand;
         Self { first, ..self }
+    }
+
+    /// There is another stream of that name and of so many shards, one at least, from the start.
+    pub fn and_stream(mut self, name: impl Into<String>, shards: u32) -> Self {
+        self.others.push((name.into(), shards.max(1)));
+        self
     }
 
     /// There is no stream yet:
@@ -117,9 +125,42 @@ impl Builder {
         self.settings(|settings| settings.retention_hours = hours)
     }
 
-    /// How many shards a page of a listing has at most, instead of 1,000.
-    pub fn page_size(self, shards: usize) -> Self {
-        self.settings(|settings| settings.page_size = shards)
+    /// How many shards, streams or consumers a page of a listing has at most, instead of 1,000 and
+    /// 100. These are [limits](Self::limits), too: what is said last holds.
+    pub fn page_size(self, most: usize) -> Self {
+        self.settings(|settings| {
+            let limits = &mut settings.limits;
+            limits.shards_per_page = most;
+            limits.shards_per_description = most;
+            limits.streams_per_page = most;
+            limits.consumers_per_page = most;
+        })
+    }
+
+    /// Its streams belong to that account instead of `000000000000`: their ARNs say so, and an ARN of
+    /// another account is [refused](crate::ForeignArn).
+    ///
+    /// # Panics
+    ///
+    /// If it is not twelve digits.
+    #[track_caller]
+    pub fn account(self, account: &str) -> Self {
+        let owner = Owner::new(account, self.settings.owner.region());
+        let owner = owner.unwrap_or_else(|| panic!("an account is twelve digits: {account:?}"));
+        self.settings(|settings| settings.owner = owner)
+    }
+
+    /// Its streams are in that region instead of `us-east-1`: their ARNs say so, and an ARN of another
+    /// region is refused as of a stream that is not there.
+    ///
+    /// # Panics
+    ///
+    /// If it has other characters than small letters, digits and `-`.
+    #[track_caller]
+    pub fn region(self, region: &str) -> Self {
+        let owner = Owner::new(self.settings.owner.account(), region);
+        let owner = owner.unwrap_or_else(|| panic!("a region is named as us-east-1: {region:?}"));
+        self.settings(|settings| settings.owner = owner)
     }
 
     /// What iterators and tokens are sealed with: fakes of different seeds refuse each other's.
@@ -168,6 +209,9 @@ impl Builder {
             First::None => {}
             First::Provisioned(shards) => service.put_stream(&self.name, shards, clock.now()),
             First::OnDemand => service.put_on_demand_stream(&self.name, clock.now()),
+        }
+        for (name, shards) in &self.others {
+            service.put_stream(name, *shards, clock.now());
         }
         let fake = Fake::open(clock, service, &self.name);
         if let Some(plan) = self.plan {

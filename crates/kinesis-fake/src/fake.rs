@@ -10,15 +10,15 @@ use std::{
 use bytes::Bytes;
 use kinesis_source::{ApiError, HashRange, PutEntry, Record, SequenceNumber, Shard, ShardId};
 
-#[cfg(feature = "serve")]
-use crate::model::EncryptedRecords;
 use crate::{
     Builder, Calls, Fault, FaultPlan, FaultReport,
     clock::Clock,
     failure::Failure,
     faults::{Blow, Faults, Spoiling, Subject},
-    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId, stream_of},
+    model::{Limits, Moment, Operation, Refusal, Service, SubscriptionId},
 };
+#[cfg(feature = "serve")]
+use {crate::model::EncryptedRecords, kinesis_source::ConsumerArn};
 
 mod changing;
 pub(crate) mod delivery;
@@ -82,7 +82,10 @@ impl Fake {
     pub fn stream(&self, name: &str) -> Self {
         Self {
             account: Arc::clone(&self.account),
-            stream: stream_of(name).unwrap_or(name).into(),
+            stream: self.with(|service, _| {
+                let by_arn = service.settings().owner.stream_of(name);
+                by_arn.unwrap_or(name).into()
+            }),
         }
     }
 
@@ -250,6 +253,18 @@ impl Fake {
     /// Changes what is allowed from now on, for all streams of the account.
     pub fn set_limits(&self, limits: Limits) {
         self.with(|service, _| service.settings_mut().limits = limits);
+    }
+
+    /// A face for the stream of that consumer.
+    #[cfg(feature = "serve")]
+    pub(crate) fn of_consumer(&self, consumer: &ConsumerArn) -> Self {
+        self.with(|service, _| {
+            let named = service.settings().owner.consumer_of(consumer.as_str());
+            Self {
+                account: Arc::clone(&self.account),
+                stream: named.map_or("", |(stream, _)| stream).into(),
+            }
+        })
     }
 
     /// Which of its records are said to be encrypted.

@@ -90,9 +90,9 @@ pub use deliveries::{Deliveries, WrongDelivery};
 pub use fake::{Fake, TestOutcome};
 pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
 pub use model::{
-    AccountLimits, Choices, Continuation, DeletingStream, Durations, FutureTimestamp, Limits,
-    MergeOrder, NoPolicy, OlderThanHorizon, Operation, ReadLimit, RecordDistribution, Resize,
-    ShardEnd, StreamMode, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
+    AccountLimits, Choices, Continuation, DeletingStream, Durations, ForeignArn, FutureTimestamp,
+    Limits, MergeOrder, NoPolicy, OlderThanHorizon, Operation, ReadLimit, RecordDistribution,
+    Resize, ShardEnd, StreamMode, SubscriptionRefusal, Takeover, TimeBeforeHorizon,
 };
 pub use resharding::{Reshard, Resharding};
 #[cfg(feature = "serve")]

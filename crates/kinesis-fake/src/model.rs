@@ -24,7 +24,6 @@
 //! # Ok::<(), kinesis_fake::model::Refusal>(())
 //! ```
 
-mod arn;
 mod capacity;
 mod consumer;
 mod encryption;
@@ -33,6 +32,7 @@ mod limits;
 mod metric;
 mod moment;
 mod operation;
+mod owner;
 mod refusal;
 mod refusing;
 mod seal;
@@ -45,29 +45,27 @@ mod subscription;
 mod tags;
 mod token;
 
-pub use arn::{arn, consumer_of, stream_of};
 pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
 pub use encryption::EncryptedRecords;
 pub use limits::Limits;
 pub use metric::Metric;
 pub use moment::Moment;
 pub use operation::Operation;
+pub use owner::Owner;
 pub use refusal::Refusal;
 pub(crate) use refusing::Refusing;
-pub use service::{Commitment, Listing, MetricsChange, NewStream, Service, WarmThroughput};
+pub use service::{Commitment, DryRun, Listing, MetricsChange, NewStream, Service, WarmThroughput};
 pub use settings::{
-    Choices, Continuation, DeletingStream, Durations, FutureTimestamp, MergeOrder, NoPolicy,
-    OlderThanHorizon, ReadLimit, Settings, ShardEnd, SubscriptionRefusal, Takeover,
+    Choices, Continuation, DeletingStream, Durations, ForeignArn, FutureTimestamp, MergeOrder,
+    NoPolicy, OlderThanHorizon, ReadLimit, Settings, ShardEnd, SubscriptionRefusal, Takeover,
     TimeBeforeHorizon,
 };
 pub use stream::ShardFilter;
 pub use subscription::{Sent, SubscriptionId};
 pub use tags::Tags;
 
-pub(crate) use arn::ACCOUNT;
-
-pub(crate) use refusal::{INTERNAL_FAILURE, MOST_WRONG, wrong};
 #[cfg(feature = "serve")]
-pub(crate) use service::POLICY_BYTES;
+pub(crate) use owner::{is_consumer_arn, is_resource_arn, is_stream_arn};
+pub(crate) use refusal::{INTERNAL_FAILURE, MOST_WRONG, wrong};
 #[cfg(feature = "serve")]
 pub(crate) use stream::status_name;

@@ -39,7 +39,8 @@ mod wire;
 ///
 /// It speaks AWS JSON 1.1 and AWS CBOR 1.1, each over HTTP/1.1 and HTTP/2, without TLS. Signatures
 /// are neither asked for nor checked: let it listen where only tests can reach it. Streams go by
-/// name or by ARN, as `arn:aws:kinesis:us-east-1:000000000000:stream/NAME`.
+/// name or by ARN, as `arn:aws:kinesis:us-east-1:000000000000:stream/NAME`, of the
+/// [account](crate::Builder::account) and [region](crate::Builder::region) that were chosen.
 ///
 /// A request has at most 16 MiB. Up to 1,024 connections are attended to at a time, and more wait for
 /// one of them to end. A connection may be idle for ever; but while others wait, the one goes that has
@@ -51,7 +52,7 @@ mod wire;
 /// while others wait for room there, a connection is broken whose client takes less than 64 KiB of an
 /// answer or an event in 5 s, whatever else it takes meanwhile.
 ///
-/// An SDK wants an endpoint `http://…`, region `us-east-1` and any credentials. Answers are dated by
+/// An SDK wants an endpoint `http://…`, any region and any credentials. Answers are dated by
 /// the fake's clock, and clients that go by dates see its time; for those that look at their own,
 /// make both agree: [`wall_clock`](crate::Builder::wall_clock).
 ///

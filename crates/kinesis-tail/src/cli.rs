@@ -81,6 +81,7 @@ impl Cli {
     pub(crate) fn check(&self) -> Result<(), String> {
         match &self.command {
             Command::Consume(args) => args.check(),
+            Command::Serve(args) => args.check(),
             _ => Ok(()),
         }
     }

@@ -100,6 +100,31 @@ impl Fake {
         };
         Ok(Delivery::new(subscription, self.clone(), shard.clone()))
     }
+
+    /// The same call, only to be checked: it always fails.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn rehearse(
+        &self,
+        consumer: &ConsumerArn,
+        shard: &ShardId,
+        position: &Position,
+    ) -> Result<Delivery, Failure> {
+        let call = crate::model::DryRun::SubscribeToShard {
+            consumer,
+            shard,
+            position,
+        };
+        let subject = Subject::on(OPERATION, shard);
+        let refused = self.exchange(
+            subject,
+            |service, now| Err::<(), _>(service.dry_run(call, now)),
+            |nothing| nothing,
+        );
+        match refused.await {
+            Err(refusal) => Err(Failure::Refused(refusal)),
+            Ok(_) => Err(Failure::Lost),
+        }
+    }
 }
 
 const OPERATION: Operation = Operation::SubscribeToShard;

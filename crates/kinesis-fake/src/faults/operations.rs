@@ -46,6 +46,12 @@ impl<const N: usize> From<[Operation; N]> for Operations {
     }
 }
 
+impl FromIterator<Operation> for Operations {
+    fn from_iter<I: IntoIterator<Item = Operation>>(operations: I) -> Self {
+        Self(Which::These(operations.into_iter().collect()))
+    }
+}
+
 /// As a Rust expression.
 impl fmt::Debug for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -107,6 +107,12 @@ named! {
 }
 
 impl Rewrite {
+    /// The one that has that name, as `EMPTY_PAGE`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let named = |it: &&Self| matches!(it.0, How::Named(named) if named.constant() == name);
+        Self::ALL.iter().find(named).cloned()
+    }
+
     /// Changes answers of GetRecords as `change` does; `name` tells them apart in print.
     pub fn records(
         name: &'static str,
@@ -310,5 +316,20 @@ impl fmt::Debug for Rewrite {
             How::Events(name, _) => write!(f, "Rewrite::events({name:?}, ..)"),
             How::Puts(name, _) => write!(f, "Rewrite::puts({name:?}, ..)"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_name_and_no_other_text_is_one() {
+        for rewrite in Rewrite::ALL {
+            let printed = format!("{rewrite:?}");
+            let name = printed.strip_prefix("Rewrite::").unwrap();
+            assert_eq!(Rewrite::from_name(name).as_ref(), Some(rewrite));
+        }
+        assert_eq!(Rewrite::from_name("EMPTY"), None);
     }
 }

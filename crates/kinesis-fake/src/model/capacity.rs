@@ -7,7 +7,8 @@ pub enum StreamMode {
     /// Its owner.
     #[default]
     Provisioned,
-    /// The service: it begins with four, and has twice as many as the traffic took, a while later.
+    /// The service: it begins with four, and has twice as many as the traffic took, a while later, or
+    /// [as told](crate::Limits::on_demand_shards_at_start).
     OnDemand,
 }
 

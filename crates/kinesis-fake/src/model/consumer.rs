@@ -92,7 +92,6 @@ impl Consumer {
         now: Moment,
     ) -> Result<(), Refusal> {
         let per_second = limits.subscribe_to_shard_per_second;
-        let status = self.status();
         let seat = self.seats.entry(shard).or_default();
         if !seat.calls.admit(per_second, now) {
             return Err(Refusal::limit_exceeded(format!(
@@ -101,17 +100,24 @@ impl Consumer {
                 super::shard::id(shard)
             )));
         }
-        if status != ConsumerStatus::Active {
-            return Err(Refusal::in_use(format!(
-                "Consumer {} is not ACTIVE.",
-                self.arn
-            )));
-        }
+        let taken = seat.taken;
+        self.check_active()?;
         let guarded = |since: Moment| now.since(since) < limits.resubscribe_after;
-        if seat.taken.is_some_and(guarded) {
+        if taken.is_some_and(guarded) {
             return Err(self.another_subscription(shard));
         }
         Ok(())
+    }
+
+    /// Refuses to send to one that is being registered or taken away.
+    pub(crate) fn check_active(&self) -> Result<(), Refusal> {
+        if self.status() == ConsumerStatus::Active {
+            return Ok(());
+        }
+        Err(Refusal::in_use(format!(
+            "Consumer {} is not ACTIVE.",
+            self.arn
+        )))
     }
 
     /// Seats a subscription; returns the one that loses its seat to it.

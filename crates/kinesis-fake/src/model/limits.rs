@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 mod numbers;
 mod rate;
@@ -6,7 +6,7 @@ mod throughput;
 
 use numbers::*;
 
-pub(crate) use numbers::{KIB, ON_DEMAND_SHARDS_AT_START, RECORD_KIB, TRAFFIC_WINDOW};
+pub(crate) use numbers::{KIB, RETENTION_HOURS};
 pub(crate) use rate::Rate;
 pub(crate) use throughput::{Allowance, Debt};
 
@@ -44,6 +44,9 @@ pub struct Limits {
     pub bytes_per_answer: usize,
     /// Calls of GetShardIterator in any second, for each shard.
     pub get_shard_iterator_per_second: Option<u32>,
+    /// Calls in any second, for each stream, that are only to be checked (`DryRun`), of all operations
+    /// together.
+    pub dry_runs_per_second: Option<u32>,
     /// How long an iterator is good.
     pub iterator_life: Option<Duration>,
     /// How long a token of a listing is good.
@@ -61,28 +64,70 @@ pub struct Limits {
     pub bytes_per_put: usize,
     /// Bytes in a record, data and partition key, unless the stream takes larger ones.
     pub record_bytes: usize,
+    /// How large UpdateMaxRecordSize and CreateStream may let records be, in KiB.
+    pub record_kib: RangeInclusive<u32>,
     /// Characters in a partition key.
     pub partition_key_chars: usize,
+    /// How long IncreaseStreamRetentionPeriod and DecreaseStreamRetentionPeriod may let records be
+    /// kept, in hours.
+    pub retention_hours: RangeInclusive<u32>,
     /// Calls of DescribeLimits in any second.
     pub describe_limits_per_second: Option<u32>,
     /// Calls of UpdateShardCount in any second.
     pub update_shard_count_per_second: Option<u32>,
     /// How often a stream's shard count may be updated in any 24 hours.
     pub update_shard_count_per_day: Option<u32>,
+    /// How many times as many shards as there are UpdateShardCount may ask for; as few as that part
+    /// of them, too.
+    pub update_shard_count_factor: Option<u32>,
+    /// Shards that UpdateShardCount may ask for.
+    pub update_shard_count_shards: u32,
     /// How often a stream's mode may be switched in any 24 hours.
     pub mode_switches_per_day: Option<u32>,
     /// How often a stream's encryption may be started in any 24 hours, and how often stopped.
     pub encryption_changes_per_day: Option<u32>,
     /// Tags of a stream or a consumer.
     pub tags: usize,
+    /// Characters in a tag's key.
+    pub tag_key_chars: usize,
+    /// Characters in a tag's value.
+    pub tag_value_chars: usize,
+    /// Bytes in a policy.
+    pub policy_bytes: usize,
+    /// How long an account is [committed](crate::model::Commitment) at least.
+    pub commitment: Duration,
     /// Streams on demand.
     pub on_demand_streams: usize,
+    /// Shards that a stream on demand begins with: one at least.
+    pub on_demand_shards_at_start: u32,
     /// Shards that a stream on demand grows to at most.
     pub on_demand_shards: u32,
     /// How long after its traffic has grown a stream on demand grows.
     pub on_demand_growth: Duration,
-    /// Calls of ListShards in any second.
+    /// Over how long the traffic of a stream on demand is counted, before it is told whether that has
+    /// grown.
+    pub on_demand_window: Duration,
+    /// How many times that traffic a stream on demand has shards for.
+    pub on_demand_headroom: u32,
+    /// Calls of ListShards in any second, for all streams together: one document has 100 and says
+    /// nothing of streams. For the other, which has 1,000 for each stream, lift this one.
     pub list_shards_per_second: Option<u32>,
+    /// Calls of ListShards in any second, for each stream.
+    pub list_shards_per_second_of_stream: Option<u32>,
+    /// Shards in a page of ListShards, however many are asked for. A page has one at least, as all
+    /// pages have.
+    pub shards_per_page: usize,
+    /// Shards in an answer of DescribeStream, however many are asked for.
+    pub shards_per_description: usize,
+    /// Streams in a page of ListStreams, however many are asked for.
+    pub streams_per_page: usize,
+    /// Consumers in a page of ListStreamConsumers, however many are asked for.
+    pub consumers_per_page: usize,
+    /// Tags in a page of ListTagsForStream, and the most that may be asked for.
+    pub tags_per_page: usize,
+    /// The most that may be asked for in a page of shards, streams or consumers, and in a
+    /// description.
+    pub results_asked_for: usize,
     /// Calls of DescribeStream in any second.
     pub describe_stream_per_second: Option<u32>,
     /// Calls of DescribeStreamSummary in any second.
@@ -140,7 +185,8 @@ impl Limits {
     }
 
     /// Lifts them all, for benchmarks. What is left guards memory: [`open_shards`] is 100,000, and
-    /// [`stored_bytes`] stays. Iterators and tokens do not expire.
+    /// [`stored_bytes`] stays. Iterators and tokens do not expire. What holds nobody up stays as it
+    /// is: pages, tags and policies, the ranges of settings, how a stream on demand grows.
     ///
     /// [`open_shards`]: Self::open_shards
     /// [`stored_bytes`]: Self::stored_bytes
@@ -153,6 +199,7 @@ impl Limits {
             records_per_answer: usize::MAX,
             bytes_per_answer: usize::MAX,
             get_shard_iterator_per_second: None,
+            dry_runs_per_second: None,
             iterator_life: None,
             token_life: None,
             write_bytes_per_second: None,
@@ -161,17 +208,35 @@ impl Limits {
             records_per_put: usize::MAX,
             bytes_per_put: usize::MAX,
             record_bytes: usize::MAX,
+            record_kib: RECORD_KIB,
             partition_key_chars: usize::MAX,
+            retention_hours: RETENTION_HOURS,
             describe_limits_per_second: None,
             update_shard_count_per_second: None,
             update_shard_count_per_day: None,
+            update_shard_count_factor: None,
+            update_shard_count_shards: u32::MAX,
             mode_switches_per_day: None,
             encryption_changes_per_day: None,
             tags: TAGS,
+            tag_key_chars: TAG_KEY_CHARS,
+            tag_value_chars: TAG_VALUE_CHARS,
+            policy_bytes: POLICY_BYTES,
+            commitment: COMMITMENT,
             on_demand_streams: usize::MAX,
+            on_demand_shards_at_start: ON_DEMAND_SHARDS_AT_START,
             on_demand_shards: ON_DEMAND_SHARDS,
             on_demand_growth: ON_DEMAND_GROWTH,
+            on_demand_window: ON_DEMAND_WINDOW,
+            on_demand_headroom: ON_DEMAND_HEADROOM,
             list_shards_per_second: None,
+            list_shards_per_second_of_stream: None,
+            shards_per_page: SHARDS_PER_PAGE,
+            shards_per_description: SHARDS_PER_DESCRIPTION,
+            streams_per_page: STREAMS_PER_PAGE,
+            consumers_per_page: CONSUMERS_PER_PAGE,
+            tags_per_page: TAGS_PER_PAGE,
+            results_asked_for: RESULTS_ASKED_FOR,
             describe_stream_per_second: None,
             describe_stream_summary_per_second: None,
             control_per_second: None,
@@ -204,6 +269,7 @@ impl Default for Limits {
             records_per_answer: RECORDS_PER_ANSWER,
             bytes_per_answer: BYTES_PER_ANSWER,
             get_shard_iterator_per_second: Some(GET_SHARD_ITERATOR_PER_SECOND),
+            dry_runs_per_second: Some(DRY_RUNS_PER_SECOND),
             iterator_life: Some(ITERATOR_LIFE),
             token_life: Some(TOKEN_LIFE),
             write_bytes_per_second: Some(WRITE_BYTES_PER_SECOND),
@@ -212,17 +278,35 @@ impl Default for Limits {
             records_per_put: RECORDS_PER_PUT,
             bytes_per_put: BYTES_PER_PUT,
             record_bytes: RECORD_BYTES,
+            record_kib: RECORD_KIB,
             partition_key_chars: PARTITION_KEY_CHARS,
+            retention_hours: RETENTION_HOURS,
             describe_limits_per_second: Some(DESCRIBE_LIMITS_PER_SECOND),
             update_shard_count_per_second: Some(UPDATE_SHARD_COUNT_PER_SECOND),
             update_shard_count_per_day: Some(UPDATE_SHARD_COUNT_PER_DAY),
+            update_shard_count_factor: Some(UPDATE_SHARD_COUNT_FACTOR),
+            update_shard_count_shards: UPDATE_SHARD_COUNT_SHARDS,
             mode_switches_per_day: Some(MODE_SWITCHES_PER_DAY),
             encryption_changes_per_day: Some(ENCRYPTION_CHANGES_PER_DAY),
             tags: TAGS,
+            tag_key_chars: TAG_KEY_CHARS,
+            tag_value_chars: TAG_VALUE_CHARS,
+            policy_bytes: POLICY_BYTES,
+            commitment: COMMITMENT,
             on_demand_streams: ON_DEMAND_STREAMS,
+            on_demand_shards_at_start: ON_DEMAND_SHARDS_AT_START,
             on_demand_shards: ON_DEMAND_SHARDS,
             on_demand_growth: ON_DEMAND_GROWTH,
+            on_demand_window: ON_DEMAND_WINDOW,
+            on_demand_headroom: ON_DEMAND_HEADROOM,
             list_shards_per_second: Some(LIST_SHARDS_PER_SECOND),
+            list_shards_per_second_of_stream: Some(LIST_SHARDS_PER_SECOND_OF_STREAM),
+            shards_per_page: SHARDS_PER_PAGE,
+            shards_per_description: SHARDS_PER_DESCRIPTION,
+            streams_per_page: STREAMS_PER_PAGE,
+            consumers_per_page: CONSUMERS_PER_PAGE,
+            tags_per_page: TAGS_PER_PAGE,
+            results_asked_for: RESULTS_ASKED_FOR,
             describe_stream_per_second: Some(DESCRIBE_STREAM_PER_SECOND),
             describe_stream_summary_per_second: Some(DESCRIBE_STREAM_SUMMARY_PER_SECOND),
             control_per_second: Some(CONTROL_PER_SECOND),

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kinesis_source::{HashRange, Record, SequenceNumber, Shard, ShardId, StreamStatus};
 
 use super::{
-    ACCOUNT, DeletingStream, Metric, Moment, Operation, Refusal, Refusing, Settings,
-    SubscriptionId, limits::Rate, seal::Seal, stream::Stream, subscription::Subscription,
+    DeletingStream, Metric, Moment, Operation, Refusal, Refusing, Settings, SubscriptionId,
+    limits::Rate, seal::Seal, stream::Stream, subscription::Subscription,
 };
 
 mod account;
@@ -12,6 +12,7 @@ mod capacity;
 mod consumers;
 mod control;
 mod creation;
+mod dry_run;
 mod encrypting;
 mod labels;
 mod listing;
@@ -22,12 +23,11 @@ mod writing;
 
 pub use account::{Commitment, WarmThroughput};
 pub use creation::NewStream;
+pub use dry_run::DryRun;
 pub use listing::Listing;
 pub use monitoring::MetricsChange;
 
 pub(crate) use labels::Labels;
-#[cfg(feature = "serve")]
-pub(crate) use labels::POLICY_BYTES;
 
 /// All streams of one account, by name.
 ///
@@ -79,6 +79,29 @@ impl Service {
     /// How it behaves from now on. Streams keep their retention, and iterators their seal.
     pub fn settings_mut(&mut self) -> &mut Settings {
         &mut self.settings
+    }
+
+    /// The name of the stream of that ARN.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceNotFound` if it is no ARN of a stream of this service; `AccessDenied` if it is one of
+    /// [another account](crate::ForeignArn).
+    pub fn stream_of<'a>(&self, arn: &'a str) -> Result<&'a str, Refusal> {
+        let owner = &self.settings.owner;
+        let refuse = || owner.refuse(arn, self.settings.choices.foreign_arn);
+        owner.stream_of(arn).ok_or_else(refuse)
+    }
+
+    /// The names of stream and consumer of that ARN.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream_of`](Self::stream_of).
+    pub fn consumer_of<'a>(&self, arn: &'a str) -> Result<(&'a str, &'a str), Refusal> {
+        let owner = &self.settings.owner;
+        let refuse = || owner.refuse(arn, self.settings.choices.foreign_arn);
+        owner.consumer_of(arn).ok_or_else(refuse)
     }
 
     /// The shards of a stream that have not expired, whatever its status and without any limit;
@@ -245,7 +268,8 @@ impl Service {
             return Ok(());
         }
         Err(Refusal::limit_exceeded(format!(
-            "Rate exceeded for {operation} under account {ACCOUNT}."
+            "Rate exceeded for {operation} under account {}.",
+            self.settings.owner.account()
         )))
     }
 }
@@ -263,7 +287,7 @@ fn find<'a>(
             stream.grow(&settings.limits, now);
             Ok(stream)
         }
-        _ => Err(no_stream(name)),
+        _ => Err(no_stream(settings, name)),
     }
 }
 
@@ -281,9 +305,14 @@ fn find_usable<'a>(
     if stream.is_usable() || lingers {
         return Ok(stream);
     }
-    Err(no_stream(name))
+    Err(no_stream(settings, name))
 }
 
-fn no_stream(name: &str) -> Refusal {
-    Refusal::not_found(format!("Stream {name} under account {ACCOUNT} not found."))
+fn no_stream(settings: &Settings, name: &str) -> Refusal {
+    let owner = &settings.owner;
+    if name.starts_with("arn:") {
+        return owner.refuse(name, settings.choices.foreign_arn);
+    }
+    let account = owner.account();
+    Refusal::not_found(format!("Stream {name} under account {account} not found."))
 }

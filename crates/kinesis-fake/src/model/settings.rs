@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Limits;
+use super::{Limits, Owner, limits::RETENTION_HOURS};
 
 /// How a [`Service`](super::Service) behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,10 +12,10 @@ pub struct Settings {
     pub choices: Choices,
     /// How long its changes take.
     pub durations: Durations,
+    /// Whose streams it has: of account `000000000000` in `us-east-1`. Each keeps its owner.
+    pub owner: Owner,
     /// How long a new stream keeps records: whole hours, 24 by default.
     pub retention_hours: u32,
-    /// Shards or consumers in a page of a listing, however many are asked for.
-    pub page_size: usize,
     /// What its iterators and tokens are sealed with.
     pub seed: u64,
 }
@@ -26,8 +26,8 @@ impl Default for Settings {
             limits: Limits::default(),
             choices: Choices::default(),
             durations: Durations::default(),
-            retention_hours: RETENTION_HOURS,
-            page_size: PAGE_SIZE,
+            owner: Owner::default(),
+            retention_hours: *RETENTION_HOURS.start(),
             seed: 0,
         }
     }
@@ -119,6 +119,8 @@ pub struct Choices {
     pub no_policy: NoPolicy,
     /// GetRecords with a limit that is out of bounds.
     pub read_limit: ReadLimit,
+    /// An ARN of another account.
+    pub foreign_arn: ForeignArn,
 }
 
 impl Default for Choices {
@@ -138,6 +140,7 @@ impl Default for Choices {
             subscription_refusal: SubscriptionRefusal::default(),
             no_policy: NoPolicy::default(),
             read_limit: ReadLimit::default(),
+            foreign_arn: ForeignArn::default(),
         }
     }
 }
@@ -267,6 +270,20 @@ pub enum NoPolicy {
     Empty,
 }
 
+/// How an ARN of another account is refused. One of another region is `ResourceNotFound` always.
+///
+/// The documents have an `AccessDeniedException` for who has "no permissions", as here no account has
+/// given this one any, and do not say that an ARN which means nothing gets it, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForeignArn {
+    /// With `AccessDenied`.
+    #[default]
+    AccessDenied,
+    /// With `ResourceNotFound`, as what is not there.
+    NotFound,
+}
+
 /// What GetRecords does with a limit below 1 or above 10,000.
 ///
 /// API GetRecords: it "throws InvalidArgumentException" above 10,000; but the service's model bounds
@@ -283,12 +300,3 @@ pub enum ReadLimit {
 
 /// Not documented; about what people see.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
-/// API IncreaseStreamRetentionPeriod: the default, and the least there is.
-pub(crate) const RETENTION_HOURS: u32 = 24;
-/// API IncreaseStreamRetentionPeriod: 365 days.
-pub(crate) const MAX_RETENTION_HOURS: u32 = 8_760;
-/// API ListShards: "the default value is 1000. If you specify a value greater than 1000, at most 1000
-/// results are returned".
-pub(crate) const PAGE_SIZE: usize = 1_000;
-/// API ListShards: the most that may be asked for.
-pub(crate) const MAX_PAGE_SIZE: usize = 10_000;

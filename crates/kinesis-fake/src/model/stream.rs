@@ -14,7 +14,7 @@ use self::{
     ranges::even_ranges,
 };
 use super::{
-    ACCOUNT, Metric, Moment, Operation, Refusal, StreamMode,
+    Metric, Moment, Operation, Owner, Refusal, StreamMode,
     encryption::Encryption,
     limits::Rate,
     sequence::Sequence,
@@ -43,6 +43,7 @@ pub(crate) use write::bytes_of;
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) name: String,
+    pub(crate) owner: Owner,
     /// Tells it from others of its name.
     pub(crate) number: u64,
     created: Moment,
@@ -68,6 +69,8 @@ pub(crate) struct Stream {
     pub(crate) metrics: BTreeSet<Metric>,
     /// The subscriptions that something happened to.
     pub(crate) news: BTreeSet<SubscriptionId>,
+    /// The calls that were only to be checked.
+    pub(crate) dry_runs: Rate,
     /// The limits that hold for the stream.
     rates: BTreeMap<Operation, Rate>,
 }
@@ -76,6 +79,7 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) name: &'a str,
+    pub(crate) owner: &'a Owner,
     pub(crate) number: u64,
     pub(crate) shards: u32,
     pub(crate) mode: StreamMode,
@@ -90,6 +94,7 @@ impl Stream {
     pub(crate) fn new(plan: &Plan<'_>, now: Moment) -> Self {
         let mut stream = Self {
             name: plan.name.to_owned(),
+            owner: plan.owner.clone(),
             number: plan.number,
             created: now,
             retention_hours: plan.retention_hours,
@@ -108,6 +113,7 @@ impl Stream {
             encryption: Encryption::default(),
             metrics: BTreeSet::new(),
             news: BTreeSet::new(),
+            dry_runs: Rate::default(),
             rates: BTreeMap::new(),
         };
         for hash_range in even_ranges(plan.shards) {
@@ -129,8 +135,9 @@ impl Stream {
             return Ok(());
         }
         Err(Refusal::limit_exceeded(format!(
-            "Rate exceeded for {operation} on stream {} under account {ACCOUNT}.",
-            self.name
+            "Rate exceeded for {operation} on stream {} under account {}.",
+            self.name,
+            self.owner.account()
         )))
     }
 
@@ -151,7 +158,7 @@ impl Stream {
     pub(crate) fn summary(&self) -> StreamSummary {
         StreamSummary {
             name: self.name.clone(),
-            arn: super::arn(&self.name),
+            arn: self.owner.arn(&self.name),
             status: self.status(),
             created: Some(self.created.timestamp()),
             retention_hours: self.retention_hours,
@@ -273,7 +280,7 @@ impl Stream {
     /// The shard of that number, trimmed, if it has not expired.
     pub(crate) fn shard(&mut self, number: u32, now: Moment) -> Result<&mut Shard, Refusal> {
         let retention = self.retention();
-        let missing = || not_found(&shard::id(number), &self.name);
+        let missing = || not_found(&shard::id(number), &self.name, &self.owner);
         let Some(shard) = self.shards.get_mut(number as usize) else {
             return Err(missing());
         };
@@ -285,7 +292,7 @@ impl Stream {
     }
 
     pub(crate) fn number_of(&self, id: &ShardId) -> Result<u32, Refusal> {
-        shard::number(id.as_str()).ok_or_else(|| not_found(id, &self.name))
+        shard::number(id.as_str()).ok_or_else(|| not_found(id, &self.name, &self.owner))
     }
 
     pub(crate) fn describe(&self, shard: &Shard) -> ShardDescription {
@@ -347,8 +354,9 @@ impl Stream {
 /// Of the records that retention took, so many are known by their numbers: some 3 MiB.
 const EXPIRED_KNOWN: usize = 100_000;
 
-fn not_found(shard: &ShardId, stream: &str) -> Refusal {
+fn not_found(shard: &ShardId, stream: &str, owner: &Owner) -> Refusal {
     Refusal::not_found(format!(
-        "Shard {shard} in stream {stream} under account {ACCOUNT} does not exist"
+        "Shard {shard} in stream {stream} under account {} does not exist",
+        owner.account()
     ))
 }

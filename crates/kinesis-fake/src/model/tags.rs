@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 
-use super::Refusal;
+use super::{Limits, Refusal};
 
 /// The tags of a stream or a consumer: values by key.
 pub type Tags = BTreeMap<String, String>;
 
 /// Sets tags, those that there are to new values.
-pub(crate) fn add(tags: &mut Tags, more: &Tags, most: usize) -> Result<(), Refusal> {
-    check(more)?;
+pub(crate) fn add(tags: &mut Tags, more: &Tags, limits: &Limits) -> Result<(), Refusal> {
+    check(more, limits)?;
+    let most = limits.tags;
     let new = more.keys().filter(|key| !tags.contains_key(*key)).count();
     if tags.len() + new > most {
         return Err(Refusal::invalid_argument(format!(
@@ -20,13 +21,14 @@ pub(crate) fn add(tags: &mut Tags, more: &Tags, most: usize) -> Result<(), Refus
 }
 
 /// API Tag: "Unicode letters, digits, white space, _ . / = + - % @"; API TagResource has `:` too.
-fn check(tags: &Tags) -> Result<(), Refusal> {
+fn check(tags: &Tags, limits: &Limits) -> Result<(), Refusal> {
+    let (key_chars, value_chars) = (limits.tag_key_chars, limits.tag_value_chars);
     let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-%@".contains(c);
     for (key, value) in tags {
         let (in_key, in_value) = (key.chars().count(), value.chars().count());
-        if !(1..=KEY_CHARS).contains(&in_key) || in_value > VALUE_CHARS {
+        if !(1..=key_chars).contains(&in_key) || in_value > value_chars {
             return Err(Refusal::invalid_argument(format!(
-                "A tag's key has 1 to {KEY_CHARS} characters and its value at most {VALUE_CHARS}."
+                "A tag's key has 1 to {key_chars} characters and its value at most {value_chars}."
             )));
         }
         if key.starts_with(RESERVED) {
@@ -46,10 +48,6 @@ fn check(tags: &Tags) -> Result<(), Refusal> {
 
 /// Guide "Tagging your streams": "don't use the aws: prefix in tag keys".
 const RESERVED: &str = "aws:";
-/// API Tag: the longest key.
-pub(crate) const KEY_CHARS: usize = 128;
-/// API Tag: the longest value.
-pub(crate) const VALUE_CHARS: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -62,11 +60,15 @@ mod tests {
 
     #[test]
     fn tags_are_set_anew_and_never_become_too_many() {
+        let three = Limits {
+            tags: 3,
+            ..Limits::default()
+        };
         let mut all = tags(&[("a", "1"), ("b", "2")]);
-        add(&mut all, &tags(&[("b", "3"), ("c", "")]), 3).unwrap();
+        add(&mut all, &tags(&[("b", "3"), ("c", "")]), &three).unwrap();
         let expected = tags(&[("a", "1"), ("b", "3"), ("c", "")]);
         assert_eq!(all, expected);
-        let refusal = add(&mut all, &tags(&[("a", "9"), ("d", "4")]), 3).unwrap_err();
+        let refusal = add(&mut all, &tags(&[("a", "9"), ("d", "4")]), &three).unwrap_err();
         assert_eq!(refusal.code(), "InvalidArgumentException");
         assert_eq!(all, expected, "nothing of it was set");
     }
@@ -84,7 +86,7 @@ mod tests {
             ("aws", "aws:v", true),
             ("k", "<v>", false),
         ] {
-            let set = add(&mut Tags::new(), &tags(&[(key, value)]), 50);
+            let set = add(&mut Tags::new(), &tags(&[(key, value)]), &Limits::default());
             assert_eq!(set.is_ok(), fits, "{key} {value}");
         }
     }

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     bodies::Placed,
-    check::{Check, Keys},
+    check::Check,
     format::Format,
     room::{Place, Room, Traffic},
 };
@@ -53,9 +53,9 @@ trait Call: DeserializeOwned + Send + Sync + 'static {
     /// What is wrong with it, whatever the service's state.
     fn check(&self, check: &mut Check);
 
-    /// What the stream that it puts records into wants of their partition keys.
-    fn keys(&self, _: &mut Service, _: Moment) -> Keys {
-        Keys::default()
+    /// Whether it puts records into a stream that wants nothing of their partition keys.
+    fn keyless(&self, _: &mut Service, _: Moment) -> bool {
+        false
     }
 
     /// About how many bytes that is when it is written, if it may be many.
@@ -155,7 +155,8 @@ async fn carry_out<C: Call>(
         about: call.about(),
     };
     let act = |service: &mut Service, now| {
-        let mut check = Check::with(call.keys(service, now));
+        let keyless = call.keyless(service, now);
+        let mut check = Check::with(service.settings().limits.clone(), keyless);
         call.check(&mut check);
         check.done()?;
         call.act(service, now)

@@ -1,6 +1,8 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
-use crate::model::{MOST_WRONG, Refusal, wrong};
+use crate::model::{
+    Limits, MOST_WRONG, Refusal, is_consumer_arn, is_resource_arn, is_stream_arn, wrong,
+};
 
 /// Collects what is wrong with the members of a request, in the service's own words.
 ///
@@ -10,16 +12,8 @@ use crate::model::{MOST_WRONG, Refusal, wrong};
 #[derive(Debug, Default)]
 pub(super) struct Check {
     wrong: Vec<String>,
-    keys: Keys,
-}
-
-/// What is wanted of the partition keys of records.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Keys {
-    /// Whether there must be one.
-    pub(super) needed: bool,
-    /// The most characters.
-    pub(super) most: usize,
+    limits: Limits,
+    keyless: bool,
 }
 
 /// What a text must look like, as the service says it.
@@ -29,15 +23,26 @@ pub(super) enum Pattern {
     Name,
     HashKey,
     SequenceNumber,
+    StreamArn,
+    ConsumerArn,
+    /// Of a stream or a consumer.
+    ResourceArn,
 }
 
 impl Check {
-    /// Of a request that puts records.
-    pub(super) fn with(keys: Keys) -> Self {
+    /// Of a request to a service that allows that much. Where its records are `keyless`, nothing is
+    /// wanted of their partition keys.
+    pub(super) fn with(limits: Limits, keyless: bool) -> Self {
         Self {
-            keys,
-            ..Self::default()
+            wrong: Vec::new(),
+            limits,
+            keyless,
         }
+    }
+
+    /// What the service allows.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(super) fn done(self) -> Result<(), Refusal> {
@@ -58,10 +63,9 @@ impl Check {
     }
 
     pub(super) fn key(&mut self, member: impl Display, key: Option<&str>) {
-        let Keys { needed, most } = self.keys;
-        if needed {
+        if !self.keyless {
             self.required(&member, key);
-            self.length(member, key, 1..=most);
+            self.length(member, key, 1..=self.limits.partition_key_chars);
         }
     }
 
@@ -148,6 +152,11 @@ impl Check {
         }
     }
 
+    /// How many results are asked for.
+    pub(super) fn results(&mut self, member: impl Display, value: Option<i64>) {
+        self.range(member, value, 1..=whole(self.limits.results_asked_for));
+    }
+
     pub(super) fn one_of(&mut self, member: impl Display, value: Option<&str>, of: &[&str]) {
         if let Some(value) = value.filter(|value| !of.contains(value)) {
             let constraint = format!("Member must satisfy enum value set: [{}]", of.join(", "));
@@ -168,6 +177,11 @@ impl Pattern {
             Self::Name => "[a-zA-Z0-9_.-]+",
             Self::HashKey => r"0|([1-9]\d{0,38})",
             Self::SequenceNumber => r"0|([1-9]\d{0,128})",
+            Self::StreamArn => r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+",
+            Self::ConsumerArn => {
+                r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+"
+            }
+            Self::ResourceArn => r"arn:aws.*:kinesis:.*:\d{12}:.*stream/\S+",
         }
     }
 
@@ -185,6 +199,9 @@ impl Pattern {
             }
             Self::HashKey => number(39),
             Self::SequenceNumber => number(129),
+            Self::StreamArn => is_stream_arn(text),
+            Self::ConsumerArn => is_consumer_arn(text),
+            Self::ResourceArn => is_resource_arn(text),
         }
     }
 }
@@ -221,6 +238,11 @@ fn shown(value: impl Display) -> String {
 }
 
 const LONGEST: usize = 2_048;
+
+/// A limit, as a request's numbers are.
+pub(super) fn whole(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
 
 #[cfg(test)]
 mod tests {

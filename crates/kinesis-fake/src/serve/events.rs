@@ -57,30 +57,10 @@ impl Body for Held {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.get_mut().reply).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.reply.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.reply.size_hint()
-    }
-}
-
-impl Body for Reply {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match self.get_mut() {
-            Self::Whole(whole) => Poll::Ready(whole.next().map(|piece| Ok(Frame::data(piece)))),
-            Self::Said(_) => Poll::Ready(Some(Err(broken()))),
-            Self::Events(events) => {
+        match &mut self.get_mut().reply {
+            Reply::Whole(whole) => Poll::Ready(whole.next().map(|piece| Ok(Frame::data(piece)))),
+            Reply::Said(_) => Poll::Ready(Some(Err(broken()))),
+            Reply::Events(events) => {
                 let bytes = events.poll(context);
                 bytes.map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
             }
@@ -88,16 +68,16 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(whole) => whole.len() == 0,
-            Self::Said(_) | Self::Events(_) => false,
+        match &self.reply {
+            Reply::Whole(whole) => whole.len() == 0,
+            Reply::Said(_) | Reply::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
-            Self::Said(_) | Self::Events(_) => SizeHint::default(),
+        match &self.reply {
+            Reply::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+            Reply::Said(_) | Reply::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     Fake,
     failure::Failure,
     faults::Spoiling,
-    model::{Operation, Refusal, consumer_of},
+    model::{Operation, Refusal},
 };
 
 /// What all connections of a server share.
@@ -113,11 +113,15 @@ impl Desk {
             consumer,
             shard,
             position,
+            dry_run,
         } = wanted;
-        match self.fake.subscribe(&consumer, &shard, &position).await {
+        let subscribed = match dry_run {
+            true => self.fake.rehearse(&consumer, &shard, &position).await,
+            false => self.fake.subscribe(&consumer, &shard, &position).await,
+        };
+        match subscribed {
             Ok(delivery) => {
-                let stream = consumer_of(consumer.as_str()).map_or("", |(stream, _)| stream);
-                let stream = self.fake.stream(stream);
+                let stream = self.fake.of_consumer(&consumer);
                 let way = Way {
                     cut: cut.clone(),
                     room: self.room.clone(),

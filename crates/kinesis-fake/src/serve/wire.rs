@@ -1,8 +1,8 @@
 use kinesis_source::{ChildShard, HashRange, Record, SequenceNumber, Shard};
 use serde::Serialize;
 
-use super::check::Check;
-use crate::model::{self, EncryptedRecords, Refusal};
+use super::check::{Check, Pattern};
+use crate::model::{EncryptedRecords, Refusal, Service};
 
 mod blob;
 mod most;
@@ -16,16 +16,11 @@ pub(super) use time::Time;
 
 /// The stream that a request means, by name, by ARN or by both.
 pub(super) fn stream_name<'a>(
+    service: &Service,
     name: Option<&'a str>,
     arn: Option<&'a str>,
 ) -> Result<&'a str, Refusal> {
-    let by_arn = arn.map(|arn| {
-        model::stream_of(arn).ok_or_else(|| {
-            Refusal::not_found(format!(
-                "{arn:.2048} is no ARN of a stream of this service."
-            ))
-        })
-    });
+    let by_arn = arn.map(|arn| service.stream_of(arn));
     match (name, by_arn.transpose()?) {
         (Some(name), Some(by_arn)) if name != by_arn => Err(Refusal::invalid_argument(
             "StreamName and StreamARN do not mean the same stream.",
@@ -40,6 +35,7 @@ pub(super) fn stream_name<'a>(
 /// What is wrong with how a request names its stream.
 pub(super) fn check_stream(check: &mut Check, name: Option<&str>, arn: Option<&str>) {
     check.name("streamName", name);
+    check.pattern("streamARN", arn, Pattern::StreamArn);
     check.length("streamARN", arn, 1..=2_048);
 }
 

@@ -1,7 +1,7 @@
 //! How many shards a stream has, and who decides that.
 
-use kinesis_fake::{AccountLimits, RecordDistribution, Resize, StreamMode};
-use kinesis_source::HashRange;
+use kinesis_fake::{AccountLimits, ForeignArn, RecordDistribution, Resize, StreamMode};
+use kinesis_source::{ConsumerAddress, ConsumerArn, HashRange, KinesisFanOutApi, StreamStatus};
 
 use super::*;
 
@@ -347,9 +347,58 @@ async fn a_stream_is_known_by_its_name_and_by_its_arn() {
     let same = fake.stream("other").stream(&arn);
     assert_eq!(same.name(), "orders");
     assert_eq!(same.describe_stream_summary().await.unwrap().arn, arn);
-    let foreign = arn.replace("000000000000", "111111111111");
-    let answer = fake.stream(&foreign).describe_stream_summary().await;
-    assert_eq!(code(answer), "ResourceNotFoundException");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_arn_of_another_account_or_region_is_refused() {
+    for (foreign_arn, expected) in [
+        (ForeignArn::AccessDenied, "AccessDeniedException"),
+        (ForeignArn::NotFound, "ResourceNotFoundException"),
+    ] {
+        let mut choices = Choices::default();
+        choices.foreign_arn = foreign_arn;
+        let builder = Fake::builder().name("orders").choices(choices);
+        let fake = builder.account("123456789012").region("eu-west-1").build();
+        let arn = fake.describe_stream_summary().await.unwrap().arn;
+        assert_eq!(arn, "arn:aws:kinesis:eu-west-1:123456789012:stream/orders");
+        assert_eq!(fake.stream(&arn).name(), "orders");
+        let consumer = fake.register_stream_consumer("audit").await.unwrap().arn;
+        assert!(
+            consumer
+                .as_str()
+                .starts_with(&format!("{arn}/consumer/audit:"))
+        );
+        for (former, other, expected) in [
+            ("123456789012", "000000000000", expected),
+            ("eu-west-1", "us-east-1", "ResourceNotFoundException"),
+        ] {
+            let foreign = fake.stream(&arn.replace(former, other));
+            assert_eq!(code(foreign.describe_stream_summary().await), expected);
+            assert_eq!(code(foreign.list_shards(None).await), expected);
+            assert_eq!(code(foreign.put("k", "x")), expected);
+            let foreign = ConsumerArn::new(consumer.as_str().replace(former, other));
+            let address = ConsumerAddress::Arn(foreign.clone());
+            assert_eq!(
+                code(fake.describe_stream_consumer(&address).await),
+                expected
+            );
+            let start = &Position::TrimHorizon;
+            let subscribed = fake.subscribe_to_shard(&foreign, &shard(0), start).await;
+            assert_eq!(code(subscribed.map(drop)), expected);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "an account is twelve digits: \"12\"")]
+fn an_account_of_two_digits_is_none() {
+    let _ = Fake::builder().account("12");
+}
+
+#[test]
+#[should_panic(expected = "a region is named as us-east-1: \"US East\"")]
+fn a_region_has_no_capitals() {
+    let _ = Fake::builder().region("US East");
 }
 
 #[tokio::test(start_paused = true)]
@@ -396,4 +445,24 @@ async fn a_stream_that_left_on_demand_forgets_that_it_was_to_grow() {
     fake.update_stream_mode(StreamMode::OnDemand).await.unwrap();
     sleep(HOUR).await;
     assert_eq!(open_ranges(&fake).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_may_have_several_streams_from_the_start() {
+    let durations = Durations::all(Duration::from_secs(30));
+    let builder = Fake::builder().name("one").shards(3).durations(durations);
+    let fake = builder.and_stream("two", 2).and_stream("three", 0).build();
+    for (name, shards) in [("one", 3), ("two", 2), ("three", 1)] {
+        let stream = fake.stream(name);
+        let summary = stream.describe_stream_summary().await.unwrap();
+        let told = (summary.status, summary.open_shards);
+        assert_eq!(told, (StreamStatus::Active, shards), "{name}");
+    }
+    let only = Fake::builder()
+        .without_stream()
+        .and_stream("two", 1)
+        .build();
+    let answer = only.describe_stream_summary().await;
+    assert_eq!(code(answer), "ResourceNotFoundException");
+    assert_eq!(only.stream("two").shards().len(), 1);
 }

@@ -1,10 +1,7 @@
 //! The numbers of the service, each on both sides of its edge: what just passes, and what just does
 //! not. All with the limits that hold by default, and with the numbers written out.
 
-use kinesis_fake::{
-    Durations, StreamMode,
-    model::{Refusal, arn},
-};
+use kinesis_fake::{Durations, StreamMode, model::Refusal};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use kinesis_fake::{
     Durations, NoPolicy,
-    model::{Metric, NewStream, Tags, arn},
+    model::{Metric, NewStream, Tags},
 };
 use kinesis_source::StreamStatus;
 

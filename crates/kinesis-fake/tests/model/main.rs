@@ -6,13 +6,15 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use kinesis_fake::{
     Limits, TimeBeforeHorizon,
-    model::{Listing, Moment, Service, Settings, ShardFilter},
+    model::{Listing, Moment, Owner, Service, Settings, ShardFilter},
 };
 use kinesis_source::{
     HashRange, Position, PutEntry, PutOutcome, Record, SequenceNumber, Shard, ShardId, Timestamp,
 };
 use proptest::{collection::vec, prelude::*};
 
+mod chosen;
+mod dry_run;
 mod edges;
 mod fan_out;
 mod labels;
@@ -148,6 +150,10 @@ impl Life {
             }
         }
     }
+}
+
+fn arn(stream: &str) -> String {
+    Owner::default().arn(stream)
 }
 
 fn no_limits() -> Settings {

@@ -95,7 +95,9 @@ fn an_order_is_asked_for_by_key_alone() {
 /// Who counts two billion ranges before saying no stops everybody for minutes.
 #[test]
 fn a_target_out_of_reach_is_refused_before_its_shards_are_laid_out() {
-    let mut life = Life::new(2, no_limits());
+    let mut settings = no_limits();
+    settings.limits.update_shard_count_factor = Limits::default().update_shard_count_factor;
+    let mut life = Life::new(2, settings);
     for target in [5, i32::MAX.unsigned_abs(), u32::MAX] {
         let answer = life.service.update_shard_count(STREAM, target, life.now);
         let refusal = answer.unwrap_err();

@@ -195,6 +195,11 @@ async fn consumers_are_registered_described_listed_and_taken_away() {
         (
             "DescribeStreamConsumer",
             json!({"ConsumerARN": "x"}),
+            "Validation",
+        ),
+        (
+            "DescribeStreamConsumer",
+            json!({"ConsumerARN": format!("{ARN}/consumer/none:1")}),
             "ResourceNotFound",
         ),
         ("SubscribeToShard", json!({}), "Validation"),

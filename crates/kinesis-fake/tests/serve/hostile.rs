@@ -111,6 +111,11 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
         (
             "ListShards",
             json!({"StreamARN": "arn:aws:kinesis:us-east-1:1:stream/x"}),
+            "Validation",
+        ),
+        (
+            "ListShards",
+            json!({"StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/x"}),
             "ResourceNotFound",
         ),
         (

@@ -277,7 +277,7 @@ async fn a_stream_that_is_named_twice_is_the_same_both_times() {
         let other = refused(address, target, with(arn("other"))).await;
         assert_eq!(other, "InvalidArgumentException");
         let none = refused(address, target, with("arn:aws:s3:::bucket".into())).await;
-        assert_eq!(none, "ResourceNotFoundException");
+        assert_eq!(none, "ValidationException");
     }
 
     let summary = json!({"StreamName": "one"});
@@ -321,5 +321,171 @@ async fn a_limit_below_zero_is_named_as_it_was_given() {
         let message = answer.json()["message"].as_str().unwrap().to_owned();
         let named = format!("Limit {limit} is not between 1 and 10000.");
         assert_eq!((answer.status, message), (400, named));
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_asked_for_is_what_was_chosen() {
+    let mut limits = Limits::none();
+    limits.results_asked_for = 7;
+    limits.record_kib = 8..=16;
+    limits.tag_key_chars = 3;
+    limits.tag_value_chars = 2;
+    limits.tags_per_page = 5;
+    limits.policy_bytes = 20;
+    let running = serve(Fake::builder().limits(limits).build()).await;
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/stream";
+    let create = |kib: i64| json!({"StreamName": format!("of-{kib}"), "ShardCount": 1, "MaxRecordSizeInKiB": kib});
+    let tag = |key: &str, value: &str| json!({"ResourceARN": arn, "Tags": {key: value}});
+    let policy = |policy: &str| json!({"ResourceARN": arn, "Policy": policy});
+    let named = |member: &str, number: i64| json!({"StreamName": "stream", member: number});
+    let by_arn = |member: &str, number: i64| json!({"StreamARN": arn, member: number});
+    for (operation, fits, too_many) in [
+        ("ListShards", named("MaxResults", 7), named("MaxResults", 8)),
+        ("DescribeStream", named("Limit", 7), named("Limit", 8)),
+        ("ListStreams", json!({"Limit": 7}), json!({"Limit": 8})),
+        (
+            "ListStreamConsumers",
+            by_arn("MaxResults", 7),
+            by_arn("MaxResults", 8),
+        ),
+        ("ListTagsForStream", named("Limit", 5), named("Limit", 6)),
+        ("CreateStream", create(16), create(17)),
+        ("CreateStream", create(8), create(7)),
+        (
+            "UpdateMaxRecordSize",
+            by_arn("MaxRecordSizeInKiB", 16),
+            by_arn("MaxRecordSizeInKiB", 17),
+        ),
+        ("TagResource", tag("abc", "de"), tag("abcd", "")),
+        ("TagResource", tag("abc", "de"), tag("abc", "def")),
+    ] {
+        ok(running.address, operation, fits).await;
+        let code = refused(running.address, operation, too_many).await;
+        assert_eq!(code, "ValidationException", "{operation}");
+    }
+    ok(
+        running.address,
+        "PutResourcePolicy",
+        policy(r#"{"Statement":{}}"#),
+    )
+    .await;
+    let long = policy(r#"{"Statement":{    }}"#);
+    ok(running.address, "PutResourcePolicy", long).await;
+    let too_long = policy(r#"{"Statement":{     }}"#);
+    let code = refused(running.address, "PutResourcePolicy", too_long).await;
+    assert_eq!(code, "InvalidArgumentException");
+}
+
+#[tokio::test]
+async fn arns_are_of_the_account_and_the_region_that_were_chosen() {
+    let builder = Fake::builder().limits(Limits::none());
+    let owned = builder.account("123456789012").region("eu-west-1");
+    let running = serve(owned.build()).await;
+    let address = running.address;
+    let own = "arn:aws:kinesis:eu-west-1:123456789012:stream/stream";
+    let account = "arn:aws:kinesis:eu-west-1:000000000000:stream/stream";
+    let region = "arn:aws:kinesis:us-east-1:123456789012:stream/stream";
+    let shapeless = "arn:aws:kinesis:eu-west-1:1:stream/stream";
+
+    let summary = json!({"StreamName": "stream"});
+    let summary = ok(address, "DescribeStreamSummary", summary).await;
+    assert_eq!(summary["StreamDescriptionSummary"]["StreamARN"], own);
+    let register = json!({"StreamARN": own, "ConsumerName": "audit"});
+    let registered = ok(address, "RegisterStreamConsumer", register).await;
+    let consumer = registered["Consumer"]["ConsumerARN"].as_str().unwrap();
+    assert!(consumer.starts_with(&format!("{own}/consumer/audit:")));
+    let of_consumer = |stream: &str| consumer.replace(own, stream);
+
+    for (arn, code) in [
+        (own, None),
+        (account, Some("AccessDeniedException")),
+        (region, Some("ResourceNotFoundException")),
+        (shapeless, Some("ValidationException")),
+    ] {
+        let start = json!({"Type": "TRIM_HORIZON"});
+        let shard = "shardId-000000000000";
+        for (operation, request) in [
+            ("ListShards", json!({"StreamARN": arn})),
+            ("DescribeStreamSummary", json!({"StreamARN": arn})),
+            ("ListTagsForResource", json!({"ResourceARN": arn})),
+            (
+                "DescribeStreamConsumer",
+                json!({"ConsumerARN": of_consumer(arn)}),
+            ),
+            (
+                "SubscribeToShard",
+                json!({"ConsumerARN": of_consumer(arn), "ShardId": shard, "StartingPosition": start}),
+            ),
+            (
+                "EnableEnhancedMonitoring",
+                json!({"StreamARN": arn, "ShardLevelMetrics": ["ALL"]}),
+            ),
+            (
+                "UpdateShardCount",
+                json!({"StreamARN": arn, "TargetShardCount": 2, "ScalingType": "UNIFORM_SCALING"}),
+            ),
+        ] {
+            match code {
+                Some(code) => {
+                    assert_eq!(
+                        refused(address, operation, request).await,
+                        code,
+                        "{operation}"
+                    );
+                }
+                // Its answer does not end.
+                None if operation == "SubscribeToShard" => {}
+                None => {
+                    let answer = ok(address, operation, request).await;
+                    let told = answer.get("StreamARN");
+                    let told = told.or(answer["ConsumerDescription"].get("StreamARN"));
+                    assert!(told.is_none_or(|told| told == own), "{operation}: {answer}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_does_nothing() {
+    let running = serve(Fake::builder().limits(Limits::none()).build()).await;
+    let address = running.address;
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/stream";
+    let register = json!({"StreamARN": arn, "ConsumerName": "audit"});
+    let registered = ok(address, "RegisterStreamConsumer", register).await;
+    let at = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "TRIM_HORIZON"});
+    let iterator = ok(address, "GetShardIterator", at.clone()).await;
+    let read = json!({"ShardIterator": iterator["ShardIterator"]});
+    let record = json!({"Data": "eA==", "PartitionKey": "k"});
+    for (operation, request) in [
+        ("GetShardIterator", at),
+        ("GetRecords", read.clone()),
+        (
+            "PutRecords",
+            json!({"StreamName": "stream", "Records": [record]}),
+        ),
+        (
+            "PutRecord",
+            json!({"StreamName": "stream", "Data": "eA==", "PartitionKey": "k"}),
+        ),
+        (
+            "SubscribeToShard",
+            json!({"ConsumerARN": registered["Consumer"]["ConsumerARN"],
+                "ShardId": "shardId-000000000000", "StartingPosition": {"Type": "LATEST"}}),
+        ),
+    ] {
+        let mut dry = request.clone();
+        dry["DryRun"] = true.into();
+        let code = refused(address, operation, dry.clone()).await;
+        assert_eq!(code, "DryRunOperationException", "{operation}");
+        let page = ok(address, "GetRecords", read.clone()).await;
+        assert_eq!(page["Records"], json!([]), "{operation}");
+        // Where it is not wanted, it is done.
+        if operation.starts_with("Get") {
+            dry["DryRun"] = false.into();
+            ok(address, operation, dry).await;
+        }
     }
 }

@@ -1,6 +1,6 @@
 use tokio::process::Command;
 
-use crate::rig::{Kinesis, run, without_credentials};
+use crate::rig::{Kinesis, new_path, run, without_credentials};
 
 /// It is told in one sentence, which says where to read on.
 async fn is_wrong(command: Command, of: &str, words: &[&str]) {
@@ -86,6 +86,44 @@ async fn wrong_options_of_other_commands() {
         (&["serve", "--shards", "0"], "from 1 to"),
         (&["serve", "--stream", "a b"], "expected a name"),
         (&["serve", "--stream", ARN], "expected a name"),
+        (
+            &["serve", "--fault", "GetRecord"],
+            "--fault cannot be \"GetRecord\": there is no operation \"GetRecord\": expected AWS's name",
+        ),
+        (
+            &["serve", "--fault", "GetRecords:slow"],
+            "expected an error's code",
+        ),
+        (&["serve", "--fault-plan", "/nowhere"], "cannot read it"),
+        (
+            &["serve", "--draw-faults", "10"],
+            "expected a time as 250ms",
+        ),
+        (
+            &["serve", "--limit", "tags"],
+            "expected the name of a limit and a value",
+        ),
+        (&["serve", "--limit", "tags=x"], "tags is a whole number"),
+        (
+            &["serve", "--choice", "read_limit=x"],
+            "InvalidArgument or Validation",
+        ),
+        (
+            &["serve", "--duration", "made=1s"],
+            "expected one of create, update",
+        ),
+        (&["serve", "--host", "localhost"], "expected an IP address"),
+        (&["serve", "--account", "1"], "expected twelve digits"),
+        (&["serve", "--region", "EU"], "as eu-central-1"),
+        (&["serve", "--retention", "0"], "from 1 to"),
+        (
+            &["serve", "--stream=a", "--stream=a"],
+            "cannot be \"a\" twice",
+        ),
+        (
+            &["serve", "--stream=a", "--stream=b", "--shards=101"],
+            "would have 202 shards, and an account has 200; --limit open_shards=202",
+        ),
         (&["demo", "--shards", "2"], "\"--shards\""),
     ] {
         let of = format!("{} ", arguments[0]);
@@ -167,4 +205,20 @@ async fn help_and_version_are_on_standard_output() {
         );
         assert!(finished.stdout.contains(words), "{finished:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_of_faults_is_wrong_at_a_line() {
+    let file = new_path("faults");
+    std::fs::write(&file, "GetRecords\n\n GetRecords:hang:often # x\n").unwrap();
+    let words = [
+        "--fault-plan",
+        "line 3, \"GetRecords:hang:often\": \"often\" is no number from 0 to 1",
+    ];
+    is_wrong(
+        without_credentials(&["serve", "--fault-plan", &file]),
+        "serve ",
+        &words,
+    )
+    .await;
 }

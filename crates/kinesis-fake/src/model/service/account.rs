@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::{Service, find};
 use crate::model::{Moment, Operation, Refusal, StreamMode};
 
@@ -12,6 +10,8 @@ pub struct Commitment {
     pub started: Option<Moment>,
     /// When it ended or ends, if that was asked for.
     pub ended: Option<Moment>,
+    /// When it may end at the earliest: [a day](crate::Limits::commitment) after it was made.
+    pub earliest_end: Option<Moment>,
 }
 
 /// How warm a stream on demand is, in MiB a second that it can be written.
@@ -28,11 +28,6 @@ impl Commitment {
     /// Whether it holds at that moment.
     pub fn holds(&self, now: Moment) -> bool {
         self.started.is_some() && self.ended.is_none_or(|ended| now < ended)
-    }
-
-    /// When it may end: a day after it was made.
-    pub fn earliest_end(&self) -> Option<Moment> {
-        Some(self.started?.plus(COMMITTED))
     }
 }
 
@@ -58,14 +53,16 @@ impl Service {
         now: Moment,
     ) -> Result<Commitment, Refusal> {
         self.admit(Operation::UpdateAccountSettings, now)?;
+        let least = self.settings.limits.commitment;
         let it = &mut self.commitment;
         match (committed, it.holds(now)) {
             (true, true) => it.ended = None,
             (true, false) => {
                 it.started = Some(now);
                 it.ended = None;
+                it.earliest_end = Some(now.plus(least));
             }
-            (false, true) => it.ended = it.earliest_end().map(|end| end.max(now)),
+            (false, true) => it.ended = it.earliest_end.map(|end| end.max(now)),
             (false, false) => {}
         }
         Ok(*it)
@@ -122,6 +119,3 @@ impl Service {
         Ok(())
     }
 }
-
-/// Guide "On-demand Advantage": the promise is for a day at least.
-const COMMITTED: Duration = Duration::from_secs(24 * 3_600);

@@ -2,21 +2,17 @@ use std::time::Duration;
 
 use kinesis_source::{PutEntry, SequenceNumber, ShardId, StreamStatus};
 
-use super::{
-    Service,
-    control::{no_shards, wrong_record_size},
-    find, find_usable,
-};
+use super::{Service, control::no_shards, find, find_usable};
 use crate::model::{
-    ACCOUNT, AccountLimits, Capacity, Limits, Moment, Operation, RecordDistribution, Refusal,
-    Resize, StreamMode,
-    limits::{KIB, RECORD_KIB},
+    AccountLimits, Capacity, Limits, Moment, Operation, RecordDistribution, Refusal, Resize,
+    StreamMode,
+    limits::KIB,
     sequence::{DIGITS, Sequence},
     stream::Goal,
 };
 
 impl Service {
-    /// Makes a stream on demand, of four shards, which takes
+    /// Makes a stream on demand, of [four](Limits::on_demand_shards_at_start) shards, which takes
     /// [`create`](crate::model::Durations::create).
     ///
     /// # Errors
@@ -60,7 +56,9 @@ impl Service {
         it.check_active()?;
         let current = it.open_shards();
         // First: how many there are on the way takes as long to tell as there are.
-        check_scale(current, target)?;
+        check_scale(current, target, &self.settings.limits)?;
+        self.check_room(target.saturating_sub(current))?;
+        let it = self.stream(stream, now)?;
         let more = it.peak_on_the_way_to(target) - current;
         self.check_room(more)?;
         let Self { settings, .. } = self;
@@ -104,7 +102,8 @@ impl Service {
         it.switch_mode(mode, &settings.limits, settings.durations.update, now)
     }
 
-    /// Changes how large a stream's records may be: 1,024 to 10,240 KiB with their keys.
+    /// Changes how large a stream's records may be, with their keys:
+    /// [1,024 to 10,240 KiB](crate::Limits::record_kib) by default.
     ///
     /// # Errors
     ///
@@ -117,9 +116,7 @@ impl Service {
         now: Moment,
     ) -> Result<(), Refusal> {
         self.admit(Operation::UpdateMaxRecordSize, now)?;
-        if !RECORD_KIB.contains(&kib) {
-            return Err(wrong_record_size(kib));
-        }
+        self.check_record_size(kib)?;
         let stream = self.stream(stream, now)?;
         stream.check_active()?;
         stream.provision.record_bytes = Some(kib as usize * KIB);
@@ -177,7 +174,8 @@ impl Service {
         if !is_low && Sequence::parse(number).is_none() {
             return Err(Refusal::invalid_argument(format!(
                 "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {stream} under \
-                 account {ACCOUNT} is invalid."
+                 account {} is invalid.",
+                it.owner.account()
             )));
         }
         self.put_record(stream, entry, now)
@@ -231,7 +229,8 @@ impl Service {
             return Ok(());
         }
         Err(Refusal::limit_exceeded(format!(
-            "Account {ACCOUNT} may have {on_demand_streams} streams on demand."
+            "Account {} may have {on_demand_streams} streams on demand.",
+            self.settings.owner.account()
         )))
     }
 }
@@ -246,19 +245,34 @@ impl super::Stream {
     }
 }
 
-/// Not more than twice and not less than half as many.
-fn check_scale(current: u32, target: u32) -> Result<(), Refusal> {
+/// Not more than twice and not less than half as many, unless told otherwise, and not too many.
+fn check_scale(current: u32, target: u32, limits: &Limits) -> Result<(), Refusal> {
     let refuse = |how: &str| {
         Err(Refusal::limit_exceeded(format!(
             "UpdateShardCount cannot scale {how} your current open shard count. Current open shard \
              count: {current}, Target shard count: {target}"
         )))
     };
-    if u64::from(target) > 2 * u64::from(current) {
-        return refuse("up over double");
+    let factor = limits.update_shard_count_factor.map(u64::from);
+    let times = |factor: u64, shards: u32| factor.saturating_mul(shards.into());
+    if factor.is_some_and(|factor| u64::from(target) > times(factor, current)) {
+        return refuse(match factor {
+            Some(2) => "up over double",
+            _ => "up so far over",
+        });
     }
-    if 2 * u64::from(target) < u64::from(current) {
-        return refuse("down below half");
+    if factor.is_some_and(|factor| times(factor, target) < current.into()) {
+        return refuse(match factor {
+            Some(2) => "down below half",
+            _ => "down so far below",
+        });
+    }
+    let most = limits.update_shard_count_shards;
+    // From more than that there is a way down only to fewer than that.
+    if target > most || target == most && current > most {
+        return Err(Refusal::limit_exceeded(format!(
+            "UpdateShardCount cannot scale to {target} shards: a stream may have {most}."
+        )));
     }
     Ok(())
 }

@@ -1,10 +1,7 @@
 use kinesis_source::{ConsumerAddress, ConsumerArn, ConsumersPage, NextToken, StreamConsumer};
 
 use super::{Labels, Service, control::check_name, find};
-use crate::model::{
-    Moment, Operation, Refusal, StreamMode, Tags, arn, settings::MAX_PAGE_SIZE,
-    token::ConsumersToken,
-};
+use crate::model::{Moment, Operation, Refusal, StreamMode, Tags, token::ConsumersToken};
 
 impl Service {
     /// Registers a consumer with a stream, which takes
@@ -34,7 +31,13 @@ impl Service {
             false => limits.consumers_per_stream,
         };
         let consumers = &mut stream.consumers;
-        consumers.register(&stream.name, name, (most, limits), takes, now)
+        consumers.register(
+            &stream.owner.arn(&stream.name),
+            name,
+            (most, limits),
+            takes,
+            now,
+        )
     }
 
     /// [Registers](Self::register_stream_consumer) a consumer that has tags from the start.
@@ -50,7 +53,7 @@ impl Service {
         tags: &Tags,
         now: Moment,
     ) -> Result<StreamConsumer, Refusal> {
-        let labels = Labels::with_tags(tags, self.settings.limits.tags)?;
+        let labels = Labels::with_tags(tags, &self.settings.limits)?;
         let registered = self.register_stream_consumer(stream, name, now)?;
         let stream = find(&mut self.streams, &self.settings, stream, now)?;
         stream.consumer(name, None)?.labels = labels;
@@ -71,7 +74,7 @@ impl Service {
     ) -> Result<(), Refusal> {
         let until = now.plus(self.settings.durations.deregister);
         let per_second = self.settings.limits.consumers_per_second;
-        let (stream, name, arn) = locate(stream, consumer)?;
+        let (stream, name, arn) = self.locate(stream, consumer)?;
         let stream = find(&mut self.streams, &self.settings, stream, now)?;
         stream.admit(Operation::DeregisterStreamConsumer, per_second, now)?;
         let consumer = stream.consumer(name, arn)?;
@@ -94,7 +97,7 @@ impl Service {
         now: Moment,
     ) -> Result<StreamConsumer, Refusal> {
         let per_second = self.settings.limits.describe_stream_consumer_per_second;
-        let (stream, name, arn) = locate(stream, consumer)?;
+        let (stream, name, arn) = self.locate(stream, consumer)?;
         let stream = find(&mut self.streams, &self.settings, stream, now)?;
         stream.admit(Operation::DescribeStreamConsumer, per_second, now)?;
         Ok(stream.consumer(name, arn)?.describe())
@@ -116,7 +119,7 @@ impl Service {
     ) -> Result<ConsumersPage, Refusal> {
         let limits = &self.settings.limits;
         let (per_second, life) = (limits.consumers_per_second, limits.token_life);
-        let most = super::listing::page_size(max_results, self.settings.page_size)?;
+        let most = super::listing::page_size(max_results, limits.consumers_per_page, limits)?;
         let token = token.map(|token| {
             let token = ConsumersToken::open(&self.seal, &token.0);
             let token = token.ok_or_else(super::listing::no_token)?;
@@ -130,7 +133,7 @@ impl Service {
             stream.check_number(token.stream_number)?;
         }
         let after = token.as_ref().map_or("", |token| &token.after);
-        let (consumers, more) = stream.consumers.list(after, most.min(MAX_PAGE_SIZE));
+        let (consumers, more) = stream.consumers.list(after, most);
         let next = consumers.last().filter(|_| more).map(|last| {
             let token = ConsumersToken {
                 issued: now,
@@ -141,27 +144,19 @@ impl Service {
         });
         Ok(ConsumersPage { consumers, next })
     }
-}
 
-/// The stream and the consumer that are meant, and the ARN if it has to be that.
-fn locate<'a>(
-    stream: &'a str,
-    consumer: &'a ConsumerAddress,
-) -> Result<(&'a str, &'a str, Option<&'a ConsumerArn>), Refusal> {
-    match consumer {
-        ConsumerAddress::Name(name) => Ok((stream, name, None)),
-        ConsumerAddress::Arn(arn) => {
-            let found = arn::consumer_of(arn.as_str());
-            let (stream, name) = found.ok_or_else(|| no_arn(arn))?;
-            Ok((stream, name, Some(arn)))
+    /// The stream and the consumer that are meant, and the ARN if it has to be that.
+    fn locate<'a>(
+        &self,
+        stream: &'a str,
+        consumer: &'a ConsumerAddress,
+    ) -> Result<(&'a str, &'a str, Option<&'a ConsumerArn>), Refusal> {
+        match consumer {
+            ConsumerAddress::Name(name) => Ok((stream, name, None)),
+            ConsumerAddress::Arn(arn) => {
+                let (stream, name) = self.consumer_of(arn.as_str())?;
+                Ok((stream, name, Some(arn)))
+            }
         }
     }
-}
-
-pub(super) fn no_arn(arn: &ConsumerArn) -> Refusal {
-    // Not repeated in full: it may be anything.
-    let shown: String = arn.as_str().chars().take(100).collect();
-    Refusal::not_found(format!(
-        "{shown} is not the ARN of a consumer of this account."
-    ))
 }

@@ -4,9 +4,7 @@ use kinesis_source::{ShardId, StreamStatus};
 
 use super::Service;
 use crate::model::{
-    ACCOUNT, Moment, Operation, Refusal, StreamMode,
-    limits::{ON_DEMAND_SHARDS_AT_START, RECORD_KIB},
-    settings::{MAX_RETENTION_HOURS, RETENTION_HOURS},
+    Moment, Operation, Refusal, StreamMode,
     stream::{Plan, Stream},
 };
 
@@ -60,8 +58,9 @@ impl Service {
         let stream = self.stream(name, now)?;
         if !stream.consumers.is_empty() && !consumers_too {
             return Err(Refusal::in_use(format!(
-                "Stream {name} under account {ACCOUNT} has consumers. Deregister them first, or \
-                 enforce their deletion."
+                "Stream {name} under account {} has consumers. Deregister them first, or enforce \
+                 their deletion.",
+                stream.owner.account()
             )));
         }
         match stream.status() {
@@ -71,7 +70,8 @@ impl Service {
             _ => stream.delete(until),
         }
         let ending = stream.consumers.deregister_all(until);
-        let gone = Refusal::not_found(format!("Stream {name} under account {ACCOUNT} has gone."));
+        let account = stream.owner.account();
+        let gone = Refusal::not_found(format!("Stream {name} under account {account} has gone."));
         self.fail_all(ending, &gone);
         self.forget_if_gone(name, now);
         Ok(())
@@ -131,7 +131,8 @@ impl Service {
     /// # Errors
     ///
     /// `ResourceNotFound` without such a stream; `ResourceInUse` unless it is active;
-    /// `InvalidArgument` for fewer hours than now and for more than a year; `LimitExceeded`.
+    /// `InvalidArgument` for fewer hours than now and for more than there [may be](crate::Limits::retention_hours), a
+    /// year by default; `LimitExceeded`.
     pub fn increase_retention(
         &mut self,
         stream: &str,
@@ -147,7 +148,7 @@ impl Service {
     /// # Errors
     ///
     /// As [`increase_retention`](Self::increase_retention), but for more hours than now and for
-    /// fewer than 24.
+    /// fewer than there may be, 24 by default.
     pub fn decrease_retention(
         &mut self,
         stream: &str,
@@ -165,14 +166,17 @@ impl Service {
         allowed: impl Fn(u32) -> bool,
         now: Moment,
     ) -> Result<(), Refusal> {
+        let range = self.settings.limits.retention_hours.clone();
         let stream = self.stream(stream, now)?;
         stream.check_active()?;
         let old = stream.retention_hours();
-        if !allowed(old) || !(RETENTION_HOURS..=MAX_RETENTION_HOURS).contains(&hours) {
+        if !allowed(old) || !range.contains(&hours) {
             return Err(Refusal::invalid_argument(format!(
                 "Requested retention period ({hours} hours) for stream {} is not valid: it is {old} \
-                 hours now, and may be {RETENTION_HOURS} to {MAX_RETENTION_HOURS}.",
-                stream.name
+                 hours now, and may be {} to {}.",
+                stream.name,
+                range.start(),
+                range.end(),
             )));
         }
         stream.set_retention(hours, now);
@@ -186,7 +190,8 @@ impl Service {
         self.forget_all_gone(now);
         if self.streams.contains_key(name) {
             return Err(Refusal::in_use(format!(
-                "Stream {name} under account {ACCOUNT} already exists."
+                "Stream {name} under account {} already exists.",
+                self.settings.owner.account()
             )));
         }
         self.check_creating()
@@ -201,10 +206,12 @@ impl Service {
         now: Moment,
     ) {
         self.streams_made += 1;
+        let on_demand = self.settings.limits.on_demand_shards_at_start.max(1);
         let plan = Plan {
             name,
+            owner: &self.settings.owner,
             number: self.streams_made,
-            shards: shards.unwrap_or(ON_DEMAND_SHARDS_AT_START),
+            shards: shards.unwrap_or(on_demand),
             mode: shards.map_or(StreamMode::OnDemand, |_| StreamMode::Provisioned),
             retention_hours: self.settings.retention_hours,
             second: now.seconds().max(self.used_second.saturating_add(1)),
@@ -215,17 +222,35 @@ impl Service {
     }
 
     pub(super) fn check_room(&self, more_shards: u32) -> Result<(), Refusal> {
-        let limits = &self.settings.limits;
+        let (limits, owner) = (&self.settings.limits, &self.settings.owner);
         let open = self.open_shards();
         if open.saturating_add(more_shards) > limits.open_shards {
             return Err(Refusal::limit_exceeded(format!(
-                "This request would exceed the shard limit for the account {ACCOUNT} in us-east-1. \
+                "This request would exceed the shard limit for the account {} in {}. \
                  Current shard count for the account: {open}. Limit: {}. Number of additional \
                  shards that would have resulted from this request: {more_shards}.",
+                owner.account(),
+                owner.region(),
                 limits.open_shards
             )));
         }
         Ok(())
+    }
+
+    /// Whether records may be that large.
+    pub(super) fn check_record_size(&self, kib: u32) -> Result<(), Refusal> {
+        let range = &self.settings.limits.record_kib;
+        if range.contains(&kib) {
+            return Ok(());
+        }
+        let (least, most) = (range.start(), range.end());
+        let constraint = format!("Member must have value between {least} and {most}");
+        let value = format!("Value '{kib}'");
+        Err(Refusal::invalid_member(
+            value,
+            "maxRecordSizeInKiB",
+            constraint,
+        ))
     }
 
     fn check_creating(&self) -> Result<(), Refusal> {
@@ -266,11 +291,4 @@ pub(super) fn check_name(member: &str, name: &str) -> Result<(), Refusal> {
 pub(super) fn no_shards(member: &str) -> Refusal {
     let constraint = "Member must have value greater than or equal to 1";
     Refusal::invalid_member("Value '0'", member, constraint)
-}
-
-/// Refuses records of that size.
-pub(super) fn wrong_record_size(kib: u32) -> Refusal {
-    let (least, most) = (RECORD_KIB.start(), RECORD_KIB.end());
-    let constraint = format!("Member must have value between {least} and {most}");
-    Refusal::invalid_member(format!("Value '{kib}'"), "maxRecordSizeInKiB", constraint)
 }

@@ -1,8 +1,5 @@
-use super::{Labels, Service, control::wrong_record_size, find};
-use crate::model::{
-    Moment, RecordDistribution, Refusal, Tags,
-    limits::{KIB, RECORD_KIB},
-};
+use super::{Labels, Service, find};
+use crate::model::{Moment, RecordDistribution, Refusal, Tags, limits::KIB};
 
 /// What CreateStream can say of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,8 +22,8 @@ impl Service {
     /// # Errors
     ///
     /// As [`create_stream`](Self::create_stream) and
-    /// [`create_on_demand_stream`](Self::create_on_demand_stream); `Validation` for another size of
-    /// records than 1,024 to 10,240 KiB; `InvalidArgument` for
+    /// [`create_on_demand_stream`](Self::create_on_demand_stream); `Validation` for a size of records
+    /// that [may not be](crate::Limits::record_kib); `InvalidArgument` for
     /// [`Auto`](RecordDistribution::Auto) unless it is on demand; for what is to be warm, as
     /// [`update_stream_warm_throughput`](Self::update_stream_warm_throughput); for tags, as
     /// [`tag_resource`](Self::tag_resource). Then no stream is made.
@@ -41,8 +38,8 @@ impl Service {
                 "RecordDistributionStrategy AUTO is for streams on demand only.",
             ));
         }
-        if let Some(kib) = new.record_kib.filter(|kib| !RECORD_KIB.contains(kib)) {
-            return Err(wrong_record_size(kib));
+        if let Some(kib) = new.record_kib {
+            self.check_record_size(kib)?;
         }
         if let Some(warm) = new.warm {
             if new.shards.is_some() {
@@ -52,7 +49,7 @@ impl Service {
             }
             self.check_warm(warm, now)?;
         }
-        let labels = Labels::with_tags(&new.tags, self.settings.limits.tags)?;
+        let labels = Labels::with_tags(&new.tags, &self.settings.limits)?;
         match new.shards {
             Some(shards) => self.create_stream(name, shards, now)?,
             None => self.create_on_demand_stream(name, now)?,

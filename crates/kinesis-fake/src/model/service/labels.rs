@@ -1,7 +1,7 @@
 use kinesis_source::ConsumerArn;
 
 use super::Service;
-use crate::model::{Moment, NoPolicy, Operation, Refusal, Tags, arn, tags};
+use crate::model::{Limits, Moment, NoPolicy, Operation, Refusal, Tags, tags};
 
 /// What is attached to a stream or a consumer, and means nothing to the fake.
 #[derive(Debug, Default)]
@@ -34,7 +34,8 @@ impl Service {
         more: &Tags,
         now: Moment,
     ) -> Result<(), Refusal> {
-        self.add_tags(Operation::AddTagsToStream, &arn(stream), more, now)
+        let arn = self.settings.owner.arn(stream);
+        self.add_tags(Operation::AddTagsToStream, &arn, more, now)
     }
 
     /// Takes tags away from a stream or a consumer, by its ARN (`UntagResource`). Those that there
@@ -64,7 +65,8 @@ impl Service {
         keys: &[String],
         now: Moment,
     ) -> Result<(), Refusal> {
-        self.remove_tags(Operation::RemoveTagsFromStream, &arn(stream), keys, now)
+        let arn = self.settings.owner.arn(stream);
+        self.remove_tags(Operation::RemoveTagsFromStream, &arn, keys, now)
     }
 
     /// All tags of a stream or a consumer, by its ARN (`ListTagsForResource`).
@@ -77,7 +79,7 @@ impl Service {
         Ok(self.labels(arn, now)?.tags.clone())
     }
 
-    /// At most `most` tags of a stream by key, from the first after `after` on, and whether more
+    /// At most `most` tags of a stream by key, and no more than a [page](Limits::tags_per_page) has, from the first after `after` on, and whether more
     /// follow (`ListTagsForStream`).
     ///
     /// # Errors
@@ -91,6 +93,7 @@ impl Service {
         now: Moment,
     ) -> Result<(Tags, bool), Refusal> {
         self.admit(Operation::ListTagsForStream, now)?;
+        let most = most.min(self.settings.limits.tags_per_page.max(1));
         let tags = &self.stream(stream, now)?.labels.tags;
         let after = after.unwrap_or_default();
         let mut rest = tags.iter().filter(|(key, _)| key.as_str() > after);
@@ -115,9 +118,10 @@ impl Service {
         now: Moment,
     ) -> Result<(), Refusal> {
         self.admit(Operation::PutResourcePolicy, now)?;
-        if policy.is_empty() || policy.len() > POLICY_BYTES {
+        let most = self.settings.limits.policy_bytes;
+        if policy.is_empty() || policy.len() > most {
             return Err(Refusal::invalid_argument(format!(
-                "A policy has 1 to {POLICY_BYTES} bytes, and not {}.",
+                "A policy has 1 to {most} bytes, and not {}.",
                 policy.len()
             )));
         }
@@ -161,8 +165,8 @@ impl Service {
         now: Moment,
     ) -> Result<(), Refusal> {
         self.admit(operation, now)?;
-        let most = self.settings.limits.tags;
-        tags::add(&mut self.usable_labels(arn, now)?.tags, more, most)
+        let limits = self.settings.limits.clone();
+        tags::add(&mut self.usable_labels(arn, now)?.tags, more, &limits)
     }
 
     fn remove_tags(
@@ -182,7 +186,10 @@ impl Service {
 
     /// As [`labels`](Self::labels), of what is neither being made nor removed.
     fn usable_labels(&mut self, arn: &str, now: Moment) -> Result<&mut Labels, Refusal> {
-        let stream = arn::stream_of(arn).or_else(|| Some(arn::consumer_of(arn)?.0));
+        let owner = &self.settings.owner;
+        let stream = owner
+            .stream_of(arn)
+            .or_else(|| Some(owner.consumer_of(arn)?.0));
         if let Some(stream) = stream {
             self.stream(stream, now)?.check_usable()?;
         }
@@ -191,16 +198,10 @@ impl Service {
 
     /// What is attached to a stream or a consumer.
     fn labels(&mut self, arn: &str, now: Moment) -> Result<&mut Labels, Refusal> {
-        if let Some(stream) = arn::stream_of(arn) {
+        if let Some(stream) = self.settings.owner.stream_of(arn) {
             return Ok(&mut self.stream(stream, now)?.labels);
         }
-        let consumer = arn::consumer_of(arn);
-        let (stream, name) = consumer.ok_or_else(|| {
-            let shown: String = arn.chars().take(100).collect();
-            Refusal::not_found(format!(
-                "{shown} is no ARN of a stream or a consumer of this account."
-            ))
-        })?;
+        let (stream, name) = self.consumer_of(arn)?;
         let consumer_arn = ConsumerArn::new(arn);
         let stream = self.stream(stream, now)?;
         Ok(&mut stream.consumer(name, Some(&consumer_arn))?.labels)
@@ -209,9 +210,9 @@ impl Service {
 
 impl Labels {
     /// With those tags, as they come with what is made.
-    pub(crate) fn with_tags(tags: &Tags, most: usize) -> Result<Self, Refusal> {
+    pub(crate) fn with_tags(tags: &Tags, limits: &Limits) -> Result<Self, Refusal> {
         let mut labels = Self::default();
-        tags::add(&mut labels.tags, tags, most)?;
+        tags::add(&mut labels.tags, tags, limits)?;
         Ok(labels)
     }
 }
@@ -222,6 +223,3 @@ fn no_policy(arn: &str) -> Refusal {
         "No resource policy found for resource ARN {shown}."
     ))
 }
-
-/// Ours: as large as policies of other services may be.
-pub(crate) const POLICY_BYTES: usize = 20 * 1_024;

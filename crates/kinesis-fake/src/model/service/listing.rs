@@ -4,9 +4,7 @@ use kinesis_source::{NextToken, ShardsPage, StreamSummary, Timestamp};
 
 use super::{Service, find};
 use crate::model::{
-    ACCOUNT, Moment, Operation, Refusal, ShardFilter,
-    settings::MAX_PAGE_SIZE,
-    shard,
+    Limits, Moment, Operation, Refusal, ShardFilter, shard,
     stream::{Filter, Stream},
     token::Token,
 };
@@ -50,10 +48,13 @@ impl Service {
     ) -> Result<ShardsPage, Refusal> {
         self.admit(Operation::ListShards, now)?;
         let (Listing::First { max_results, .. } | Listing::Next { max_results, .. }) = listing;
-        let most = page_size(*max_results, self.settings.page_size)?;
+        let limits = &self.settings.limits;
+        let most = page_size(*max_results, limits.shards_per_page, limits)?;
+        let per_second = limits.list_shards_per_second_of_stream;
         let start = self.start(listing, now)?;
         let before_horizon = self.settings.choices.time_before_horizon;
         let stream = find(&mut self.streams, &self.settings, &start.stream, now)?;
+        stream.admit(Operation::ListShards, per_second, now)?;
         let filter = stream.adjust(start.filter, before_horizon, now);
         if let Some(number) = start.stream_number {
             stream.check_number(number)?;
@@ -95,11 +96,13 @@ impl Service {
             return Ok(());
         }
         Err(Refusal::not_found(format!(
-            "Stream {stream} under account {ACCOUNT} was not created at {created}."
+            "Stream {stream} under account {} was not created at {created}.",
+            it.owner.account()
         )))
     }
 
-    /// What a stream is, with a page of its shards after `after`, and whether more follow.
+    /// What a stream is, with at most `most` of its shards after `after`, and no more than a
+    /// [description](crate::Limits::shards_per_description) has, and whether more follow.
     ///
     /// # Errors
     ///
@@ -117,6 +120,7 @@ impl Service {
             ShardFilter::AfterShardId(after.clone())
         });
         let (filter, from) = resolve(&filter)?;
+        let most = most.min(self.settings.limits.shards_per_description.max(1));
         let stream = self.stream(stream, now)?;
         let (shards, next) = match stream.is_usable() {
             true => stream.list(filter, from, most, now),
@@ -139,7 +143,8 @@ impl Service {
         Ok(self.stream(stream, now)?.summary())
     }
 
-    /// At most `most` streams by name, from the first after `after` on, and whether more follow.
+    /// At most `most` streams by name, and no more than a [page](crate::Limits::streams_per_page)
+    /// has, from the first after `after` on, and whether more follow.
     ///
     /// # Errors
     ///
@@ -152,6 +157,7 @@ impl Service {
     ) -> Result<(Vec<StreamSummary>, bool), Refusal> {
         self.admit(Operation::ListStreams, now)?;
         self.forget_all_gone(now);
+        let most = most.min(self.settings.limits.streams_per_page.max(1));
         let after = after.unwrap_or_default();
         let mut rest = self.streams.values().filter(|it| *it.name > *after);
         let page = rest.by_ref().take(most).map(Stream::summary).collect();
@@ -223,15 +229,19 @@ struct Start {
 }
 
 /// However many are asked for, a page has no more than `largest`.
-pub(super) fn page_size(asked: Option<usize>, largest: usize) -> Result<usize, Refusal> {
-    let largest = largest.max(1);
+pub(super) fn page_size(
+    asked: Option<usize>,
+    largest: usize,
+    limits: &Limits,
+) -> Result<usize, Refusal> {
+    let (largest, bound) = (largest.max(1), limits.results_asked_for);
     match asked {
         None => Ok(largest),
-        Some(most @ 1..=MAX_PAGE_SIZE) => Ok(most.min(largest)),
+        Some(most) if (1..=bound).contains(&most) => Ok(most.min(largest)),
         Some(most) => Err(Refusal::invalid_member(
             format!("Value '{most}'"),
             "maxResults",
-            format!("Member must have value between 1 and {MAX_PAGE_SIZE}"),
+            format!("Member must have value between 1 and {bound}"),
         )),
     }
 }

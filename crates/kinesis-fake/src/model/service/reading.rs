@@ -63,13 +63,7 @@ impl Service {
         limit: usize,
         now: Moment,
     ) -> Result<RecordsPage, Refusal> {
-        self.check_limit(limit)?;
-        let ticket = self.ticket(iterator, now)?;
-        if stream.is_some_and(|stream| stream != ticket.stream) {
-            return Err(Refusal::invalid_argument(
-                "ShardIterator and StreamARN do not mean the same stream.",
-            ));
-        }
+        let ticket = self.ticket_of(stream, iterator, limit, now)?;
         let number = ticket.shard;
         let stream = find_usable(&mut self.streams, &self.settings, &ticket.stream, now)?;
         stream.check_number(ticket.stream_number)?;
@@ -93,6 +87,25 @@ impl Service {
     pub fn shard_of(&self, iterator: &ShardIterator) -> Option<ShardId> {
         let ticket = Ticket::open(&self.seal, iterator.as_str())?;
         Some(shard::id(ticket.shard))
+    }
+
+    /// What an iterator stands for, if it is one of `stream`, where that is said, and so many records
+    /// may be asked for.
+    pub(super) fn ticket_of(
+        &self,
+        stream: Option<&str>,
+        iterator: &ShardIterator,
+        limit: usize,
+        now: Moment,
+    ) -> Result<Ticket, Refusal> {
+        self.check_limit(limit)?;
+        let ticket = self.ticket(iterator, now)?;
+        if stream.is_some_and(|stream| stream != ticket.stream) {
+            return Err(Refusal::invalid_argument(
+                "ShardIterator and StreamARN do not mean the same stream.",
+            ));
+        }
+        Ok(ticket)
     }
 
     fn check_limit(&self, limit: usize) -> Result<(), Refusal> {

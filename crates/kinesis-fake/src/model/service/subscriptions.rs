@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kinesis_source::{ConsumerArn, Position, ShardId};
 
-use super::{Service, consumers::no_arn, find};
+use super::{Service, find};
 use crate::model::{
-    Moment, Refusal, Sent, Settings, SubscriptionId, Takeover, arn, stream::Stream,
+    Moment, Refusal, Sent, Settings, SubscriptionId, Takeover, stream::Stream,
     subscription::Subscription,
 };
 
@@ -25,7 +25,7 @@ impl Service {
         now: Moment,
     ) -> Result<SubscriptionId, Refusal> {
         self.forget_expired(now);
-        let (stream, name) = arn::consumer_of(consumer.as_str()).ok_or_else(|| no_arn(consumer))?;
+        let (stream, name) = self.consumer_of(consumer.as_str())?;
         let stream = find(&mut self.streams, &self.settings, stream, now)?;
         stream.check_usable()?;
         let number = stream.number_of(shard)?;

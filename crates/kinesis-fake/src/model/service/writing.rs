@@ -77,7 +77,7 @@ impl Service {
     }
 
     /// The limits on a stream's records, and whether it takes some without keys.
-    fn rules_of(&self, stream: &str) -> (Limits, bool) {
+    pub(super) fn rules_of(&self, stream: &str) -> (Limits, bool) {
         let mut limits = self.settings.limits.clone();
         let mut keyless = false;
         if let Some(stream) = self.streams.get(stream) {
@@ -154,7 +154,11 @@ fn stored(outcomes: Vec<PutOutcome>) -> Result<(ShardId, SequenceNumber), Refusa
     }
 }
 
-fn check_request(entries: &[PutEntry], limits: &Limits, keyless: bool) -> Result<(), Refusal> {
+pub(super) fn check_request(
+    entries: &[PutEntry],
+    limits: &Limits,
+    keyless: bool,
+) -> Result<(), Refusal> {
     let (count, most) = (entries.len(), limits.records_per_put);
     let length = match count {
         0 => Some((
@@ -196,7 +200,7 @@ fn check_request(entries: &[PutEntry], limits: &Limits, keyless: bool) -> Result
 }
 
 /// `place` is what the names of its members begin with in the request.
-fn check_record(
+pub(super) fn check_record(
     entry: &PutEntry,
     place: &str,
     limits: &Limits,

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::Stream;
 use crate::model::{
     Capacity, Limits, Moment, Operation, RecordDistribution, Refusal, StreamMode, WarmThroughput,
-    limits::{Rate, TRAFFIC_WINDOW},
+    limits::Rate,
 };
 
 /// Who decides how much a stream takes, and what it took.
@@ -61,14 +61,21 @@ impl Provision {
     /// Closes the window of traffic that is over: twice as much as was written must be possible, a
     /// while after that.
     fn observe(&mut self, open: u32, limits: &Limits, now: Moment) {
-        let over = |since: &Moment| now.since(*since) >= TRAFFIC_WINDOW;
+        let window = limits.on_demand_window;
+        let over = |since: &Moment| now.since(*since) >= window;
         let Some(since) = self.traffic.since.filter(over) else {
             return;
         };
         let Traffic { bytes, records, .. } = std::mem::take(&mut self.traffic);
-        let window = TRAFFIC_WINDOW.as_secs();
+        let (headroom, nanos) = (
+            u128::from(limits.on_demand_headroom),
+            window.as_nanos().max(1),
+        );
         let shards_for = |amount: u64, rate: Option<u64>| {
-            rate.map_or(0, |rate| (2 * amount).div_ceil(rate.max(1) * window))
+            rate.map_or(0, |rate| {
+                let wanted = u128::from(amount) * headroom * 1_000_000_000;
+                wanted.div_ceil((u128::from(rate.max(1))).saturating_mul(nanos))
+            })
         };
         let wanted = shards_for(bytes, limits.write_bytes_per_second)
             .max(shards_for(records, limits.write_records_per_second));
@@ -76,7 +83,7 @@ impl Provision {
         let wanted = wanted.min(limits.on_demand_shards);
         let planned = self.growth.map_or(open, |(_, shards)| shards);
         if wanted > planned {
-            let at = since.plus(TRAFFIC_WINDOW).plus(limits.on_demand_growth);
+            let at = since.plus(window).plus(limits.on_demand_growth);
             // What is on its way comes at its time; the rest of it is seen again.
             self.growth.get_or_insert((at, wanted));
         }

@@ -4,7 +4,7 @@ use kinesis_source::{ConsumerArn, ConsumerStatus, StreamConsumer};
 
 use super::Stream;
 use crate::model::{
-    Limits, Moment, Refusal, arn, consumer::Consumer, subscription::SubscriptionId,
+    Limits, Moment, Refusal, consumer::Consumer, owner, subscription::SubscriptionId,
 };
 
 /// The consumers of one stream, by name.
@@ -16,7 +16,7 @@ pub(crate) struct Consumers {
 }
 
 impl Consumers {
-    /// Registers one for the stream of that name, which may have `most`.
+    /// Registers one for the stream of that ARN, which may have `most`.
     pub(crate) fn register(
         &mut self,
         stream: &str,
@@ -27,24 +27,22 @@ impl Consumers {
     ) -> Result<StreamConsumer, Refusal> {
         if self.by_name.contains_key(name) {
             return Err(Refusal::in_use(format!(
-                "Consumer {name} under stream {} already exists.",
-                arn(stream)
+                "Consumer {name} under stream {stream} already exists."
             )));
         }
         let creating = |it: &&Consumer| it.status() == ConsumerStatus::Creating;
         let creating = self.by_name.values().filter(creating).count();
         if self.by_name.len() >= most || creating >= limits.consumers_in_creation {
             return Err(Refusal::limit_exceeded(format!(
-                "This request would exceed the limits of stream {}: it has {} consumers, of which \
+                "This request would exceed the limits of stream {stream}: it has {} consumers, of which \
                  {creating} are being created; it may have {} and {}.",
-                arn(stream),
                 self.by_name.len(),
                 most,
                 limits.consumers_in_creation,
             )));
         }
         self.newest_second = now.seconds().max(self.newest_second.saturating_add(1));
-        let arn = arn::consumer_arn(stream, name, self.newest_second);
+        let arn = owner::consumer_arn(stream, name, self.newest_second);
         let consumer = Consumer::new(name, ConsumerArn::new(arn), takes, now);
         let description = consumer.describe();
         self.by_name.insert(name.to_owned(), consumer);

@@ -1,7 +1,7 @@
 use kinesis_source::{ShardId, StreamStatus, Timestamp};
 
 use super::Stream;
-use crate::model::{ACCOUNT, Moment, Refusal, TimeBeforeHorizon, shard::Shard};
+use crate::model::{Moment, Refusal, TimeBeforeHorizon, shard::Shard};
 
 /// Which shards of a stream to list. Those that have expired are never among them.
 /// ([ShardFilter](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ShardFilter.html))
@@ -97,8 +97,9 @@ impl Stream {
 
     pub(crate) fn not_active(&self) -> Refusal {
         Refusal::in_use(format!(
-            "Stream {} under account {ACCOUNT} not ACTIVE, instead in state {}",
+            "Stream {} under account {} not ACTIVE, instead in state {}",
             self.name,
+            self.owner.account(),
             status_name(self.status())
         ))
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use kinesis_source::{ChildShard, HashRange, ShardId};
 
 use super::{Change, Stream};
-use crate::model::{ACCOUNT, MergeOrder, Moment, Refusal, shard::Shard};
+use crate::model::{MergeOrder, Moment, Refusal, shard::Shard};
 
 impl Stream {
     /// Begins to split `id`: its upper part starts at `at`.
@@ -20,9 +20,10 @@ impl Stream {
         if at <= start.saturating_add(1) || at >= end {
             return Err(Refusal::invalid_argument(format!(
                 "NewStartingHashKey {at} used in SplitShard() on shard {id} in stream {} under \
-                 account {ACCOUNT} is not both greater than one plus the shard's StartingHashKey \
+                 account {} is not both greater than one plus the shard's StartingHashKey \
                  {start} and less than the shard's EndingHashKey {end}.",
-                self.name
+                self.name,
+                self.owner.account()
             )));
         }
         let shard = shard.number;
@@ -49,9 +50,10 @@ impl Stream {
         };
         if !touch {
             return Err(Refusal::invalid_argument(format!(
-                "Shards {id} and {adjacent} in stream {} under account {ACCOUNT} are not an \
+                "Shards {id} and {adjacent} in stream {} under account {} are not an \
                  adjacent pair of shards eligible for merging",
-                self.name
+                self.name,
+                self.owner.account()
             )));
         }
         let upper_first = follows(second, first);
@@ -133,7 +135,7 @@ impl Stream {
         let number = self.number_of(id)?;
         let shard = self.shards.get(number as usize);
         let shard = shard.filter(|shard| !shard.has_expired(self.retention(), now));
-        shard.ok_or_else(|| super::not_found(id, &self.name))
+        shard.ok_or_else(|| super::not_found(id, &self.name, &self.owner))
     }
 
     fn open_one(&self, id: &ShardId, now: Moment) -> Result<&Shard, Refusal> {
@@ -142,9 +144,10 @@ impl Stream {
             return Ok(shard);
         }
         Err(Refusal::invalid_argument(format!(
-            "Shard {id} in stream {} under account {ACCOUNT} has already been merged or split, \
+            "Shard {id} in stream {} under account {} has already been merged or split, \
              and thus is not eligible for merging or splitting.",
-            self.name
+            self.name,
+            self.owner.account()
         )))
     }
 }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, capacity::mib};
 use crate::{
-    model::{Commitment, Moment, Refusal, Service, WarmThroughput, arn},
+    model::{Commitment, Moment, Refusal, Service, WarmThroughput},
     serve::{
         check::Check,
         wire::{Time, check_stream, stream_name},
@@ -43,7 +43,7 @@ impl SettingsAnswer {
                 },
                 started_at: it.started.map(time),
                 ended_at: it.ended.filter(|_| !holds).map(time),
-                earliest_allowed_end_at: it.earliest_end().filter(|_| holds).map(time),
+                earliest_allowed_end_at: it.earliest_end.filter(|_| holds).map(time),
             },
         }
     }
@@ -149,12 +149,16 @@ impl Call for UpdateStreamWarmThroughput {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<WarmAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let target = mib(self.warm_throughput_mib_per_second.unwrap_or_default());
         let warm = service.update_stream_warm_throughput(stream, target, now)?;
         Ok(WarmAnswer {
             stream_name: stream.to_owned(),
-            stream_arn: arn(stream),
+            stream_arn: service.settings().owner.arn(stream),
             warm_throughput: warm.into(),
         })
     }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
-    model::{AccountLimits, Moment, RecordDistribution, Refusal, Resize, Service, StreamMode, arn},
+    model::{AccountLimits, Moment, RecordDistribution, Refusal, Resize, Service, StreamMode},
     serve::{
         check::Check,
         wire::{Nothing, check_stream, stream_name},
@@ -30,7 +30,7 @@ pub(super) struct ResizeAnswer {
 }
 
 impl Call for UpdateShardCount {
-    type Outcome = (String, Resize);
+    type Outcome = ResizeAnswer;
     type Answer = ResizeAnswer;
 
     fn check(&self, check: &mut Check) {
@@ -47,24 +47,22 @@ impl Call for UpdateShardCount {
         check.one_of("scalingType", scaling, &["UNIFORM_SCALING"]);
     }
 
-    fn act(&self, service: &mut Service, now: Moment) -> Result<(String, Resize), Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+    fn act(&self, service: &mut Service, now: Moment) -> Result<ResizeAnswer, Refusal> {
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let target = self.target_shard_count.unwrap_or_default();
         // More than any stream has, which is refused.
         let target = u32::try_from(target).unwrap_or(u32::MAX);
-        let resize = service.update_shard_count(stream, target, now)?;
-        Ok((stream.to_owned(), resize))
-    }
-}
-
-impl From<(String, Resize)> for ResizeAnswer {
-    fn from((stream, resize): (String, Resize)) -> Self {
-        Self {
-            stream_arn: arn(&stream),
-            stream_name: stream,
-            current_shard_count: resize.current,
-            target_shard_count: resize.target,
-        }
+        let Resize { current, target } = service.update_shard_count(stream, target, now)?;
+        Ok(ResizeAnswer {
+            stream_name: stream.to_owned(),
+            stream_arn: service.settings().owner.arn(stream),
+            current_shard_count: current,
+            target_shard_count: target,
+        })
     }
 }
 
@@ -92,7 +90,7 @@ impl Call for UpdateStreamMode {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(None, self.stream_arn.as_deref())?;
+        let stream = stream_name(service, None, self.stream_arn.as_deref())?;
         let mode = self.stream_mode_details.as_ref().map(ModeIn::mode);
         service.update_stream_mode(stream, mode.unwrap_or_default(), now)?;
         Ok(Nothing {})
@@ -142,7 +140,7 @@ impl Call for UpdateMaxRecordSize {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(None, self.stream_arn.as_deref())?;
+        let stream = stream_name(service, None, self.stream_arn.as_deref())?;
         let size = kib(self.max_record_size_in_kib.unwrap_or_default());
         service.update_max_record_size(stream, size, now)?;
         Ok(Nothing {})
@@ -150,7 +148,9 @@ impl Call for UpdateMaxRecordSize {
 }
 
 pub(super) fn check_record_size(check: &mut Check, kib: Option<i64>) {
-    check.range("maxRecordSizeInKiB", kib, 1_024..=10_240);
+    let range = &check.limits().record_kib;
+    let range = i64::from(*range.start())..=i64::from(*range.end());
+    check.range("maxRecordSizeInKiB", kib, range);
 }
 
 /// A number that has been checked. More than any stream has is refused.
@@ -184,7 +184,7 @@ impl Call for UpdateRecordDistribution {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(None, self.stream_arn.as_deref())?;
+        let stream = stream_name(service, None, self.stream_arn.as_deref())?;
         let strategy = self.record_distribution_strategy.as_deref();
         let distribution = distribution(strategy.unwrap_or_default());
         service.update_stream_record_distribution_strategy(stream, distribution, now)?;

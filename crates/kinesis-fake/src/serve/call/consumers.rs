@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     faults::About,
-    model::{Moment, Refusal, Service, arn, consumer_of},
+    model::{Moment, Refusal, Service},
     serve::{
-        check::Check,
+        check::{Check, Pattern},
         wire::{Nothing, Time, check_stream, count, stream_name},
     },
 };
@@ -44,7 +44,7 @@ impl Call for RegisterStreamConsumer {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamConsumer, Refusal> {
-        let stream = stream_name(None, self.stream_arn.as_deref())?;
+        let stream = stream_name(service, None, self.stream_arn.as_deref())?;
         let name = self.consumer_name.as_deref().unwrap_or_default();
         service.register_tagged_consumer(stream, name, &tags(self.tags.as_ref()), now)
     }
@@ -72,22 +72,20 @@ impl Meant {
     fn check(&self, check: &mut Check) {
         check_stream(check, None, self.stream_arn.as_deref());
         check.name("consumerName", self.consumer_name.as_deref());
+        let arn = self.consumer_arn.as_deref();
+        check.pattern("consumerARN", arn, Pattern::ConsumerArn);
         check.length("consumerARN", self.consumer_arn.as_deref(), 1..=2_048);
     }
 
     /// Its stream's name, and how it is addressed.
-    fn consumer(&self) -> Result<(&str, ConsumerAddress), Refusal> {
+    fn consumer(&self, service: &Service) -> Result<(&str, ConsumerAddress), Refusal> {
         match (&self.stream_arn, &self.consumer_name, &self.consumer_arn) {
             (None, None, Some(arn)) => {
-                let (stream, _) = consumer_of(arn).ok_or_else(|| {
-                    Refusal::not_found(format!(
-                        "{arn:.2048} is no ARN of a consumer of this service."
-                    ))
-                })?;
+                let (stream, _) = service.consumer_of(arn)?;
                 Ok((stream, ConsumerAddress::Arn(ConsumerArn::new(&**arn))))
             }
             (Some(stream), Some(name), None) => {
-                let stream = stream_name(None, Some(stream))?;
+                let stream = stream_name(service, None, Some(stream))?;
                 Ok((stream, ConsumerAddress::Name(name.clone())))
             }
             _ => Err(Refusal::invalid_argument(
@@ -110,7 +108,7 @@ impl Call for DeregisterStreamConsumer {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let (stream, consumer) = self.0.consumer()?;
+        let (stream, consumer) = self.0.consumer(service)?;
         service.deregister_stream_consumer(stream, &consumer, now)?;
         Ok(Nothing {})
     }
@@ -144,18 +142,18 @@ impl Call for DescribeStreamConsumer {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Self::Outcome, Refusal> {
-        let (stream, consumer) = self.0.consumer()?;
+        let (stream, consumer) = self.0.consumer(service)?;
         let consumer = service.describe_stream_consumer(stream, &consumer, now)?;
-        Ok((stream.to_owned(), consumer))
+        Ok((service.settings().owner.arn(stream), consumer))
     }
 }
 
 impl From<(String, StreamConsumer)> for Described {
-    fn from((stream, consumer): (String, StreamConsumer)) -> Self {
+    fn from((stream_arn, consumer): (String, StreamConsumer)) -> Self {
         Self {
             consumer_description: Description {
                 consumer: consumer.into(),
-                stream_arn: arn(&stream),
+                stream_arn,
             },
         }
     }
@@ -192,11 +190,11 @@ impl Call for ListStreamConsumers {
         check.required("streamARN", self.stream_arn.as_ref());
         check_stream(check, None, self.stream_arn.as_deref());
         check.length("nextToken", self.next_token.as_deref(), 1..=1_048_576);
-        check.range("maxResults", self.max_results, 1..=10_000);
+        check.results("maxResults", self.max_results);
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<ConsumersPage, Refusal> {
-        let stream = stream_name(None, self.stream_arn.as_deref())?;
+        let stream = stream_name(service, None, self.stream_arn.as_deref())?;
         let token = self.next_token.clone().map(NextToken);
         match (self.stream_creation_timestamp, &token) {
             (Some(_), Some(_)) => {

@@ -89,7 +89,11 @@ impl Call for DeleteStream {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         match self.enforce_consumer_deletion.unwrap_or_default() {
             true => service.delete_stream_and_consumers(stream, now)?,
             false => service.delete_stream(stream, now)?,
@@ -130,7 +134,11 @@ impl Call for SplitShard {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let shard = shard(self.shard_to_split.as_deref());
         let at = hash_key(self.new_starting_hash_key.as_deref().unwrap_or_default())?;
         service.split_shard(stream, &shard, at, now)?;
@@ -175,7 +183,11 @@ impl Call for MergeShards {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let one = shard(self.shard_to_merge.as_deref());
         let adjacent = shard(self.adjacent_shard_to_merge.as_deref());
         service.merge_shards(stream, &one, &adjacent, now)?;
@@ -203,8 +215,12 @@ impl Retention {
         check.required("retentionPeriodHours", hours);
     }
 
-    fn stream(&self) -> Result<&str, Refusal> {
-        stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())
+    fn stream(&self, service: &Service) -> Result<&str, Refusal> {
+        stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )
     }
 
     /// What is out of bounds becomes zero, which is refused.
@@ -226,7 +242,8 @@ impl Call for IncreaseRetention {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        service.increase_retention(self.0.stream()?, self.0.hours(), now)?;
+        let stream = self.0.stream(service)?;
+        service.increase_retention(stream, self.0.hours(), now)?;
         Ok(Nothing {})
     }
 }
@@ -244,7 +261,8 @@ impl Call for DecreaseRetention {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        service.decrease_retention(self.0.stream()?, self.0.hours(), now)?;
+        let stream = self.0.stream(service)?;
+        service.decrease_retention(stream, self.0.hours(), now)?;
         Ok(Nothing {})
     }
 }

@@ -33,13 +33,17 @@ impl Encryption {
         check.length("keyId", self.key_id.as_deref(), 1..=2_048);
     }
 
-    fn stream(&self) -> Result<&str, Refusal> {
+    fn stream(&self, service: &Service) -> Result<&str, Refusal> {
         if self.encryption_type.as_deref() != Some("KMS") {
             return Err(Refusal::invalid_argument(
                 "The only valid EncryptionType is KMS.",
             ));
         }
-        stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())
+        stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )
     }
 }
 
@@ -57,7 +61,8 @@ impl Call for StartStreamEncryption {
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
         let key = self.0.key_id.as_deref().unwrap_or_default();
-        service.start_stream_encryption(self.0.stream()?, key, now)?;
+        let stream = self.0.stream(service)?;
+        service.start_stream_encryption(stream, key, now)?;
         Ok(Nothing {})
     }
 }
@@ -75,7 +80,8 @@ impl Call for StopStreamEncryption {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        service.stop_stream_encryption(self.0.stream()?, now)?;
+        let stream = self.0.stream(service)?;
+        service.stop_stream_encryption(stream, now)?;
         Ok(Nothing {})
     }
 }

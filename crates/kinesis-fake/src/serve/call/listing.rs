@@ -61,7 +61,7 @@ impl Call for ListShards {
         check.length("nextToken", self.next_token.as_deref(), 1..=MOST_TOKEN);
         let start = self.exclusive_start_shard_id.as_deref();
         check.name("exclusiveStartShardId", start);
-        check.range("maxResults", self.max_results, 1..=MOST);
+        check.results("maxResults", self.max_results);
         if let Some(filter) = &self.shard_filter {
             let kind = filter.r#type.as_deref();
             check.required("shardFilter.type", kind);
@@ -82,13 +82,19 @@ impl Call for ListShards {
                 self.check_token_alone()?;
                 let arn = self.stream_arn.as_deref();
                 Listing::Next {
-                    stream: arn.map(|arn| stream_name(None, Some(arn))).transpose()?,
+                    stream: arn
+                        .map(|arn| stream_name(service, None, Some(arn)))
+                        .transpose()?,
                     token,
                     max_results,
                 }
             }
             None => {
-                let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+                let stream = stream_name(
+                    service,
+                    self.stream_name.as_deref(),
+                    self.stream_arn.as_deref(),
+                )?;
                 if let Some(created) = self.stream_creation_timestamp {
                     service.check_created(stream, created.into(), now)?;
                 }
@@ -190,7 +196,7 @@ impl Call for DescribeStream {
             self.stream_name.as_deref(),
             self.stream_arn.as_deref(),
         );
-        check.range("limit", self.limit, 1..=MOST);
+        check.results("limit", self.limit);
         let start = self.exclusive_start_shard_id.as_deref();
         check.name("exclusiveStartShardId", start);
     }
@@ -201,8 +207,12 @@ impl Call for DescribeStream {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
-        let most = page(self.limit);
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
+        let most = count(self.limit).unwrap_or(usize::MAX);
         let after = self.exclusive_start_shard_id.as_deref().map(ShardId::new);
         let (summary, shards, more) = service.describe_stream(stream, after.as_ref(), most, now)?;
         let capacity = service.capacity(stream, now)?;
@@ -243,15 +253,21 @@ impl Call for DescribeStreamSummary {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<SummaryAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let summary = service.describe_stream_summary(stream, now)?;
         let capacity = service.capacity(stream, now)?;
         let open_shards = summary.open_shards;
+        // Also where no limit holds: clients know no other sizes.
+        let most_kib = *service.settings().limits.record_kib.end() as usize;
         Ok(SummaryAnswer {
             stream_description_summary: Description {
                 open_shard_count: Some(open_shards),
                 consumer_count: Some(capacity.consumers),
-                max_record_size_in_kib: Some(MOST_KIB.min(capacity.record_bytes / 1_024)),
+                max_record_size_in_kib: Some(most_kib.min(capacity.record_bytes / 1_024)),
                 record_distribution_strategy: Some(strategy_name(capacity.distribution)),
                 warm_throughput: capacity.warm_throughput.map(WarmOut::from),
                 ..Description::summary(summary, capacity.mode, service, now)?
@@ -388,7 +404,7 @@ impl Call for ListStreams {
     type Answer = StreamsAnswer;
 
     fn check(&self, check: &mut Check) {
-        check.range("limit", self.limit, 1..=MOST);
+        check.results("limit", self.limit);
         let start = self.exclusive_start_stream_name.as_deref();
         check.name("exclusiveStartStreamName", start);
         check.length("nextToken", self.next_token.as_deref(), 1..=MOST_TOKEN);
@@ -401,7 +417,8 @@ impl Call for ListStreams {
     fn act(&self, service: &mut Service, now: Moment) -> Result<StreamsAnswer, Refusal> {
         let after = self.next_token.as_deref();
         let after = after.or(self.exclusive_start_stream_name.as_deref());
-        let (streams, more) = service.list_streams(after, page(self.limit), now)?;
+        let most = count(self.limit).unwrap_or(usize::MAX);
+        let (streams, more) = service.list_streams(after, most, now)?;
         let names: Vec<_> = streams.iter().map(|stream| stream.name.clone()).collect();
         let mut summaries = Vec::new();
         for stream in streams {
@@ -417,18 +434,8 @@ impl Call for ListStreams {
     }
 }
 
-fn page(limit: Option<i64>) -> usize {
-    count(limit).unwrap_or(PAGE)
-}
-
-/// API DescribeStream, ListStreams: the default.
-const PAGE: usize = 100;
-/// API DescribeStream, ListShards, ListStreams: the most that may be asked for.
-const MOST: i64 = 10_000;
 /// API ListShards, ListStreams: the longest token.
 const MOST_TOKEN: usize = 1_048_576;
-/// API StreamDescriptionSummary: the most that MaxRecordSizeInKiB says, also where no limit holds.
-const MOST_KIB: usize = 10_240;
 /// API ShardFilter: Type.
 const FILTERS: [&str; 6] = [
     "AFTER_SHARD_ID",

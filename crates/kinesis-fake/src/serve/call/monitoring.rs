@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Call;
 use crate::{
-    model::{Metric, MetricsChange, Moment, Refusal, Service, arn},
+    model::{Metric, MetricsChange, Moment, Refusal, Service},
     serve::{
         check::{self, Check},
         wire::{Most, check_stream, stream_name},
@@ -63,16 +63,20 @@ impl Monitoring {
         }
     }
 
-    fn stream(&self) -> Result<&str, Refusal> {
-        stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())
+    fn stream(&self, service: &Service) -> Result<&str, Refusal> {
+        stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )
     }
 }
 
 impl MonitoringAnswer {
-    fn new(stream: &str, (before, after): MetricsChange) -> Self {
+    fn new(stream: &str, service: &Service, (before, after): MetricsChange) -> Self {
         Self {
             stream_name: stream.to_owned(),
-            stream_arn: arn(stream),
+            stream_arn: service.settings().owner.arn(stream),
             current_shard_level_metrics: names(&before),
             desired_shard_level_metrics: names(&after),
         }
@@ -96,9 +100,9 @@ impl Call for EnableEnhancedMonitoring {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<MonitoringAnswer, Refusal> {
-        let stream = self.0.stream()?;
+        let stream = self.0.stream(service)?;
         let change = service.enable_enhanced_monitoring(stream, &self.0.metrics(), now)?;
-        Ok(MonitoringAnswer::new(stream, change))
+        Ok(MonitoringAnswer::new(stream, service, change))
     }
 }
 
@@ -115,9 +119,9 @@ impl Call for DisableEnhancedMonitoring {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<MonitoringAnswer, Refusal> {
-        let stream = self.0.stream()?;
+        let stream = self.0.stream(service)?;
         let change = service.disable_enhanced_monitoring(stream, &self.0.metrics(), now)?;
-        Ok(MonitoringAnswer::new(stream, change))
+        Ok(MonitoringAnswer::new(stream, service, change))
     }
 }
 

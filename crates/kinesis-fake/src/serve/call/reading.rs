@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Call;
 use crate::{
     faults::About,
-    model::{EncryptedRecords, Moment, Refusal, Service},
+    model::{DryRun, EncryptedRecords, Moment, Refusal, Service},
     serve::{
         check::{Check, Pattern},
         wire::{ChildOut, RecordOut, Time, check_stream, count, records_size, stream_name},
@@ -23,6 +23,8 @@ pub(super) struct GetShardIterator {
     shard_iterator_type: Option<String>,
     starting_sequence_number: Option<String>,
     timestamp: Option<Time>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -55,13 +57,25 @@ impl Call for GetShardIterator {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<IteratorAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let shard = self.shard();
         let position = position(
             self.shard_iterator_type.as_deref().unwrap_or_default(),
             self.starting_sequence_number.as_deref(),
             self.timestamp,
         )?;
+        if self.dry_run == Some(true) {
+            let call = DryRun::GetShardIterator {
+                stream,
+                shard: &shard,
+                position: &position,
+            };
+            return Err(service.dry_run(call, now));
+        }
         let iterator = service.get_shard_iterator(stream, &shard, &position, now)?;
         Ok(IteratorAnswer {
             shard_iterator: iterator.as_str().to_owned(),
@@ -131,6 +145,8 @@ pub(super) struct GetRecords {
     stream_arn: Option<String>,
     shard_iterator: Option<String>,
     limit: Option<i64>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -175,7 +191,17 @@ impl Call for GetRecords {
         }
         let limit = count(self.limit).unwrap_or(most);
         let arn = self.stream_arn.as_deref();
-        let stream = arn.map(|arn| stream_name(None, Some(arn))).transpose()?;
+        let stream = arn
+            .map(|arn| stream_name(service, None, Some(arn)))
+            .transpose()?;
+        if self.dry_run == Some(true) {
+            let call = DryRun::GetRecords {
+                stream,
+                iterator: &iterator,
+                limit,
+            };
+            return Err(service.dry_run(call, now));
+        }
         Ok(Reading {
             page: service.get_records_of(stream, &iterator, limit, now)?,
             encrypted: service.encrypted_by(&iterator, now),

@@ -17,6 +17,8 @@ pub(in crate::serve) struct Wanted {
     pub(in crate::serve) consumer: ConsumerArn,
     pub(in crate::serve) shard: ShardId,
     pub(in crate::serve) position: Position,
+    /// Whether it is only to be checked.
+    pub(in crate::serve) dry_run: bool,
 }
 
 #[derive(Deserialize)]
@@ -27,6 +29,8 @@ struct SubscribeToShard {
     shard_id: Option<String>,
     #[serde(default, deserialize_with = "crate::serve::wire::object")]
     starting_position: Option<StartingPosition>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +49,7 @@ impl Wanted {
         check.done()?;
         let start = request.starting_position.as_ref();
         Ok(Self {
+            dry_run: request.dry_run == Some(true),
             consumer: ConsumerArn::new(request.consumer_arn.unwrap_or_default()),
             shard: ShardId::new(request.shard_id.unwrap_or_default()),
             position: position(
@@ -61,6 +66,8 @@ impl Wanted {
 impl SubscribeToShard {
     fn check(&self, check: &mut Check) {
         check.required("consumerARN", self.consumer_arn.as_ref());
+        let arn = self.consumer_arn.as_deref();
+        check.pattern("consumerARN", arn, Pattern::ConsumerArn);
         check.length("consumerARN", self.consumer_arn.as_deref(), 1..=2_048);
         check.required("shardId", self.shard_id.as_ref());
         check.name("shardId", self.shard_id.as_deref());

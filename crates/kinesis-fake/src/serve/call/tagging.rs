@@ -4,7 +4,7 @@ use super::Call;
 use crate::{
     model::{Moment, Refusal, Service, Tags},
     serve::{
-        check::{self, Check},
+        check::{self, Check, Pattern, whole},
         wire::{Most, MostByKey, Nothing, check_stream, count, stream_name},
     },
 };
@@ -33,7 +33,11 @@ impl Call for AddTagsToStream {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         service.add_tags_to_stream(stream, &tags(self.tags.as_ref()), now)?;
         Ok(Nothing {})
     }
@@ -62,7 +66,11 @@ impl Call for RemoveTagsFromStream {
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Nothing, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         service.remove_tags_from_stream(stream, keys(self.tag_keys.as_ref()), now)?;
         Ok(Nothing {})
     }
@@ -104,12 +112,20 @@ impl Call for ListTagsForStream {
             self.stream_arn.as_deref(),
         );
         let start = self.exclusive_start_tag_key.as_deref();
-        check.length("exclusiveStartTagKey", start, 1..=KEY_CHARS);
-        check.range("limit", self.limit, 1..=50);
+        check.length(
+            "exclusiveStartTagKey",
+            start,
+            1..=check.limits().tag_key_chars,
+        );
+        check.range("limit", self.limit, 1..=whole(check.limits().tags_per_page));
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<TagsAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let after = self.exclusive_start_tag_key.as_deref();
         let most = count(self.limit).unwrap_or(usize::MAX);
         let (tags, more) = service.list_tags_for_stream(stream, after, most, now)?;
@@ -209,9 +225,11 @@ pub(super) fn check_tags(check: &mut Check, tags: Option<&TagsIn>, least: usize)
     let keys = || tags.keys().map(String::as_str);
     let values = || tags.values().map(|it| it.as_deref().unwrap_or_default());
     let value = format!("Value {}", check::map(keys().zip(values())));
+    let limits = check.limits();
+    let (key_chars, value_chars) = (limits.tag_key_chars, limits.tag_value_chars);
     check.length_of(&value, "tags", tags.len(), least..=200);
-    check.lengths_within(&value, "tags", "Map keys", keys(), 1..=KEY_CHARS);
-    check.lengths_within(&value, "tags", "Map value", values(), 0..=VALUE_CHARS);
+    check.lengths_within(&value, "tags", "Map keys", keys(), 1..=key_chars);
+    check.lengths_within(&value, "tags", "Map value", values(), 0..=value_chars);
 }
 
 pub(super) fn tags(tags: Option<&TagsIn>) -> Tags {
@@ -231,7 +249,8 @@ fn check_keys(check: &mut Check, keys: Option<&Keys>) {
     let value = format!("Value {}", check::list(&keys.0));
     check.length_of(&value, "tagKeys", keys.0.len(), 1..=50);
     let keys = keys.0.iter().map(String::as_str);
-    check.lengths_within(&value, "tagKeys", "Member", keys, 1..=KEY_CHARS);
+    let key_chars = check.limits().tag_key_chars;
+    check.lengths_within(&value, "tagKeys", "Member", keys, 1..=key_chars);
 }
 
 fn keys(keys: Option<&Keys>) -> &[String] {
@@ -241,6 +260,7 @@ fn keys(keys: Option<&Keys>) -> &[String] {
 /// What is wrong with how a request names a stream or a consumer.
 pub(super) fn check_resource(check: &mut Check, arn: Option<&str>) {
     check.required("resourceARN", arn);
+    check.pattern("resourceARN", arn, Pattern::ResourceArn);
     check.length("resourceARN", arn, 1..=2_048);
 }
 
@@ -249,9 +269,6 @@ fn out(tags: Tags) -> Vec<TagOut> {
     tags.map(|(key, value)| TagOut { key, value }).collect()
 }
 
-/// API Tag: the longest key, and the longest value.
-const KEY_CHARS: usize = 128;
-const VALUE_CHARS: usize = 256;
 /// More are not even read, tags or keys: some get to hear how many there may be, and whoever sends a
 /// million keeps nobody waiting.
 const MOST_READ: usize = 1_000;

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, reading::number_of};
 use crate::{
-    model::{Moment, RecordDistribution, Refusal, Service},
+    model::{DryRun, Moment, RecordDistribution, Refusal, Service},
     serve::{
-        check::{Check, Keys, Pattern},
+        check::{Check, Pattern},
         wire::{Blob, Most, Object, check_stream, encryption_type, hash_key, stream_name},
     },
 };
@@ -22,6 +22,8 @@ pub(super) struct PutRecord {
     partition_key: Option<String>,
     explicit_hash_key: Option<String>,
     sequence_number_for_ordering: Option<String>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -48,14 +50,29 @@ impl Call for PutRecord {
         self.entry().check(check, "");
     }
 
-    fn keys(&self, service: &mut Service, now: Moment) -> Keys {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref());
-        keys(service, stream.unwrap_or_default(), now)
+    fn keyless(&self, service: &mut Service, now: Moment) -> bool {
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        is_auto(service, stream.unwrap_or_default(), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutAnswer, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let entry = self.entry().put()?;
+        if self.dry_run == Some(true) {
+            let call = DryRun::PutRecord {
+                stream,
+                entry: &entry,
+            };
+            return Err(service.dry_run(call, now));
+        }
         let (shard, number) = match self.sequence_number_for_ordering.as_deref() {
             Some(number) => service.put_record_after(stream, &entry, &number_of(number)?, now)?,
             None => service.put_record(stream, &entry, now)?,
@@ -75,6 +92,8 @@ pub(super) struct PutRecords {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     records: Option<Most<Object<EntryIn>, MOST_ENTRIES>>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -130,15 +149,30 @@ impl Call for PutRecords {
         }
     }
 
-    fn keys(&self, service: &mut Service, now: Moment) -> Keys {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref());
-        keys(service, stream.unwrap_or_default(), now)
+    fn keyless(&self, service: &mut Service, now: Moment) -> bool {
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        );
+        is_auto(service, stream.unwrap_or_default(), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Puts, Refusal> {
-        let stream = stream_name(self.stream_name.as_deref(), self.stream_arn.as_deref())?;
+        let stream = stream_name(
+            service,
+            self.stream_name.as_deref(),
+            self.stream_arn.as_deref(),
+        )?;
         let entries = self.entries().iter().map(|record| record.0.entry().put());
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        if self.dry_run == Some(true) {
+            let call = DryRun::PutRecords {
+                stream,
+                entries: &entries,
+            };
+            return Err(service.dry_run(call, now));
+        }
         Ok(Puts {
             outcomes: service.put_records(stream, &entries, now)?,
             encrypted: service.encryption_key(stream, now)?.is_some(),
@@ -241,14 +275,9 @@ impl Entry<'_> {
 
 /// A stream that distributes its records by itself takes them without keys. Of one that is not there,
 /// nothing is known.
-fn keys(service: &mut Service, stream: &str, now: Moment) -> Keys {
-    let most = service.settings().limits.partition_key_chars;
+fn is_auto(service: &mut Service, stream: &str, now: Moment) -> bool {
     let capacity = service.capacity(stream, now);
-    let auto = capacity.is_ok_and(|it| it.distribution == RecordDistribution::Auto);
-    Keys {
-        needed: !auto,
-        most,
-    }
+    capacity.is_ok_and(|it| it.distribution == RecordDistribution::Auto)
 }
 
 /// More are not even read: an entry of two bytes takes a hundred in memory. The service's own limit

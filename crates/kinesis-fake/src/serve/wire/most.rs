@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
+    de::{Error, Expected, MapAccess, SeqAccess, Visitor},
 };
 
 /// A list of at most `MOST` elements. A longer one is refused as soon as that shows.
@@ -24,14 +24,7 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Elements<T, M
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = elements.next_element()? {
-            if list.len() == MOST {
-                return Err(A::Error::invalid_length(MOST + 1, &self));
-            }
-            list.push(element);
-        }
-        Ok(Most(list))
+        up_to(MOST, &self, || elements.next_element()).map(Most)
     }
 }
 
@@ -57,17 +50,25 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Entries<T, MO
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut map = BTreeMap::new();
-        let mut count = 0;
-        while let Some((key, value)) = entries.next_entry()? {
-            if count == MOST {
-                return Err(A::Error::invalid_length(MOST + 1, &self));
-            }
-            count += 1;
-            map.insert(key, value);
-        }
-        Ok(MostByKey(map))
+        let entries = up_to(MOST, &self, || entries.next_entry())?;
+        Ok(MostByKey(entries.into_iter().collect()))
     }
+}
+
+/// All that come, unless these are more than `most`.
+fn up_to<T, E: Error>(
+    most: usize,
+    expected: &dyn Expected,
+    mut next: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Vec<T>, E> {
+    let mut all = Vec::new();
+    while let Some(one) = next()? {
+        if all.len() == most {
+            return Err(E::invalid_length(most + 1, expected));
+        }
+        all.push(one);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
