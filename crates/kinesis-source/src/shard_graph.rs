@@ -1,3 +1,5 @@
+mod forgetting;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -26,14 +28,16 @@ pub(crate) struct ShardGraph {
     waiting: BTreeSet<ShardId>,
     /// Whether others wait than at the last [`take_waiting`](Self::take_waiting).
     waiting_changed: bool,
-    /// Stored checkpoints of shards that were not discovered yet.
+    /// Stored checkpoints of shards that no listing has had.
     checkpoints: BTreeMap<ShardId, Checkpoint>,
     /// Children that were announced and not listed yet.
     expected: BTreeSet<ShardId>,
     /// Parents of shards that wait, which no listing has had, and since when.
     absent: BTreeMap<ShardId, Absence>,
-    /// Shards whose start is not stored yet.
-    unstored: Vec<ShardId>,
+    /// Where shards begin of which that is not stored yet.
+    unstored: BTreeMap<ShardId, Checkpoint>,
+    /// Shards whose end is stored and that complete listings have lacked, since then.
+    unlisted: BTreeMap<ShardId, Instant>,
     /// If only these are wanted, and those that lead to them.
     only: Option<BTreeSet<ShardId>>,
     /// When the stream was opened for the first time, if that is now.
@@ -107,6 +111,8 @@ pub(crate) struct Resumed {
 #[derive(Debug)]
 struct Node {
     parents: Vec<ShardId>,
+    /// Those of its parents that are finished and forgotten.
+    outlived: Vec<ShardId>,
     hash_range: HashRange,
     state: State,
     /// As in [`Start`].
@@ -114,6 +120,7 @@ struct Node {
     none_until: Option<Timestamp>,
     /// Once it is finished: its children were not made before that moment, if that is known.
     closed_after: Option<Timestamp>,
+    is_end_stored: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +159,20 @@ impl FirstStart {
     }
 }
 
+impl Node {
+    /// What to store of it before it is read.
+    fn begin(&self) -> Checkpoint {
+        match (&self.state, self.none_until) {
+            (State::Waiting { from, .. }, Some(until)) => Checkpoint::QuietStart {
+                position: from.position.clone(),
+                until,
+            },
+            (State::Waiting { from, .. }, None) => Checkpoint::Start(from.position.clone()),
+            _ => Checkpoint::End,
+        }
+    }
+}
+
 impl Opened {
     /// Where a stream begins that is opened then. A moment from which on nothing is kept any more is
     /// the horizon, and is stored as that: who goes on from it later has not lost what was gone by now.
@@ -178,7 +199,8 @@ impl ShardGraph {
             checkpoints,
             expected: BTreeSet::new(),
             absent: BTreeMap::new(),
-            unstored: Vec::new(),
+            unstored: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
             only: None,
             opened: None,
         }
@@ -197,13 +219,17 @@ impl ShardGraph {
         self.only = Some(shards.collect());
     }
 
-    /// Takes note of a complete listing. Shards that are known stay as they are.
+    /// Takes note of a listing of all pages. Shards that are known stay as they are.
     pub(crate) fn discover(&mut self, listing: &[Shard]) {
         self.discover_since(listing, None);
     }
 
-    /// The same, and all shards were known that there were at that moment.
-    pub(crate) fn discover_since(&mut self, listing: &[Shard], complete_at: Option<Timestamp>) {
+    /// The same, and all shards were known that there were at that moment. Returns those that are new.
+    pub(crate) fn discover_since<'a>(
+        &mut self,
+        listing: &'a [Shard],
+        complete_at: Option<Timestamp>,
+    ) -> Vec<&'a Shard> {
         let left_out = self.left_out(listing);
         let wanted = self.only.as_ref().map(|only| {
             let mut wanted = ancestors(listing, only);
@@ -211,40 +237,30 @@ impl ShardGraph {
             wanted
         });
         for shard in listing {
-            if self.shards.contains_key(&shard.id) {
-                continue;
-            }
+            self.unlisted.remove(&shard.id);
+        }
+        let past = self.past(listing);
+        let new = listing
+            .iter()
+            .filter(|it| !self.knows(&it.id) && !past.contains(&it.id));
+        let new: Vec<&Shard> = new.collect();
+        for shard in &new {
             let is_wanted = wanted.as_ref().is_none_or(|it| it.contains(&shard.id));
             let state = if left_out.contains(&shard.id) || !is_wanted {
                 State::Finished
             } else {
                 self.initial_state(shard)
             };
+            let node = self.node(shard, state, &past, complete_at);
             if is_wanted && !self.checkpoints.contains_key(&shard.id) {
-                self.unstored.push(shard.id.clone());
+                self.unstored.insert(shard.id.clone(), node.begin());
             }
             self.expected.remove(&shard.id);
-            if matches!(state, State::Waiting { .. }) {
+            if matches!(node.state, State::Waiting { .. }) {
                 self.waiting.insert(shard.id.clone());
                 self.waiting_changed = true;
             }
-            let parents = shard.parents().cloned().collect();
-            let stored = self.checkpoints.get(&shard.id);
-            let was_quiet = match stored {
-                Some(Checkpoint::QuietStart { until, .. }) => Some(*until),
-                _ => None,
-            };
-            let node = Node {
-                parents,
-                hash_range: shard.hash_range,
-                since: self.since(&state, stored.is_some()),
-                none_until: was_quiet.max(complete_at),
-                closed_after: match stored {
-                    Some(Checkpoint::Quiet { until, .. }) => Some(*until),
-                    _ => None,
-                },
-                state,
-            };
+            self.checkpoints.remove(&shard.id);
             self.shards.insert(shard.id.clone(), node);
         }
         // What is decided for the first listing is not for later ones.
@@ -253,6 +269,36 @@ impl ShardGraph {
         }
         if !listing.is_empty() {
             self.opened = None;
+        }
+        new
+    }
+
+    fn node(
+        &self,
+        shard: &Shard,
+        state: State,
+        past: &BTreeSet<ShardId>,
+        complete_at: Option<Timestamp>,
+    ) -> Node {
+        let stored = self.checkpoints.get(&shard.id);
+        let was_quiet = match stored {
+            Some(Checkpoint::QuietStart { until, .. }) => Some(*until),
+            _ => None,
+        };
+        let parents = shard.parents().cloned();
+        let (outlived, parents) = parents.partition(|it| past.contains(it));
+        Node {
+            parents,
+            outlived,
+            hash_range: shard.hash_range,
+            since: self.since(&state, stored.is_some()),
+            none_until: was_quiet.max(complete_at),
+            closed_after: match stored {
+                Some(Checkpoint::Quiet { until, .. }) => Some(*until),
+                _ => None,
+            },
+            is_end_stored: stored == Some(&Checkpoint::End),
+            state,
         }
     }
 
@@ -294,7 +340,9 @@ impl ShardGraph {
             absent,
             ..
         } = self;
-        absent.retain(|shard, _| !shards.contains_key(shard));
+        let nodes = || waiting.iter().filter_map(|shard| shards.get(shard));
+        let is_parent = |it: &ShardId| nodes().any(|node| node.parents.contains(it));
+        absent.retain(|shard, _| !shards.contains_key(shard) && is_parent(shard));
         let nodes = waiting.iter().filter_map(|shard| shards.get(shard));
         let unread = |node: &&Node| matches!(&node.state, State::Waiting { resumed: None, .. });
         let parents = nodes.filter(unread).flat_map(|node| &node.parents);
@@ -338,26 +386,19 @@ impl ShardGraph {
         !self.expected.is_empty() || self.doubtful().next().is_some()
     }
 
-    /// What to store before anything is read: where each shard begins, of those that were
-    /// discovered since the last call and have no checkpoint.
-    pub(crate) fn take_unstored(&mut self) -> BTreeMap<ShardId, Checkpoint> {
-        let unstored = mem::take(&mut self.unstored);
-        let checkpoint = |id: ShardId| {
-            let node = self.shards.get(&id)?;
-            match (&node.state, node.none_until) {
-                (State::Waiting { from, .. }, until) => {
-                    let position = from.position.clone();
-                    let checkpoint = match until {
-                        Some(until) => Checkpoint::QuietStart { position, until },
-                        None => Checkpoint::Start(position),
-                    };
-                    Some((id, checkpoint))
-                }
-                (State::Finished, _) => Some((id, Checkpoint::End)),
-                (State::Reading, _) => None,
+    /// What to store before anything is read: where each shard begins, of those that have no checkpoint.
+    pub(crate) fn unstored(&self) -> &BTreeMap<ShardId, Checkpoint> {
+        &self.unstored
+    }
+
+    /// These checkpoints are stored.
+    pub(crate) fn note_stored(&mut self, stored: &BTreeMap<ShardId, Checkpoint>) {
+        for (shard, checkpoint) in stored {
+            self.unstored.remove(shard);
+            if let Some(node) = self.shards.get_mut(shard) {
+                node.is_end_stored |= *checkpoint == Checkpoint::End;
             }
-        };
-        unstored.into_iter().filter_map(checkpoint).collect()
+        }
     }
 
     /// A finished shard was not closed before that moment, so its children were not made before it.
@@ -538,3 +579,6 @@ fn ancestors<'a>(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod forgetting_tests;

@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -128,7 +128,8 @@ pub enum ShardState {
 }
 
 impl StreamHandle {
-    /// Every shard that has been discovered, by name.
+    /// Every shard that is read, waits, or has been read, by name; not those that have been
+    /// [forgotten](crate::SourceEvent::ShardForgotten).
     pub fn status(&self) -> Vec<ShardStatus> {
         self.board.status()
     }
@@ -153,7 +154,7 @@ impl StreamHandle {
     }
 
     /// What of the stream was lost before it was read, as far as it has been noticed. Empty, if all is
-    /// well; and at most one for each shard that is read, its last.
+    /// well; and at most one for each shard that is [told of](Self::status), its last.
     pub fn data_losses(&self) -> Vec<DataLoss> {
         self.board.data_losses()
     }
@@ -310,6 +311,12 @@ impl Board {
     pub(crate) fn add(&self, progress: Arc<Progress>) {
         let mut state = self.lock();
         state.reading.insert(progress.shard().clone(), progress);
+    }
+
+    /// These are over, and are not told of any more.
+    pub(crate) fn forget(&self, shards: &BTreeSet<ShardId>) {
+        let mut state = self.lock();
+        state.reading.retain(|shard, _| !shards.contains(shard));
     }
 
     pub(crate) fn set_waiting(&self, waiting: Vec<ShardId>) {

@@ -121,6 +121,7 @@ impl OpenStream {
     }
 
     pub(super) fn note_stored(&mut self, unstored: Unstored) {
+        self.graph.note_stored(&unstored.news);
         let mut offers = unstored.offers;
         for (shard, checkpoint) in unstored.news.into_iter().chain(unstored.sought) {
             if let (Some(progress), Some(offer)) = (self.active.get(&shard), offers.remove(&shard))
@@ -136,6 +137,12 @@ impl OpenStream {
                 self.stored.insert(shard, checkpoint);
             }
         }
+    }
+
+    /// Forgets shards that are over.
+    pub(super) fn forget(&mut self, shards: &BTreeSet<ShardId>) {
+        self.graph.forget(shards);
+        self.stored.retain(|shard, _| !shards.contains(shard));
     }
 
     /// Lets go of shards that were read as far as they were to be, once that is stored.
