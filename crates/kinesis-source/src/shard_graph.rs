@@ -38,6 +38,8 @@ pub(crate) struct ShardGraph {
     unstored: BTreeMap<ShardId, Checkpoint>,
     /// Shards whose end is stored and that complete listings have lacked, since then.
     unlisted: BTreeMap<ShardId, Instant>,
+    /// Shards that led to where reading began, and that the first listing lacked.
+    left_behind: BTreeSet<ShardId>,
     /// If only these are wanted, and those that lead to them.
     only: Option<BTreeSet<ShardId>>,
     /// When the stream was opened for the first time, if that is now.
@@ -201,6 +203,7 @@ impl ShardGraph {
             absent: BTreeMap::new(),
             unstored: BTreeMap::new(),
             unlisted: BTreeMap::new(),
+            left_behind: BTreeSet::new(),
             only: None,
             opened: None,
         }
@@ -230,6 +233,7 @@ impl ShardGraph {
         listing: &'a [Shard],
         complete_at: Option<Timestamp>,
     ) -> Vec<&'a Shard> {
+        self.leave_behind(listing);
         let left_out = self.left_out(listing);
         let wanted = self.only.as_ref().map(|only| {
             let mut wanted = ancestors(listing, only);
@@ -330,9 +334,11 @@ impl ShardGraph {
         }
     }
 
-    /// A listing that was just [discovered](Self::discover) came now. Whether parents that it lacks have
-    /// aged out, a later one proves, if they are not in that either.
+    /// A listing that was just [discovered](Self::discover) came now. Whether what it lacks has aged out, a later
+    /// one proves, if that lacks it, too: parents of shards that wait, and shards that were not read to their
+    /// ends. These are read as if they were listed then, so that somebody finds out what they have lost.
     pub(crate) fn note_absent(&mut self, now: Instant) {
+        let unfinished: BTreeSet<ShardId> = self.unfinished().cloned().collect();
         let Self {
             shards,
             waiting,
@@ -340,21 +346,20 @@ impl ShardGraph {
             absent,
             ..
         } = self;
-        let nodes = || waiting.iter().filter_map(|shard| shards.get(shard));
-        let is_parent = |it: &ShardId| nodes().any(|node| node.parents.contains(it));
-        absent.retain(|shard, _| !shards.contains_key(shard) && is_parent(shard));
         let nodes = waiting.iter().filter_map(|shard| shards.get(shard));
         let unread = |node: &&Node| matches!(&node.state, State::Waiting { resumed: None, .. });
         let parents = nodes.filter(unread).flat_map(|node| &node.parents);
-        for parent in parents.filter(|&parent| !shards.contains_key(parent)) {
-            let stored = checkpoints.get(parent);
-            let lasts = match stored {
+        let parents = parents.filter(|&parent| !shards.contains_key(parent));
+        let missing: BTreeSet<&ShardId> = parents.chain(&unfinished).collect();
+        absent.retain(|shard, _| missing.contains(shard));
+        for &shard in &missing {
+            let lasts = match checkpoints.get(shard) {
                 Some(Checkpoint::End) => Duration::ZERO,
                 Some(_) => ABSENT_THOUGH_READ_FOR,
                 None => ABSENT_FOR,
             };
             let absence = absent
-                .entry(parent.clone())
+                .entry(shard.clone())
                 .or_insert(Absence::Doubtful(now));
             if let Absence::Doubtful(since) = *absence
                 && now.saturating_duration_since(since) >= lasts
@@ -362,9 +367,35 @@ impl ShardGraph {
                 *absence = Absence::Proven;
             }
         }
+        for shard in &unfinished {
+            if matches!(self.absent.get(shard), Some(Absence::Proven)) {
+                self.adopt(shard);
+            }
+        }
     }
 
-    /// The parents that may be there although no listing has had them so far.
+    /// The shards that were not read to their ends, and that no listing has had.
+    fn unfinished(&self) -> impl Iterator<Item = &ShardId> {
+        let is_wanted = |shard: &ShardId| self.only.as_ref().is_none_or(|it| it.contains(shard));
+        let stored = self.checkpoints.iter();
+        stored.filter_map(move |(shard, it)| (!it.is_end() && is_wanted(shard)).then_some(shard))
+    }
+
+    /// Has a shard read that is not listed. Nothing is known of it but how far it is done.
+    fn adopt(&mut self, shard: &ShardId) {
+        let unlisted = Shard {
+            id: shard.clone(),
+            parent: None,
+            adjacent_parent: None,
+            hash_range: HashRange::ALL,
+            starting_sequence_number: 0.into(),
+            ending_sequence_number: None,
+        };
+        self.absent.remove(shard);
+        self.discover_since(&[unlisted], None);
+    }
+
+    /// The shards that may be there although no listing has had them so far.
     fn doubtful(&self) -> impl Iterator<Item = &ShardId> {
         let absent = self.absent.iter();
         absent.filter_map(|(shard, it)| matches!(it, Absence::Doubtful(_)).then_some(shard))
@@ -389,6 +420,23 @@ impl ShardGraph {
     /// What to store before anything is read: where each shard begins, of those that have no checkpoint.
     pub(crate) fn unstored(&self) -> &BTreeMap<ShardId, Checkpoint> {
         &self.unstored
+    }
+
+    /// Where a child begins, if that is not stored. It was not made before that moment, if that is known.
+    pub(crate) fn begin(
+        &self,
+        child: &ShardId,
+        made_after: Option<Timestamp>,
+    ) -> Option<Checkpoint> {
+        let is_wanted = self.only.as_ref().is_none_or(|it| it.contains(child));
+        if self.knows(child) || self.checkpoints.contains_key(child) || !is_wanted {
+            return self.unstored.get(child).cloned();
+        }
+        let position = PinnedPosition::TrimHorizon;
+        Some(match made_after {
+            Some(until) => Checkpoint::QuietStart { position, until },
+            None => Checkpoint::Start(position),
+        })
     }
 
     /// These checkpoints are stored.
@@ -546,12 +594,39 @@ impl ShardGraph {
         })
     }
 
-    /// The shards that led to the one to start after.
+    /// The shards that led to the one to start after, and those that were left behind.
     fn left_out(&self, listing: &[Shard]) -> BTreeSet<ShardId> {
-        match &self.first_start {
-            FirstStart::After { shard, .. } => ancestors(listing, [shard]),
-            _ => BTreeSet::new(),
+        let mut left_out = ancestors(listing, &self.left_behind);
+        left_out.extend(self.left_behind.iter().cloned());
+        if let FirstStart::After { shard, .. } = &self.first_start {
+            left_out.extend(ancestors(listing, [shard]));
         }
+        left_out
+    }
+
+    /// Takes note of the parents that the first listing lacks, of shards that are read from somewhere within
+    /// them or are left out: they were closed before that, and are over, should a later listing have them.
+    fn leave_behind(&mut self, listing: &[Shard]) {
+        let led_to = |of: &BTreeSet<ShardId>| {
+            let shards = listing.iter().filter(|it| of.contains(&it.id));
+            let parents: BTreeSet<ShardId> = shards.flat_map(Shard::parents).cloned().collect();
+            parents
+        };
+        let mut parents = match &self.first_start {
+            FirstStart::Tip { .. } => led_to(&listing.iter().map(|it| it.id.clone()).collect()),
+            FirstStart::After { shard, .. } => {
+                let mut of = ancestors(listing, [shard]);
+                of.insert(shard.clone());
+                led_to(&of)
+            }
+            FirstStart::At(_) | FirstStart::Resumed => return,
+        };
+        parents.retain(|parent| !listing.iter().any(|it| it.id == *parent));
+        for parent in &parents {
+            self.checkpoints.insert(parent.clone(), Checkpoint::End);
+            self.unstored.insert(parent.clone(), Checkpoint::End);
+        }
+        self.left_behind.extend(parents);
     }
 }
 

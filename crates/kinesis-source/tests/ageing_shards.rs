@@ -17,7 +17,8 @@ use async_trait::async_trait;
 use kinesis_fake::{Fake, Fault, Operation, Resharding, Rewrite};
 use kinesis_source::{
     Checkpoint, CheckpointError, CheckpointStore, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, Shard, ShardId, SourceEvent, StreamHandle, StreamIdentity, StreamSource,
+    MemoryCheckpointStore, OnDataLoss, Shard, ShardId, SourceEvent, StreamHandle, StreamIdentity,
+    StreamSource,
 };
 use rig::{Sink, everything};
 use stage_core::{Pipeline, Window};
@@ -228,4 +229,53 @@ async fn a_store_that_fails_is_asked_again_and_one_that_cannot_forget_is_not() {
     assert_eq!(store.asked.load(Ordering::SeqCst), 42);
     assert_eq!(stored(&fake, &*store).await.len(), 3);
     assert_eq!(sink.numbers(), everything(100));
+}
+
+/// The process dies before a listing has its children, which nobody reads until they have lost something.
+#[tokio::test(start_paused = true)]
+async fn a_crash_right_after_a_parents_end_hides_no_loss_of_its_children() {
+    for days in 0..2 {
+        let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+        fake.put_numbered(0..100).unwrap();
+        let sink = Sink::default();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source(&fake, &store).add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+        let mut events = handle.events();
+        let run = tokio::spawn(pipeline.run());
+        sleep(Duration::from_secs(5)).await;
+        let parent = fake.shards().remove(0).id;
+        // Nobody else finds its children, either.
+        fake.inject(Fault::refusal(Operation::ListShards, "LimitExceededException").times(50));
+        fake.split_shard(&parent, 1 << 127).await.unwrap();
+        while !matches!(events.next().await, Some(SourceEvent::ShardRetired { .. })) {}
+        while !stored(&fake, &*store)
+            .await
+            .contains(&(parent.clone(), Checkpoint::End))
+        {
+            sleep(Duration::from_millis(1)).await;
+        }
+        run.abort();
+        assert!(run.await.is_err());
+        fake.clear_faults();
+        sleep(Duration::from_secs(60)).await;
+        fake.put_numbered(100..200).unwrap();
+        sleep(25 * HOUR * days).await;
+        fake.put_numbered(200..300).unwrap();
+        let mut pipeline = Pipeline::new();
+        let on = source(&fake, &store).on_data_loss(OnDataLoss::GoOn);
+        let (records, handle) = on.add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+        let caught_up = handle.clone();
+        let caught_up = async move { caught_up.caught_up().await };
+        pipeline.run_until(caught_up).await.unwrap();
+        let losses = handle.data_losses();
+        if days == 0 {
+            assert_eq!(losses, []);
+            assert_eq!(sink.numbers(), everything(300));
+        } else {
+            let lost: Vec<_> = losses.into_iter().map(|it| it.shard).collect();
+            assert_eq!(lost, names(&fake.shards()));
+        }
+    }
 }

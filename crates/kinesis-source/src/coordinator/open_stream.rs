@@ -114,10 +114,26 @@ impl OpenStream {
                 true => &mut unstored.sought,
                 false => &mut unstored.news,
             };
+            let is_end = checkpoint.is_end();
             to.insert(shard.clone(), checkpoint);
             unstored.offers.insert(shard.clone(), offer);
+            if is_end {
+                let children = self.begins(progress);
+                unstored.news.extend(children);
+            }
         }
         unstored
+    }
+
+    /// Where the children begin of a shard that has ended, as far as that is not stored. It is stored with the
+    /// shard's end: a process that dies then would leave nobody who knows since when they are.
+    fn begins(&self, progress: &Progress) -> BTreeMap<ShardId, Checkpoint> {
+        let children = progress.children().into_iter();
+        let begins = children.filter_map(|child| {
+            let begin = self.graph.begin(&child, progress.read_until())?;
+            Some((child, begin))
+        });
+        begins.collect()
     }
 
     pub(super) fn note_stored(&mut self, unstored: Unstored) {

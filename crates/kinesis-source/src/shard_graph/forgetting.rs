@@ -69,6 +69,7 @@ impl ShardGraph {
             self.checkpoints.remove(shard);
             self.unlisted.remove(shard);
             self.absent.remove(shard);
+            self.left_behind.remove(shard);
         }
         for node in self.shards.values_mut() {
             for parent in node.parents.extract_if(.., |it| shards.contains(it)) {
@@ -111,9 +112,11 @@ impl ShardGraph {
             absent,
             unstored,
             unlisted,
+            left_behind,
             ..
         } = self;
         let others = [
+            left_behind.iter().collect(),
             checkpoints.keys().collect::<Vec<_>>(),
             expected.iter().collect(),
             absent.keys().collect(),
