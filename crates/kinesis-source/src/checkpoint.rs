@@ -11,7 +11,10 @@ mod memory;
 mod redb;
 mod stream_identity;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use async_trait::async_trait;
 
@@ -73,6 +76,7 @@ pub enum Checkpoint {
 /// loop {
 ///     …read after `done`, hand out, wait for the acknowledgements…
 ///     store.save(&stream, &newly_done).await?;               // returns: it outlives a kill -9
+///     store.forget(&stream, &long_over).await?;              // shards that have aged out
 /// }
 /// ```
 ///
@@ -138,6 +142,32 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
         let _ = (stream, checkpoints);
         Err(CheckpointError::CannotGoBack)
     }
+
+    /// Removes the checkpoints of `shards` that are an [end](Checkpoint::End); others stay as they are, and so
+    /// do all of other shards. These were read to their ends and have aged out, and where their children begin
+    /// is stored: without this, a store grows with each split and merge for ever. All of it may be done or any
+    /// part, as each of them is as good without its checkpoint as with it. Of a store that is a map, it is
+    ///
+    /// ```text
+    /// map.retain(|shard, stored| !(shards.contains(shard) && stored.is_end()));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As `save`; and [`CannotForget`](CheckpointError::CannotForget) unless a store has its own: then what is
+    /// stored stays, and does no harm.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: any of them may have been removed.
+    async fn forget(
+        &self,
+        stream: &StreamIdentity,
+        shards: &BTreeSet<ShardId>,
+    ) -> Result<(), CheckpointError> {
+        let _ = (stream, shards);
+        Err(CheckpointError::CannotForget)
+    }
 }
 
 impl Checkpoint {
@@ -147,6 +177,11 @@ impl Checkpoint {
             sequence_number,
             sub_sequence_number: None,
         }
+    }
+
+    /// Whether the shard is closed, and finished to its end.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::End)
     }
 
     /// Whether `other` is further on in the same shard. Of two starts none is behind the other:

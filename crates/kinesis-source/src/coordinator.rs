@@ -41,7 +41,7 @@ use crate::{
     source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
     supervisor::Supervisor,
-    unread::CLOCK_SLACK,
+    unread::{CLOCK_SLACK, LEAST_RETENTION},
 };
 
 /// The stage that reads no records: it finds out which shards there are, adds a stage for each that
@@ -173,14 +173,15 @@ impl Means {
         let now = Instant::now();
         match listing {
             Ok(listing) => {
-                self.tell_of_new(opened, &listing);
                 let complete_at = opened.complete_at;
-                opened.graph.discover_since(&listing, complete_at);
+                let new = opened.graph.discover_since(&listing, complete_at);
+                self.tell_of_new(&new);
                 opened.graph.note_absent(now);
                 opened.is_stale = opened.graph.lacks_expected();
                 self.tell_of_lacking(opened, &listing);
                 if !opened.list_lacks {
                     opened.complete_at = Some(asked_at);
+                    opened.graph.note_unlisted(&listing, now);
                 }
                 let wait = if opened.list_lacks {
                     self.backoff.failed()
@@ -196,6 +197,9 @@ impl Means {
                 opened.list_at = now + wait;
                 self.store_begins(opened).await;
                 self.describe(opened).await;
+                if !opened.list_lacks {
+                    self.forget(opened).await;
+                }
             }
             Err(error) => {
                 opened.list_at = now + self.backoff.failed();
@@ -237,8 +241,7 @@ impl Means {
     }
 
     /// Tells of shards that no listing had before.
-    fn tell_of_new(&self, opened: &OpenStream, listing: &[Shard]) {
-        let new = listing.iter().filter(|it| !opened.graph.knows(&it.id));
+    fn tell_of_new(&self, new: &[&Shard]) {
         for shard in new {
             self.watch.reporter().report(&SourceEvent::ShardDiscovered {
                 shard: shard.id.clone(),
@@ -262,15 +265,45 @@ impl Means {
     }
 
     /// Stores where new shards begin. If that fails, no harm is done: they are children, and begin
-    /// at their first record in any case.
+    /// at their first record in any case. It is tried again with the next listing.
     async fn store_begins(&self, opened: &mut OpenStream) {
-        let begins = opened.graph.take_unstored();
+        let begins = opened.graph.unstored().clone();
         if begins.is_empty() {
             return;
         }
         let save = self.source.store.save(&opened.stream, &begins);
-        if let Err(error) = self.in_time(save, SAVE_DEADLINE).await {
-            debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
+        match self.in_time(save, SAVE_DEADLINE).await {
+            Ok(()) => opened.graph.note_stored(&begins),
+            Err(error) => {
+                debug!(stream = %opened.stream, error = chain(&error), "where new shards begin is not stored");
+            }
+        }
+    }
+
+    /// Forgets shards that have been over for long, so that nothing grows with the age of a stream. The store
+    /// comes first: what is still remembered after a crash is found once more. If that fails, it is tried
+    /// again with the next listing.
+    async fn forget(&self, opened: &mut OpenStream) {
+        let (now, at) = (Instant::now(), self.source.api.now());
+        let retention = self.watch.retention().unwrap_or(LEAST_RETENTION);
+        let shards = opened.graph.forgettable(now, at, retention);
+        if shards.is_empty() {
+            return;
+        }
+        let forget = self.source.store.forget(&opened.stream, &shards);
+        match self.in_time(forget, SAVE_DEADLINE).await {
+            // It goes on growing, by what it says itself.
+            Ok(()) | Err(CheckpointError::CannotForget) => {}
+            Err(error) => {
+                debug!(stream = %opened.stream, error = chain(&error), "shards that are over are not forgotten yet");
+                return;
+            }
+        }
+        opened.forget(&shards);
+        self.board.forget(&shards);
+        for shard in shards {
+            let event = SourceEvent::ShardForgotten { shard };
+            self.watch.reporter().report(&event);
         }
     }
 

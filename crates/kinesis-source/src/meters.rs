@@ -1,10 +1,10 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use metrics::{Label, counter, gauge};
 use tokio::time::Instant;
 
 use crate::{
-    ByteBudget, ShardId, ShardState, ShardStatus, metric_names as names, source_watch::SourceWatch,
+    ByteBudget, ShardId, ShardState, metric_names as names, source_watch::SourceWatch,
     stream_status::Reading,
 };
 
@@ -13,9 +13,10 @@ use crate::{
 pub(crate) struct Meters {
     stream: Label,
     budget: ByteBudget,
-    /// What was counted until the last time: of all shards, and of each if that is wanted.
-    counted: Counted,
-    by_shard: Option<BTreeMap<ShardId, Counted>>,
+    /// What was counted of each shard until the last time. The sum would go back when one is forgotten.
+    counted: BTreeMap<ShardId, Counted>,
+    /// Whether the numbers of each are wanted.
+    by_shard: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,24 +56,31 @@ impl Meters {
         Self {
             stream: Label::new("stream", stream.to_owned()),
             budget,
-            counted: Counted::default(),
-            by_shard: by_shard.then(BTreeMap::new),
+            counted: BTreeMap::new(),
+            by_shard,
         }
     }
 
     /// Publishes what was counted since the last time, and how it is now.
     pub(crate) fn publish(&mut self, readings: &[Reading], source: &SourceWatch, now: Instant) {
-        let (mut counted, mut levels) = (Counted::default(), Levels::default());
+        let (mut news, mut levels) = (Counted::default(), Levels::default());
+        let before = mem::take(&mut self.counted);
         for reading in readings {
-            let shard = Counted::of(&reading.status);
-            counted = counted.plus(shard);
+            let (shard, counted) = (&reading.status.shard, Counted::of(&reading.status));
+            let of_shard = counted.since(before.get(shard).copied().unwrap_or_default());
+            news = news.plus(of_shard);
             let level = Levels::of(reading, source.retention());
             levels = levels.and(level);
-            self.publish_shard(&reading.status, shard, level);
+            if self.by_shard {
+                let name = shard.as_str().to_owned();
+                let labels = vec![self.stream.clone(), Label::new("shard", name)];
+                of_shard.publish(&labels);
+                level.publish(&labels);
+            }
+            self.counted.insert(shard.clone(), counted);
         }
         let labels = vec![self.stream.clone()];
-        counted.since(self.counted).publish(&labels);
-        self.counted = counted;
+        news.publish(&labels);
         levels.publish(&labels);
         for (name, level) in [
             (names::BUDGET, self.budget.bytes()),
@@ -90,22 +98,10 @@ impl Meters {
             gauge!(names::SHARDS, labels).set(shards.count() as f64);
         }
     }
-
-    fn publish_shard(&mut self, status: &ShardStatus, counted: Counted, levels: Levels) {
-        let Some(by_shard) = &mut self.by_shard else {
-            return;
-        };
-        let name = status.shard.as_str().to_owned();
-        let labels = vec![self.stream.clone(), Label::new("shard", name)];
-        let before = by_shard.entry(status.shard.clone()).or_default();
-        counted.since(*before).publish(&labels);
-        *before = counted;
-        levels.publish(&labels);
-    }
 }
 
 impl Counted {
-    fn of(status: &ShardStatus) -> Self {
+    fn of(status: &crate::ShardStatus) -> Self {
         Self {
             records: status.records_read,
             bytes: status.bytes_read,

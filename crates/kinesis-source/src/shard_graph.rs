@@ -1,3 +1,5 @@
+mod forgetting;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -26,14 +28,18 @@ pub(crate) struct ShardGraph {
     waiting: BTreeSet<ShardId>,
     /// Whether others wait than at the last [`take_waiting`](Self::take_waiting).
     waiting_changed: bool,
-    /// Stored checkpoints of shards that were not discovered yet.
+    /// Stored checkpoints of shards that no listing has had.
     checkpoints: BTreeMap<ShardId, Checkpoint>,
     /// Children that were announced and not listed yet.
     expected: BTreeSet<ShardId>,
     /// Parents of shards that wait, which no listing has had, and since when.
     absent: BTreeMap<ShardId, Absence>,
-    /// Shards whose start is not stored yet.
-    unstored: Vec<ShardId>,
+    /// Where shards begin of which that is not stored yet.
+    unstored: BTreeMap<ShardId, Checkpoint>,
+    /// Shards whose end is stored and that complete listings have lacked, since then.
+    unlisted: BTreeMap<ShardId, Instant>,
+    /// Shards that led to where reading began, and that the first listing lacked.
+    left_behind: BTreeSet<ShardId>,
     /// If only these are wanted, and those that lead to them.
     only: Option<BTreeSet<ShardId>>,
     /// When the stream was opened for the first time, if that is now.
@@ -107,6 +113,8 @@ pub(crate) struct Resumed {
 #[derive(Debug)]
 struct Node {
     parents: Vec<ShardId>,
+    /// Those of its parents that are finished and forgotten.
+    outlived: Vec<ShardId>,
     hash_range: HashRange,
     state: State,
     /// As in [`Start`].
@@ -114,6 +122,7 @@ struct Node {
     none_until: Option<Timestamp>,
     /// Once it is finished: its children were not made before that moment, if that is known.
     closed_after: Option<Timestamp>,
+    is_end_stored: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +161,20 @@ impl FirstStart {
     }
 }
 
+impl Node {
+    /// What to store of it before it is read.
+    fn begin(&self) -> Checkpoint {
+        match (&self.state, self.none_until) {
+            (State::Waiting { from, .. }, Some(until)) => Checkpoint::QuietStart {
+                position: from.position.clone(),
+                until,
+            },
+            (State::Waiting { from, .. }, None) => Checkpoint::Start(from.position.clone()),
+            _ => Checkpoint::End,
+        }
+    }
+}
+
 impl Opened {
     /// Where a stream begins that is opened then. A moment from which on nothing is kept any more is
     /// the horizon, and is stored as that: who goes on from it later has not lost what was gone by now.
@@ -178,7 +201,9 @@ impl ShardGraph {
             checkpoints,
             expected: BTreeSet::new(),
             absent: BTreeMap::new(),
-            unstored: Vec::new(),
+            unstored: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
+            left_behind: BTreeSet::new(),
             only: None,
             opened: None,
         }
@@ -197,13 +222,18 @@ impl ShardGraph {
         self.only = Some(shards.collect());
     }
 
-    /// Takes note of a complete listing. Shards that are known stay as they are.
+    /// Takes note of a listing of all pages. Shards that are known stay as they are.
     pub(crate) fn discover(&mut self, listing: &[Shard]) {
         self.discover_since(listing, None);
     }
 
-    /// The same, and all shards were known that there were at that moment.
-    pub(crate) fn discover_since(&mut self, listing: &[Shard], complete_at: Option<Timestamp>) {
+    /// The same, and all shards were known that there were at that moment. Returns those that are new.
+    pub(crate) fn discover_since<'a>(
+        &mut self,
+        listing: &'a [Shard],
+        complete_at: Option<Timestamp>,
+    ) -> Vec<&'a Shard> {
+        self.leave_behind(listing);
         let left_out = self.left_out(listing);
         let wanted = self.only.as_ref().map(|only| {
             let mut wanted = ancestors(listing, only);
@@ -211,40 +241,30 @@ impl ShardGraph {
             wanted
         });
         for shard in listing {
-            if self.shards.contains_key(&shard.id) {
-                continue;
-            }
+            self.unlisted.remove(&shard.id);
+        }
+        let past = self.past(listing);
+        let new = listing
+            .iter()
+            .filter(|it| !self.knows(&it.id) && !past.contains(&it.id));
+        let new: Vec<&Shard> = new.collect();
+        for shard in &new {
             let is_wanted = wanted.as_ref().is_none_or(|it| it.contains(&shard.id));
             let state = if left_out.contains(&shard.id) || !is_wanted {
                 State::Finished
             } else {
                 self.initial_state(shard)
             };
+            let node = self.node(shard, state, &past, complete_at);
             if is_wanted && !self.checkpoints.contains_key(&shard.id) {
-                self.unstored.push(shard.id.clone());
+                self.unstored.insert(shard.id.clone(), node.begin());
             }
             self.expected.remove(&shard.id);
-            if matches!(state, State::Waiting { .. }) {
+            if matches!(node.state, State::Waiting { .. }) {
                 self.waiting.insert(shard.id.clone());
                 self.waiting_changed = true;
             }
-            let parents = shard.parents().cloned().collect();
-            let stored = self.checkpoints.get(&shard.id);
-            let was_quiet = match stored {
-                Some(Checkpoint::QuietStart { until, .. }) => Some(*until),
-                _ => None,
-            };
-            let node = Node {
-                parents,
-                hash_range: shard.hash_range,
-                since: self.since(&state, stored.is_some()),
-                none_until: was_quiet.max(complete_at),
-                closed_after: match stored {
-                    Some(Checkpoint::Quiet { until, .. }) => Some(*until),
-                    _ => None,
-                },
-                state,
-            };
+            self.checkpoints.remove(&shard.id);
             self.shards.insert(shard.id.clone(), node);
         }
         // What is decided for the first listing is not for later ones.
@@ -253,6 +273,36 @@ impl ShardGraph {
         }
         if !listing.is_empty() {
             self.opened = None;
+        }
+        new
+    }
+
+    fn node(
+        &self,
+        shard: &Shard,
+        state: State,
+        past: &BTreeSet<ShardId>,
+        complete_at: Option<Timestamp>,
+    ) -> Node {
+        let stored = self.checkpoints.get(&shard.id);
+        let was_quiet = match stored {
+            Some(Checkpoint::QuietStart { until, .. }) => Some(*until),
+            _ => None,
+        };
+        let parents = shard.parents().cloned();
+        let (outlived, parents) = parents.partition(|it| past.contains(it));
+        Node {
+            parents,
+            outlived,
+            hash_range: shard.hash_range,
+            since: self.since(&state, stored.is_some()),
+            none_until: was_quiet.max(complete_at),
+            closed_after: match stored {
+                Some(Checkpoint::Quiet { until, .. }) => Some(*until),
+                _ => None,
+            },
+            is_end_stored: stored == Some(&Checkpoint::End),
+            state,
         }
     }
 
@@ -284,9 +334,11 @@ impl ShardGraph {
         }
     }
 
-    /// A listing that was just [discovered](Self::discover) came now. Whether parents that it lacks have
-    /// aged out, a later one proves, if they are not in that either.
+    /// A listing that was just [discovered](Self::discover) came now. Whether what it lacks has aged out, a later
+    /// one proves, if that lacks it, too: parents of shards that wait, and shards that were not read to their
+    /// ends. These are read as if they were listed then, so that somebody finds out what they have lost.
     pub(crate) fn note_absent(&mut self, now: Instant) {
+        let unfinished: BTreeSet<ShardId> = self.unfinished().cloned().collect();
         let Self {
             shards,
             waiting,
@@ -294,19 +346,20 @@ impl ShardGraph {
             absent,
             ..
         } = self;
-        absent.retain(|shard, _| !shards.contains_key(shard));
         let nodes = waiting.iter().filter_map(|shard| shards.get(shard));
         let unread = |node: &&Node| matches!(&node.state, State::Waiting { resumed: None, .. });
         let parents = nodes.filter(unread).flat_map(|node| &node.parents);
-        for parent in parents.filter(|&parent| !shards.contains_key(parent)) {
-            let stored = checkpoints.get(parent);
-            let lasts = match stored {
+        let parents = parents.filter(|&parent| !shards.contains_key(parent));
+        let missing: BTreeSet<&ShardId> = parents.chain(&unfinished).collect();
+        absent.retain(|shard, _| missing.contains(shard));
+        for &shard in &missing {
+            let lasts = match checkpoints.get(shard) {
                 Some(Checkpoint::End) => Duration::ZERO,
                 Some(_) => ABSENT_THOUGH_READ_FOR,
                 None => ABSENT_FOR,
             };
             let absence = absent
-                .entry(parent.clone())
+                .entry(shard.clone())
                 .or_insert(Absence::Doubtful(now));
             if let Absence::Doubtful(since) = *absence
                 && now.saturating_duration_since(since) >= lasts
@@ -314,9 +367,35 @@ impl ShardGraph {
                 *absence = Absence::Proven;
             }
         }
+        for shard in &unfinished {
+            if matches!(self.absent.get(shard), Some(Absence::Proven)) {
+                self.adopt(shard);
+            }
+        }
     }
 
-    /// The parents that may be there although no listing has had them so far.
+    /// The shards that were not read to their ends, and that no listing has had.
+    fn unfinished(&self) -> impl Iterator<Item = &ShardId> {
+        let is_wanted = |shard: &ShardId| self.only.as_ref().is_none_or(|it| it.contains(shard));
+        let stored = self.checkpoints.iter();
+        stored.filter_map(move |(shard, it)| (!it.is_end() && is_wanted(shard)).then_some(shard))
+    }
+
+    /// Has a shard read that is not listed. Nothing is known of it but how far it is done.
+    fn adopt(&mut self, shard: &ShardId) {
+        let unlisted = Shard {
+            id: shard.clone(),
+            parent: None,
+            adjacent_parent: None,
+            hash_range: HashRange::ALL,
+            starting_sequence_number: 0.into(),
+            ending_sequence_number: None,
+        };
+        self.absent.remove(shard);
+        self.discover_since(&[unlisted], None);
+    }
+
+    /// The shards that may be there although no listing has had them so far.
     fn doubtful(&self) -> impl Iterator<Item = &ShardId> {
         let absent = self.absent.iter();
         absent.filter_map(|(shard, it)| matches!(it, Absence::Doubtful(_)).then_some(shard))
@@ -338,26 +417,36 @@ impl ShardGraph {
         !self.expected.is_empty() || self.doubtful().next().is_some()
     }
 
-    /// What to store before anything is read: where each shard begins, of those that were
-    /// discovered since the last call and have no checkpoint.
-    pub(crate) fn take_unstored(&mut self) -> BTreeMap<ShardId, Checkpoint> {
-        let unstored = mem::take(&mut self.unstored);
-        let checkpoint = |id: ShardId| {
-            let node = self.shards.get(&id)?;
-            match (&node.state, node.none_until) {
-                (State::Waiting { from, .. }, until) => {
-                    let position = from.position.clone();
-                    let checkpoint = match until {
-                        Some(until) => Checkpoint::QuietStart { position, until },
-                        None => Checkpoint::Start(position),
-                    };
-                    Some((id, checkpoint))
-                }
-                (State::Finished, _) => Some((id, Checkpoint::End)),
-                (State::Reading, _) => None,
+    /// What to store before anything is read: where each shard begins, of those that have no checkpoint.
+    pub(crate) fn unstored(&self) -> &BTreeMap<ShardId, Checkpoint> {
+        &self.unstored
+    }
+
+    /// Where a child begins, if that is not stored. It was not made before that moment, if that is known.
+    pub(crate) fn begin(
+        &self,
+        child: &ShardId,
+        made_after: Option<Timestamp>,
+    ) -> Option<Checkpoint> {
+        let is_wanted = self.only.as_ref().is_none_or(|it| it.contains(child));
+        if self.knows(child) || self.checkpoints.contains_key(child) || !is_wanted {
+            return self.unstored.get(child).cloned();
+        }
+        let position = PinnedPosition::TrimHorizon;
+        Some(match made_after {
+            Some(until) => Checkpoint::QuietStart { position, until },
+            None => Checkpoint::Start(position),
+        })
+    }
+
+    /// These checkpoints are stored.
+    pub(crate) fn note_stored(&mut self, stored: &BTreeMap<ShardId, Checkpoint>) {
+        for (shard, checkpoint) in stored {
+            self.unstored.remove(shard);
+            if let Some(node) = self.shards.get_mut(shard) {
+                node.is_end_stored |= *checkpoint == Checkpoint::End;
             }
-        };
-        unstored.into_iter().filter_map(checkpoint).collect()
+        }
     }
 
     /// A finished shard was not closed before that moment, so its children were not made before it.
@@ -505,12 +594,39 @@ impl ShardGraph {
         })
     }
 
-    /// The shards that led to the one to start after.
+    /// The shards that led to the one to start after, and those that were left behind.
     fn left_out(&self, listing: &[Shard]) -> BTreeSet<ShardId> {
-        match &self.first_start {
-            FirstStart::After { shard, .. } => ancestors(listing, [shard]),
-            _ => BTreeSet::new(),
+        let mut left_out = ancestors(listing, &self.left_behind);
+        left_out.extend(self.left_behind.iter().cloned());
+        if let FirstStart::After { shard, .. } = &self.first_start {
+            left_out.extend(ancestors(listing, [shard]));
         }
+        left_out
+    }
+
+    /// Takes note of the parents that the first listing lacks, of shards that are read from somewhere within
+    /// them or are left out: they were closed before that, and are over, should a later listing have them.
+    fn leave_behind(&mut self, listing: &[Shard]) {
+        let led_to = |of: &BTreeSet<ShardId>| {
+            let shards = listing.iter().filter(|it| of.contains(&it.id));
+            let parents: BTreeSet<ShardId> = shards.flat_map(Shard::parents).cloned().collect();
+            parents
+        };
+        let mut parents = match &self.first_start {
+            FirstStart::Tip { .. } => led_to(&listing.iter().map(|it| it.id.clone()).collect()),
+            FirstStart::After { shard, .. } => {
+                let mut of = ancestors(listing, [shard]);
+                of.insert(shard.clone());
+                led_to(&of)
+            }
+            FirstStart::At(_) | FirstStart::Resumed => return,
+        };
+        parents.retain(|parent| !listing.iter().any(|it| it.id == *parent));
+        for parent in &parents {
+            self.checkpoints.insert(parent.clone(), Checkpoint::End);
+            self.unstored.insert(parent.clone(), Checkpoint::End);
+        }
+        self.left_behind.extend(parents);
     }
 }
 
@@ -538,3 +654,6 @@ fn ancestors<'a>(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod forgetting_tests;

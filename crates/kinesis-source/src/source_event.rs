@@ -244,6 +244,12 @@ pub enum SourceEvent {
         /// The children that its last answer named.
         children: Vec<ShardId>,
     },
+    /// A shard is not remembered any more, nor is its checkpoint: it was retired, where its children begin is
+    /// stored, and the stream has not listed it for long, as nothing of it is kept.
+    ShardForgotten {
+        /// The shard.
+        shard: ShardId,
+    },
     /// Records were lost: the stream did not keep them for long enough.
     DataLost {
         /// What is missing.
@@ -357,6 +363,7 @@ impl SourceEvent {
             Self::ShardFailed { .. } => "shard_failed",
             Self::ShardDrained { .. } => "shard_drained",
             Self::ShardRetired { .. } => "shard_retired",
+            Self::ShardForgotten { .. } => "shard_forgotten",
             Self::DataLost { .. } => "data_lost",
             Self::Subscribed { .. } => "subscribed",
             Self::SubscriptionRenewed { .. } => "subscription_renewed",
@@ -388,6 +395,7 @@ impl SourceEvent {
             | Self::ShardFailed { shard, .. }
             | Self::ShardDrained { shard }
             | Self::ShardRetired { shard, .. }
+            | Self::ShardForgotten { shard }
             | Self::DataLost {
                 loss: DataLoss { shard, .. },
             }

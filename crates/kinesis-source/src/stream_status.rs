@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt, future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -48,7 +48,12 @@ struct State {
     reading: BTreeMap<ShardId, Arc<Progress>>,
     /// Since when each has.
     waiting: BTreeMap<ShardId, Instant>,
+    /// The last losses of shards that are forgotten.
+    losses: VecDeque<DataLoss>,
 }
+
+/// How many losses of forgotten shards are told.
+const LOSSES: usize = 1_000;
 
 /// A shard's figures at one moment.
 #[derive(Debug)]
@@ -125,7 +130,8 @@ pub enum ShardState {
 }
 
 impl StreamHandle {
-    /// Every shard that has been discovered, by name.
+    /// Every shard that is read, waits, or has been read, by name; not those that have been
+    /// [forgotten](crate::SourceEvent::ShardForgotten).
     pub fn status(&self) -> Vec<ShardStatus> {
         self.board.status()
     }
@@ -150,7 +156,8 @@ impl StreamHandle {
     }
 
     /// What of the stream was lost before it was read, as far as it has been noticed. Empty, if all is
-    /// well; and at most one for each shard that is read, its last.
+    /// well; and at most one for each shard that is read, its last. Of shards that are
+    /// [forgotten](crate::SourceEvent::ShardForgotten), the last thousand.
     pub fn data_losses(&self) -> Vec<DataLoss> {
         self.board.data_losses()
     }
@@ -314,6 +321,17 @@ impl Board {
         state.reading.insert(progress.shard().clone(), progress);
     }
 
+    /// These are over, and are not told of any more.
+    pub(crate) fn forget(&self, shards: &BTreeSet<ShardId>) {
+        let mut state = self.lock();
+        let over = |shard: &ShardId, _: &mut Arc<Progress>| shards.contains(shard);
+        let over: Vec<_> = state.reading.extract_if(.., over).collect();
+        let losses = over.iter().filter_map(|(_, progress)| progress.loss());
+        state.losses.extend(losses);
+        let too_many = state.losses.len().saturating_sub(LOSSES);
+        state.losses.drain(..too_many);
+    }
+
     pub(crate) fn set_waiting(&self, waiting: Vec<ShardId>) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -391,7 +409,8 @@ impl Board {
     fn data_losses(&self) -> Vec<DataLoss> {
         let state = self.lock();
         let reading = state.reading.values();
-        reading.filter_map(|progress| progress.loss()).collect()
+        let losses = reading.filter_map(|progress| progress.loss());
+        state.losses.iter().cloned().chain(losses).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@ mod rig;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kinesis_fake::{Fake, Fault, Operation};
-use kinesis_source::{StreamSource, metric_names as names};
+use kinesis_source::{KinesisWriteApi, StreamSource, metric_names as names};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use rig::{FailingStore, Sink};
 use stage_core::{Pipeline, Window};
@@ -38,6 +38,40 @@ fn told(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
         (format!("{}{{{}}}", key.name(), labels.join(",")), value)
     })
     .collect()
+}
+
+/// Shards that have aged out are not told of any more; what was read of them is counted still.
+#[tokio::test(start_paused = true)]
+async fn what_was_counted_of_a_shard_that_is_forgotten_stays_counted() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (fake, sink) = (Fake::new(1), Sink::default());
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+    let snapshotter = recorder.snapshotter();
+    let story = async {
+        fake.put_numbered(0..100).unwrap();
+        sleep(seconds(10)).await;
+        fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
+            .await
+            .unwrap();
+        sleep(seconds(24 * 3_600)).await;
+        assert_eq!(handle.status().len(), 3);
+        for number in 100..500 {
+            fake.put_numbered(number..number + 1).unwrap();
+            sleep(seconds(3)).await;
+        }
+        assert_eq!(handle.status().len(), 2, "it is forgotten");
+        sleep(seconds(10)).await;
+        told(&snapshotter)[&of_stream(names::RECORDS)]
+    };
+    let mut counted = 0.0;
+    pipeline
+        .run_until(async { counted = story.await })
+        .await
+        .unwrap();
+    assert_eq!(counted, 500.0);
 }
 
 fn of_stream(name: &str) -> String {

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use kinesis_source::{Checkpoint, CheckpointError, CheckpointStore, ShardId, StreamIdentity};
@@ -59,6 +62,17 @@ impl CheckpointStore for WorkerCheckpoints {
     ) -> Result<(), CheckpointError> {
         self.pass().await?;
         let answer = self.store.rewind(stream, checkpoints).await;
+        self.gate.pass().await;
+        answer
+    }
+
+    async fn forget(
+        &self,
+        stream: &StreamIdentity,
+        shards: &BTreeSet<ShardId>,
+    ) -> Result<(), CheckpointError> {
+        self.pass().await?;
+        let answer = self.store.forget(stream, shards).await;
         self.gate.pass().await;
         answer
     }

@@ -25,6 +25,7 @@ pub async fn checkpoint_store<S: CheckpointStore>(make: impl AsyncFn() -> S) {
     keeps_shards_that_a_save_leaves_out(&make().await).await;
     never_goes_back(&make().await).await;
     goes_back_when_it_is_told_to(&make().await).await;
+    forgets_what_has_ended(&make().await).await;
     belongs_to_the_first_that_loads(&make().await).await;
     belongs_to_the_first_that_saves(&make().await).await;
     learns_when_its_stream_was_made(&make().await).await;
@@ -151,6 +152,35 @@ async fn goes_back_when_it_is_told_to(store: &dyn CheckpointStore) {
     assert_eq!(stored, Some(after(3)), "and saves go on from there");
 }
 
+async fn forgets_what_has_ended(store: &dyn CheckpointStore) {
+    let stream = orders(Some(1_000));
+    let all = shards([
+        (0, Checkpoint::End),
+        (1, Checkpoint::End),
+        (2, after(9)),
+        (3, quiet_start(7)),
+    ]);
+    save(store, &stream, &all).await;
+    let told = [0, 2, 3, 4].map(shard).into();
+    for _ in 0..2 {
+        if let Err(error) = store.forget(&stream, &told).await {
+            panic!("forget for {stream} fails: {error}");
+        }
+        let left = shards([(1, Checkpoint::End), (2, after(9)), (3, quiet_start(7))]);
+        assert_eq!(
+            load(store, &stream).await,
+            left,
+            "ends that are to be forgotten are, and nothing else"
+        );
+    }
+    save(store, &stream, &shards([(0, after(1))])).await;
+    assert_eq!(
+        load(store, &stream).await.remove(&shard(0)),
+        Some(after(1)),
+        "what was forgotten can be stored anew"
+    );
+}
+
 async fn belongs_to_the_first_that_loads(store: &dyn CheckpointStore) {
     load(store, &orders(Some(1_000))).await;
     refuses(store, &orders(Some(2_000))).await;
@@ -193,6 +223,11 @@ async fn refuses(store: &dyn CheckpointStore, stream: &StreamIdentity) {
     assert!(
         rewound.is_err_and(|error| is_refusal(&error)),
         "rewind refuses {stream}"
+    );
+    let forgotten = store.forget(stream, &[shard(0)].into()).await;
+    assert!(
+        forgotten.is_err_and(|error| is_refusal(&error)),
+        "forget refuses {stream}"
     );
 }
 

@@ -48,6 +48,9 @@ pub enum CheckpointError {
     /// It has no way to put a checkpoint back: give it one, or do not seek.
     #[error("the checkpoints cannot go back: implement `CheckpointStore::rewind`")]
     CannotGoBack,
+    /// It has no way to remove a checkpoint, and grows with each split and merge: give it one.
+    #[error("the checkpoints cannot be removed: implement `CheckpointStore::forget`")]
+    CannotForget,
     /// Somebody else has it open: stop them, or pass another.
     #[error("{place} is in use: stop the other program that has it open, or pass another place")]
     InUse {

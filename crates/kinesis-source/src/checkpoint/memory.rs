@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -82,6 +82,16 @@ impl CheckpointStore for MemoryCheckpointStore {
     ) -> Result<(), CheckpointError> {
         let stored = &mut self.claimed(stream)?.checkpoints;
         stored.extend(checkpoints.clone());
+        Ok(())
+    }
+
+    async fn forget(
+        &self,
+        stream: &StreamIdentity,
+        shards: &BTreeSet<ShardId>,
+    ) -> Result<(), CheckpointError> {
+        let stored = &mut self.claimed(stream)?.checkpoints;
+        stored.retain(|shard, checkpoint| !(shards.contains(shard) && checkpoint.is_end()));
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -151,6 +151,23 @@ impl CheckpointStore for FileCheckpointStore {
         let other = |old: &Checkpoint, new: &Checkpoint| old != new;
         self.store(stream, checkpoints, other).await
     }
+
+    async fn forget(
+        &self,
+        stream: &StreamIdentity,
+        shards: &BTreeSet<ShardId>,
+    ) -> Result<(), CheckpointError> {
+        let (stream, shards) = (stream.clone(), shards.clone());
+        self.with_database(move |database, place| {
+            let transaction = database.begin_write()?;
+            let claimed = claim(&transaction, &stream, place)?;
+            let mut table = transaction.open_table(SHARDS)?;
+            let changed = remove(&mut table, &shards)?;
+            drop(table);
+            settle(transaction, claimed || changed)
+        })
+        .await
+    }
 }
 
 impl fmt::Debug for FileCheckpointStore {
@@ -232,6 +249,27 @@ fn replace(
         if stored.is_none_or(|stored| replaces(&stored, checkpoint)) {
             let value = format::write_checkpoint(checkpoint).map_err(format::Unreadable::from)?;
             table.insert(shard.as_str(), value.as_slice())?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// Removes those that have ended; whether there were any.
+fn remove(
+    table: &mut Table<'_, &'static str, &'static [u8]>,
+    shards: &BTreeSet<ShardId>,
+) -> Result<bool, Failure> {
+    let mut changed = false;
+    for shard in shards {
+        let is_end = match table.get(shard.as_str())? {
+            Some(value) => format::read_checkpoint(value.value())
+                .map_err(format::Unreadable::from)?
+                .is_end(),
+            None => false,
+        };
+        if is_end {
+            table.remove(shard.as_str())?;
             changed = true;
         }
     }

@@ -126,13 +126,30 @@ impl OpenStream {
                 true => &mut unstored.sought,
                 false => &mut unstored.news,
             };
+            let is_end = checkpoint.is_end();
             to.insert(shard.clone(), checkpoint);
             unstored.offers.insert(shard.clone(), offer);
+            if is_end {
+                let children = self.begins(progress);
+                unstored.news.extend(children);
+            }
         }
         unstored
     }
 
+    /// Where the children begin of a shard that has ended, as far as that is not stored. It is stored with the
+    /// shard's end: a process that dies then would leave nobody who knows since when they are.
+    fn begins(&self, progress: &Progress) -> BTreeMap<ShardId, Checkpoint> {
+        let children = progress.children().into_iter();
+        let begins = children.filter_map(|child| {
+            let begin = self.graph.begin(&child, progress.read_until())?;
+            Some((child, begin))
+        });
+        begins.collect()
+    }
+
     pub(super) fn note_stored(&mut self, unstored: Unstored) {
+        self.graph.note_stored(&unstored.news);
         let mut offers = unstored.offers;
         for (shard, checkpoint) in unstored.news.into_iter().chain(unstored.sought) {
             if let (Some(progress), Some(offer)) = (self.active.get(&shard), offers.remove(&shard))
@@ -148,6 +165,13 @@ impl OpenStream {
                 self.stored.insert(shard, checkpoint);
             }
         }
+    }
+
+    /// Forgets shards that are over.
+    pub(super) fn forget(&mut self, shards: &BTreeSet<ShardId>) {
+        self.graph.forget(shards);
+        self.stored.retain(|shard, _| !shards.contains(shard));
+        self.stopped.retain(|shard| !shards.contains(shard));
     }
 
     /// Lets go of shards that were read as far as they were to be, once that is stored.

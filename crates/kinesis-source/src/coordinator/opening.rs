@@ -86,9 +86,10 @@ impl<'a> Opening<'a> {
         }
         graph.discover(&listing);
         graph.note_absent(Instant::now());
-        let begins = graph.take_unstored();
+        let begins = graph.unstored().clone();
         let stored_begins = self.store_begins(&stream, &begins).await;
         stored_begins.map_err(checkpoint_error)?;
+        graph.note_stored(&begins);
         self.watch.reporter().report(&SourceEvent::StreamOpened {
             shards: listing.len(),
             checkpoints: stored.len(),
@@ -97,6 +98,9 @@ impl<'a> Opening<'a> {
         let has_holes = !lineage::holes(&listing).is_empty();
         let lacks_parents = graph.lacks_expected();
         let is_complete = !has_holes && !lacks_parents;
+        if is_complete {
+            graph.note_unlisted(&listing, now);
+        }
         let wait = match (has_holes, lacks_parents) {
             // Some are missing.
             (true, _) => Duration::ZERO,

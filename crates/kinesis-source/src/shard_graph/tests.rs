@@ -195,7 +195,7 @@ fn latest_leaves_out_closed_shards_and_is_pinned_to_its_moment() {
     let mut graph = graph(&StartPosition::Latest, &[]);
     graph.discover(&lineage());
     let now = PinnedPosition::AtTimestamp(Timestamp::from_millis(1_000));
-    let unstored = graph.take_unstored();
+    let unstored = graph.unstored().clone();
     let ends = unstored
         .iter()
         .filter(|(_, stored)| **stored == Checkpoint::End);
@@ -204,7 +204,8 @@ fn latest_leaves_out_closed_shards_and_is_pinned_to_its_moment() {
         ["a", "b", "c"]
     );
     assert_eq!(unstored[&"d".into()], Checkpoint::Start(now.clone()));
-    assert!(graph.take_unstored().is_empty());
+    graph.note_stored(&unstored);
+    assert!(graph.unstored().is_empty());
     let starts = graph.take_ready();
     assert_eq!(
         starts.iter().map(|s| s.shard.as_str()).collect::<Vec<_>>(),
@@ -260,9 +261,66 @@ fn after_a_record_its_ancestors_are_left_out() {
         PinnedPosition::AfterSequenceNumber(7.into())
     );
     assert_eq!(starts[1].from.position, PinnedPosition::TrimHorizon);
-    let stored = graph.take_unstored().into_values();
+    let stored = graph.unstored().values();
     assert_eq!(
-        stored.filter(|stored| *stored == Checkpoint::End).count(),
+        stored.filter(|stored| **stored == Checkpoint::End).count(),
         3
     );
+}
+
+/// Neither is it read from its first record, nor do its children wait for it.
+#[test]
+fn a_closed_shard_that_the_first_listing_lacks_is_left_out_by_latest_and_after_a_record() {
+    let after_d = StartPosition::After {
+        shard: "d".into(),
+        sequence_number: SequenceNumber::from(7),
+    };
+    for start in [&StartPosition::Latest, &after_d] {
+        for restarts in [false, true] {
+            let mut graph = graph(start, &[]);
+            graph.discover(&lineage()[..2]);
+            graph.note_absent(Instant::now());
+            assert!(!graph.lacks_expected());
+            assert_eq!(started(&mut graph), ["d", "e"]);
+            let stored = graph.unstored().clone();
+            assert_eq!(stored[&"c".into()], Checkpoint::End);
+            graph.note_stored(&stored);
+            if restarts {
+                graph = ShardGraph::new(FirstStart::Resumed, stored);
+                graph.discover(&lineage()[..3]);
+                assert_eq!(started(&mut graph), ["d", "e"]);
+            } else {
+                graph.discover(&lineage());
+            }
+            assert!(started(&mut graph).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_shard_that_was_not_finished_and_is_not_listed_is_waited_for_and_then_read() {
+    let start = Instant::now();
+    let stored = [("c", Checkpoint::after(5.into())), ("b", Checkpoint::End)];
+    for comes in [false, true] {
+        let mut graph = graph(&StartPosition::Latest, &stored);
+        graph.discover(&lineage()[..2]);
+        graph.note_absent(start);
+        assert!(started(&mut graph).is_empty());
+        assert_eq!(graph.lacking(), ["c".into()]);
+        graph.note_absent(start + Duration::from_secs(59));
+        assert_eq!(graph.lacking(), ["c".into()]);
+        if comes {
+            graph.discover(&lineage()[..3]);
+        }
+        graph.note_absent(start + Duration::from_secs(60));
+        assert!(!graph.lacks_expected());
+        let starts = graph.take_ready();
+        assert_eq!(starts.len(), 1);
+        assert_eq!(starts[0].shard, "c".into());
+        let resumed = starts[0].resumed.as_ref().unwrap();
+        assert!(resumed.is_plausible);
+        assert_eq!(resumed.done, Mark::whole(5.into()));
+        graph.finish(&"c".into());
+        assert_eq!(started(&mut graph), ["d", "e"]);
+    }
 }

@@ -157,6 +157,9 @@ impl fmt::Display for SourceEvent {
             Self::ShardDrained { shard } => {
                 write!(f, "shard `{shard}` is closed and was read to its end")
             }
+            Self::ShardForgotten { shard } => {
+                write!(f, "shard `{shard}` has aged out and is forgotten")
+            }
             Self::ShardRetired { shard, children } => write!(
                 f,
                 "shard `{shard}` is finished; its children: {}",
