@@ -176,7 +176,9 @@ impl Means {
                 let complete_at = opened.complete_at;
                 let new = opened.graph.discover_since(&listing, complete_at);
                 self.tell_of_new(&new);
-                opened.graph.note_absent(now);
+                opened
+                    .graph
+                    .note_absent(now, self.watch.kept_since(asked_at));
                 opened.is_stale = opened.graph.lacks_expected();
                 self.tell_of_lacking(opened, &listing);
                 if !opened.list_lacks {

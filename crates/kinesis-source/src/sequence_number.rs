@@ -1,5 +1,7 @@
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
+use crate::Timestamp;
+
 /// Where a record stands in its shard.
 ///
 /// The service writes it as a decimal number of up to 129 digits, far beyond `u128`, and so it is
@@ -70,6 +72,30 @@ impl SequenceNumber {
             }
             Number::Longer(_) => None,
         }
+    }
+
+    /// When the shard was made that it belongs to, to the second, as far as it says that. How is documented
+    /// nowhere, and was found out by others (<https://github.com/mhart/kinesalite/blob/master/db/index.js>): in
+    /// hexadecimal digits, a 2 comes first, then nine of the second, and of 47 digits the last is a 2. So this is
+    /// a hint, and no more than that.
+    pub(crate) fn shard_made_at(&self) -> Option<Timestamp> {
+        let mut limbs = [0u64; 3];
+        for digit in self.0.bytes() {
+            let mut carry = u128::from(digit - b'0');
+            for limb in limbs.iter_mut().rev() {
+                let more = u128::from(*limb) * 10 + carry;
+                *limb = more as u64;
+                carry = more >> 64;
+            }
+            if carry > 0 {
+                return None;
+            }
+        }
+        let [high, _, low] = limbs;
+        let is_known = high >> 56 == 2 && low & 0xf == 2;
+        let second = (high >> 20) & ((1 << 36) - 1);
+        let made_at = Timestamp::from_millis(i64::try_from(second).ok()?.checked_mul(1_000)?);
+        is_known.then_some(made_at)
     }
 }
 
@@ -191,6 +217,16 @@ mod tests {
         let real = number("49590338271490256608559692538361571095921575989136588898");
         assert!(number("999") < real);
         assert!(real < number("149590338271490256608559692538361571095921575989136588898"));
+    }
+
+    #[test]
+    fn a_real_one_says_when_its_shard_was_made() {
+        let real = number("49590338271490256608559692538361571095921575989136588898");
+        let november_2018 = Timestamp::from_millis(1_542_776_258_000);
+        assert_eq!(real.shard_made_at(), Some(november_2018));
+        for other in ["0", "7", &"9".repeat(56), &"9".repeat(129)] {
+            assert_eq!(number(other).shard_made_at(), None, "{other}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct ShardGraph {
     checkpoints: BTreeMap<ShardId, Checkpoint>,
     /// Children that were announced and not listed yet.
     expected: BTreeSet<ShardId>,
+    /// Those of them whose begin is stored already.
+    begun: BTreeSet<ShardId>,
     /// Parents of shards that wait, which no listing has had, and since when.
     absent: BTreeMap<ShardId, Absence>,
     /// Where shards begin of which that is not stored yet.
@@ -58,7 +60,8 @@ enum Absence {
 /// So far apart are two listings that prove together that a shard has aged out.
 pub(crate) const ABSENT_FOR: Duration = Duration::from_secs(1);
 
-/// The same, of a shard that was being read when a checkpoint was stored: as a rule, it is there.
+/// The same, of a shard that was being read when a checkpoint was stored, or that was closed less than the
+/// retention time ago, by the numbers of its children: as a rule, it is there.
 const ABSENT_THOUGH_READ_FOR: Duration = Duration::from_secs(60);
 
 /// When a stream was opened for the first time, and for how long it kept records then.
@@ -123,6 +126,8 @@ struct Node {
     /// Once it is finished: its children were not made before that moment, if that is known.
     closed_after: Option<Timestamp>,
     is_end_stored: bool,
+    /// When it was made, if that can be guessed.
+    made_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,6 +205,7 @@ impl ShardGraph {
             waiting_changed: false,
             checkpoints,
             expected: BTreeSet::new(),
+            begun: BTreeSet::new(),
             absent: BTreeMap::new(),
             unstored: BTreeMap::new(),
             unlisted: BTreeMap::new(),
@@ -256,7 +262,8 @@ impl ShardGraph {
                 self.initial_state(shard)
             };
             let node = self.node(shard, state, &past, complete_at);
-            if is_wanted && !self.checkpoints.contains_key(&shard.id) {
+            let is_begun = self.begun.remove(&shard.id);
+            if is_wanted && !is_begun && !self.checkpoints.contains_key(&shard.id) {
                 self.unstored.insert(shard.id.clone(), node.begin());
             }
             self.expected.remove(&shard.id);
@@ -302,6 +309,7 @@ impl ShardGraph {
                 _ => None,
             },
             is_end_stored: stored == Some(&Checkpoint::End),
+            made_at: shard.starting_sequence_number.shard_made_at(),
             state,
         }
     }
@@ -337,7 +345,9 @@ impl ShardGraph {
     /// A listing that was just [discovered](Self::discover) came now. Whether what it lacks has aged out, a later
     /// one proves, if that lacks it, too: parents of shards that wait, and shards that were not read to their
     /// ends. These are read as if they were listed then, so that somebody finds out what they have lost.
-    pub(crate) fn note_absent(&mut self, now: Instant) {
+    /// What was closed after `kept_since` should be kept and listed: it is waited for longer.
+    pub(crate) fn note_absent(&mut self, now: Instant, kept_since: Timestamp) {
+        let young = self.young_parents(kept_since);
         let unfinished: BTreeSet<ShardId> = self.unfinished().cloned().collect();
         let Self {
             shards,
@@ -356,6 +366,7 @@ impl ShardGraph {
             let lasts = match checkpoints.get(shard) {
                 Some(Checkpoint::End) => Duration::ZERO,
                 Some(_) => ABSENT_THOUGH_READ_FOR,
+                None if young.contains(shard) => ABSENT_THOUGH_READ_FOR,
                 None => ABSENT_FOR,
             };
             let absence = absent
@@ -372,6 +383,13 @@ impl ShardGraph {
                 self.adopt(shard);
             }
         }
+    }
+
+    /// The parents of shards that wait and were made after that moment, and so were closed after it.
+    fn young_parents(&self, kept_since: Timestamp) -> BTreeSet<ShardId> {
+        let nodes = self.waiting.iter().filter_map(|it| self.shards.get(it));
+        let young = nodes.filter(|it| it.made_at.is_some_and(|made_at| made_at > kept_since));
+        young.flat_map(|it| &it.parents).cloned().collect()
     }
 
     /// The shards that were not read to their ends, and that no listing has had.
@@ -443,6 +461,9 @@ impl ShardGraph {
     pub(crate) fn note_stored(&mut self, stored: &BTreeMap<ShardId, Checkpoint>) {
         for (shard, checkpoint) in stored {
             self.unstored.remove(shard);
+            if self.expected.contains(shard) {
+                self.begun.insert(shard.clone());
+            }
             if let Some(node) = self.shards.get_mut(shard) {
                 node.is_end_stored |= *checkpoint == Checkpoint::End;
             }

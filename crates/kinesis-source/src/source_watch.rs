@@ -9,8 +9,12 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    CheckpointError, SourceEvent, StreamSummary, Waiting, WaitingFor, outage::Outage,
-    reporter::Reporter, source_event::sentence, supervision::Supervision,
+    CheckpointError, SourceEvent, StreamSummary, Timestamp, Waiting, WaitingFor,
+    outage::Outage,
+    reporter::Reporter,
+    source_event::sentence,
+    supervision::Supervision,
+    unread::{LEAST_RETENTION, MARGIN},
 };
 
 /// What is told about a source as a whole, and what all of its shards know of it.
@@ -89,6 +93,12 @@ impl SourceWatch {
 
     pub(crate) fn retention(&self) -> Option<Duration> {
         *lock(&self.retention)
+    }
+
+    /// What has come since then is kept at that moment, if clocks do not differ by much.
+    pub(crate) fn kept_since(&self, at: Timestamp) -> Timestamp {
+        let retention = self.retention().unwrap_or(LEAST_RETENTION);
+        at.minus(retention.saturating_sub(MARGIN))
     }
 
     /// All checkpoints are stored.

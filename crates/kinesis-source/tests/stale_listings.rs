@@ -62,6 +62,22 @@ async fn children_wait_for_a_parent_that_the_first_listing_lacks() {
     sink.assert_parents_before_children(&fake);
 }
 
+/// Its children are younger than records are kept, by their numbers: so it must be there.
+#[tokio::test(start_paused = true)]
+async fn children_wait_longer_for_a_parent_that_should_be_kept() {
+    let fake = Fake::new(1);
+    fake.put_numbered(0..1_000).unwrap();
+    split(&fake).await;
+    fake.inject(lacking(first(), 4));
+    let sink = Sink::by(Duration::from_millis(100));
+    run_until_caught_up(source(&fake), &sink, Window::new(20))
+        .await
+        .unwrap();
+    assert!(fake.fault_report().all_fired());
+    sink.assert_complete(&fake);
+    sink.assert_parents_before_children(&fake);
+}
+
 /// That it was being read is stored: it has not just aged out because two listings lack it.
 #[tokio::test(start_paused = true)]
 async fn children_wait_longer_for_a_parent_that_was_being_read() {

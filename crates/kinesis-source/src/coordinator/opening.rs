@@ -85,7 +85,8 @@ impl<'a> Opening<'a> {
             graph.read_only(only.cloned());
         }
         graph.discover(&listing);
-        graph.note_absent(Instant::now());
+        let kept_since = self.watch.kept_since(source.api.now());
+        graph.note_absent(Instant::now(), kept_since);
         let begins = graph.unstored().clone();
         let stored_begins = self.store_begins(&stream, &begins).await;
         stored_begins.map_err(checkpoint_error)?;

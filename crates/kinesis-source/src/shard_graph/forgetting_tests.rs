@@ -108,7 +108,7 @@ impl World {
     /// As the coordinator does.
     fn take_in(&mut self, listing: &[Shard]) {
         self.graph.discover(listing);
-        self.graph.note_absent(self.now);
+        self.graph.note_absent(self.now, Timestamp::from_millis(0));
         if !self.graph.lacks_expected() {
             self.graph.note_unlisted(listing, self.now);
         }
@@ -296,7 +296,7 @@ fn a_child_that_no_listing_had_is_read_though_its_parent_is_forgotten() {
     lineage[0] = shard("late", &["c"], false);
     let new = graph.discover_since(&lineage, None);
     assert_eq!(new.len(), 1);
-    graph.note_absent(Instant::now());
+    graph.note_absent(Instant::now(), Timestamp::from_millis(0));
     assert_eq!(graph.take_ready()[0].shard, "late".into());
 }
 

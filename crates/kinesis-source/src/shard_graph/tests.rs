@@ -279,7 +279,7 @@ fn a_closed_shard_that_the_first_listing_lacks_is_left_out_by_latest_and_after_a
         for restarts in [false, true] {
             let mut graph = graph(start, &[]);
             graph.discover(&lineage()[..2]);
-            graph.note_absent(Instant::now());
+            graph.note_absent(Instant::now(), Timestamp::from_millis(0));
             assert!(!graph.lacks_expected());
             assert_eq!(started(&mut graph), ["d", "e"]);
             let stored = graph.unstored().clone();
@@ -304,15 +304,15 @@ fn a_shard_that_was_not_finished_and_is_not_listed_is_waited_for_and_then_read()
     for comes in [false, true] {
         let mut graph = graph(&StartPosition::Latest, &stored);
         graph.discover(&lineage()[..2]);
-        graph.note_absent(start);
+        graph.note_absent(start, Timestamp::from_millis(0));
         assert!(started(&mut graph).is_empty());
         assert_eq!(graph.lacking(), ["c".into()]);
-        graph.note_absent(start + Duration::from_secs(59));
+        graph.note_absent(start + Duration::from_secs(59), Timestamp::from_millis(0));
         assert_eq!(graph.lacking(), ["c".into()]);
         if comes {
             graph.discover(&lineage()[..3]);
         }
-        graph.note_absent(start + Duration::from_secs(60));
+        graph.note_absent(start + Duration::from_secs(60), Timestamp::from_millis(0));
         assert!(!graph.lacks_expected());
         let starts = graph.take_ready();
         assert_eq!(starts.len(), 1);
