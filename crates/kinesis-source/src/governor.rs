@@ -91,11 +91,7 @@ impl Governor {
 
     /// The call that was sent last is answered, with so many bytes.
     pub(crate) fn answered(&mut self, now: Instant, bytes: u64) {
-        self.note_answer(now);
-        let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(BYTES_PER_SECOND.into());
-        let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        // It was paid for before it was sent.
-        self.paid_at = now + self.stretched(span);
+        let span = self.charge(now, bytes);
         self.since_pause += span;
         if self.since_pause >= self.pause_after {
             self.since_pause = Duration::ZERO;
@@ -103,6 +99,12 @@ impl Governor {
         }
         self.share = WHOLE.min(self.share + GROWTH);
         self.is_refused = false;
+    }
+
+    /// Nobody waits any more for the answer to the call that was sent last. The service may count it, and
+    /// so many bytes.
+    pub(crate) fn given_up(&mut self, now: Instant, bytes: u64) {
+        self.charge(now, bytes);
     }
 
     /// The call that was sent last failed.
@@ -117,6 +119,17 @@ impl Governor {
         if !std::mem::replace(&mut self.is_refused, true) {
             self.share = LEAST.max(self.share / 4 * 3);
         }
+    }
+
+    /// The call that was sent last is over, and so many bytes are to be paid for. Returns how long that
+    /// takes a reader alone.
+    fn charge(&mut self, now: Instant, bytes: u64) -> Duration {
+        self.note_answer(now);
+        let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(BYTES_PER_SECOND.into());
+        let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        // The one before was paid for before this one was sent.
+        self.paid_at = now + self.stretched(span);
+        span
     }
 
     /// A span that is longer the smaller the share.
@@ -220,6 +233,17 @@ mod tests {
         rig.call(NOW, NOW, 2 * MIB);
         let wait = rig.governor.ready_at() - before;
         assert!(wait <= Duration::from_secs(11), "each goes on: {wait:?}");
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_is_paid_for() {
+        let mut rig = Rig::new(0);
+        rig.governor.refused(rig.now);
+        rig.governor.sent(rig.now);
+        rig.now += Duration::from_millis(300);
+        rig.governor.given_up(rig.now, 3 * MIB);
+        // It says nothing of the share: that is three quarters still.
+        assert_eq!(rig.governor.ready_at() - rig.now, Duration::from_secs(2));
     }
 
     proptest! {

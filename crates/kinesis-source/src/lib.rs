@@ -151,6 +151,7 @@ mod saving;
 mod seek;
 mod sequence_number;
 mod shard;
+mod shard_calls;
 mod shard_drain_report;
 mod shard_error;
 mod shard_graph;

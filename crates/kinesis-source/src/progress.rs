@@ -10,11 +10,13 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport, ShardError, ShardId,
     SourceEvent, Timestamp,
+    backoff::seed_of,
     byte_budget::Charge,
     doubt::Doubt,
     place::{Mark, Place},
     saving::Saving,
     seek::SeekRequest,
+    shard_calls::ShardCalls,
     shard_graph::Resumed,
     shard_watch::ShardWatch,
     unpacker::Findings,
@@ -45,6 +47,8 @@ pub(crate) struct Progress {
     /// Whether that takes too long.
     unsettled: Mutex<Unsettled>,
     watch: ShardWatch,
+    /// When its readers may make their calls.
+    calls: ShardCalls,
     /// How its checkpoints are stored, if somebody does.
     saving: OnceLock<Arc<Saving>>,
     /// Where to read on, if that is elsewhere.
@@ -119,6 +123,7 @@ impl Progress {
         let start = start.into();
         Arc::new(Self {
             watch: ShardWatch::new(shard.clone()),
+            calls: ShardCalls::new(seed_of(shard.as_str())),
             shard,
             state: Mutex::new(State::new(start)),
             watcher,
@@ -173,6 +178,11 @@ impl Progress {
     /// What is told about it.
     pub(crate) fn watch(&self) -> &ShardWatch {
         &self.watch
+    }
+
+    /// The calls for it that the service counts.
+    pub(crate) fn calls(&self) -> &ShardCalls {
+        &self.calls
     }
 
     /// Where the next read goes on.

@@ -130,7 +130,7 @@ impl ShardSource {
         let seed = seed_of(progress.shard().as_str());
         Self {
             backoff: Backoff::new(seed),
-            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api), seed))),
+            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api)))),
             listing: Arc::new(SharedListing::new(Arc::clone(&api))),
             api,
             progress,
@@ -516,8 +516,8 @@ impl Producer for ShardSource {
     ) -> Result<Flow, ShardError> {
         let progress = Arc::clone(&self.progress);
         let read = loop {
-            if let Some(request) = progress.take_seek() {
-                self.seek(request).await;
+            if progress.is_sought() {
+                self.seek().await;
             }
             select! {
                 biased;

@@ -35,6 +35,12 @@ impl Progress {
         seek.take()
     }
 
+    /// Whether there is a wish to go on elsewhere.
+    pub(crate) fn is_sought(&self) -> bool {
+        let seek = self.seek.lock().unwrap_or_else(PoisonError::into_inner);
+        seek.is_some()
+    }
+
     /// Waits until there is a wish to go on elsewhere, or there was one.
     pub(crate) async fn sought(&self) {
         self.sought.notified().await;

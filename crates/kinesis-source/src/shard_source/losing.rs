@@ -9,6 +9,7 @@ use crate::{
     governor::PAUSE,
     listing::within_deadline,
     progress::Progress,
+    read_size::MOST_BYTES,
     unread::CLOSE,
 };
 
@@ -138,13 +139,11 @@ impl ShardSource {
 
     /// What there is from there on, one record at most.
     pub(super) async fn page_at(&self, place: &Position) -> Result<RecordsPage, ApiError> {
-        let (api, watch) = (&self.api, self.progress.watch());
-        watch.waits_for_answer("GetShardIterator");
-        let call = api.get_shard_iterator(self.shard(), place);
-        let iterator = within_deadline("GetShardIterator", call).await?;
-        watch.waits_for_answer("GetRecords");
-        let call = api.get_records(&iterator, 1);
-        within_deadline("GetRecords", call).await
+        let (calls, watch) = (self.progress.calls(), self.progress.watch());
+        let call = calls.iterator(&*self.api, self.shard(), place, watch);
+        let iterator = call.await?;
+        let call = calls.read(&*self.api, &iterator, 1, MOST_BYTES, watch);
+        call.await
     }
 
     /// Goes on without what is lost, after and before these records, if anything is; else, returns why

@@ -1,24 +1,25 @@
 //! Going on elsewhere.
 
 use super::ShardSource;
-use crate::{
-    Position, Remedy, SeekError, SourceEvent, ending::Ending, listing::within_deadline,
-    seek::SeekRequest,
-};
+use crate::{Position, SeekError, ShardIterator, SourceEvent, ending::Ending, seek::SeekRequest};
 
 impl ShardSource {
-    /// Goes on elsewhere, if Kinesis has that place.
-    pub(super) async fn seek(&mut self, request: SeekRequest) {
-        let SeekRequest { position, reply } = request;
+    /// Goes on where that was wished last, if Kinesis has that place.
+    pub(super) async fn seek(&mut self) {
+        let (calls, watch) = (self.progress.calls(), self.progress.watch());
+        // Those that come meanwhile supersede it.
+        calls.wait_for_iterator(watch).await;
+        let Some(SeekRequest { position, reply }) = self.progress.take_seek() else {
+            return;
+        };
         let place = Position::from(&position);
-        let call = self.api.get_shard_iterator(self.shard(), &place);
-        let answer = match within_deadline("GetShardIterator", call).await {
-            Ok(_) => {
+        let call = calls.iterator(&*self.api, self.shard(), &place, watch);
+        let answer = match call.await {
+            Ok(iterator) => {
                 let to = position.clone();
-                let watch = self.progress.watch();
                 watch.report(|shard| SourceEvent::ShardSought { shard, to });
                 self.progress.seek(position);
-                self.forget();
+                self.forget(iterator);
                 Ok(())
             }
             Err(source) => Err(SeekError::Refused {
@@ -31,8 +32,8 @@ impl ShardSource {
         let _ = reply.send(answer);
     }
 
-    /// Forgets what was read, and where: all but what the progress says.
-    fn forget(&mut self) {
+    /// Forgets what was read, and where: all but what the progress says, which this leads to.
+    fn forget(&mut self, iterator: ShardIterator) {
         self.read = Vec::new().into_iter();
         if let Some(unpacker) = &mut self.unpacker {
             unpacker.clear();
@@ -45,6 +46,6 @@ impl ShardSource {
         self.is_read = false;
         self.is_complete = false;
         self.refusal = None;
-        self.feed.start_over(Remedy::RenewIterator);
+        self.feed.go_on_at(iterator);
     }
 }
