@@ -38,6 +38,9 @@ const ITERATOR_AGE: Duration = Duration::from_secs(4 * 60 + 30);
 /// again and again where answers have no room for more.
 const PROVEN_FOR: Duration = Duration::from_secs(10);
 
+/// A record of so many bytes may be read once more with each answer.
+const CHEAP: u64 = 1024 * 1024;
+
 /// How long to wait after a first read that finds nothing at the tip; each further one doubles it.
 const FIRST_IDLE: Duration = Duration::from_millis(200);
 
@@ -114,7 +117,11 @@ impl Polling {
     /// Whether what comes next may not be kept any more, and an iterator would go on silently after it.
     fn is_doubtful(&self, progress: &Progress) -> bool {
         let is_proven = self.cursor.as_ref().is_some_and(Cursor::is_proven);
-        !is_proven && progress.may_be_trimmed(MARGIN, || self.api.now())
+        // Where an answer has room for several records, to have the last one again costs next to nothing.
+        let is_cheap = self.read_size.expected(1) <= CHEAP;
+        let now = || self.api.now();
+        !is_proven
+            && (progress.may_be_trimmed(MARGIN, now) || (is_cheap && progress.is_long_behind(now)))
     }
 
     /// Moves on after an answer.

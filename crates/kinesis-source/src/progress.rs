@@ -150,6 +150,7 @@ impl Progress {
         let now = Instant::now();
         state.unread = since.map(|since| Unread::of_start(since, now));
         state.quiet.until = none_until;
+        state.doubt_place(none_until);
         drop(state);
         progress
     }
@@ -226,11 +227,9 @@ impl Progress {
         let acked = state.done.clone().map(Place::from);
         state.next = acked.unwrap_or_else(|| state.start.clone());
         // By the time that a halt is over, what comes next may not be kept any more.
-        if (state.loss.is_some() || state.halt.is_some())
-            && let Some(done) = &state.done
-        {
-            // That may be the record that is not kept.
-            state.doubt = Some(Doubt::about(done.sequence_number.clone(), None));
+        if state.loss.is_some() || state.halt.is_some() {
+            // What it goes on after may be the record that is not kept.
+            state.doubt_place(None);
         }
         state.begin_generation();
     }

@@ -1,7 +1,10 @@
 //! Going on elsewhere.
 
 use super::ShardSource;
-use crate::{Position, SeekError, ShardIterator, SourceEvent, ending::Ending, seek::SeekRequest};
+use crate::{
+    PinnedPosition, Position, SeekError, ShardIterator, SourceEvent, Timestamp, ending::Ending,
+    seek::SeekRequest, unread::CLOSE,
+};
 
 impl ShardSource {
     /// Goes on where that was wished last, if Kinesis has that place.
@@ -12,13 +15,18 @@ impl ShardSource {
         let Some(SeekRequest { position, reply }) = self.progress.take_seek() else {
             return;
         };
-        let place = Position::from(&position);
+        let place = match position.sequence_number() {
+            // It is looked for, as by the reader then.
+            Some(number) => Position::AtSequenceNumber(number.clone()),
+            None => Position::from(&position),
+        };
         let call = calls.iterator(&*self.api, self.shard(), &place, watch);
         let answer = match call.await {
             Ok(iterator) => {
                 let to = position.clone();
                 watch.report(|shard| SourceEvent::ShardSought { shard, to });
-                self.progress.seek(position);
+                let since = self.is_kept_since(&position);
+                self.progress.seek(position, since);
                 self.forget(iterator);
                 Ok(())
             }
@@ -30,6 +38,21 @@ impl ShardSource {
         };
         // Perhaps nobody waits for it.
         let _ = reply.send(answer);
+    }
+
+    /// Since when all is kept now that is to be read from there, if it says so by a moment: whoever asks
+    /// for more than is kept asks for what is kept.
+    fn is_kept_since(&self, position: &PinnedPosition) -> Option<Timestamp> {
+        let now = self.api.now();
+        match position {
+            PinnedPosition::AtTimestamp(moment)
+                if now.since(*moment) + CLOSE < self.progress.retention() =>
+            {
+                Some(*moment)
+            }
+            PinnedPosition::AtTimestamp(_) | PinnedPosition::TrimHorizon => Some(now),
+            PinnedPosition::AtSequenceNumber(_) | PinnedPosition::AfterSequenceNumber(_) => None,
+        }
     }
 
     /// Forgets what was read, and where: all but what the progress says, which this leads to.
