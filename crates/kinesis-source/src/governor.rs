@@ -245,6 +245,25 @@ mod tests {
         assert!(wait <= Duration::from_secs(11), "each goes on: {wait:?}");
     }
 
+    #[test]
+    fn however_a_call_ends_it_counts_from_then() {
+        let ends: [fn(&mut Governor, Instant); 4] = [
+            |governor, now| governor.answered(now, 0),
+            |governor, now| governor.failed(now),
+            |governor, now| governor.refused(now),
+            |governor, now| governor.given_up(now, 0),
+        ];
+        for end in ends {
+            let mut rig = Rig::new(0);
+            let first =
+                rig.call_that(NOW, Duration::from_millis(900), end) + Duration::from_millis(900);
+            for _ in 0..4 {
+                rig.call(NOW, NOW, 0);
+            }
+            assert!(rig.governor.ready_at() >= first + Duration::from_secs(1));
+        }
+    }
+
     /// Whoever waits for that moment finds it.
     #[test]
     fn a_reader_at_full_speed_pauses_now_and_then() {
