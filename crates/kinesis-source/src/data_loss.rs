@@ -16,6 +16,11 @@ use crate::{SequenceNumber, ShardId};
 /// long while nobody read, that is a doubt, too: it may have been made just now, and have lost nothing.
 /// A stream that is read for the first time has lost nothing of what was gone before that.
 ///
+/// Whoever asks for a place at or after a record ([`StartPosition::After`](crate::StartPosition),
+/// [`StreamHandle::seek`](crate::StreamHandle::seek)) that the stream does not keep, or keeps no more when it
+/// is first read, has lost what came after that. A service may also refuse such a place: then nothing is
+/// changed by it. A number that the shard begins or ends with is a place, though no record has it.
+///
 /// How many are missing cannot be known, as the service does not count its records: perhaps it is only
 /// that one itself, which was read. So this is never less than a doubt, and may be no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +28,8 @@ use crate::{SequenceNumber, ShardId};
 pub struct DataLoss {
     /// The shard.
     pub shard: ShardId,
-    /// The last record that is done, or done in part. What is missing came after it. Zero, if
-    /// nothing of the shard was read.
+    /// The last record that is done, or done in part; or the one that reading was to begin at or after.
+    /// What is missing came after it, or is it. Zero, if nothing of the shard was read, from no record.
     pub from: SequenceNumber,
     /// The oldest record that is kept: what is missing came before it. `None` if nothing of the shard is
     /// kept, perhaps not even the shard itself.

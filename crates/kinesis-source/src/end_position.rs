@@ -31,7 +31,7 @@ pub(crate) enum ShardEnd {
 
 /// How far our idea of the service's clock may be ahead of it, and how late a record may turn up after
 /// it has arrived.
-const CLOCK_SLACK: Duration = Duration::from_secs(10);
+const PAST_AFTER: Duration = Duration::from_secs(10);
 
 impl EndPosition {
     /// Where that shard ends, if not with itself.
@@ -74,7 +74,7 @@ impl ShardEnd {
     /// [proven](crate::tip::Tip) to have been at its tip.
     pub(crate) fn is_reached_at_tip(&self, now: Timestamp) -> bool {
         match self {
-            Self::Before(end) => now.minus(CLOCK_SLACK) >= *end,
+            Self::Before(end) => now.minus(PAST_AFTER) >= *end,
             // The service has said that there is such a record: it came before.
             Self::With(_) => true,
         }
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(cut(&end, &[(1, Some(11))]), (0, true));
         let second = Timestamp::from_millis(1_000);
         assert!(!end.is_reached_at_tip(second));
-        assert!(end.is_reached_at_tip(second.plus(CLOCK_SLACK)));
+        assert!(end.is_reached_at_tip(second.plus(PAST_AFTER)));
     }
 
     #[test]

@@ -103,7 +103,7 @@ mod tests {
         let (mut ending, start) = (Ending::default(), Instant::now());
         assert!(!ending.heard(false, false, start));
         assert!(!ending.heard(false, false, after(start, 300_001)));
-        assert!(ending.heard(false, false, after(start, 302_000)));
+        assert!(ending.heard(false, false, after(start, 600_001)));
     }
 
     #[test]

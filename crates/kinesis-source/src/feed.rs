@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::{
-    ApiError, ByteBudget, Remedy, arrival::Arrival, fan_out::Consumer, polling::Polling,
-    progress::Progress, subscribing::Subscribing,
+    ApiError, ByteBudget, Remedy, ShardIterator, arrival::Arrival, fan_out::Consumer,
+    polling::Polling, progress::Progress, subscribing::Subscribing,
 };
 
 /// How a shard's records are come by.
@@ -75,10 +75,18 @@ impl Feed {
         }
     }
 
+    /// Goes on elsewhere, where the progress says as well.
+    pub(crate) fn go_on_at(&mut self, iterator: ShardIterator) {
+        match self {
+            Self::Polling(polling) => polling.start_over(Some(iterator)),
+            Self::FanOut(subscribing) => subscribing.start_over(Remedy::RenewIterator),
+        }
+    }
+
     /// Goes on where the progress says, after an error with that remedy.
     pub(crate) fn start_over(&mut self, remedy: Remedy) {
         match self {
-            Self::Polling(polling) => polling.start_over(),
+            Self::Polling(polling) => polling.start_over(None),
             Self::FanOut(subscribing) => subscribing.start_over(remedy),
         }
     }

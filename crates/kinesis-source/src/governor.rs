@@ -91,11 +91,7 @@ impl Governor {
 
     /// The call that was sent last is answered, with so many bytes.
     pub(crate) fn answered(&mut self, now: Instant, bytes: u64) {
-        self.note_answer(now);
-        let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(BYTES_PER_SECOND.into());
-        let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        // It was paid for before it was sent.
-        self.paid_at = now + self.stretched(span);
+        let span = self.charge(now, bytes);
         self.since_pause += span;
         if self.since_pause >= self.pause_after {
             self.since_pause = Duration::ZERO;
@@ -103,6 +99,12 @@ impl Governor {
         }
         self.share = WHOLE.min(self.share + GROWTH);
         self.is_refused = false;
+    }
+
+    /// Nobody waits any more for the answer to the call that was sent last. The service may count it, and
+    /// so many bytes.
+    pub(crate) fn given_up(&mut self, now: Instant, bytes: u64) {
+        self.charge(now, bytes);
     }
 
     /// The call that was sent last failed.
@@ -117,6 +119,17 @@ impl Governor {
         if !std::mem::replace(&mut self.is_refused, true) {
             self.share = LEAST.max(self.share / 4 * 3);
         }
+    }
+
+    /// The call that was sent last is over, and so many bytes are to be paid for. Returns how long that
+    /// takes a reader alone.
+    fn charge(&mut self, now: Instant, bytes: u64) -> Duration {
+        self.note_answer(now);
+        let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(BYTES_PER_SECOND.into());
+        let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        // The one before was paid for before this one was sent.
+        self.paid_at = now + self.stretched(span);
+        span
     }
 
     /// A span that is longer the smaller the share.
@@ -158,11 +171,21 @@ mod tests {
 
         /// A call as soon as it may be, and when the service takes it in.
         fn call(&mut self, there: Duration, back: Duration, bytes: u64) -> Instant {
+            self.call_that(there, back, |governor, now| governor.answered(now, bytes))
+        }
+
+        /// One that ends so.
+        fn call_that(
+            &mut self,
+            there: Duration,
+            back: Duration,
+            ends: impl FnOnce(&mut Governor, Instant),
+        ) -> Instant {
             self.now = self.now.max(self.governor.ready_at());
             self.governor.sent(self.now);
             let taken = self.now + there;
             self.now = taken + back;
-            self.governor.answered(self.now, bytes);
+            ends(&mut self.governor, self.now);
             taken
         }
     }
@@ -222,19 +245,103 @@ mod tests {
         assert!(wait <= Duration::from_secs(11), "each goes on: {wait:?}");
     }
 
+    #[test]
+    fn however_a_call_ends_it_counts_from_then() {
+        let ends: [fn(&mut Governor, Instant); 4] = [
+            |governor, now| governor.answered(now, 0),
+            |governor, now| governor.failed(now),
+            |governor, now| governor.refused(now),
+            |governor, now| governor.given_up(now, 0),
+        ];
+        for end in ends {
+            let mut rig = Rig::new(0);
+            let first =
+                rig.call_that(NOW, Duration::from_millis(900), end) + Duration::from_millis(900);
+            for _ in 0..4 {
+                rig.call(NOW, NOW, 0);
+            }
+            assert!(rig.governor.ready_at() >= first + Duration::from_secs(1));
+        }
+    }
+
+    /// Whoever waits for that moment finds it.
+    #[test]
+    fn a_reader_at_full_speed_pauses_now_and_then() {
+        for (seed, first) in [(0, 100), (31, 122)] {
+            let mut rig = Rig::new(seed);
+            let mut pauses = Vec::new();
+            for call in 1..=300 {
+                rig.call(NOW, NOW, 2 * MIB);
+                if rig.governor.ready_at() - rig.now > Duration::from_secs(1) {
+                    pauses.push(call);
+                }
+            }
+            let second = 2 * first;
+            assert_eq!(pauses[..2], [first, second]);
+            assert_eq!(rig.governor.ready_at() - rig.start, {
+                Duration::from_secs(300) + PAUSE * pauses.len() as u32
+            });
+        }
+    }
+
+    /// Until something comes, one answer of the other's is the reason of all refusals; then it is another.
+    #[test]
+    fn a_refusal_counts_once_until_there_is_an_answer() {
+        let mut rig = Rig::new(0);
+        for _ in 0..2 {
+            rig.call_that(NOW, NOW, |governor, now| governor.refused(now));
+            rig.call_that(NOW, NOW, |governor, now| governor.refused(now));
+            rig.call(NOW, NOW, 0);
+        }
+        rig.call(NOW, NOW, 1_000 * MIB);
+        // 1,000, 750, 770, 576, 596 thousandths.
+        let wait = (rig.governor.ready_at() - rig.now).as_secs_f64();
+        assert!(
+            (838.0..840.0).contains(&(wait - PAUSE.as_secs_f64())),
+            "{wait}"
+        );
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_is_paid_for() {
+        let mut rig = Rig::new(0);
+        rig.governor.refused(rig.now);
+        rig.governor.sent(rig.now);
+        rig.now += Duration::from_millis(300);
+        rig.governor.given_up(rig.now, 3 * MIB);
+        // It says nothing of the share: that is three quarters still.
+        assert_eq!(rig.governor.ready_at() - rig.now, Duration::from_secs(2));
+    }
+
+    /// Most calls are quick, and some are not: those are what the next ones may catch up with.
+    fn delay() -> impl Strategy<Value = u64> {
+        prop_oneof![5 => 0..20u64, 1 => 0..900u64]
+    }
+
+    /// Most answers are small, or only what is to be paid for would count.
+    fn bytes() -> impl Strategy<Value = u64> {
+        prop_oneof![5 => 0..1_000u64, 1 => 0..10 * MIB]
+    }
+
     proptest! {
         /// However long each call is on its way, the service never sees six in a second, nor one that
         /// is not paid for. And one that is late by nothing reads 98 % of what it may.
         #[test]
         fn a_reader_alone_is_never_refused(
             seed: u64,
-            calls in prop::collection::vec((0..900u64, 0..900u64, 0..10 * MIB), 1..60),
+            calls in prop::collection::vec((delay(), delay(), bytes(), 0..6u32), 1..60),
         ) {
             let mut rig = Rig::new(seed);
             let (mut taken, mut free_at) = (Vec::new(), rig.start);
-            for (there, back, bytes) in calls {
+            for (there, back, bytes, end) in calls {
                 let (there, back) = (Duration::from_millis(there), Duration::from_millis(back));
-                let at = rig.call(there, back, bytes);
+                let bytes = if end < 2 { 0 } else { bytes };
+                let at = rig.call_that(there, back, |governor, now| match end {
+                    0 => governor.failed(now),
+                    1 => governor.refused(now),
+                    2 => governor.given_up(now, bytes),
+                    _ => governor.answered(now, bytes),
+                });
                 prop_assert!(free_at <= at + Duration::from_millis(1));
                 taken.push(at);
                 if let [.., first, _, _, _, _, sixth] = taken[..] {

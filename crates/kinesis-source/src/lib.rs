@@ -72,7 +72,7 @@
 //!   [so many records](StreamSource::unsaved_at_most), and then wait; so they do when a sink keeps one
 //!   receipt and acks all the others. Who keeps one for too long is [told](StreamSource::settle_within).
 //! - **It stops when it is told to.** What has been handed out is drained, for as long as the pipeline
-//!   [allows](stage_core::Pipeline::drain_within), and remembered meanwhile;
+//!   [allows](stage_core::Pipeline::drain_within) (25 s, unless it is told), and remembered meanwhile;
 //!   [a report](StreamHandle::drain_report) says how far each shard came.
 //! - **Polling and fan-out are interchangeable.** [`FanOut`] is one call more on a source; everything
 //!   above holds for both, checkpoints included.
@@ -152,6 +152,7 @@ mod saving;
 mod seek;
 mod sequence_number;
 mod shard;
+mod shard_calls;
 mod shard_drain_report;
 mod shard_error;
 mod shard_graph;

@@ -1,14 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    ApiError, ByteBudget, KinesisApi, RecordsPage, Remedy, ShardIterator, WaitingFor,
+    ApiError, ByteBudget, KinesisApi, RecordsPage, ShardIterator, WaitingFor,
     arrival::{self, Arrival},
     byte_budget::Charge,
     doubt::Found,
-    governor::Governor,
-    listing::within_deadline,
     progress::Progress,
     read_size::{MOST_BYTES, MOST_RECORDS, ReadSize},
     unread::MARGIN,
@@ -19,9 +17,7 @@ use crate::{
 pub(crate) struct Polling {
     api: Arc<dyn KinesisApi>,
     cursor: Option<Cursor>,
-    reads: Governor,
     read_size: ReadSize,
-    iterators: Governor,
     idle: Duration,
 }
 
@@ -42,6 +38,9 @@ const ITERATOR_AGE: Duration = Duration::from_secs(4 * 60 + 30);
 /// again and again where answers have no room for more.
 const PROVEN_FOR: Duration = Duration::from_secs(10);
 
+/// A record of so many bytes may be read once more with each answer.
+const CHEAP: u64 = 1024 * 1024;
+
 /// How long to wait after a first read that finds nothing at the tip; each further one doubles it.
 const FIRST_IDLE: Duration = Duration::from_millis(200);
 
@@ -49,14 +48,11 @@ const FIRST_IDLE: Duration = Duration::from_millis(200);
 const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 impl Polling {
-    pub(crate) fn new(api: Arc<dyn KinesisApi>, seed: u64) -> Self {
-        let now = Instant::now();
+    pub(crate) fn new(api: Arc<dyn KinesisApi>) -> Self {
         Self {
             api,
             cursor: None,
-            reads: Governor::new(now, seed),
             read_size: ReadSize::new(MOST_BYTES),
-            iterators: Governor::new(now, seed),
             idle: FIRST_IDLE,
         }
     }
@@ -78,31 +74,20 @@ impl Polling {
     ) -> Result<Arrival, ApiError> {
         // It is got before, as others can read meanwhile; and once more if it has grown too old by then.
         self.iterator(progress).await?;
-        wait_for_turn(progress, self.reads.ready_at()).await;
+        let (calls, watch) = (progress.calls(), progress.watch());
+        calls.wait_for_read(watch).await;
         let limit = self.read_size.limit(wanted);
         let expected = self.read_size.expected(limit);
-        let grant = progress.watch().waits_for_room(budget, expected).await;
+        let grant = watch.waits_for_room(budget, expected).await;
         let iterator = self.iterator(progress).await?;
         // The one that is looked for comes as well.
         let limit = limit + usize::from(progress.doubt().is_some() && limit < MOST_RECORDS);
-        let operation = "GetRecords";
-        progress.watch().waits_for_answer(operation);
-        self.reads.sent(Instant::now());
-        let call = self.api.get_records(&iterator, limit);
-        let answer = within_deadline(operation, call).await;
-        let now = Instant::now();
-        if let Err(error) = &answer {
-            match error.remedy() {
-                Remedy::Wait => self.reads.refused(now),
-                _ => self.reads.failed(now),
-            }
-        }
-        let mut page = answer?;
+        let read = calls.read(&*self.api, &iterator, limit, expected, watch);
+        let mut page = read.await?;
         let bytes = arrival::bytes(&page.records);
         let charge = grant.answered(bytes);
-        self.reads.answered(now, bytes);
         self.read_size.note(page.records.len(), bytes);
-        let found = arrival::drop_repeated(operation, &mut page.records, progress)?;
+        let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
         Ok(self.accept(page, charge, found, limit))
     }
 
@@ -122,14 +107,9 @@ impl Polling {
         }
         self.cursor = None;
         let position = progress.position();
-        wait_for_turn(progress, self.iterators.ready_at()).await;
-        let operation = "GetShardIterator";
-        progress.watch().waits_for_answer(operation);
-        self.iterators.sent(Instant::now());
-        let call = self.api.get_shard_iterator(progress.shard(), &position);
-        let answer = within_deadline(operation, call).await;
-        self.iterators.answered(Instant::now(), 0);
-        let iterator = answer?;
+        let (calls, watch) = (progress.calls(), progress.watch());
+        let answer = calls.iterator(&*self.api, progress.shard(), &position, watch);
+        let iterator = answer.await?;
         self.cursor = Some(Cursor::at(iterator.clone()));
         Ok(iterator)
     }
@@ -137,7 +117,11 @@ impl Polling {
     /// Whether what comes next may not be kept any more, and an iterator would go on silently after it.
     fn is_doubtful(&self, progress: &Progress) -> bool {
         let is_proven = self.cursor.as_ref().is_some_and(Cursor::is_proven);
-        !is_proven && progress.may_be_trimmed(MARGIN, || self.api.now())
+        // Where an answer has room for several records, to have the last one again costs next to nothing.
+        let is_cheap = self.read_size.expected(1) <= CHEAP;
+        let now = || self.api.now();
+        !is_proven
+            && (progress.may_be_trimmed(MARGIN, now) || (is_cheap && progress.is_long_behind(now)))
     }
 
     /// Moves on after an answer.
@@ -182,18 +166,9 @@ impl Polling {
         self.cursor.is_some()
     }
 
-    /// Goes on where the progress says.
-    pub(crate) fn start_over(&mut self) {
-        self.cursor = None;
-    }
-}
-
-/// Waits until a call may be made.
-async fn wait_for_turn(progress: &Progress, ready_at: Instant) {
-    let wait = ready_at.saturating_duration_since(Instant::now());
-    if !wait.is_zero() {
-        progress.watch().waits_for(WaitingFor::Turn, wait);
-        sleep_until(ready_at).await;
+    /// Goes on where the progress says: there, if it has been told an iterator for that.
+    pub(crate) fn start_over(&mut self, iterator: Option<ShardIterator>) {
+        self.cursor = iterator.map(Cursor::at);
     }
 }
 

@@ -10,12 +10,14 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport, ShardError, ShardId,
     SourceEvent, Timestamp,
+    backoff::seed_of,
     byte_budget::Charge,
     doubt::Doubt,
     news::News,
     place::{Mark, Place},
     saving::Saving,
     seek::SeekRequest,
+    shard_calls::ShardCalls,
     shard_graph::Resumed,
     shard_watch::ShardWatch,
     unpacker::Findings,
@@ -46,6 +48,8 @@ pub(crate) struct Progress {
     /// Whether that takes too long.
     unsettled: Mutex<Unsettled>,
     watch: ShardWatch,
+    /// When its readers may make their calls.
+    calls: ShardCalls,
     /// How its checkpoints are stored, if somebody does.
     saving: OnceLock<Arc<Saving>>,
     /// Where to read on, if that is elsewhere.
@@ -127,6 +131,7 @@ impl Progress {
         let start = start.into();
         Arc::new(Self {
             watch: ShardWatch::new(shard.clone()),
+            calls: ShardCalls::new(seed_of(shard.as_str())),
             shard,
             state: Mutex::new(State::new(start)),
             watcher,
@@ -153,6 +158,7 @@ impl Progress {
         let now = Instant::now();
         state.unread = since.map(|since| Unread::of_start(since, now));
         state.quiet.until = none_until;
+        state.doubt_place(none_until);
         drop(state);
         progress
     }
@@ -181,6 +187,11 @@ impl Progress {
     /// What is told about it.
     pub(crate) fn watch(&self) -> &ShardWatch {
         &self.watch
+    }
+
+    /// The calls for it that the service counts.
+    pub(crate) fn calls(&self) -> &ShardCalls {
+        &self.calls
     }
 
     /// Where the next read goes on.
@@ -224,11 +235,9 @@ impl Progress {
         let acked = state.done.clone().map(Place::from);
         state.next = acked.unwrap_or_else(|| state.start.clone());
         // By the time that a halt is over, what comes next may not be kept any more.
-        if (state.loss.is_some() || state.halt.is_some())
-            && let Some(done) = &state.done
-        {
-            // That may be the record that is not kept.
-            state.doubt = Some(Doubt::about(done.sequence_number.clone(), None));
+        if state.loss.is_some() || state.halt.is_some() {
+            // What it goes on after may be the record that is not kept.
+            state.doubt_place(None);
         }
         state.begin_generation();
     }

@@ -79,19 +79,7 @@ impl SequenceNumber {
     /// hexadecimal digits, a 2 comes first, then nine of the second, and of 47 digits the last is a 2. So this is
     /// a hint, and no more than that.
     pub(crate) fn shard_made_at(&self) -> Option<Timestamp> {
-        let mut limbs = [0u64; 3];
-        for digit in self.0.bytes() {
-            let mut carry = u128::from(digit - b'0');
-            for limb in limbs.iter_mut().rev() {
-                let more = u128::from(*limb) * 10 + carry;
-                *limb = more as u64;
-                carry = more >> 64;
-            }
-            if carry > 0 {
-                return None;
-            }
-        }
-        let [high, _, low] = limbs;
+        let (high, low) = self.to_parts()?;
         let is_known = high >> 56 == 2 && low & 0xf == 2;
         let second = (high >> 20) & ((1 << 36) - 1);
         let made_at = Timestamp::from_millis(i64::try_from(second).ok()?.checked_mul(1_000)?);

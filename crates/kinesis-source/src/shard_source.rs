@@ -104,9 +104,10 @@ const AT_ONCE: usize = 512;
 const STORED_WITHIN: Duration = Duration::from_secs(60);
 
 impl ShardSource {
-    /// Reads `shard` from a position on.
+    /// Reads `shard` from a position on. If that is at or after a record that is not kept any more, it fails
+    /// with [`ShardError::DataLoss`].
     pub fn new(api: Arc<dyn KinesisApi>, shard: ShardId, from: PinnedPosition) -> Self {
-        let progress = Progress::new(shard, from, Arc::default());
+        let progress = Progress::beginning(shard, from.into(), None, None, Arc::default());
         Self::with_progress(api, progress, false)
     }
 
@@ -130,7 +131,7 @@ impl ShardSource {
         let seed = seed_of(progress.shard().as_str());
         Self {
             backoff: Backoff::new(seed),
-            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api), seed))),
+            feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api)))),
             listing: Arc::new(SharedListing::new(Arc::clone(&api))),
             api,
             progress,
@@ -383,7 +384,7 @@ impl ShardSource {
             in_doubt: self.progress.doubt().is_some(),
         };
         if let Some(proven) = self.tip.heard(voice) {
-            if let Some(error) = self.settle_doubt_at_tip() {
+            if let Some(error) = self.settle_doubt_at_tip().await {
                 return Err(error);
             }
             self.progress.found_tip(proven.now, asked);
@@ -484,7 +485,7 @@ impl ShardSource {
                         let watch = self.progress.watch();
                         watch.answered(has_records, arrival.millis_behind_latest);
                     }
-                    let lost = self.settle_doubt(&arrival);
+                    let lost = self.settle_doubt(&arrival).await;
                     let lost = lost.or_else(|| self.settle_start(&arrival));
                     if let Some(error) = lost {
                         return Err(error);
@@ -516,8 +517,8 @@ impl Producer for ShardSource {
     ) -> Result<Flow, ShardError> {
         let progress = Arc::clone(&self.progress);
         let read = loop {
-            if let Some(request) = progress.take_seek() {
-                self.seek(request).await;
+            if progress.is_sought() {
+                self.seek().await;
             }
             select! {
                 biased;

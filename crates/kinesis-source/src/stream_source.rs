@@ -59,11 +59,17 @@ use crate::{
 ///
 /// # When it is stopped
 ///
-/// What was handed out is settled first, which is the sinks' to do: a source cannot end a handler that
-/// never returns, and unless the pipeline is given a deadline, by
-/// [`drain_within`](stage_core::Pipeline::drain_within), the stop waits for it for ever. That bounds all of
-/// the end. Meanwhile it is told which shards [wait](Self::settle_within). After it the
-/// last checkpoints are stored: that is tried again if it fails, and takes 10 s at most, also with a
+/// What was handed out is settled first, which is the sinks' to do, and a handler may never return. So all of
+/// the end is bounded: by 25 s, which is less than Kubernetes gives a process, unless the pipeline is
+/// [told](stage_core::Pipeline::drain_within) otherwise. What is not settled by then is cut off, and comes
+/// again with the next source that has the same store; the pipeline's
+/// [report](stage_core::Pipeline::run_reporting) says of each stage how much that was, and
+/// [`StreamHandle::drain_report`] of each shard how far it came, and what is stored.
+/// Sinks that take longer for what they have in hand need more time, or a smaller window. The end of a source
+/// [by itself](Self::until) is no stop: its last records may take as long as they do, and which
+/// shards [wait](Self::settle_within) is told.
+///
+/// Then the last checkpoints are stored: that is tried again if it fails, and takes 10 s at most, also with a
 /// store that hangs. So does taking the consumer of [fan-out](Self::fan_out) away, if that is wanted.
 #[derive(Debug)]
 #[must_use = "a source does nothing until it is added to a pipeline"]
@@ -97,6 +103,10 @@ const UNSAVED_AT_MOST: u64 = 10_000;
 
 /// How long a shard's oldest record in hand may take to be settled before that is told.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long a pipeline may drain that is not told: a process in a container is killed after 30 s, and should
+/// have stored and said by then how far it came.
+const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 
 /// How often shards are listed when there is no other reason to. Children of a shard that ends are
 /// looked for at once.
@@ -390,6 +400,7 @@ impl StreamSource {
         let name = self.name.clone();
         let coordinator = Coordinator::new(self, group.clone(), board, inquiries, watch);
         pipeline.stage(name).join(group, coordinator);
+        pipeline.drain_by_default(DRAIN_WITHIN);
         handle
     }
 }

@@ -186,6 +186,10 @@ impl StreamHandle {
     /// That is when the shard would be read next: at once, if there is demand. Kinesis is asked first
     /// whether it has the place; if not, the shard is read on from where it was.
     ///
+    /// If it is accepted and not kept, or not any more when the shard is read there, that is a
+    /// [loss](crate::DataLoss): the shard stops, or goes on at what is kept, as
+    /// [`on_data_loss`](crate::StreamSource::on_data_loss) says.
+    ///
     /// What was handed out before and is still on its way is delivered, but its receipts do not count
     /// any more. The shard's checkpoint stays what it was until the first record from the new place is
     /// acknowledged; then it is there, also if that is [further back](crate::CheckpointStore::rewind).

@@ -34,8 +34,6 @@ pub(crate) struct Subscribing {
     current: Option<Current>,
     /// As which consumer it subscribed last.
     arn: Option<ConsumerArn>,
-    /// When SubscribeToShard may be called again.
-    not_before: Instant,
     /// How often in a row another subscriber has taken the shard over.
     takeovers: u32,
     /// Whether the last error was told in words of its own.
@@ -76,7 +74,6 @@ impl Subscribing {
             continuation: None,
             current: None,
             arn: None,
-            not_before: Instant::now(),
             takeovers: 0,
             is_told: false,
             event_size: ReadSize::new(MOST_BYTES),
@@ -162,9 +159,11 @@ impl Subscribing {
         let watch = progress.watch();
         watch.waits_for(WaitingFor::Consumer, READY_WITHIN);
         let arn = self.consumer.arn().await?;
-        let wait = self.not_before.saturating_duration_since(Instant::now());
+        let calls = progress.calls();
+        let not_before = calls.may_subscribe_at();
+        let wait = not_before.saturating_duration_since(Instant::now());
         watch.waits_for(WaitingFor::Turn, wait);
-        sleep_until(self.not_before).await;
+        sleep_until(not_before).await;
         if progress.may_be_trimmed(MARGIN, || self.api.now()) && progress.begin_doubt() {
             self.continuation = None;
         }
@@ -172,7 +171,7 @@ impl Subscribing {
             Some(number) => Position::AfterSequenceNumber(number.clone()),
             None => progress.position(),
         };
-        self.not_before = Instant::now() + BETWEEN_CALLS;
+        calls.subscribe_no_sooner_than(Instant::now() + BETWEEN_CALLS);
         self.arn = Some(arn.clone());
         watch.waits_for_answer(OPERATION);
         let api = self.consumer.api();
@@ -184,7 +183,7 @@ impl Subscribing {
             Err(error) if error.remedy() == Remedy::AwaitActive => RESUBSCRIBE_AFTER,
             Err(_) => BETWEEN_CALLS,
         };
-        self.not_before = Instant::now() + wait;
+        calls.subscribe_no_sooner_than(Instant::now() + wait);
         if answer.is_ok() {
             progress.note(|figures| figures.subscriptions += 1);
         }
@@ -239,7 +238,8 @@ impl Subscribing {
         let truce = RESUBSCRIBE_AFTER.saturating_mul(1 << self.takeovers.min(8));
         let truce = truce.min(LONGEST_TRUCE);
         self.takeovers += 1;
-        self.not_before = self.not_before.max(Instant::now() + truce);
+        let calls = progress.calls();
+        calls.subscribe_no_sooner_than(Instant::now() + truce);
         progress.note(|figures| figures.takeovers += 1);
         let takeovers = self.takeovers;
         progress

@@ -35,9 +35,9 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(3_600);
 pub(crate) const CLOSE: Duration = Duration::from_secs(300);
 
 /// A time without records that is worth a look, where they may just have gone.
-const LEAP: Duration = Duration::from_secs(60);
+const LEAP: Duration = Duration::from_secs(1);
 
-/// How far our idea of the service's clock may be ahead of it.
+/// How far our idea of the service's clock may be ahead of it, where that would hide a loss.
 pub(crate) const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 impl Unread {
@@ -69,8 +69,14 @@ impl Unread {
         now: impl FnOnce() -> Timestamp,
     ) -> bool {
         self.since.zip(arrival).is_some_and(|(since, arrival)| {
-            arrival.since(since) >= LEAP && now().since(since) >= LEAST_RETENTION - CLOSE
+            arrival.since(since) >= LEAP && is_long_ago(since, now())
         })
+    }
+
+    /// Whether some streams do not keep what comes next: those whose retention is [the
+    /// least](LEAST_RETENTION), which this one's may become at any moment.
+    pub(crate) fn is_long_ago(&self, now: impl FnOnce() -> Timestamp) -> bool {
+        self.since.is_some_and(|since| is_long_ago(since, now()))
     }
 
     /// More was read, the last of which arrived at `arrival`, if that is known.
@@ -109,6 +115,10 @@ impl Unread {
         };
         age >= retention.saturating_sub(margin)
     }
+}
+
+fn is_long_ago(since: Timestamp, now: Timestamp) -> bool {
+    now.since(since) >= LEAST_RETENTION - CLOSE
 }
 
 #[cfg(test)]
@@ -160,11 +170,11 @@ mod tests {
     #[test]
     fn a_leap_is_one_in_time_and_beyond_a_day() {
         let unread = Unread::after(Some(hour(10)), Instant::now());
-        let minutes = |minutes| Some(hour(10).plus(Duration::from_secs(60) * minutes));
-        assert!(unread.leaps_to(minutes(1), || hour(34)));
-        assert!(!unread.leaps_to(minutes(0), || hour(34)));
+        let seconds = |seconds| Some(hour(10).plus(Duration::from_secs(1) * seconds));
+        assert!(unread.leaps_to(seconds(1), || hour(34)));
+        assert!(!unread.leaps_to(seconds(0), || hour(34)));
         assert!(!unread.leaps_to(None, || hour(34)));
-        assert!(!unread.leaps_to(minutes(1), || hour(33)));
+        assert!(!unread.leaps_to(seconds(1), || hour(33)));
     }
 
     #[test]

@@ -65,6 +65,21 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_takes_as_long_as_it_may_is_in_time() {
+        let (mut unsettled, start) = (Unsettled::default(), Instant::now());
+        let (within, millisecond) = (Duration::from_secs(120), Duration::from_millis(1));
+        let in_hand = Some(InHand {
+            oldest: (0, 1),
+            beyond: 0,
+        });
+        assert_eq!(unsettled.check(in_hand, within, start), None);
+        assert_eq!(unsettled.check(in_hand, within, start + within), None);
+        let late = within + millisecond;
+        let news = unsettled.check(in_hand, within, start + late);
+        assert_eq!(news, Some(News::Stopped(late)));
+    }
+
     proptest! {
         /// Whatever is in hand at each look: who is the oldest at all looks for longer than allowed is told
         /// once, and once when another is, or none.

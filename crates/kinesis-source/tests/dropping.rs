@@ -205,3 +205,122 @@ async fn a_source_goes_on_from_its_checkpoints_after_all_of_it_is_dropped() {
         );
     }
 }
+
+/// A stream of all that there is to wait for: a shard that is split while it is read, aggregated records and
+/// plain ones, and answers that are late.
+async fn split_while_it_is_read() -> Fake {
+    let fake = Fake::new(1);
+    for first in [0, 4, 8] {
+        fake.put("key", aggregated(first..first + 4)).unwrap();
+    }
+    fake.put_numbered(12..16).unwrap();
+    let (root, half) = ("shardId-000000000000".into(), 1 << 127);
+    fake.split_shard(&root, half).await.unwrap();
+    fake.put("other", aggregated(16..20)).unwrap();
+    fake.put_numbered(20..24).unwrap();
+    let late = Duration::from_millis(3);
+    fake.inject(Fault::late_answer(Operation::GetRecords, late).every(2));
+    fake.inject(Fault::delayed(Operation::GetShardIterator, late).always());
+    fake
+}
+
+/// One life of a source, which ends after so many polls of its tasks if it has not ended by itself. How that
+/// was, and what came.
+async fn live(source: StreamSource, polls: usize) -> (bool, Sink) {
+    let sink = Sink::by(Duration::from_millis(1));
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source.add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(3)));
+    let run = pipeline.run_until(async move { handle.caught_up().await });
+    let run = tokio::spawn(run);
+    for poll in 0..polls {
+        if run.is_finished() {
+            break;
+        }
+        yield_now().await;
+        if poll % 4 == 3 {
+            advance(Duration::from_millis(20)).await;
+        }
+    }
+    run.abort();
+    match run.await {
+        Ok(ended) => {
+            ended.unwrap();
+            (true, sink)
+        }
+        Err(error) => {
+            assert!(error.is_cancelled(), "{error}");
+            (false, sink)
+        }
+    }
+}
+
+/// A whole source from its first poll to its end, dropped after each of them in a life of its own: between two
+/// polls is where a task can be dropped, and nowhere else.
+#[test]
+fn a_source_is_dropped_after_each_poll_of_its_life() {
+    // The scheduler polls one task each time that this one yields.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .event_interval(1)
+        .build()
+        .unwrap();
+    for by_fan_out in [false, true] {
+        let (mut has_ended, mut polls, mut places) = (false, 0, BTreeSet::new());
+        while !has_ended {
+            polls += 1;
+            runtime.block_on(async {
+                let (fake, budget) = (split_while_it_is_read().await, ByteBudget::new(2_000));
+                let store = Arc::new(MemoryCheckpointStore::new());
+                let source = || {
+                    let api = Arc::new(fake.clone());
+                    let source = StreamSource::new("orders", api.clone())
+                        .checkpoints(Arc::clone(&store) as _)
+                        .checkpoint_after(1)
+                        .byte_budget(&budget)
+                        .deaggregate(Deaggregation::new());
+                    match by_fan_out {
+                        true => source.fan_out(FanOut::new(api, "audit")),
+                        false => source,
+                    }
+                };
+                let (ended, first) = live(source(), polls).await;
+                has_ended = ended;
+                // The stages are dropped in turns of their own.
+                sleep(Duration::from_secs(6)).await;
+                assert_eq!(budget.in_use(), 0, "after {polls} polls");
+                let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
+                let stored = store.load(&stream).await.unwrap();
+                let rest = Sink::default();
+                run_until_caught_up(source(), &rest, Window::new(50))
+                    .await
+                    .unwrap();
+                for event in rest.taken() {
+                    let place = Checkpoint::After {
+                        sequence_number: event.record.sequence_number.clone(),
+                        sub_sequence_number: event.sub_sequence_number,
+                    };
+                    let known = stored.get(&event.shard);
+                    assert!(
+                        known.is_none_or(|known| known.is_behind(&place)),
+                        "{event:?}"
+                    );
+                }
+                let all: BTreeSet<_> = [first.numbers(), rest.numbers()]
+                    .concat()
+                    .into_iter()
+                    .collect();
+                assert_eq!(Vec::from_iter(all), everything(24), "after {polls} polls");
+                places.insert(format!("{stored:?}"));
+            });
+        }
+        println!("{polls} polls, {} places", places.len());
+        // Before anything is stored, in the middle of aggregated records, at the ends of all three shards.
+        assert!(
+            places.len() > 15,
+            "{} places in {polls} polls",
+            places.len()
+        );
+    }
+}

@@ -7,7 +7,7 @@ mod rig;
 
 use std::{sync::Arc, time::Duration};
 
-use kinesis_fake::{Fake, Fault, Operation};
+use kinesis_fake::{Fake, Fault, Limits, Operation};
 use kinesis_source::{
     DataLoss, FanOut, KinesisApi, KinesisWriteApi, MemoryCheckpointStore, OnDataLoss,
     SequenceNumber, ShardError, ShardId, SourceEvent, StartPosition, StreamHandle, StreamSource,
@@ -51,6 +51,10 @@ impl World {
 
     /// Reads for so long.
     fn run(&self, sink: &Sink, how_long: Duration) -> (Run, StreamHandle) {
+        self.run_with(sink, how_long, Window::new(50))
+    }
+
+    fn run_with(&self, sink: &Sink, how_long: Duration, window: Window) -> (Run, StreamHandle) {
         let api = Arc::new(self.fake.clone());
         let mut source = StreamSource::new("orders", api.clone())
             .start(self.start.clone())
@@ -61,7 +65,7 @@ impl World {
         }
         let mut pipeline = Pipeline::new();
         let (records, handle) = source.add_to(&mut pipeline);
-        pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+        pipeline.consume(sink.clone(), records.subscribe(window));
         let run = tokio::spawn(pipeline.run_until(sleep(how_long)));
         (run, handle)
     }
@@ -309,5 +313,46 @@ async fn who_asks_for_more_than_is_kept_has_what_is_kept() {
         let sink = Sink::default();
         world.read(&sink, HOUR).await;
         assert_eq!(sink.numbers(), Vec::from_iter(10..20));
+    }
+}
+
+/// The reader is so little behind what is kept from then on that less than a minute of records goes.
+#[tokio::test(start_paused = true)]
+async fn a_retention_that_is_shortened_takes_not_even_seconds_in_silence() {
+    for world in World::all_that_keep(48, OnDataLoss::GoOn) {
+        let (fake, second) = (world.fake.clone(), Duration::from_secs(1));
+        for number in 0..600 {
+            fake.put_numbered(number..number + 1).unwrap();
+            sleep(second).await;
+        }
+        // A day later, it is read as fast as it was put, twenty seconds behind.
+        sleep(24 * HOUR - 580 * second).await;
+        let sink = Sink::by(second);
+        let mut limits = Limits::default();
+        limits.records_per_event = 1;
+        fake.set_limits(limits);
+        let (run, handle) = world.run_with(&sink, HOUR / 6, Window::new(1));
+        let mut events = handle.events();
+        sleep(200 * second).await;
+        assert_eq!(handle.data_losses(), []);
+        assert!(sink.taken().len() > 100);
+        fake.decrease_stream_retention_period(24).await.unwrap();
+        run.await.unwrap().unwrap();
+        let (taken, records) = (sink.numbers_in_order(), sink.taken());
+        let gaps = (1..taken.len()).filter(|&at| taken[at - 1] + 1 != taken[at]);
+        let gaps: Vec<_> = gaps.collect();
+        let first = taken[gaps[0]] - taken[gaps[0] - 1];
+        assert!((10..50).contains(&first), "{first}");
+        let number = |at: usize| records[at].record.sequence_number.clone();
+        let told = std::iter::from_fn(|| events.try_next());
+        let told = told.filter_map(|event| match event {
+            SourceEvent::DataLost { loss } => Some((loss.from, loss.to)),
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        for at in gaps {
+            let gap = (number(at - 1), Some(number(at)));
+            assert!(told.contains(&gap), "{gap:?}: {told:?}");
+        }
     }
 }

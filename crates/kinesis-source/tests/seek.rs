@@ -4,17 +4,25 @@
 
 mod rig;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use kinesis_fake::{Fake, Fault, Operation};
 use kinesis_source::{
     Checkpoint, CheckpointError, CheckpointStore, FanOut, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, PinnedPosition, SeekError, SequenceNumber, ShardId, StreamHandle,
-    StreamIdentity, StreamSource,
+    MemoryCheckpointStore, PinnedPosition, SeekError, SequenceNumber, ShardId, ShardRecord,
+    StreamHandle, StreamIdentity, StreamSource,
 };
 use rig::{Sink, everything};
-use stage_core::{Pipeline, PipelineError, Window};
+use stage_core::{Pipeline, PipelineError, Restart, Window, for_each};
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
@@ -413,4 +421,77 @@ async fn what_waits_in_the_reader_is_forgotten() {
     seconds(60).await;
     let expected = [everything(taken), (1_900..2_000).collect()].concat();
     assert_eq!(run.stop().await, expected);
+}
+
+/// Five iterators and five reads a second are what the service allows of a shard, for whatever they are.
+#[tokio::test(start_paused = true)]
+async fn however_often_a_shard_is_sought_nothing_is_refused() {
+    for (by_fan_out, millis) in [(false, 0), (false, 130), (true, 0), (true, 130)] {
+        let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+        fake.put_numbered(0..1_000).unwrap();
+        for operation in [Operation::GetShardIterator, Operation::GetRecords] {
+            let late = Fault::late_answer(operation, Duration::from_millis(millis));
+            fake.inject(late.every(2).always());
+        }
+        let source = source(&fake, &store).restarts(Restart::new(1_000, Duration::from_secs(60)));
+        let source = match by_fan_out {
+            true => source.fan_out(FanOut::new(Arc::new(fake.clone()), "audit")),
+            false => source,
+        };
+        // A reader that is made anew counts on from where the one before has ended.
+        let sink = Sink::default().refusing_always(990);
+        let run = Run::start(source, sink.clone(), 20);
+        seconds(1).await;
+        let (mut done, mut wishes) = (0, Vec::new());
+        for wish in 0..400 {
+            let (handle, place) = (run.handle.clone(), after(&fake, wish * 37 % 1_000));
+            wishes.push(tokio::spawn(
+                async move { handle.seek(&root(), place).await },
+            ));
+            sleep(Duration::from_millis(1 + 7 * wish as u64 % 97)).await;
+        }
+        for wish in wishes {
+            match wish.await.unwrap() {
+                Ok(()) => done += 1,
+                Err(error) => assert!(matches!(error, SeekError::Superseded { .. }), "{error:?}"),
+            }
+        }
+        sink.mend();
+        run.handle.seek(&root(), after(&fake, 899)).await.unwrap();
+        seconds(20).await;
+        let calls = fake.calls();
+        let taken = run.stop().await;
+        assert!(done > 30, "{done} were done");
+        assert!(taken.ends_with(&(900..1_000).collect::<Vec<_>>()));
+        assert_eq!(calls.throttled(), 0, "{by_fan_out}, {millis} ms: {calls:?}");
+    }
+}
+
+/// The service counts what it has answered, though nobody waits for that any more.
+#[tokio::test(start_paused = true)]
+async fn what_was_being_read_when_it_is_sought_is_paid_for() {
+    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let large = Bytes::from(vec![b'x'; 1_000_000]);
+    for _ in 0..200 {
+        fake.put("k", large.clone()).unwrap();
+    }
+    let late = Fault::late_answer(Operation::GetRecords, Duration::from_millis(400));
+    fake.inject(late.always());
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake, &store).add_to(&mut pipeline);
+    let taken = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&taken);
+    let count = for_each(move |_: ShardRecord| {
+        counting.fetch_add(1, Ordering::SeqCst);
+    });
+    pipeline.consume(count, records.subscribe(Window::new(100)));
+    let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(700))));
+    seconds(1).await;
+    for wish in 0..60 {
+        sleep(Duration::from_millis(3_100 + 170 * wish)).await;
+        handle.seek(&root(), after(&fake, 20)).await.unwrap();
+    }
+    assert!(taken.load(Ordering::SeqCst) > 400, "{taken:?}");
+    assert_eq!(fake.calls().throttled(), 0);
+    run.await.unwrap().unwrap();
 }

@@ -26,6 +26,8 @@ pub struct Pipeline {
     pub(crate) crew: Arc<Crew>,
     pub(crate) name_taken: Option<String>,
     drain_within: Option<Duration>,
+    /// The same, unless it is told.
+    drain_by_default: Option<Duration>,
 }
 
 impl Pipeline {
@@ -35,6 +37,7 @@ impl Pipeline {
             crew: Arc::default(),
             name_taken: None,
             drain_within: None,
+            drain_by_default: None,
         }
     }
 
@@ -128,10 +131,21 @@ impl Pipeline {
 
     /// Gives the rest so long to drain once the pipeline has begun to stop, for whatever reason.
     /// What is not done by then is dropped, and so nacked, and the pipeline ends with
-    /// [`PipelineError::DrainTimedOut`], unless it has failed before. Without this, it waits.
+    /// [`PipelineError::DrainTimedOut`], unless it has failed before. Without this, it waits, if none of its
+    /// sources has brought a [time of its own](Self::drain_by_default). [`Duration::MAX`] waits in any case.
     pub fn drain_within(mut self, time: Duration) -> Self {
         self.drain_within = Some(time);
         self
+    }
+
+    /// Gives the rest so long to drain unless [`drain_within`](Self::drain_within) says how long, before or
+    /// after this. Where several say so, the longest counts.
+    ///
+    /// It is for sources that are added to a pipeline as a whole, and whose events come again if they were
+    /// not acknowledged: to cut them off loses nothing, so a stop need not wait for a handler that never
+    /// returns, though nobody has thought of that. A pipeline whose events exist nowhere else should wait.
+    pub fn drain_by_default(&mut self, time: Duration) {
+        self.drain_by_default = self.drain_by_default.max(Some(time));
     }
 
     /// Runs until every producer has ended and every event has been taken in.
@@ -165,7 +179,7 @@ impl Pipeline {
         if let Err(error) = self.check() {
             return DrainReport::refused(error);
         }
-        let running = Running::new(self.crew, self.drain_within);
+        let running = Running::new(self.crew, self.drain_within.or(self.drain_by_default));
         running.until(signal).await
     }
 

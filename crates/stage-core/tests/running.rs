@@ -519,6 +519,27 @@ async fn a_deadline_of_zero_drops_everything_at_once() {
     assert_eq!(book.nacked().len(), 8);
 }
 
+/// Of what sources say the longest counts, and nothing of it if the pipeline is told.
+#[tokio::test(start_paused = true)]
+async fn a_source_may_bring_a_deadline_and_the_pipeline_has_the_last_word() {
+    for (told, expected) in [(None, 9), (Some(3), 3), (Some(20), 20)] {
+        let (source, _book) = Tracked::up_to(u64::MAX);
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(source);
+        pipeline.drain_by_default(5 * SECOND);
+        if let Some(seconds) = told {
+            pipeline = pipeline.drain_within(seconds * SECOND);
+        }
+        pipeline.drain_by_default(9 * SECOND);
+        pipeline.drain_by_default(7 * SECOND);
+        pipeline.consume(Slow::by(HOUR), numbers.subscribe(Window::new(8)));
+        let started = Instant::now();
+        let report = pipeline.run_reporting(sleep(SECOND)).await;
+        assert!(report.timed_out);
+        assert_eq!(started.elapsed(), (1 + expected) * SECOND);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_failed_stage_had_is_reported_as_nacked() {
     struct FailsAt(u64);

@@ -253,6 +253,19 @@ mod tests {
         assert_eq!(account.try_begin(ONE, 1), None);
     }
 
+    /// Those that have all that they could need are not among the few that go on trust; nor are shares.
+    #[test]
+    fn what_is_reserved_in_full_is_not_on_trust() {
+        let mut account = Account::new(35 * MIB, 1);
+        for _ in 0..3 {
+            assert!(account.try_begin(ONE, MIB).is_some());
+        }
+        assert!(account.try_begin(ONE, MIB).is_some(), "the first on trust");
+        assert_eq!(account.try_begin(ONE, MIB), None);
+        assert!(account.try_begin(OTHER, MIB).is_some(), "its share");
+        assert_eq!(account.on_trust, 1);
+    }
+
     #[test]
     fn on_trust_there_are_only_so_many() {
         let mut account = Account::new(9 * MIB, 2);

@@ -64,6 +64,13 @@ impl Progress {
         unread.is_some_and(|unread| unread.leaps_to(arrival, now))
     }
 
+    /// Whether it is read so far behind that what comes next may be trimmed at any moment, though the stream
+    /// is to keep it.
+    pub(crate) fn is_long_behind(&self, now: impl FnOnce() -> Timestamp) -> bool {
+        let unread = self.lock().undoubted();
+        unread.is_some_and(|unread| unread.is_long_ago(now))
+    }
+
     /// When the last record arrived that was read, or when there was none, whichever is later.
     pub(crate) fn read_until(&self) -> Option<Timestamp> {
         self.lock().unread.and_then(|unread| unread.since())

@@ -2,12 +2,13 @@
 
 use std::sync::PoisonError;
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Phase, Progress, state::Quiet};
 use crate::{
-    PinnedPosition,
+    PinnedPosition, Timestamp,
     seek::{SeekError, SeekRequest},
+    unread::Unread,
 };
 
 impl Progress {
@@ -35,22 +36,30 @@ impl Progress {
         seek.take()
     }
 
+    /// Whether there is a wish to go on elsewhere.
+    pub(crate) fn is_sought(&self) -> bool {
+        let seek = self.seek.lock().unwrap_or_else(PoisonError::into_inner);
+        seek.is_some()
+    }
+
     /// Waits until there is a wish to go on elsewhere, or there was one.
     pub(crate) async fn sought(&self) {
         self.sought.notified().await;
     }
 
     /// Reading goes on there. What was handed out by now counts no more; the checkpoint stays until
-    /// something is acknowledged that is handed out from now on.
-    pub(crate) fn seek(&self, position: PinnedPosition) {
+    /// something is acknowledged that is handed out from now on. What is to be read arrived at `since` or
+    /// later, if that is known.
+    pub(crate) fn seek(&self, position: PinnedPosition, since: Option<Timestamp>) {
         let mut state = self.lock();
         state.begin_generation();
         state.next = position.into();
         state.start = state.next.clone();
         state.is_sought = true;
         state.done = None;
-        state.doubt = None;
-        state.unread = None;
+        state.doubt_place(None);
+        let now = Instant::now();
+        state.unread = since.map(|since| Unread::of_start(since, now));
         state.undone = None;
         state.quiet = Quiet::default();
         state.phase = Phase::Reading;

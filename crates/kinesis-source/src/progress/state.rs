@@ -107,6 +107,13 @@ impl State {
         self.tip = None;
     }
 
+    /// Reading begins at or after a record, if its place says so by a number: then that is to be looked
+    /// for. At `none_until` there was nothing after it, if that is known.
+    pub(super) fn doubt_place(&mut self, none_until: Option<Timestamp>) {
+        let number = self.next.position.sequence_number().cloned();
+        self.doubt = number.map(|number| Doubt::about(number, none_until));
+    }
+
     /// Takes note that there is nothing after what was handed out.
     pub(super) fn note_quiet(&mut self, now: Timestamp) {
         let now = now.minus(CLOCK_SLACK);

@@ -88,7 +88,7 @@ fn receipts_of_a_former_life_settle_nothing_of_this_one() {
     assert_eq!((snapshot.in_flight, snapshot.figures.acked), (10, 0));
     assert_eq!(progress.nacked(), 0);
     // Nor do those from before a seek.
-    progress.seek(PinnedPosition::TrimHorizon);
+    progress.seek(PinnedPosition::TrimHorizon, None);
     let (new, first) = hand_out(&progress, 10..20);
     old.settle(first..first + 10, Outcome::Acked);
     assert_eq!(progress.checkpoint(), None);
@@ -104,7 +104,7 @@ fn what_was_offered_by_a_former_life_is_not_this_ones() {
     book.settle(first..first + 9, Outcome::Acked);
     let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
     assert_eq!(progress.unsaved(), 10);
-    progress.seek(PinnedPosition::TrimHorizon);
+    progress.seek(PinnedPosition::TrimHorizon, None);
     let (book, first) = hand_out(&progress, 1..4);
     progress.note_saved(offer, checkpoint);
     assert_eq!(progress.unsaved(), 3, "none of these is stored");
@@ -194,7 +194,7 @@ fn a_shard_that_nothing_has_come_to_says_so() {
         !progress.begins_too_late(|| hour(28)),
         "there is a record to look for"
     );
-    progress.seek(from);
+    progress.seek(from, None);
     for hours in [5, 7] {
         progress.found_tip(Some(hour(hours)), progress.asked());
     }
@@ -211,7 +211,7 @@ async fn a_seek_lets_go_who_waits_for_what_was_handed_out() {
     };
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
-    progress.seek(PinnedPosition::TrimHorizon);
+    progress.seek(PinnedPosition::TrimHorizon, None);
     let hour = Duration::from_secs(3_600);
     let waited = tokio::time::timeout(hour, waiting).await;
     waited.expect("it is let go").unwrap();
@@ -221,7 +221,7 @@ async fn a_seek_lets_go_who_waits_for_what_was_handed_out() {
 fn a_nack_right_after_a_seek_goes_back_to_where_that_was_to() {
     let progress = progress();
     let there = PinnedPosition::AfterSequenceNumber(99.into());
-    progress.seek(there.clone());
+    progress.seek(there.clone(), None);
     let (book, first) = hand_out(&progress, 100..102);
     book.settle(first..first + 1, Outcome::Nacked);
     progress.resume();

@@ -21,8 +21,9 @@ const MOST_TRIES: u32 = 20;
 /// only after so long.
 const MOST_REFUSALS: u32 = 400;
 
-/// How far ahead of the service our idea of its clock may be: two seconds by its `Date`, and some.
-const CLOCK_SLACK: Duration = Duration::from_secs(5);
+/// A moment that is no further ahead of our idea of the service's clock may be yet to come for the service:
+/// two seconds by its `Date`, and some.
+const ABOUT_NOW: Duration = Duration::from_secs(5);
 
 impl ShardSource {
     /// Does what an error calls for, or gives up with it.
@@ -182,7 +183,7 @@ impl ShardSource {
     /// Whether it reads from a moment that the service's clock has reached, or is about to.
     fn begins_about_now(&self) -> bool {
         match self.progress.next() {
-            PinnedPosition::AtTimestamp(moment) => moment <= self.api.now().plus(CLOCK_SLACK),
+            PinnedPosition::AtTimestamp(moment) => moment <= self.api.now().plus(ABOUT_NOW),
             _ => false,
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     governor::PAUSE,
     listing::within_deadline,
     progress::Progress,
+    read_size::MOST_BYTES,
     unread::CLOSE,
 };
 
@@ -18,7 +19,7 @@ const LOOKS: u32 = 5;
 impl ShardSource {
     /// Sees whether what was done before is still there, and so all that comes after it. Returns why
     /// the shard is not read on, if it is not.
-    pub(super) fn settle_doubt(&mut self, arrival: &Arrival) -> Option<ShardError> {
+    pub(super) async fn settle_doubt(&mut self, arrival: &Arrival) -> Option<ShardError> {
         let doubt = self.progress.doubt()?;
         let to = match arrival.found.as_ref()? {
             Found::It(arrival) => {
@@ -32,7 +33,7 @@ impl ShardSource {
             Found::Nothing => None,
             Found::Beyond(number) => Some(number.clone()),
         };
-        self.lose(doubt, to)
+        self.lose(doubt, to).await
     }
 
     /// Sees whether the first records that come, or the shard's end without any, come so late that there
@@ -56,18 +57,34 @@ impl ShardSource {
 
     /// The shard is at its tip, and what was done before has not come: it is not kept any more, nor is
     /// anything that came after it. Returns why the shard is not read on, if it is not.
-    pub(super) fn settle_doubt_at_tip(&mut self) -> Option<ShardError> {
+    pub(super) async fn settle_doubt_at_tip(&mut self) -> Option<ShardError> {
         let Some(doubt) = self.progress.doubt() else {
             return self.begin_with(None);
         };
-        self.lose(doubt, None)
+        self.lose(doubt, None).await
     }
 
     /// The record in doubt is not kept any more, and this is the next that is. Returns why the shard is
     /// not read on, if it is not.
-    fn lose(&self, doubt: Doubt, to: Option<SequenceNumber>) -> Option<ShardError> {
-        let lost = (!self.is_harmless(&doubt)).then_some((doubt.from, to));
+    async fn lose(&self, doubt: Doubt, to: Option<SequenceNumber>) -> Option<ShardError> {
+        let is_harmless = self.is_harmless(&doubt) || self.is_bound(&doubt.from).await;
+        let lost = (!is_harmless).then_some((doubt.from, to));
         self.go_on_without(lost)
+    }
+
+    /// Whether it is no record that reading was to begin at, but the number that the shard begins or ends
+    /// with. Those are places, too.
+    async fn is_bound(&self, number: &SequenceNumber) -> bool {
+        if self.progress.done().is_some() {
+            return false;
+        }
+        let listing = self.list().await;
+        let mut listing = listing.iter().flat_map(|it| it.iter());
+        let listed = listing.find(|listed| listed.id == *self.shard());
+        listed.is_some_and(|it| {
+            let end = it.ending_sequence_number.as_ref();
+            *number <= it.starting_sequence_number || end.is_some_and(|end| number >= end)
+        })
     }
 
     /// Sees whether what has come follows on what came before. A subscription that is read slowly goes on
@@ -138,13 +155,11 @@ impl ShardSource {
 
     /// What there is from there on, one record at most.
     pub(super) async fn page_at(&self, place: &Position) -> Result<RecordsPage, ApiError> {
-        let (api, watch) = (&self.api, self.progress.watch());
-        watch.waits_for_answer("GetShardIterator");
-        let call = api.get_shard_iterator(self.shard(), place);
-        let iterator = within_deadline("GetShardIterator", call).await?;
-        watch.waits_for_answer("GetRecords");
-        let call = api.get_records(&iterator, 1);
-        within_deadline("GetRecords", call).await
+        let (calls, watch) = (self.progress.calls(), self.progress.watch());
+        let call = calls.iterator(&*self.api, self.shard(), place, watch);
+        let iterator = call.await?;
+        let call = calls.read(&*self.api, &iterator, 1, MOST_BYTES, watch);
+        call.await
     }
 
     /// Goes on without what is lost, after and before these records, if anything is; else, returns why
@@ -195,7 +210,11 @@ impl ShardSource {
             return false;
         }
         match self.progress.doubt() {
-            Some(doubt) => !doubt.is_refused,
+            // A reader alone does not know whether the number that it was given was ever one of the shard's.
+            Some(doubt) => {
+                let is_proven = self.stream.is_some() || self.progress.done().is_some();
+                is_proven && !doubt.is_refused
+            }
             // It was one of the shard's: it is not kept any more, whatever clocks say.
             None => self.progress.begin_doubt(),
         }

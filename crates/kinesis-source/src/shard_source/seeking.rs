@@ -2,23 +2,32 @@
 
 use super::ShardSource;
 use crate::{
-    Position, Remedy, SeekError, SourceEvent, ending::Ending, listing::within_deadline,
-    seek::SeekRequest,
+    PinnedPosition, Position, SeekError, ShardIterator, SourceEvent, Timestamp, ending::Ending,
+    seek::SeekRequest, unread::CLOSE,
 };
 
 impl ShardSource {
-    /// Goes on elsewhere, if Kinesis has that place.
-    pub(super) async fn seek(&mut self, request: SeekRequest) {
-        let SeekRequest { position, reply } = request;
-        let place = Position::from(&position);
-        let call = self.api.get_shard_iterator(self.shard(), &place);
-        let answer = match within_deadline("GetShardIterator", call).await {
-            Ok(_) => {
+    /// Goes on where that was wished last, if Kinesis has that place.
+    pub(super) async fn seek(&mut self) {
+        let (calls, watch) = (self.progress.calls(), self.progress.watch());
+        // Those that come meanwhile supersede it.
+        calls.wait_for_iterator(watch).await;
+        let Some(SeekRequest { position, reply }) = self.progress.take_seek() else {
+            return;
+        };
+        let place = match position.sequence_number() {
+            // It is looked for, as by the reader then.
+            Some(number) => Position::AtSequenceNumber(number.clone()),
+            None => Position::from(&position),
+        };
+        let call = calls.iterator(&*self.api, self.shard(), &place, watch);
+        let answer = match call.await {
+            Ok(iterator) => {
                 let to = position.clone();
-                let watch = self.progress.watch();
                 watch.report(|shard| SourceEvent::ShardSought { shard, to });
-                self.progress.seek(position);
-                self.forget();
+                let since = self.is_kept_since(&position);
+                self.progress.seek(position, since);
+                self.forget(iterator);
                 Ok(())
             }
             Err(source) => Err(SeekError::Refused {
@@ -31,8 +40,23 @@ impl ShardSource {
         let _ = reply.send(answer);
     }
 
-    /// Forgets what was read, and where: all but what the progress says.
-    fn forget(&mut self) {
+    /// Since when all is kept now that is to be read from there, if it says so by a moment: whoever asks
+    /// for more than is kept asks for what is kept.
+    fn is_kept_since(&self, position: &PinnedPosition) -> Option<Timestamp> {
+        let now = self.api.now();
+        match position {
+            PinnedPosition::AtTimestamp(moment)
+                if now.since(*moment) + CLOSE < self.progress.retention() =>
+            {
+                Some(*moment)
+            }
+            PinnedPosition::AtTimestamp(_) | PinnedPosition::TrimHorizon => Some(now),
+            PinnedPosition::AtSequenceNumber(_) | PinnedPosition::AfterSequenceNumber(_) => None,
+        }
+    }
+
+    /// Forgets what was read, and where: all but what the progress says, which this leads to.
+    fn forget(&mut self, iterator: ShardIterator) {
         self.read = Vec::new().into_iter();
         if let Some(unpacker) = &mut self.unpacker {
             unpacker.clear();
@@ -45,6 +69,6 @@ impl ShardSource {
         self.is_read = false;
         self.is_complete = false;
         self.refusal = None;
-        self.feed.start_over(Remedy::RenewIterator);
+        self.feed.go_on_at(iterator);
     }
 }

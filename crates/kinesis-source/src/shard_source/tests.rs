@@ -226,7 +226,9 @@ async fn getting_an_iterator_is_tried_again_from_the_same_position() {
 
 #[tokio::test(start_paused = true)]
 async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
-    let script = Script::default().iterator_from(after(1), Err("InvalidArgumentException"));
+    // That record is looked for.
+    let at = Position::AtSequenceNumber(1.into());
+    let script = Script::default().iterator_from(at, Err("InvalidArgumentException"));
     let start = PinnedPosition::AfterSequenceNumber(1.into());
     let mut source = ShardSource::new(Arc::new(script.api), "s".into(), start);
     let error = all(&mut source).await.unwrap_err();

@@ -1,0 +1,159 @@
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardId, ShardIterator, WaitingFor,
+    arrival, governor::Governor, listing::within_deadline, shard_watch::ShardWatch,
+};
+
+/// The calls for one shard that the service allows only so many of, one after another.
+///
+/// It outlives the shard's readers, and is all that makes such calls of a shard that is read: the service
+/// counts them whatever they are made for, be it to read on, to go on elsewhere or to look for a record.
+pub(crate) struct ShardCalls {
+    iterators: Calls,
+    reads: Calls,
+    /// When SubscribeToShard may be called again.
+    subscribe_at: Mutex<Instant>,
+}
+
+/// Those of one kind.
+struct Calls {
+    operation: &'static str,
+    governor: Mutex<Governor>,
+}
+
+/// One that is on its way. The service may have answered one that is given up.
+struct OnItsWay<'a> {
+    /// None once it is answered.
+    governor: Option<&'a Mutex<Governor>>,
+    /// How many bytes that answer may have.
+    expected: u64,
+}
+
+impl ShardCalls {
+    pub(crate) fn new(seed: u64) -> Self {
+        let now = Instant::now();
+        let calls = |operation| Calls {
+            operation,
+            governor: Mutex::new(Governor::new(now, seed)),
+        };
+        Self {
+            iterators: calls("GetShardIterator"),
+            reads: calls("GetRecords"),
+            subscribe_at: Mutex::new(now),
+        }
+    }
+
+    /// Waits until an iterator may be asked for. Cancel safe.
+    pub(crate) async fn wait_for_iterator(&self, watch: &ShardWatch) {
+        self.iterators.wait_for_turn(watch).await;
+    }
+
+    /// Waits until the shard may be read. Cancel safe.
+    pub(crate) async fn wait_for_read(&self, watch: &ShardWatch) {
+        self.reads.wait_for_turn(watch).await;
+    }
+
+    /// An iterator, as soon as it may be asked for. Cancel safe.
+    pub(crate) async fn iterator(
+        &self,
+        api: &dyn KinesisApi,
+        shard: &ShardId,
+        position: &Position,
+        watch: &ShardWatch,
+    ) -> Result<ShardIterator, ApiError> {
+        self.iterators.wait_for_turn(watch).await;
+        let call = api.get_shard_iterator(shard, position);
+        self.iterators.make(call, 0, |_| 0, watch).await
+    }
+
+    /// What is there, as soon as it may be read: at most `limit` records, which should have no more bytes
+    /// than `expected`. Cancel safe.
+    pub(crate) async fn read(
+        &self,
+        api: &dyn KinesisApi,
+        iterator: &ShardIterator,
+        limit: usize,
+        expected: u64,
+        watch: &ShardWatch,
+    ) -> Result<RecordsPage, ApiError> {
+        self.reads.wait_for_turn(watch).await;
+        let call = api.get_records(iterator, limit);
+        let bytes = |page: &RecordsPage| arrival::bytes(&page.records);
+        self.reads.make(call, expected, bytes, watch).await
+    }
+
+    /// When the shard may be subscribed to.
+    pub(crate) fn may_subscribe_at(&self) -> Instant {
+        *lock(&self.subscribe_at)
+    }
+
+    /// It may not be before then.
+    pub(crate) fn subscribe_no_sooner_than(&self, moment: Instant) {
+        let mut at = lock(&self.subscribe_at);
+        *at = moment.max(*at);
+    }
+}
+
+impl Calls {
+    async fn wait_for_turn(&self, watch: &ShardWatch) {
+        let ready_at = self.governor().ready_at();
+        let wait = ready_at.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            watch.waits_for(WaitingFor::Turn, wait);
+            sleep_until(ready_at).await;
+        }
+    }
+
+    async fn make<T>(
+        &self,
+        call: impl Future<Output = Result<T, ApiError>>,
+        expected: u64,
+        bytes: impl FnOnce(&T) -> u64,
+        watch: &ShardWatch,
+    ) -> Result<T, ApiError> {
+        watch.waits_for_answer(self.operation);
+        self.governor().sent(Instant::now());
+        let mut on_its_way = OnItsWay {
+            governor: Some(&self.governor),
+            expected,
+        };
+        let answer = within_deadline(self.operation, call).await;
+        on_its_way.governor = None;
+        let (now, mut governor) = (Instant::now(), self.governor());
+        match &answer {
+            Ok(answer) => governor.answered(now, bytes(answer)),
+            Err(error) if error.remedy() == Remedy::Wait => governor.refused(now),
+            Err(_) => governor.failed(now),
+        }
+        drop(governor);
+        answer
+    }
+
+    fn governor(&self) -> MutexGuard<'_, Governor> {
+        lock(&self.governor)
+    }
+}
+
+fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        if let Some(governor) = self.governor {
+            lock(governor).given_up(Instant::now(), self.expected);
+        }
+    }
+}
+
+impl fmt::Debug for ShardCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardCalls").finish_non_exhaustive()
+    }
+}
