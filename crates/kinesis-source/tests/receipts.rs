@@ -154,7 +154,7 @@ async fn a_handler_that_never_returns_is_told_before_and_after_a_stop() {
         fake.put_numbered(0..1_000).unwrap();
         let sink = Sink::default();
         let gate = sink.close();
-        let mut pipeline = Pipeline::new();
+        let mut pipeline = Pipeline::new().drain_within(Duration::MAX);
         let (records, handle) = source(&fake)
             .settle_within(seconds(300))
             .add_to(&mut pipeline);

@@ -651,7 +651,7 @@ async fn a_checkpoint_store_that_fails_for_an_hour_stops_nothing() {
     fake.put_numbered(0..500).unwrap();
     let store = Arc::new(rig::FailingStore::default());
     let sink = Sink::by(Duration::from_secs(60));
-    let mut pipeline = Pipeline::new();
+    let mut pipeline = Pipeline::new().drain_within(Duration::MAX);
     let (records, _) = source(&fake)
         .checkpoints(store.clone())
         .add_to(&mut pipeline);
