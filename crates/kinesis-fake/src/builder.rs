@@ -31,6 +31,7 @@ pub struct Builder {
     epoch: Timestamp,
     manual: bool,
     settings: Settings,
+    page_size: Option<usize>,
     plan: Option<FaultPlan>,
 }
 
@@ -51,6 +52,7 @@ impl Default for Builder {
             epoch: EPOCH,
             manual: false,
             settings: Settings::default(),
+            page_size: None,
             plan: None,
         }
     }
@@ -126,15 +128,12 @@ impl Builder {
     }
 
     /// How many shards, streams or consumers a page of a listing has at most, instead of 1,000 and
-    /// 100. These are [limits](Self::limits), too: what is said last holds.
+    /// 100, whatever the [limits](Self::limits) are.
     pub fn page_size(self, most: usize) -> Self {
-        self.settings(|settings| {
-            let limits = &mut settings.limits;
-            limits.shards_per_page = most;
-            limits.shards_per_description = most;
-            limits.streams_per_page = most;
-            limits.consumers_per_page = most;
-        })
+        Self {
+            page_size: Some(most),
+            ..self
+        }
     }
 
     /// Its streams belong to that account instead of `000000000000`: their ARNs say so, and an ARN of
@@ -204,7 +203,15 @@ impl Builder {
             true => Clock::standing_at(self.epoch),
             false => Clock::starting_at(self.epoch),
         };
-        let mut service = Service::new(self.settings);
+        let mut settings = self.settings;
+        if let Some(most) = self.page_size {
+            let limits = &mut settings.limits;
+            limits.shards_per_page = most;
+            limits.shards_per_description = most;
+            limits.streams_per_page = most;
+            limits.consumers_per_page = most;
+        }
+        let mut service = Service::new(settings);
         match self.first {
             First::None => {}
             First::Provisioned(shards) => service.put_stream(&self.name, shards, clock.now()),

@@ -380,7 +380,7 @@ async fn a_reader_that_is_behind_has_lost_nothing_while_all_is_kept() {
             sleep(HOUR / 60 * minutes).await;
             // As fast as they come.
             let sink = Sink::by(Duration::from_secs(100));
-            let mut pipeline = Pipeline::new();
+            let mut pipeline = Pipeline::new().drain_within(HOUR);
             let (records, handle) = world.source().add_to(&mut pipeline);
             pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
             let run = tokio::spawn(pipeline.run_until(sleep(8 * HOUR)));

@@ -81,6 +81,17 @@ async fn a_listing_comes_in_pages_whose_tokens_expire() {
     assert_eq!(remedy(answer), Remedy::RestartListing);
 }
 
+/// Whichever of the builder's words comes last.
+#[tokio::test(start_paused = true)]
+async fn pages_have_their_size_whatever_the_limits_are() {
+    let small = || Fake::builder().shards(5).page_size(2);
+    let before = Fake::builder().shards(5).limits(Limits::none());
+    for builder in [small().limits(Limits::default()), before.page_size(2)] {
+        let page = builder.build().list_shards(None).await.unwrap();
+        assert_eq!(page.shards.len(), 2);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn changes_take_their_time() {
     let fake = Fake::builder()
