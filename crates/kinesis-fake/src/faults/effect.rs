@@ -65,11 +65,18 @@ pub(crate) enum Spoiling {
 impl Effect {
     /// What happens to a call, with `rest` left of the fault's window and a number that was drawn
     /// for the call. The rule at place `rule` says so.
-    pub(super) fn blow(&self, rest: Option<Duration>, draw: u64, rule: usize) -> Blow {
+    pub(super) fn blow(
+        &self,
+        shard: Option<&ShardId>,
+        rest: Option<Duration>,
+        draw: u64,
+        rule: usize,
+    ) -> Blow {
         match self {
             Self::Refuse { code } => Blow::Refuse(injected(code)),
             Self::RefuseRecords { share, code } => Blow::RefuseRecords {
                 refusing: Refusing {
+                    shard: shard.cloned(),
                     share: *share,
                     draw,
                     refusal: injected(code),

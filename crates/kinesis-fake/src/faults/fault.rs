@@ -154,7 +154,8 @@ impl Fault {
     }
 
     /// Only calls that concern `shard` count: GetShardIterator, GetRecords, SubscribeToShard,
-    /// SplitShard and MergeShards (its first shard).
+    /// SplitShard and MergeShards (its first shard). Of a PutRecords that [refuses
+    /// records](Self::refused_records), those that fall on `shard`. No other call concerns a shard.
     pub fn on_shard(self, shard: &ShardId) -> Self {
         Self {
             shard: Some(shard.clone()),
@@ -274,7 +275,8 @@ impl Fault {
         now: Duration,
         chance: Chance,
     ) -> Option<Option<Duration>> {
-        if self.shard.is_some() && self.shard.as_ref() != shard {
+        let is_by_record = matches!(self.effect, Effect::RefuseRecords { .. });
+        if !is_by_record && self.shard.is_some() && self.shard.as_ref() != shard {
             return None;
         }
         match &self.when {
@@ -302,7 +304,7 @@ impl Fault {
     }
 
     pub(super) fn blow(&self, rest: Option<Duration>, draw: u64, rule: usize) -> Blow {
-        self.effect.blow(rest, draw, rule)
+        self.effect.blow(self.shard.as_ref(), rest, draw, rule)
     }
 }
 

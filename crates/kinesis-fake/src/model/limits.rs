@@ -167,7 +167,8 @@ pub struct Limits {
     pub bytes_per_event: usize,
     /// How long an event may wait for its subscriber to take it before the connection breaks.
     pub subscriber_stall: Option<Duration>,
-    /// Bytes that all streams keep: not a limit of the service but of the memory at hand.
+    /// Bytes that all streams keep: not a limit of the service but of the memory at hand. A record
+    /// takes 168 besides its data and its key.
     pub stored_bytes: u64,
 }
 

@@ -594,6 +594,26 @@ async fn a_share_that_chooses_no_record_has_not_struck() {
     assert_eq!(printed, r#"Fault::refused_records(0.5, "X").always()"#);
 }
 
+/// A hot shard, as a writer meets it.
+#[tokio::test(start_paused = true)]
+async fn records_of_one_shard_are_refused() {
+    let fake = Fake::new(4);
+    let hot = shard(2);
+    let code = "ProvisionedThroughputExceededException";
+    fake.inject(Fault::refused_records(1.0, code).on_shard(&hot).always());
+    let outcomes = fake.put_records(&entries(100)).await.unwrap();
+    let stored = outcomes.iter().filter_map(|outcome| match outcome {
+        PutOutcome::Stored { shard, .. } => Some(shard.clone()),
+        PutOutcome::Refused { .. } => None,
+    });
+    let shards: Vec<_> = stored.collect();
+    assert!(shards.len() < 100, "none was refused");
+    assert!(!shards.contains(&hot));
+    let others: std::collections::BTreeSet<_> = shards.into_iter().collect();
+    assert_eq!(others.len(), 3);
+    assert_eq!(fake.fault_report().fired(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn outcomes_of_puts_are_rewritten_as_the_name_says() {
     let put = async |rewrite| {

@@ -50,7 +50,7 @@ async fn what_is_too_large_is_refused_as_a_whole() {
 #[tokio::test(start_paused = true)]
 async fn memory_is_bounded_and_what_ages_out_makes_room() {
     let mut limits = Limits::default();
-    limits.stored_bytes = 10;
+    limits.stored_bytes = 10 + 2 * 168;
     let fake = Fake::builder().limits(limits).build();
     fake.put("k", "123456").unwrap();
     assert_eq!(remedy(fake.put("k", "123456")), Remedy::Retry);
@@ -61,6 +61,16 @@ async fn memory_is_bounded_and_what_ages_out_makes_room() {
     fake.put("k", "12").unwrap();
     advance(Duration::from_secs(24 * 3_600 + 1)).await;
     fake.put("k", "123456").unwrap();
+}
+
+/// A million records of one byte take more than a megabyte.
+#[tokio::test(start_paused = true)]
+async fn what_a_record_takes_besides_its_bytes_counts() {
+    let mut limits = Limits::none();
+    limits.stored_bytes = 1_000_000;
+    let fake = Fake::builder().limits(limits).build();
+    let put = (0..).take_while(|_| fake.put("k", "").is_ok()).count();
+    assert_eq!(put, 1_000_000 / 169);
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,6 +47,34 @@ proptest! {
     }
 }
 
+/// Whoever asks for sixteen times as many shards, or for twice as many of uneven ones, waits for halvings
+/// and not for one shard after another.
+#[test]
+fn it_takes_few_rounds() {
+    for (shards, splits, target, rounds) in [(1, 0, 16, 4), (1, 0, 1_000, 10), (2, 6, 16, 6)] {
+        let case = format!("{shards} shards, {splits} splits of the first, {target} wanted");
+        let mut settings = no_limits();
+        settings.durations.update = Duration::from_secs(1);
+        let mut life = Life::new(shards, settings);
+        let split_first = |life: &mut Life| {
+            let first = life.open().remove(0);
+            let at = first.hash_range.start / 2 + first.hash_range.end / 2;
+            life.service.split_shard(STREAM, &first.id, at, life.now)
+        };
+        for _ in 0..splits {
+            split_first(&mut life).unwrap();
+            life.now = life.now.plus(Duration::from_secs(1));
+        }
+        let answer = life.service.update_shard_count(STREAM, target, life.now);
+        answer.unwrap();
+        life.now = life.now.plus(Duration::from_secs(rounds - 1));
+        assert!(split_first(&mut life).is_err(), "{case}: over already");
+        life.now = life.now.plus(Duration::from_secs(1));
+        assert_eq!(life.open().len(), target as usize, "{case}");
+        split_first(&mut life).expect(&case);
+    }
+}
+
 #[test]
 fn an_order_is_asked_for_by_key_alone() {
     let mut life = Life::new(1, Settings::default());

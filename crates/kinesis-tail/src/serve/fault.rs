@@ -47,17 +47,29 @@ pub(super) struct Faults(pub(super) Vec<Fault>);
 /// Reads a fault.
 pub(super) fn fault(text: &str) -> Result<Fault, String> {
     let mut parts = text.splitn(3, ':');
-    let operations = parts.next().unwrap_or_default();
+    let name = parts.next().unwrap_or_default();
     let effect = parts.next().unwrap_or("InternalFailure");
-    let fault = match operations {
-        "events" => with_effect(Operation::SubscribeToShard.into(), effect)?.in_stream(),
-        _ => with_effect(operations_of(operations)?, effect)?,
+    let operations = match name {
+        "events" => Operation::SubscribeToShard.into(),
+        _ => operations_of(name)?,
+    };
+    let concerns_shards = effect.starts_with("some=") || concern_shards(&operations);
+    let fault = with_effect(operations, effect)?;
+    let fault = match name {
+        "events" => fault.in_stream(),
+        _ => fault,
     };
     let mut whens: Vec<_> = parts
         .next()
         .into_iter()
         .flat_map(|it| it.split(','))
         .collect();
+    if whens.iter().any(|when| when.starts_with("shard=")) && !concerns_shards {
+        return Err(format!(
+            "no call of {name} concerns a shard: `shard` is for GetShardIterator, GetRecords, \
+             SubscribeToShard, SplitShard, MergeShards, events, and PutRecords:some=SHARE"
+        ));
+    }
     let spans = |when: &&str| when.starts_with("between=") || when.starts_with("swizzle=");
     if whens.iter().filter(|when| spans(when)).count() > 1 {
         return Err("a fault has one `between` or one `swizzle`: write two faults".to_owned());
@@ -94,6 +106,18 @@ fn operations_of(text: &str) -> Result<Operations, String> {
         })
     });
     operations.collect()
+}
+
+/// Whether a call of one of these may concern one shard.
+fn concern_shards(operations: &Operations) -> bool {
+    let those = [
+        Operation::GetShardIterator,
+        Operation::GetRecords,
+        Operation::SubscribeToShard,
+        Operation::SplitShard,
+        Operation::MergeShards,
+    ];
+    those.into_iter().any(|it| operations.contains(it))
 }
 
 fn with_effect(operations: Operations, effect: &str) -> Result<Fault, String> {
@@ -297,6 +321,10 @@ mod tests {
             ("GetRecords:hang:", "\"\" is no number from 0 to 1"),
             ("GetRecords:hang:every=0", "every is 1 at least"),
             ("GetRecords:hang:times=0", "times is 1 at least"),
+            (
+                "PutRecord:hang:shard=0",
+                "no call of PutRecord concerns a shard: `shard` is for GetShardIterator",
+            ),
             (
                 "GetRecords:hang:shard=a",
                 "\"a\" is neither the number of a shard",

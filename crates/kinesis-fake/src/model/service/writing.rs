@@ -5,7 +5,7 @@ use kinesis_source::{PutEntry, PutOutcome, SequenceNumber, ShardId};
 use super::{Service, find_usable};
 use crate::model::{
     INTERNAL_FAILURE, Limits, MOST_WRONG, Moment, RecordDistribution, Refusal, Refusing,
-    limits::KIB, stream::bytes_of, wrong,
+    limits::KIB, shard::BESIDES, stream::Stream, stream::bytes_of, wrong,
 };
 
 impl Service {
@@ -94,21 +94,21 @@ impl Service {
         limits: &Limits,
         now: Moment,
     ) -> Result<Vec<PutOutcome>, Refusal> {
-        let incoming = entries.iter().map(bytes_of).sum();
+        let incoming = entries.iter().map(|it| bytes_of(it) + BESIDES).sum();
         self.make_room(incoming, now)?;
         let stream = find_usable(&mut self.streams, &self.settings, stream, now)?;
         let disorder = self.settings.choices.arrival_disorder.as_millis();
         let disorder = u64::try_from(disorder).unwrap_or(u64::MAX);
         let earlier = |index| Duration::from_millis(self.seal.draw(index, disorder));
         let refusing = &mut self.refusing;
-        let mut refuse = |place| {
+        let mut refuse = |place, stream: &Stream, entry| {
             let (refusing, count) = refusing.as_mut()?;
-            let chosen = refusing.chooses(place);
+            let chosen = refusing.chooses(place, || stream.shard_of(entry));
             *count += u64::from(chosen);
             chosen.then(|| refused(&refusing.refusal))
         };
         let outcomes = entries.iter().enumerate().map(|(place, entry)| {
-            refuse(place).unwrap_or_else(|| stream.put(entry, limits, earlier, now))
+            refuse(place, stream, entry).unwrap_or_else(|| stream.put(entry, limits, earlier, now))
         });
         Ok(outcomes.collect())
     }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::Bound, time::Duration};
 
 use kinesis_source::HashRange;
 
@@ -87,8 +87,9 @@ impl Stream {
     fn splits(&self, wanted: &BTreeSet<u128>) -> impl Iterator<Item = Change> {
         self.routes.values().filter_map(|shard| {
             let HashRange { start, end } = self.shards[*shard as usize].hash_range;
-            // At most twice as many shards are wanted: a second boundary is left to the next round.
-            let at = wanted.range(start..=end).find(|at| **at > start)?;
+            let within = wanted.range((Bound::Excluded(start), Bound::Included(end)));
+            // In the middle, so that it takes few rounds. The other boundaries are left to those.
+            let at = within.clone().nth(within.count() / 2)?;
             Some(Change::Split {
                 shard: *shard,
                 at: *at,

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use kinesis_source::{PutEntry, PutOutcome};
+use kinesis_source::{PutEntry, PutOutcome, ShardId};
 use md5::{Digest, Md5};
 
 use super::Stream;
-use crate::model::{Limits, Moment, RecordDistribution};
+use crate::model::{Limits, Moment, RecordDistribution, shard::BESIDES};
 
 impl Stream {
     /// Puts one record, which says that it came so much `earlier`, by its index. A shard that has had
@@ -29,7 +29,7 @@ impl Stream {
             };
         }
         self.newest_index += 1;
-        self.bytes += bytes;
+        self.bytes += bytes + BESIDES;
         self.provision.count(bytes, now);
         self.news.extend(&shard.subscribers);
         // Only a stream that needs none takes a record without.
@@ -45,6 +45,11 @@ impl Stream {
             ),
             shard: shard.id.clone(),
         }
+    }
+
+    /// The open shard that a record falls on, by name.
+    pub(crate) fn shard_of(&self, entry: &PutEntry) -> &ShardId {
+        &self.shards[self.route(entry) as usize].id
     }
 
     /// The open shard that a record falls on.
