@@ -46,6 +46,8 @@ struct Current {
     subscription: HeldSubscription,
     since: Instant,
     renew_at: Instant,
+    /// Whether anything has come of it.
+    has_said: bool,
 }
 
 const OPERATION: &str = "SubscribeToShard";
@@ -125,7 +127,10 @@ impl Subscribing {
                 }
             };
             match said {
-                Said::Event(event, charge) => return self.accept(event, charge, progress),
+                Said::Event(event, charge) => {
+                    current.has_said = true;
+                    return self.accept(event, charge, progress);
+                }
                 // It may be let go meanwhile, as when nobody asks.
                 Said::NoRoom => grant = Some(watch.waits_for_room(budget, expected).await),
                 Said::Failed(error) => {
@@ -138,10 +143,20 @@ impl Subscribing {
                     return Err(self.lost(error, progress));
                 }
                 Said::Ended => {
+                    let has_said = current.has_said;
                     let lasted = self.end();
                     // Its time cannot be over.
                     if lasted < RESUBSCRIBE_AFTER {
                         self.give_way(lasted, progress);
+                    } else if !has_said {
+                        // Even of an idle shard something comes every few seconds. If it goes on like
+                        // that, somebody has to hear of it.
+                        let message = format!(
+                            "the subscription has ended after {} s, and nothing came of it",
+                            lasted.as_secs()
+                        );
+                        let error = ApiError::new(OPERATION, Remedy::Retry).with_message(&message);
+                        return Err(self.lost(error, progress));
                     }
                 }
                 Said::LetGo => {
@@ -197,6 +212,7 @@ impl Subscribing {
             subscription: HeldSubscription::new(subscription, let_go_after),
             since: now,
             renew_at: now + RENEW_AFTER,
+            has_said: false,
         });
     }
 

@@ -1,9 +1,10 @@
 //! One shard's subscriptions against a mock: from where each is made, and when.
 
-use std::{collections::VecDeque, sync::Mutex, task::Poll};
+use std::{collections::VecDeque, pin::Pin, sync::Mutex, task::Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio::time::Sleep;
 
 use super::*;
 use crate::{
@@ -15,17 +16,20 @@ use crate::{
 struct Canned {
     said: VecDeque<Result<SubscribeEvent, ApiError>>,
     ends: bool,
+    /// Not before that.
+    lasts: Pin<Box<Sleep>>,
 }
 
 impl Stream for Canned {
     type Item = Result<SubscribeEvent, ApiError>;
 
     fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Self::Item>> {
         match self.said.pop_front() {
             None if !self.ends => Poll::Pending,
+            None => self.lasts.as_mut().poll(cx).map(|()| None),
             said => Poll::Ready(said),
         }
     }
@@ -35,6 +39,7 @@ fn ending(said: impl IntoIterator<Item = Result<SubscribeEvent, ApiError>>) -> C
     Canned {
         said: said.into_iter().collect(),
         ends: true,
+        lasts: Box::pin(sleep(Duration::ZERO)),
     }
 }
 
@@ -169,6 +174,31 @@ async fn calls_are_seconds_apart_and_an_early_end_is_taken_for_a_takeover() {
     assert_eq!(rig.next().await.unwrap(), [1]);
     let times: Vec<_> = rig.calls().into_iter().map(|(_, at)| at).collect();
     assert_eq!(times, [0, 1, 6, 11, 21, 41]);
+}
+
+/// Otherwise a shard of which each subscription ends after six seconds would be read by nobody, and nobody
+/// would know.
+#[tokio::test(start_paused = true)]
+async fn one_that_ends_late_and_has_said_nothing_is_an_error() {
+    let late = |said| Canned {
+        lasts: Box::pin(sleep(Duration::from_secs(6))),
+        ..ending(said)
+    };
+    let mut rig = Rig::new([
+        Ok(late(vec![])),
+        Ok(late(vec![event([1], Some(1))])),
+        Ok(open([])),
+    ]);
+    let error = rig.next().await.unwrap_err();
+    assert!(
+        error.to_string().contains("after 6 s, and nothing came"),
+        "{error}"
+    );
+    // What something has come of may end whenever it likes.
+    assert_eq!(rig.next().await.unwrap(), [1]);
+    let silent = rig.next().await.unwrap_err();
+    assert!(silent.to_string().contains("sent nothing"), "{silent}");
+    assert_eq!(rig.calls().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
