@@ -159,7 +159,11 @@ impl Deliveries {
         let log = self.lock();
         let mut delivered = BTreeMap::new();
         for it in log.iter() {
-            delivered.insert((&it.shard, &it.record.sequence_number), &it.record);
+            let before = delivered.insert((&it.shard, &it.record.sequence_number), &it.record);
+            // One of the two is not as it was put, even if the other is.
+            if before.is_some_and(|before| *before != it.record) {
+                return Err(foreign(&it.shard, &it.record));
+            }
         }
         let kept = fake.records();
         let (mut missing, mut first) = (0, None);

@@ -84,6 +84,25 @@ async fn a_record_that_was_changed_or_made_up_is_seen() {
     }
 }
 
+/// Also if the same record comes as it was put, before or after.
+#[tokio::test(start_paused = true)]
+async fn one_altered_delivery_of_two_is_noticed() {
+    let fake = Fake::new(1);
+    fake.put_numbered(0..1).unwrap();
+    let (at, records) = fake.records().remove(0);
+    let mut altered = records[0].clone();
+    altered.data = Bytes::from_static(b"altered");
+    for log in [[&records[0], &altered], [&altered, &records[0]]] {
+        let deliveries = Deliveries::new();
+        log.into_iter().for_each(|it| deliveries.note(&at, it));
+        let check = deliveries.check_each_delivered(&fake);
+        assert!(
+            matches!(check, Err(WrongDelivery::Foreign { .. })),
+            "{check:?}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_has_been_trimmed_since_it_was_delivered_is_nothing_wrong() {
     let (fake, log) = delivered();
