@@ -29,7 +29,7 @@ use crate::{PinnedPosition, SequenceNumber, ShardId, Timestamp};
 ///
 /// The checkpoints of a shard have an order: a [`Start`](Self::Start), the
 /// [quiet after it](Self::QuietStart), then each record by its number (within one record, each part of an aggregate, then the whole, then the quiet after it),
-/// then the [`End`](Self::End). See [`is_behind`](Self::is_behind).
+/// then the [`End`](Self::End) and the [end after a record](Self::EndAfter). See [`is_behind`](Self::is_behind).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Checkpoint {
@@ -62,8 +62,14 @@ pub enum Checkpoint {
         /// When the shard was found to have nothing after it.
         until: Timestamp,
     },
-    /// The shard is closed, and finished to its end.
+    /// The shard is closed, and finished to its end, of which no record is known.
     End,
+    /// The shard is closed, and finished to its end, with this record. If it turns out to be open all the same,
+    /// it is [read on](crate::SourceEvent::ShardReopened) after that.
+    EndAfter {
+        /// The record's number.
+        sequence_number: SequenceNumber,
+    },
 }
 
 /// Remembers how far the shards of one stream are finished.
@@ -143,7 +149,7 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
         Err(CheckpointError::CannotGoBack)
     }
 
-    /// Removes the checkpoints of `shards` that are an [end](Checkpoint::End); others stay as they are, and so
+    /// Removes the checkpoints of `shards` that are an [end](Checkpoint::is_end); others stay as they are, and so
     /// do all of other shards. These were read to their ends and have aged out, and where their children begin
     /// is stored: without this, a store grows with each split and merge for ever. All of it may be done or any
     /// part, as each of them is as good without its checkpoint as with it. Of a store that is a map, it is
@@ -181,7 +187,7 @@ impl Checkpoint {
 
     /// Whether the shard is closed, and finished to its end.
     pub fn is_end(&self) -> bool {
-        matches!(self, Self::End)
+        matches!(self, Self::End | Self::EndAfter { .. })
     }
 
     /// Whether `other` is further on in the same shard. Of two starts none is behind the other:
@@ -217,6 +223,7 @@ impl Checkpoint {
                 until,
             } => (1, Some(sequence_number), u128::MAX, Some(*until)),
             Self::End => (2, None, 0, None),
+            Self::EndAfter { sequence_number } => (2, Some(sequence_number), 0, None),
         }
     }
 }
@@ -243,11 +250,14 @@ mod tests {
                 sequence_number: number.into(),
                 until: Timestamp::from_millis(until),
             }),
-            (number, part).prop_map(|(number, sub_sequence_number)| Checkpoint::After {
+            (number.clone(), part).prop_map(|(number, sub_sequence_number)| Checkpoint::After {
                 sequence_number: number.into(),
                 sub_sequence_number,
             }),
             Just(Checkpoint::End),
+            number.prop_map(|number| Checkpoint::EndAfter {
+                sequence_number: number.into(),
+            }),
         ]
     }
 

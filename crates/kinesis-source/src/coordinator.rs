@@ -24,8 +24,8 @@ use self::{
     opening::Opening,
 };
 use crate::{
-    CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent, StreamEnd,
-    StreamError, StreamIdentity, StreamSource, WaitingFor,
+    Checkpoint, CheckpointError, Remedy, Shard, ShardError, ShardRecord, ShardSource, SourceEvent,
+    StreamEnd, StreamError, StreamIdentity, StreamSource, WaitingFor,
     api_error::chain,
     backoff::Backoff,
     fan_out::Consumer,
@@ -36,7 +36,7 @@ use crate::{
     reader::Reader,
     reporter::Reporter,
     saving::Saving,
-    shard_graph::Start,
+    shard_graph::{Reopened, Start},
     shared_listing::SharedListing,
     source_watch::SourceWatch,
     stream_status::{Board, Inquiries},
@@ -169,6 +169,7 @@ impl Means {
         let answer = WaitingFor::Answer { operation };
         self.watch.waits_for(answer, LISTED_WITHIN);
         let asked_at = self.source.api.now().minus(CLOCK_SLACK);
+        let asked = Instant::now();
         let listing = self.listing.list().await;
         let now = Instant::now();
         match listing {
@@ -179,6 +180,7 @@ impl Means {
                 opened
                     .graph
                     .note_absent(now, self.watch.kept_since(asked_at));
+                let reopened = opened.graph.reopen(&listing, asked);
                 opened.is_stale = opened.graph.lacks_expected();
                 self.tell_of_lacking(opened, &listing);
                 if !opened.list_lacks {
@@ -197,6 +199,12 @@ impl Means {
                         .report(&SourceEvent::ListingRecovered { failures });
                 }
                 opened.list_at = now + wait;
+                if let Some(doubts_until) = opened.graph.doubts_until() {
+                    opened.list_at = opened.list_at.min(doubts_until);
+                }
+                for reopened in reopened {
+                    self.reopen(opened, reopened).await;
+                }
                 self.store_begins(opened).await;
                 self.describe(opened).await;
                 if !opened.list_lacks {
@@ -266,6 +274,37 @@ impl Means {
         });
     }
 
+    /// Tells of a shard that was not over, and removes what is stored of the children that it had announced and
+    /// that there are not. If that fails, there is a checkpoint too many.
+    async fn reopen(&self, opened: &OpenStream, reopened: Reopened) {
+        let Reopened {
+            shard,
+            from,
+            begun,
+            imagined,
+        } = reopened;
+        self.watch.reporter().report(&SourceEvent::ShardReopened {
+            shard,
+            from,
+            children: begun,
+        });
+        if imagined.is_empty() {
+            return;
+        }
+        let (store, stream) = (&self.source.store, &opened.stream);
+        let ends = imagined.iter().map(|it| (it.clone(), Checkpoint::End));
+        let ends = ends.collect();
+        let remove = async {
+            // Only what has ended can be removed. To a store that removes nothing, nothing is said.
+            store.forget(stream, &imagined).await?;
+            store.save(stream, &ends).await?;
+            store.forget(stream, &imagined).await
+        };
+        if let Err(error) = self.in_time(remove, SAVE_DEADLINE).await {
+            debug!(%stream, error = chain(&error), "where shards begin that there are not stays stored");
+        }
+    }
+
     /// Stores where new shards begin. If that fails, no harm is done: they are children, and begin
     /// at their first record in any case. It is tried again with the next listing.
     async fn store_begins(&self, opened: &mut OpenStream) {
@@ -317,6 +356,7 @@ impl Means {
             resumed,
             since,
             none_until,
+            is_reopened,
         } = start;
         let news = Arc::clone(&self.news);
         let progress = match resumed {
@@ -325,6 +365,9 @@ impl Means {
         };
         progress.watch().join(Arc::clone(&self.watch));
         progress.save_by(Arc::clone(&self.saving));
+        if is_reopened {
+            progress.replace_stored();
+        }
         let from = progress.next();
         let is_first = Arc::new(AtomicBool::new(true));
         let make = {

@@ -1,4 +1,5 @@
 mod forgetting;
+mod reopening;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +9,11 @@ use std::{
 
 use tokio::time::Instant;
 
+pub(crate) use self::reopening::Reopened;
+use self::reopening::Shown;
 use crate::{
-    Checkpoint, HashRange, PinnedPosition, Shard, ShardId, StartPosition, Timestamp,
+    Checkpoint, HashRange, PinnedPosition, SequenceNumber, Shard, ShardId, StartPosition,
+    Timestamp,
     place::{Mark, Place},
     unread::CLOSE,
 };
@@ -30,8 +34,8 @@ pub(crate) struct ShardGraph {
     waiting_changed: bool,
     /// Stored checkpoints of shards that no listing has had.
     checkpoints: BTreeMap<ShardId, Checkpoint>,
-    /// Children that were announced and not listed yet.
-    expected: BTreeSet<ShardId>,
+    /// Children that were announced and not listed yet, and by whom.
+    expected: BTreeMap<ShardId, BTreeSet<ShardId>>,
     /// Those of them whose begin is stored already.
     begun: BTreeSet<ShardId>,
     /// Parents of shards that wait, which no listing has had, and since when.
@@ -40,6 +44,8 @@ pub(crate) struct ShardGraph {
     unstored: BTreeMap<ShardId, Checkpoint>,
     /// Shards whose end is stored and that complete listings have lacked, since then.
     unlisted: BTreeMap<ShardId, Instant>,
+    /// Shards whose end is stored and that listings have shown as open since.
+    shown_open: BTreeMap<ShardId, Shown>,
     /// Shards that led to where reading began, and that the first listing lacked.
     left_behind: BTreeSet<ShardId>,
     /// If only these are wanted, and those that lead to them.
@@ -101,6 +107,8 @@ pub(crate) struct Start {
     pub(crate) since: Option<Timestamp>,
     /// There was nothing to be read of it at that moment, if that is known.
     pub(crate) none_until: Option<Timestamp>,
+    /// Whether it was over by what is stored.
+    pub(crate) is_reopened: bool,
 }
 
 /// How far a shard was done by its checkpoint.
@@ -125,7 +133,13 @@ struct Node {
     none_until: Option<Timestamp>,
     /// Once it is finished: its children were not made before that moment, if that is known.
     closed_after: Option<Timestamp>,
-    is_end_stored: bool,
+    /// What is stored of it, if that is its end.
+    end: Option<Checkpoint>,
+    /// From where it was read, or would have been.
+    began: Place,
+    starting_sequence_number: SequenceNumber,
+    /// Whether it was read on after its end was stored.
+    is_reopened: bool,
     /// When it was made, if that can be guessed.
     made_at: Option<Timestamp>,
 }
@@ -204,11 +218,12 @@ impl ShardGraph {
             waiting: BTreeSet::new(),
             waiting_changed: false,
             checkpoints,
-            expected: BTreeSet::new(),
+            expected: BTreeMap::new(),
             begun: BTreeSet::new(),
             absent: BTreeMap::new(),
             unstored: BTreeMap::new(),
             unlisted: BTreeMap::new(),
+            shown_open: BTreeMap::new(),
             left_behind: BTreeSet::new(),
             only: None,
             opened: None,
@@ -308,7 +323,10 @@ impl ShardGraph {
                 Some(Checkpoint::Quiet { until, .. }) => Some(*until),
                 _ => None,
             },
-            is_end_stored: stored == Some(&Checkpoint::End),
+            end: stored.filter(|it| it.is_end()).cloned(),
+            began: self.first_place(shard),
+            starting_sequence_number: shard.starting_sequence_number.clone(),
+            is_reopened: false,
             made_at: shard.starting_sequence_number.shard_made_at(),
             state,
         }
@@ -336,9 +354,10 @@ impl ShardGraph {
     ///
     /// The child is not read before it is listed. A listing also has its other parent, if that is
     /// kept at all; the answer cannot tell a parent that has aged out from one that is new.
-    pub(crate) fn expect(&mut self, child: &ShardId) {
+    pub(crate) fn expect(&mut self, child: &ShardId, parent: &ShardId) {
         if !self.shards.contains_key(child) {
-            self.expected.insert(child.clone());
+            let parents = self.expected.entry(child.clone()).or_default();
+            parents.insert(parent.clone());
         }
     }
 
@@ -364,7 +383,7 @@ impl ShardGraph {
         absent.retain(|shard, _| missing.contains(shard));
         for &shard in &missing {
             let lasts = match checkpoints.get(shard) {
-                Some(Checkpoint::End) => Duration::ZERO,
+                Some(it) if it.is_end() => Duration::ZERO,
                 Some(_) => ABSENT_THOUGH_READ_FOR,
                 None if young.contains(shard) => ABSENT_THOUGH_READ_FOR,
                 None => ABSENT_FOR,
@@ -426,7 +445,7 @@ impl ShardGraph {
 
     /// The shards that were announced, or are parents of others, and that no listing has had so far.
     pub(crate) fn lacking(&self) -> Vec<ShardId> {
-        let lacking: BTreeSet<_> = self.expected.iter().chain(self.doubtful()).collect();
+        let lacking: BTreeSet<_> = self.expected.keys().chain(self.doubtful()).collect();
         lacking.into_iter().cloned().collect()
     }
 
@@ -461,11 +480,11 @@ impl ShardGraph {
     pub(crate) fn note_stored(&mut self, stored: &BTreeMap<ShardId, Checkpoint>) {
         for (shard, checkpoint) in stored {
             self.unstored.remove(shard);
-            if self.expected.contains(shard) {
+            if self.expected.contains_key(shard) {
                 self.begun.insert(shard.clone());
             }
-            if let Some(node) = self.shards.get_mut(shard) {
-                node.is_end_stored |= *checkpoint == Checkpoint::End;
+            if let Some(node) = self.shards.get_mut(shard).filter(|_| checkpoint.is_end()) {
+                node.end = Some(checkpoint.clone());
             }
         }
     }
@@ -546,7 +565,7 @@ impl ShardGraph {
         let none_until = node.none_until.max(made_after);
         let since = node.since.max(none_until);
         node.state = State::Reading;
-        let hash_range = node.hash_range;
+        let (hash_range, is_reopened) = (node.hash_range, node.is_reopened);
         self.waiting_changed |= self.waiting.remove(&shard);
         Some(Start {
             shard,
@@ -555,6 +574,7 @@ impl ShardGraph {
             resumed,
             since,
             none_until,
+            is_reopened,
         })
     }
 
@@ -562,9 +582,19 @@ impl ShardGraph {
         if let Some(stored) = self.stored(shard) {
             return stored;
         }
-        let from = match &self.first_start {
+        if shard.is_closed() && matches!(self.first_start, FirstStart::Tip { .. }) {
+            return State::Finished;
+        }
+        State::Waiting {
+            from: self.first_place(shard),
+            resumed: None,
+        }
+    }
+
+    /// Where a shard is read from of which nothing is stored.
+    fn first_place(&self, shard: &Shard) -> Place {
+        let position = match &self.first_start {
             FirstStart::At(position) => position.clone(),
-            FirstStart::Tip { .. } if shard.is_closed() => return State::Finished,
             FirstStart::Tip { now } => PinnedPosition::AtTimestamp(*now),
             FirstStart::After {
                 shard: wanted,
@@ -572,17 +602,13 @@ impl ShardGraph {
             } if *wanted == shard.id => position.clone(),
             FirstStart::After { .. } | FirstStart::Resumed => PinnedPosition::TrimHorizon,
         };
-        let from = from.into();
-        State::Waiting {
-            from,
-            resumed: None,
-        }
+        position.into()
     }
 
     /// Where a shard stands by its stored checkpoint.
     fn stored(&self, shard: &Shard) -> Option<State> {
         let (done, quiet_until) = match self.checkpoints.get(&shard.id)? {
-            Checkpoint::End => return Some(State::Finished),
+            Checkpoint::End | Checkpoint::EndAfter { .. } => return Some(State::Finished),
             Checkpoint::Start(position) | Checkpoint::QuietStart { position, .. } => {
                 return Some(State::Waiting {
                     from: position.clone().into(),

@@ -244,6 +244,18 @@ pub enum SourceEvent {
         /// The children that its last answer named.
         children: Vec<ShardId>,
     },
+    /// A shard was [retired](Self::ShardRetired), in this run or before, and was not over: answers had said wrongly
+    /// that it had ended, and listings have shown it as open for a minute after that. It is read on after the last
+    /// record that it had then; nothing is lost. What it had since comes late.
+    ShardReopened {
+        /// The shard.
+        shard: ShardId,
+        /// From where.
+        from: PinnedPosition,
+        /// Those of its children that are read already: a key's records there may come before those that it has
+        /// here.
+        children: Vec<ShardId>,
+    },
     /// A shard is not remembered any more, nor is its checkpoint: it was retired, where its children begin is
     /// stored, and the stream has not listed it for long, as nothing of it is kept.
     ShardForgotten {
@@ -363,6 +375,7 @@ impl SourceEvent {
             Self::ShardFailed { .. } => "shard_failed",
             Self::ShardDrained { .. } => "shard_drained",
             Self::ShardRetired { .. } => "shard_retired",
+            Self::ShardReopened { .. } => "shard_reopened",
             Self::ShardForgotten { .. } => "shard_forgotten",
             Self::DataLost { .. } => "data_lost",
             Self::Subscribed { .. } => "subscribed",
@@ -395,6 +408,7 @@ impl SourceEvent {
             | Self::ShardFailed { shard, .. }
             | Self::ShardDrained { shard }
             | Self::ShardRetired { shard, .. }
+            | Self::ShardReopened { shard, .. }
             | Self::ShardForgotten { shard }
             | Self::DataLost {
                 loss: DataLoss { shard, .. },
@@ -436,6 +450,7 @@ impl SourceEvent {
             | Self::ShardFailing { .. }
             | Self::ShardParked { .. }
             | Self::ShardStopped { .. }
+            | Self::ShardReopened { .. }
             | Self::Stuck { .. }
             | Self::SourceStuck { .. }
             | Self::SubscriptionTakenOver { takeovers: 2, .. }

@@ -211,7 +211,7 @@ async fn the_end_is_kept_and_later_runs_go_on_there() {
         all.push(sink.numbers().len());
         let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
         let stored = store.load(&stream).await.unwrap();
-        let ended = stored.iter().filter(|(_, it)| **it == Checkpoint::End);
+        let ended = stored.iter().filter(|(_, it)| it.is_end());
         for (shard, _) in ended {
             let shards = fake.shards();
             let listed = shards.iter().find(|it| it.id == *shard).unwrap();

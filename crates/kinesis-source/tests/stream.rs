@@ -273,7 +273,7 @@ async fn the_next_run_goes_on_where_this_one_had_finished() {
     assert_eq!(all, (0..700).collect::<Vec<_>>());
 
     let stored = store.load(&identity(&fake).await).await.unwrap();
-    assert_eq!(stored[&"shardId-000000000000".into()], Checkpoint::End);
+    assert!(stored[&"shardId-000000000000".into()].is_end());
     assert_eq!(stored.len(), 5);
 }
 

@@ -58,6 +58,7 @@ async fn returns_what_was_saved(store: &dyn CheckpointStore) {
         (7, Checkpoint::End),
         (8, quiet(i64::MAX)),
         (9, quiet_start(i64::MIN)),
+        (10, end_after(u128::MAX)),
     ]);
     save(store, &stream, &all).await;
     assert_eq!(
@@ -105,6 +106,8 @@ async fn never_goes_back(store: &dyn CheckpointStore) {
         quiet(2),
         after(10),
         Checkpoint::End,
+        end_after(9),
+        end_after(10),
     ];
     for (reached, checkpoint) in forward.iter().enumerate() {
         save(store, &stream, &shards([(0, checkpoint.clone())])).await;
@@ -135,7 +138,12 @@ async fn never_goes_back(store: &dyn CheckpointStore) {
 async fn goes_back_when_it_is_told_to(store: &dyn CheckpointStore) {
     let stream = orders(Some(1_000));
     save(store, &stream, &shards([(0, after(9)), (1, after(9))])).await;
-    for back in [after(5), Checkpoint::Start(PinnedPosition::TrimHorizon)] {
+    for back in [
+        after(5),
+        end_after(7),
+        after(6),
+        Checkpoint::Start(PinnedPosition::TrimHorizon),
+    ] {
         let told = shards([(0, back.clone()), (2, after(1))]);
         if let Err(error) = store.rewind(&stream, &told).await {
             panic!("rewind for {stream} fails: {error}");
@@ -159,9 +167,10 @@ async fn forgets_what_has_ended(store: &dyn CheckpointStore) {
         (1, Checkpoint::End),
         (2, after(9)),
         (3, quiet_start(7)),
+        (5, end_after(9)),
     ]);
     save(store, &stream, &all).await;
-    let told = [0, 2, 3, 4].map(shard).into();
+    let told = [0, 2, 3, 4, 5].map(shard).into();
     for _ in 0..2 {
         if let Err(error) = store.forget(&stream, &told).await {
             panic!("forget for {stream} fails: {error}");
@@ -276,6 +285,12 @@ fn shards<const N: usize>(checkpoints: [(u32, Checkpoint); N]) -> BTreeMap<Shard
 
 fn after(sequence_number: u128) -> Checkpoint {
     Checkpoint::after(sequence_number.into())
+}
+
+fn end_after(sequence_number: u128) -> Checkpoint {
+    Checkpoint::EndAfter {
+        sequence_number: sequence_number.into(),
+    }
 }
 
 fn quiet_start(until: i64) -> Checkpoint {

@@ -57,6 +57,9 @@ enum Stored {
         until_millis: i64,
     },
     End,
+    EndAfter {
+        sequence_number: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,6 +115,9 @@ pub(super) fn write_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, BoxEr
             until_millis: until.as_millis(),
         },
         Checkpoint::End => Stored::End,
+        Checkpoint::EndAfter { sequence_number } => Stored::EndAfter {
+            sequence_number: sequence_number.to_string(),
+        },
     })?)
 }
 
@@ -140,6 +146,9 @@ pub(super) fn read_checkpoint(value: &[u8]) -> Result<Checkpoint, BoxError> {
             until: Timestamp::from_millis(until_millis),
         },
         Stored::End => Checkpoint::End,
+        Stored::EndAfter { sequence_number } => Checkpoint::EndAfter {
+            sequence_number: sequence_number.parse()?,
+        },
     })
 }
 
@@ -188,6 +197,12 @@ mod tests {
         let moment = Timestamp::from_millis(1_700_000_000_123);
         for (checkpoint, text) in [
             (Checkpoint::End, r#""end""#),
+            (
+                Checkpoint::EndAfter {
+                    sequence_number: 7.into(),
+                },
+                r#"{"end_after":{"sequence_number":"7"}}"#,
+            ),
             (
                 Checkpoint::after(7.into()),
                 r#"{"after":{"sequence_number":"7"}}"#,

@@ -97,7 +97,7 @@ impl OpenStream {
                 self.graph.closed_after(&shard, progress.read_until());
                 let children = progress.children();
                 for child in &children {
-                    self.graph.expect(child);
+                    self.graph.expect(child, &shard);
                 }
                 progress
                     .watch()
@@ -150,13 +150,14 @@ impl OpenStream {
 
     pub(super) fn note_stored(&mut self, unstored: Unstored) {
         self.graph.note_stored(&unstored.news);
+        self.graph.note_stored(&unstored.sought);
         let mut offers = unstored.offers;
         for (shard, checkpoint) in unstored.news.into_iter().chain(unstored.sought) {
             if let (Some(progress), Some(offer)) = (self.active.get(&shard), offers.remove(&shard))
             {
                 progress.note_saved(offer, checkpoint.clone());
             }
-            if checkpoint == Checkpoint::End {
+            if checkpoint.is_end() {
                 if let Some(progress) = self.active.remove(&shard) {
                     progress.watch().waits_for(WaitingFor::Nothing, None);
                 }
@@ -243,9 +244,12 @@ impl OpenStream {
         })
     }
 
-    /// Whether all shards are known that there are.
+    /// Whether all shards are known that there are, and whether they are over.
     fn is_known(&self) -> bool {
-        !self.is_stale && !self.list_lacks && !self.graph.lacks_expected()
+        !self.is_stale
+            && !self.list_lacks
+            && !self.graph.lacks_expected()
+            && !self.graph.doubts_ends()
     }
 
     /// Whether no shard is left to open, as far as is known.

@@ -67,7 +67,7 @@ impl<'a> Opening<'a> {
         self.waits_for_store();
         let stored = source.store.load(&stream).await.map_err(checkpoint_error)?;
         self.watch.waits_for(WaitingFor::Nothing, None);
-        let listed_at = source.api.now();
+        let (listed_at, asked) = (source.api.now(), Instant::now());
         let listing = self.list().await?;
         let first_start = FirstStart::decide(&source.start, &stored, source.api.now());
         let first_start = self.pin(first_start, &listing).await?;
@@ -87,6 +87,8 @@ impl<'a> Opening<'a> {
         graph.discover(&listing);
         let kept_since = self.watch.kept_since(source.api.now());
         graph.note_absent(Instant::now(), kept_since);
+        // It is the first: it proves nothing yet.
+        let _ = graph.reopen(&listing, asked);
         let begins = graph.unstored().clone();
         let stored_begins = self.store_begins(&stream, &begins).await;
         stored_begins.map_err(checkpoint_error)?;
@@ -109,7 +111,10 @@ impl<'a> Opening<'a> {
             (false, true) => ABSENT_FOR.min(source.discover_every),
             (false, false) => source.discover_every,
         };
-        let (list_at, save_at) = (now + wait, now + source.checkpoint_every);
+        let list_at = graph
+            .doubts_until()
+            .map_or(now + wait, |at| at.min(now + wait));
+        let (list_at, save_at) = (list_at, now + source.checkpoint_every);
         let mut opened = OpenStream::new(stream, graph, stored, list_at, save_at);
         opened.complete_at = is_complete.then(|| listed_at.minus(CLOCK_SLACK));
         Ok(opened)

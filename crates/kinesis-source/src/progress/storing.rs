@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use super::{Offer, Phase, Progress};
-use crate::{Checkpoint, WaitingFor, saving::Saving};
+use crate::{Checkpoint, WaitingFor, place::Mark, saving::Saving};
 
 impl Progress {
     /// What to store about the shard; `None` while there is nothing to add to its start.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         let state = self.lock();
         if state.phase == Phase::Finished {
-            return Some(Checkpoint::End);
+            return Some(match state.done.clone() {
+                Some(Mark {
+                    sequence_number, ..
+                }) => Checkpoint::EndAfter { sequence_number },
+                None => Checkpoint::End,
+            });
         }
         let Some(done) = state.done.clone() else {
             return state.quiet_start();
@@ -44,6 +49,11 @@ impl Progress {
             state.saved = offer.settled;
             state.is_sought = false;
         }
+    }
+
+    /// What is stored of it may be further on: its next checkpoint replaces that.
+    pub(crate) fn replace_stored(&self) {
+        self.lock().is_sought = true;
     }
 
     /// Has its checkpoints stored, as told.

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{ShardGraph, State, ancestors};
-use crate::{Checkpoint, Shard, ShardId, Timestamp, unread::CLOCK_SLACK};
+use crate::{Shard, ShardId, Timestamp, unread::CLOCK_SLACK};
 
 /// For so long complete listings have to lack a shard before it is forgotten: no listing is as stale as that.
 pub(crate) const UNLISTED_FOR: Duration = Duration::from_secs(600);
@@ -18,9 +18,9 @@ impl ShardGraph {
     pub(crate) fn note_unlisted(&mut self, listing: &[Shard], now: Instant) {
         let listed: BTreeSet<&ShardId> = listing.iter().map(|shard| &shard.id).collect();
         let nodes = self.shards.iter();
-        let ended = nodes.filter_map(|(id, node)| node.is_end_stored.then_some(id));
+        let ended = nodes.filter_map(|(id, node)| node.end.is_some().then_some(id));
         let stored = self.checkpoints.iter();
-        let never_listed = stored.filter_map(|(id, it)| (*it == Checkpoint::End).then_some(id));
+        let never_listed = stored.filter_map(|(id, it)| it.is_end().then_some(id));
         let lacking = ended.chain(never_listed).filter(|id| !listed.contains(id));
         let before = &self.unlisted;
         let since = |id: &ShardId| before.get(id).copied().unwrap_or(now);
@@ -69,6 +69,7 @@ impl ShardGraph {
             self.checkpoints.remove(shard);
             self.unlisted.remove(shard);
             self.absent.remove(shard);
+            self.shown_open.remove(shard);
             self.left_behind.remove(shard);
         }
         for node in self.shards.values_mut() {
@@ -112,13 +113,15 @@ impl ShardGraph {
             absent,
             unstored,
             unlisted,
+            shown_open,
             left_behind,
             ..
         } = self;
         let others = [
             left_behind.iter().collect(),
             checkpoints.keys().collect::<Vec<_>>(),
-            expected.iter().collect(),
+            expected.keys().collect(),
+            shown_open.keys().collect(),
             absent.keys().collect(),
             unstored.keys().collect(),
             unlisted.keys().collect(),

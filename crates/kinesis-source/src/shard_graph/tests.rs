@@ -214,8 +214,8 @@ fn latest_leaves_out_closed_shards_and_is_pinned_to_its_moment() {
     assert!(starts.iter().all(|start| start.from.position == now));
 
     // d is split: its children are read from their first record.
-    graph.expect(&"f".into());
-    graph.expect(&"g".into());
+    graph.expect(&"f".into(), &"d".into());
+    graph.expect(&"g".into(), &"d".into());
     graph.discover(&[shard("g", &["d"], false)]);
     assert!(graph.lacks_expected());
     graph.discover(&[shard("f", &["d"], false), shard("g", &["d"], false)]);

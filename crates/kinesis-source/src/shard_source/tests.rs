@@ -555,7 +555,7 @@ async fn the_last_answer_may_have_records_and_names_the_children() {
     assert_eq!(source.progress.children(), ["child".into()]);
     assert_eq!(source.checkpoint(), Some(Checkpoint::after(2.into())));
     source.finish().await.unwrap();
-    assert_eq!(source.checkpoint(), Some(Checkpoint::End));
+    assert!(source.checkpoint().is_some_and(|it| it.is_end()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -157,6 +157,16 @@ impl fmt::Display for SourceEvent {
             Self::ShardDrained { shard } => {
                 write!(f, "shard `{shard}` is closed and was read to its end")
             }
+            Self::ShardReopened {
+                shard,
+                from,
+                children,
+            } => write!(
+                f,
+                "shard `{shard}` was not over, though answers had said so; it is read on {from}; children that are read \
+                 already, perhaps ahead of it: {}",
+                Listed(children)
+            ),
             Self::ShardForgotten { shard } => {
                 write!(f, "shard `{shard}` has aged out and is forgotten")
             }

@@ -161,7 +161,7 @@ impl<'a> Judge<'a> {
             Checkpoint::Quiet {
                 sequence_number, ..
             } => covers(sequence_number.clone(), None),
-            Checkpoint::End => course.order.len(),
+            end if end.is_end() => course.order.len(),
             _ => 0,
         };
         if let Some(at) = course.acked[..covered].iter().position(|acked| !acked) {

@@ -12,8 +12,7 @@ use std::{
 
 use kinesis_fake::{Builder, Fake, FaultPlan, Limits, Operation, Worker};
 use kinesis_source::{
-    Checkpoint, KinesisWriteApi, SequenceNumber, Shard, ShardId, ShardRecord, StreamHandle,
-    StreamSource,
+    KinesisWriteApi, SequenceNumber, Shard, ShardId, ShardRecord, StreamHandle, StreamSource,
 };
 use stage_core::{Pipeline, PipelineError, Window};
 use tokio::{
@@ -157,9 +156,9 @@ impl World {
     /// Whether a shard's end is stored.
     pub(crate) fn has_ended(&self, shard: &ShardId) -> bool {
         let entries = self.log.entries();
-        entries
-            .iter()
-            .any(|entry| matches!(entry, Entry::Stored(it, Checkpoint::End) if it == shard))
+        entries.iter().any(
+            |entry| matches!(entry, Entry::Stored(it, stored) if it == shard && stored.is_end()),
+        )
     }
 
     #[expect(
