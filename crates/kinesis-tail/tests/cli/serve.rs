@@ -47,6 +47,16 @@ struct Served {
 }
 
 impl Served {
+    /// So many records are published, and come.
+    async fn carries(&self, count: usize) {
+        let number = count.to_string();
+        let published = self.run(&["publish", "orders", "--count", &number]).await;
+        assert_eq!(published.code, Some(0), "{published:?}");
+        let consumed = self.run(&["consume", "orders", "--until-caught-up"]).await;
+        let found = (consumed.code, consumed.lines().len());
+        assert_eq!(found, (Some(0), count), "{consumed:?}");
+    }
+
     async fn with(options: &[&str]) -> Self {
         let mut command = without_credentials(&["serve", "--port", "0", "--stream", "orders"]);
         let mut server = Running::new({
@@ -133,16 +143,7 @@ async fn a_plan_comes_from_a_file_and_a_consumer_outlives_it() {
                 GetShardIterator:lose:shard=1,times=1\n";
     fs::write(&file, plan).unwrap();
     let served = Served::with(&["--fault-plan", &file, "--shards", "2"]).await;
-    let published = served.run(&["publish", "orders", "--count", "50"]).await;
-    assert_eq!(published.code, Some(0), "{published:?}");
-    let consumed = served
-        .run(&["consume", "orders", "--until-caught-up"])
-        .await;
-    assert_eq!(
-        (consumed.code, consumed.lines().len()),
-        (Some(0), 50),
-        "{consumed:?}"
-    );
+    served.carries(50).await;
     let told = served.end("TERM").await;
     let busy = "Fault::refusal(Operation::GetRecords, \"ProvisionedThroughputExceededException\").times(3)";
     assert_eq!(counted(&told, busy).1, 3, "{told}");
@@ -295,16 +296,7 @@ async fn the_documented_command_works() {
     let mut server = Running::new(without_credentials(&words));
     let endpoint = server.line().await.unwrap();
     let served = Served { server, endpoint };
-    let published = served.run(&["publish", "orders", "--count", "20"]).await;
-    assert_eq!(published.code, Some(0), "{published:?}");
-    let consumed = served
-        .run(&["consume", "orders", "--until-caught-up"])
-        .await;
-    assert_eq!(
-        (consumed.code, consumed.lines().len()),
-        (Some(0), 20),
-        "{consumed:?}"
-    );
+    served.carries(20).await;
     let told = served.end("INT").await;
     let late = "Fault::delayed([Operation::GetShardIterator, Operation::ListShards], Duration::from_secs(2)).times(3)";
     assert_eq!(counted(&told, late).1, 3, "{told}");
