@@ -155,12 +155,26 @@ impl Fault {
 
     /// Only calls that concern `shard` count: GetShardIterator, GetRecords, SubscribeToShard,
     /// SplitShard and MergeShards (its first shard). Of a PutRecords that [refuses
-    /// records](Self::refused_records), those that fall on `shard`. No other call concerns a shard.
+    /// records](Self::refused_records), those that fall on `shard`. No other call concerns a shard: see
+    /// [`may_be_on_shard`](Self::may_be_on_shard).
     pub fn on_shard(self, shard: &ShardId) -> Self {
         Self {
             shard: Some(shard.clone()),
             ..self
         }
+    }
+
+    /// Whether calls that it is about may concern one shard: otherwise it never strikes
+    /// [on one](Self::on_shard).
+    pub fn may_be_on_shard(&self) -> bool {
+        let of_shards = [
+            Operation::GetShardIterator,
+            Operation::GetRecords,
+            Operation::SubscribeToShard,
+            Operation::SplitShard,
+            Operation::MergeShards,
+        ];
+        self.is_by_record() || of_shards.into_iter().any(|it| self.operations.contains(it))
     }
 
     /// Only calls in that time count, from when it was injected or its plan was begun.
@@ -263,6 +277,11 @@ impl Fault {
         self.in_stream
     }
 
+    /// Whether it strikes some of a call's records, and not the call.
+    fn is_by_record(&self) -> bool {
+        matches!(self.effect, Effect::RefuseRecords { .. })
+    }
+
     pub(super) fn operations(&self) -> &Operations {
         &self.operations
     }
@@ -275,8 +294,7 @@ impl Fault {
         now: Duration,
         chance: Chance,
     ) -> Option<Option<Duration>> {
-        let is_by_record = matches!(self.effect, Effect::RefuseRecords { .. });
-        if !is_by_record && self.shard.is_some() && self.shard.as_ref() != shard {
+        if !self.is_by_record() && self.shard.is_some() && self.shard.as_ref() != shard {
             return None;
         }
         match &self.when {

@@ -209,9 +209,7 @@ impl Limits {
             records_per_put: usize::MAX,
             bytes_per_put: usize::MAX,
             record_bytes: usize::MAX,
-            record_kib: RECORD_KIB,
             partition_key_chars: usize::MAX,
-            retention_hours: RETENTION_HOURS,
             describe_limits_per_second: None,
             update_shard_count_per_second: None,
             update_shard_count_per_day: None,
@@ -219,25 +217,9 @@ impl Limits {
             update_shard_count_shards: u32::MAX,
             mode_switches_per_day: None,
             encryption_changes_per_day: None,
-            tags: TAGS,
-            tag_key_chars: TAG_KEY_CHARS,
-            tag_value_chars: TAG_VALUE_CHARS,
-            policy_bytes: POLICY_BYTES,
-            commitment: COMMITMENT,
             on_demand_streams: usize::MAX,
-            on_demand_shards_at_start: ON_DEMAND_SHARDS_AT_START,
-            on_demand_shards: ON_DEMAND_SHARDS,
-            on_demand_growth: ON_DEMAND_GROWTH,
-            on_demand_window: ON_DEMAND_WINDOW,
-            on_demand_headroom: ON_DEMAND_HEADROOM,
             list_shards_per_second: None,
             list_shards_per_second_of_stream: None,
-            shards_per_page: SHARDS_PER_PAGE,
-            shards_per_description: SHARDS_PER_DESCRIPTION,
-            streams_per_page: STREAMS_PER_PAGE,
-            consumers_per_page: CONSUMERS_PER_PAGE,
-            tags_per_page: TAGS_PER_PAGE,
-            results_asked_for: RESULTS_ASKED_FOR,
             describe_stream_per_second: None,
             describe_stream_summary_per_second: None,
             control_per_second: None,
@@ -252,16 +234,13 @@ impl Limits {
             resubscribe_after: Duration::ZERO,
             subscription_life: None,
             subscription_bytes_per_second: None,
-            records_per_event: RECORDS_PER_EVENT,
-            bytes_per_event: BYTES_PER_EVENT,
             subscriber_stall: None,
-            stored_bytes: STORED_BYTES,
+            ..Self::standard()
         }
     }
-}
 
-impl Default for Limits {
-    fn default() -> Self {
+    /// The service's.
+    const fn standard() -> Self {
         Self {
             get_records_per_second: Some(GET_RECORDS_PER_SECOND),
             read_bytes_per_second: Some(READ_BYTES_PER_SECOND),
@@ -327,5 +306,11 @@ impl Default for Limits {
             subscriber_stall: Some(SUBSCRIBER_STALL),
             stored_bytes: STORED_BYTES,
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::standard()
     }
 }

@@ -49,22 +49,16 @@ pub(super) fn fault(text: &str) -> Result<Fault, String> {
     let mut parts = text.splitn(3, ':');
     let name = parts.next().unwrap_or_default();
     let effect = parts.next().unwrap_or("InternalFailure");
-    let operations = match name {
-        "events" => Operation::SubscribeToShard.into(),
-        _ => operations_of(name)?,
-    };
-    let concerns_shards = effect.starts_with("some=") || concern_shards(&operations);
-    let fault = with_effect(operations, effect)?;
     let fault = match name {
-        "events" => fault.in_stream(),
-        _ => fault,
+        "events" => with_effect(Operation::SubscribeToShard.into(), effect)?.in_stream(),
+        _ => with_effect(operations_of(name)?, effect)?,
     };
     let mut whens: Vec<_> = parts
         .next()
         .into_iter()
         .flat_map(|it| it.split(','))
         .collect();
-    if whens.iter().any(|when| when.starts_with("shard=")) && !concerns_shards {
+    if whens.iter().any(|when| when.starts_with("shard=")) && !fault.may_be_on_shard() {
         return Err(format!(
             "no call of {name} concerns a shard: `shard` is for GetShardIterator, GetRecords, \
              SubscribeToShard, SplitShard, MergeShards, events, and PutRecords:some=SHARE"
@@ -106,18 +100,6 @@ fn operations_of(text: &str) -> Result<Operations, String> {
         })
     });
     operations.collect()
-}
-
-/// Whether a call of one of these may concern one shard.
-fn concern_shards(operations: &Operations) -> bool {
-    let those = [
-        Operation::GetShardIterator,
-        Operation::GetRecords,
-        Operation::SubscribeToShard,
-        Operation::SplitShard,
-        Operation::MergeShards,
-    ];
-    those.into_iter().any(|it| operations.contains(it))
 }
 
 fn with_effect(operations: Operations, effect: &str) -> Result<Fault, String> {

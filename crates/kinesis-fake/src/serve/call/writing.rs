@@ -51,12 +51,8 @@ impl Call for PutRecord {
     }
 
     fn keyless(&self, service: &mut Service, now: Moment) -> bool {
-        let stream = stream_name(
-            service,
-            self.stream_name.as_deref(),
-            self.stream_arn.as_deref(),
-        );
-        is_auto(service, stream.unwrap_or_default(), now)
+        let (name, arn) = (self.stream_name.as_deref(), self.stream_arn.as_deref());
+        is_auto(service, stream_name(service, name, arn), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<PutAnswer, Refusal> {
@@ -150,12 +146,8 @@ impl Call for PutRecords {
     }
 
     fn keyless(&self, service: &mut Service, now: Moment) -> bool {
-        let stream = stream_name(
-            service,
-            self.stream_name.as_deref(),
-            self.stream_arn.as_deref(),
-        );
-        is_auto(service, stream.unwrap_or_default(), now)
+        let (name, arn) = (self.stream_name.as_deref(), self.stream_arn.as_deref());
+        is_auto(service, stream_name(service, name, arn), now)
     }
 
     fn act(&self, service: &mut Service, now: Moment) -> Result<Puts, Refusal> {
@@ -275,8 +267,8 @@ impl Entry<'_> {
 
 /// A stream that distributes its records by itself takes them without keys. Of one that is not there,
 /// nothing is known.
-fn is_auto(service: &mut Service, stream: &str, now: Moment) -> bool {
-    let capacity = service.capacity(stream, now);
+fn is_auto(service: &mut Service, stream: Result<&str, Refusal>, now: Moment) -> bool {
+    let capacity = stream.and_then(|stream| service.capacity(stream, now));
     capacity.is_ok_and(|it| it.distribution == RecordDistribution::Auto)
 }
 
