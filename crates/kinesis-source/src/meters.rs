@@ -4,7 +4,7 @@ use metrics::{Label, counter, gauge};
 use tokio::time::Instant;
 
 use crate::{
-    ByteBudget, ShardId, ShardState, metric_names as names, source_watch::SourceWatch,
+    ByteBudget, ShardId, ShardState, ShardStatus, metric_names as names, source_watch::SourceWatch,
     stream_status::Reading,
 };
 
@@ -101,7 +101,7 @@ impl Meters {
 }
 
 impl Counted {
-    fn of(status: &crate::ShardStatus) -> Self {
+    fn of(status: &ShardStatus) -> Self {
         Self {
             records: status.records_read,
             bytes: status.bytes_read,

@@ -1,21 +1,24 @@
+mod absence;
+mod first_start;
 mod forgetting;
 mod reopening;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    time::Duration,
 };
 
 use tokio::time::Instant;
 
-pub(crate) use self::reopening::Reopened;
-use self::reopening::Shown;
+pub(crate) use self::{
+    absence::ABSENT_FOR,
+    first_start::{FirstStart, Opened},
+    reopening::Reopened,
+};
+use self::{absence::Absence, reopening::Shown};
 use crate::{
-    Checkpoint, HashRange, PinnedPosition, SequenceNumber, Shard, ShardId, StartPosition,
-    Timestamp,
+    Checkpoint, HashRange, PinnedPosition, SequenceNumber, Shard, ShardId, Timestamp,
     place::{Mark, Place},
-    unread::CLOSE,
 };
 
 /// Which shards of a stream there are, how far each is, and which may be read now.
@@ -52,45 +55,6 @@ pub(crate) struct ShardGraph {
     only: Option<BTreeSet<ShardId>>,
     /// When the stream was opened for the first time, if that is now.
     opened: Option<Opened>,
-}
-
-/// What is known of a parent that no listing has had.
-#[derive(Clone, Copy, Debug)]
-enum Absence {
-    /// The first listing without it came then.
-    Doubtful(Instant),
-    /// It has aged out.
-    Proven,
-}
-
-/// So far apart are two listings that prove together that a shard has aged out.
-pub(crate) const ABSENT_FOR: Duration = Duration::from_secs(1);
-
-/// The same, of a shard that was being read when a checkpoint was stored, or that was closed less than the
-/// retention time ago, by the numbers of its children: as a rule, it is there.
-const ABSENT_THOUGH_READ_FOR: Duration = Duration::from_secs(60);
-
-/// When a stream was opened for the first time, and for how long it kept records then.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Opened {
-    pub(crate) at: Timestamp,
-    pub(crate) retention: Duration,
-}
-
-/// A [`StartPosition`] that has been decided, for shards that were there from the start.
-#[derive(Clone, Debug)]
-pub(crate) enum FirstStart {
-    /// Everything that is kept, or all since a moment.
-    At(PinnedPosition),
-    /// What comes in open shards from now on. `now` is the moment that this was decided.
-    Tip { now: Timestamp },
-    /// After one record; what led to it is left out.
-    After {
-        shard: ShardId,
-        position: PinnedPosition,
-    },
-    /// There were checkpoints: what is new has been made since.
-    Resumed,
 }
 
 /// A shard that may be read now.
@@ -155,27 +119,21 @@ enum State {
     Finished,
 }
 
-impl FirstStart {
-    /// Decides where a stream begins that is read for the first time, or again.
-    pub(crate) fn decide(
-        wanted: &StartPosition,
-        checkpoints: &BTreeMap<ShardId, Checkpoint>,
-        now: Timestamp,
+impl State {
+    /// Of a shard that is done so far, and begins with that number.
+    fn resumed(
+        done: Mark,
+        quiet_until: Option<Timestamp>,
+        starting_number: &SequenceNumber,
     ) -> Self {
-        if !checkpoints.is_empty() {
-            return Self::Resumed;
-        }
-        match wanted {
-            StartPosition::TrimHorizon => Self::At(PinnedPosition::TrimHorizon),
-            StartPosition::AtTimestamp(moment) => Self::At(PinnedPosition::AtTimestamp(*moment)),
-            StartPosition::Latest => Self::Tip { now },
-            StartPosition::After {
-                shard,
-                sequence_number,
-            } => Self::After {
-                shard: shard.clone(),
-                position: PinnedPosition::AfterSequenceNumber(sequence_number.clone()),
-            },
+        let is_plausible = done.sequence_number >= *starting_number;
+        Self::Waiting {
+            from: done.clone().into(),
+            resumed: Some(Resumed {
+                done,
+                quiet_until,
+                is_plausible,
+            }),
         }
     }
 }
@@ -190,21 +148,6 @@ impl Node {
             },
             (State::Waiting { from, .. }, None) => Checkpoint::Start(from.position.clone()),
             _ => Checkpoint::End,
-        }
-    }
-}
-
-impl Opened {
-    /// Where a stream begins that is opened then. A moment from which on nothing is kept any more is
-    /// the horizon, and is stored as that: who goes on from it later has not lost what was gone by now.
-    pub(crate) fn horizon_or(self, start: FirstStart) -> FirstStart {
-        match start {
-            FirstStart::At(PinnedPosition::AtTimestamp(moment))
-                if self.at.since(moment) >= self.retention + CLOSE =>
-            {
-                FirstStart::At(PinnedPosition::TrimHorizon)
-            }
-            start => start,
         }
     }
 }
@@ -361,97 +304,14 @@ impl ShardGraph {
         }
     }
 
-    /// A listing that was just [discovered](Self::discover) came now. Whether what it lacks has aged out, a later
-    /// one proves, if that lacks it, too: parents of shards that wait, and shards that were not read to their
-    /// ends. These are read as if they were listed then, so that somebody finds out what they have lost.
-    /// What was closed after `kept_since` should be kept and listed: it is waited for longer.
-    pub(crate) fn note_absent(&mut self, now: Instant, kept_since: Timestamp) {
-        let young = self.young_parents(kept_since);
-        let unfinished: BTreeSet<ShardId> = self.unfinished().cloned().collect();
-        let Self {
-            shards,
-            waiting,
-            checkpoints,
-            absent,
-            ..
-        } = self;
-        let nodes = waiting.iter().filter_map(|shard| shards.get(shard));
-        let unread = |node: &&Node| matches!(&node.state, State::Waiting { resumed: None, .. });
-        let parents = nodes.filter(unread).flat_map(|node| &node.parents);
-        let parents = parents.filter(|&parent| !shards.contains_key(parent));
-        let missing: BTreeSet<&ShardId> = parents.chain(&unfinished).collect();
-        absent.retain(|shard, _| missing.contains(shard));
-        for &shard in &missing {
-            let lasts = match checkpoints.get(shard) {
-                Some(it) if it.is_end() => Duration::ZERO,
-                Some(_) => ABSENT_THOUGH_READ_FOR,
-                None if young.contains(shard) => ABSENT_THOUGH_READ_FOR,
-                None => ABSENT_FOR,
-            };
-            let absence = absent
-                .entry(shard.clone())
-                .or_insert(Absence::Doubtful(now));
-            if let Absence::Doubtful(since) = *absence
-                && now.saturating_duration_since(since) >= lasts
-            {
-                *absence = Absence::Proven;
-            }
-        }
-        for shard in &unfinished {
-            if matches!(self.absent.get(shard), Some(Absence::Proven)) {
-                self.adopt(shard);
-            }
-        }
-    }
-
-    /// The parents of shards that wait and were made after that moment, and so were closed after it.
-    fn young_parents(&self, kept_since: Timestamp) -> BTreeSet<ShardId> {
-        let nodes = self.waiting.iter().filter_map(|it| self.shards.get(it));
-        let young = nodes.filter(|it| it.made_at.is_some_and(|made_at| made_at > kept_since));
-        young.flat_map(|it| &it.parents).cloned().collect()
-    }
-
-    /// The shards that were not read to their ends, and that no listing has had.
-    fn unfinished(&self) -> impl Iterator<Item = &ShardId> {
-        let is_wanted = |shard: &ShardId| self.only.as_ref().is_none_or(|it| it.contains(shard));
-        let stored = self.checkpoints.iter();
-        stored.filter_map(move |(shard, it)| (!it.is_end() && is_wanted(shard)).then_some(shard))
-    }
-
-    /// Has a shard read that is not listed. Nothing is known of it but how far it is done.
-    fn adopt(&mut self, shard: &ShardId) {
-        let unlisted = Shard {
-            id: shard.clone(),
-            parent: None,
-            adjacent_parent: None,
-            hash_range: HashRange::ALL,
-            starting_sequence_number: 0.into(),
-            ending_sequence_number: None,
-        };
-        self.absent.remove(shard);
-        self.discover_since(&[unlisted], None);
-    }
-
-    /// The shards that may be there although no listing has had them so far.
-    fn doubtful(&self) -> impl Iterator<Item = &ShardId> {
-        let absent = self.absent.iter();
-        absent.filter_map(|(shard, it)| matches!(it, Absence::Doubtful(_)).then_some(shard))
+    /// Whether it is wanted by itself, and not only if it leads to one that is.
+    fn wants(&self, shard: &ShardId) -> bool {
+        self.only.as_ref().is_none_or(|it| it.contains(shard))
     }
 
     /// Whether a listing has had this shard.
     pub(crate) fn knows(&self, shard: &ShardId) -> bool {
         self.shards.contains_key(shard)
-    }
-
-    /// The shards that were announced, or are parents of others, and that no listing has had so far.
-    pub(crate) fn lacking(&self) -> Vec<ShardId> {
-        let lacking: BTreeSet<_> = self.expected.keys().chain(self.doubtful()).collect();
-        lacking.into_iter().cloned().collect()
-    }
-
-    /// Whether there are such shards.
-    pub(crate) fn lacks_expected(&self) -> bool {
-        !self.expected.is_empty() || self.doubtful().next().is_some()
     }
 
     /// What to store before anything is read: where each shard begins, of those that have no checkpoint.
@@ -465,8 +325,7 @@ impl ShardGraph {
         child: &ShardId,
         made_after: Option<Timestamp>,
     ) -> Option<Checkpoint> {
-        let is_wanted = self.only.as_ref().is_none_or(|it| it.contains(child));
-        if self.knows(child) || self.checkpoints.contains_key(child) || !is_wanted {
+        if self.knows(child) || self.checkpoints.contains_key(child) || !self.wants(child) {
             return self.unstored.get(child).cloned();
         }
         let position = PinnedPosition::TrimHorizon;
@@ -591,20 +450,6 @@ impl ShardGraph {
         }
     }
 
-    /// Where a shard is read from of which nothing is stored.
-    fn first_place(&self, shard: &Shard) -> Place {
-        let position = match &self.first_start {
-            FirstStart::At(position) => position.clone(),
-            FirstStart::Tip { now } => PinnedPosition::AtTimestamp(*now),
-            FirstStart::After {
-                shard: wanted,
-                position,
-            } if *wanted == shard.id => position.clone(),
-            FirstStart::After { .. } | FirstStart::Resumed => PinnedPosition::TrimHorizon,
-        };
-        position.into()
-    }
-
     /// Where a shard stands by its stored checkpoint.
     fn stored(&self, shard: &Shard) -> Option<State> {
         let (done, quiet_until) = match self.checkpoints.get(&shard.id)? {
@@ -630,50 +475,8 @@ impl ShardGraph {
                 until,
             } => (Mark::whole(sequence_number.clone()), Some(*until)),
         };
-        let is_plausible = done.sequence_number >= shard.starting_sequence_number;
-        Some(State::Waiting {
-            from: done.clone().into(),
-            resumed: Some(Resumed {
-                done,
-                quiet_until,
-                is_plausible,
-            }),
-        })
-    }
-
-    /// The shards that led to the one to start after, and those that were left behind.
-    fn left_out(&self, listing: &[Shard]) -> BTreeSet<ShardId> {
-        let mut left_out = ancestors(listing, &self.left_behind);
-        left_out.extend(self.left_behind.iter().cloned());
-        if let FirstStart::After { shard, .. } = &self.first_start {
-            left_out.extend(ancestors(listing, [shard]));
-        }
-        left_out
-    }
-
-    /// Takes note of the parents that the first listing lacks, of shards that are read from somewhere within
-    /// them or are left out: they were closed before that, and are over, should a later listing have them.
-    fn leave_behind(&mut self, listing: &[Shard]) {
-        let led_to = |of: &BTreeSet<ShardId>| {
-            let shards = listing.iter().filter(|it| of.contains(&it.id));
-            let parents: BTreeSet<ShardId> = shards.flat_map(Shard::parents).cloned().collect();
-            parents
-        };
-        let mut parents = match &self.first_start {
-            FirstStart::Tip { .. } => led_to(&listing.iter().map(|it| it.id.clone()).collect()),
-            FirstStart::After { shard, .. } => {
-                let mut of = ancestors(listing, [shard]);
-                of.insert(shard.clone());
-                led_to(&of)
-            }
-            FirstStart::At(_) | FirstStart::Resumed => return,
-        };
-        parents.retain(|parent| !listing.iter().any(|it| it.id == *parent));
-        for parent in &parents {
-            self.checkpoints.insert(parent.clone(), Checkpoint::End);
-            self.unstored.insert(parent.clone(), Checkpoint::End);
-        }
-        self.left_behind.extend(parents);
+        let starting_number = &shard.starting_sequence_number;
+        Some(State::resumed(done, quiet_until, starting_number))
     }
 }
 

@@ -224,9 +224,9 @@ impl ShardWatch {
         self.source().note_retention(summary);
     }
 
-    /// How long the stream keeps records, if that is known.
-    pub(crate) fn retention(&self) -> Option<Duration> {
-        self.source().retention()
+    /// How long the stream keeps records, or at least for so long.
+    pub(crate) fn retention(&self) -> Duration {
+        self.source().least_retention()
     }
 
     fn source(&self) -> &SourceWatch {

@@ -95,10 +95,14 @@ impl SourceWatch {
         *lock(&self.retention)
     }
 
+    /// The same, or how long it is at least.
+    pub(crate) fn least_retention(&self) -> Duration {
+        self.retention().unwrap_or(LEAST_RETENTION)
+    }
+
     /// What has come since then is kept at that moment, if clocks do not differ by much.
     pub(crate) fn kept_since(&self, at: Timestamp) -> Timestamp {
-        let retention = self.retention().unwrap_or(LEAST_RETENTION);
-        at.minus(retention.saturating_sub(MARGIN))
+        at.minus(self.least_retention().saturating_sub(MARGIN))
     }
 
     /// All checkpoints are stored.

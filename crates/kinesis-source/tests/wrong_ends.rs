@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use kinesis_fake::{Fake, Fault, Operation, Rewrite};
 use kinesis_source::{
     CheckpointStore, ChildShard, FanOut, HashRange, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, PinnedPosition, Shard, ShardId, SourceEvent, SourceEvents,
+    MemoryCheckpointStore, PinnedPosition, Shard, ShardId, SourceEvent, SourceEvents, StreamHandle,
     StreamIdentity, StreamSource,
 };
 use rig::{Sink, run_until_caught_up};
@@ -31,6 +31,13 @@ fn source(fake: &Fake, store: &Arc<MemoryCheckpointStore>, by_fan_out: bool) -> 
         true => source.fan_out(FanOut::new(Arc::new(fake.clone()), "audit")),
         false => source,
     }
+}
+
+fn reading(source: StreamSource, sink: &Sink) -> (Pipeline, StreamHandle) {
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source.add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+    (pipeline, handle)
 }
 
 /// A child that there is not.
@@ -110,6 +117,15 @@ async fn retired(events: &mut SourceEvents) {
     while !matches!(events.next().await, Some(SourceEvent::ShardRetired { .. })) {}
 }
 
+/// The first shard of 200 records seems to end, and then records come.
+async fn end_early(fake: &Fake, events: &mut SourceEvents) {
+    sleep(seconds(10)).await;
+    end_wrongly(fake, &shard(0), false, true);
+    retired(events).await;
+    fake.clear_faults();
+    fake.put_numbered(200..400).unwrap();
+}
+
 /// Whether somebody runs on or starts anew, and whatever was read of it before.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_was_ended_wrongly_is_read_on() {
@@ -123,9 +139,7 @@ async fn a_shard_that_was_ended_wrongly_is_read_on() {
         let before = if is_empty { 0 } else { 200 };
         fake.put_numbered(0..before).unwrap();
         let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
-        let mut pipeline = Pipeline::new();
-        let (records, handle) = source(&fake, &store, by_fan_out).add_to(&mut pipeline);
-        pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+        let (pipeline, handle) = reading(source(&fake, &store, by_fan_out), &sink);
         let mut events = handle.events();
         let first = async {
             sleep(seconds(10)).await;
@@ -148,9 +162,7 @@ async fn a_shard_that_was_ended_wrongly_is_read_on() {
         };
         if restarts {
             pipeline.run_until(first).await.unwrap();
-            let mut pipeline = Pipeline::new();
-            let (records, handle) = source(&fake, &store, by_fan_out).add_to(&mut pipeline);
-            pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+            let (pipeline, handle) = reading(source(&fake, &store, by_fan_out), &sink);
             events = handle.events();
             let caught_up = async {
                 then.await;
@@ -195,11 +207,8 @@ async fn a_listing_that_is_out_of_date_starts_no_retired_shard_again() {
         let fake = Fake::new(1);
         fake.put_numbered(0..200).unwrap();
         let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
-        let mut pipeline = Pipeline::new();
-        let (records, handle) = source(&fake, &store, false)
-            .discover_every(seconds(7))
-            .add_to(&mut pipeline);
-        pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+        let source = source(&fake, &store, false).discover_every(seconds(7));
+        let (pipeline, handle) = reading(source, &sink);
         let mut events = handle.events();
         let story = async {
             sleep(seconds(10)).await;
@@ -236,16 +245,10 @@ async fn nothing_is_over_while_an_ended_shard_is_listed_as_open() {
     let fake = Fake::new(1);
     fake.put_numbered(0..200).unwrap();
     let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
-    let mut pipeline = Pipeline::new();
-    let (records, handle) = source(&fake, &store, false).add_to(&mut pipeline);
-    pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+    let (pipeline, handle) = reading(source(&fake, &store, false), &sink);
     let mut events = handle.events();
     let story = async {
-        sleep(seconds(10)).await;
-        end_wrongly(&fake, &shard(0), false, true);
-        retired(&mut events).await;
-        fake.clear_faults();
-        fake.put_numbered(200..400).unwrap();
+        end_early(&fake, &mut events).await;
         handle.caught_up().await;
     };
     pipeline.run_until(story).await.unwrap();
@@ -258,16 +261,10 @@ async fn a_shard_that_was_ended_wrongly_and_is_closed_by_now_is_read_on() {
     let fake = Fake::new(2);
     fake.put_numbered(0..200).unwrap();
     let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
-    let mut pipeline = Pipeline::new();
-    let (records, handle) = source(&fake, &store, false).add_to(&mut pipeline);
-    pipeline.consume(sink.clone(), records.subscribe(Window::new(50)));
+    let (pipeline, handle) = reading(source(&fake, &store, false), &sink);
     let mut events = handle.events();
     let story = async {
-        sleep(seconds(10)).await;
-        end_wrongly(&fake, &shard(0), false, true);
-        retired(&mut events).await;
-        fake.clear_faults();
-        fake.put_numbered(200..400).unwrap();
+        end_early(&fake, &mut events).await;
         sleep(seconds(90)).await;
         fake.split_shard(&shard(0), 1 << 126).await.unwrap();
         sleep(seconds(1)).await;

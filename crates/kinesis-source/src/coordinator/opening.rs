@@ -2,7 +2,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::{SAVE_DEADLINE, in_time, open_stream::OpenStream};
+use super::{
+    open_stream::OpenStream,
+    storing::{SAVE_DEADLINE, in_time},
+};
 use crate::{
     ApiError, Checkpoint, CheckpointError, EndPosition, PinnedPosition, Position, Remedy, Shard,
     ShardId, SourceEvent, StreamError, StreamIdentity, StreamSource, StreamStatus, WaitingFor,
@@ -13,7 +16,7 @@ use crate::{
     shard_graph::{ABSENT_FOR, FirstStart, Opened, ShardGraph},
     shared_listing::SharedListing,
     source_watch::SourceWatch,
-    unread::{CLOCK_SLACK, LEAST_RETENTION},
+    unread::CLOCK_SLACK,
 };
 
 /// Finds a stream, its checkpoints and its shards. Nothing is read meanwhile, so that what is wrong
@@ -75,7 +78,7 @@ impl<'a> Opening<'a> {
         self.prove_end(&listing).await?;
         let now = Opened {
             at: source.api.now().minus(CLOCK_SLACK),
-            retention: self.watch.retention().unwrap_or(LEAST_RETENTION),
+            retention: self.watch.least_retention(),
         };
         let mut graph = match stored.is_empty() {
             true => ShardGraph::new(now.horizon_or(first_start), stored.clone()).opened(now),
@@ -111,10 +114,8 @@ impl<'a> Opening<'a> {
             (false, true) => ABSENT_FOR.min(source.discover_every),
             (false, false) => source.discover_every,
         };
-        let list_at = graph
-            .doubts_until()
-            .map_or(now + wait, |at| at.min(now + wait));
-        let (list_at, save_at) = (list_at, now + source.checkpoint_every);
+        let list_at = graph.list_by(now + wait);
+        let save_at = now + source.checkpoint_every;
         let mut opened = OpenStream::new(stream, graph, stored, list_at, save_at);
         opened.complete_at = is_complete.then(|| listed_at.minus(CLOCK_SLACK));
         Ok(opened)

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::{
-    ApiError, HashRange, MockKinesisApi, RecordsPage, Shard, ShardIterator, ShardsPage,
+    ApiError, HashRange, MockKinesisApi, RecordsPage, Remedy, Shard, ShardIterator, ShardsPage,
     StreamStatus, StreamSummary, Timestamp,
 };
 

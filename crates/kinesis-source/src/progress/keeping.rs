@@ -5,11 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Progress;
-use crate::{
-    DataLoss, Timestamp,
-    doubt::Doubt,
-    unread::{LEAST_RETENTION, Unread},
-};
+use crate::{DataLoss, Timestamp, doubt::Doubt, unread::Unread};
 
 impl Progress {
     /// What is in doubt, if anything is.
@@ -28,7 +24,7 @@ impl Progress {
 
     /// How long records are kept, or at least for so long.
     pub(crate) fn retention(&self) -> Duration {
-        self.watch.retention().unwrap_or(LEAST_RETENTION)
+        self.watch.retention()
     }
 
     /// What comes next may not be kept any more: the last record that was read is to be looked for.

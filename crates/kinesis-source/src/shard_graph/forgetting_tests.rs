@@ -1,9 +1,11 @@
 //! Any history of splits and merges, of shards that age out, of listings that are late, of crashes: no shard is
 //! read twice to its end, none is left out, no child before its parents; and what is over is forgotten.
 
+use std::time::Duration;
+
 use proptest::{prelude::*, sample::Index};
 
-use super::{forgetting::UNLISTED_FOR, *};
+use super::{forgetting::UNLISTED_FOR, tests::shard, *};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -238,17 +240,6 @@ impl World {
                 self.crash();
             }
         }
-    }
-}
-
-fn shard(id: &str, parents: &[&str], closed: bool) -> Shard {
-    Shard {
-        id: id.into(),
-        parent: parents.first().map(|&id| id.into()),
-        adjacent_parent: parents.get(1).map(|&id| id.into()),
-        hash_range: HashRange::ALL,
-        starting_sequence_number: 1.into(),
-        ending_sequence_number: closed.then(|| 9.into()),
     }
 }
 

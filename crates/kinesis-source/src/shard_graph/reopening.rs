@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::{Resumed, ShardGraph, State};
+use super::{ShardGraph, State};
 use crate::{Checkpoint, PinnedPosition, Shard, ShardId, place::Mark, unread::CLOCK_SLACK};
 
 /// Listings show a shard as open whose end is stored.
@@ -36,10 +36,9 @@ impl ShardGraph {
     /// for after the end, and another one later still by as much. That one may also show it as closed by now, or lack it.
     pub(crate) fn reopen(&mut self, listing: &[Shard], asked_at: Instant) -> Vec<Reopened> {
         let is_over = |id: &ShardId| self.shards.get(id).is_some_and(|node| node.end.is_some());
-        let is_wanted = |id: &ShardId| self.only.as_ref().is_none_or(|it| it.contains(id));
         let open = listing.iter().filter(|it| !it.is_closed()).map(|it| &it.id);
         let mut open: BTreeSet<ShardId> = open
-            .filter(|it| is_over(it) && is_wanted(it))
+            .filter(|it| is_over(it) && self.wants(it))
             .cloned()
             .collect();
         if !open.is_empty() {
@@ -64,11 +63,11 @@ impl ShardGraph {
         !self.shown_open.is_empty()
     }
 
-    /// When a listing is needed that tells more about them.
-    pub(crate) fn doubts_until(&self) -> Option<Instant> {
+    /// When to list next, if not before that moment: a listing that tells more about them is needed earlier.
+    pub(crate) fn list_by(&self, moment: Instant) -> Instant {
         let shown = self.shown_open.values();
-        let next = shown.map(|it| it.proof.unwrap_or(it.first) + CLOCK_SLACK);
-        next.min()
+        let needed = shown.map(|it| it.proof.unwrap_or(it.first) + CLOCK_SLACK);
+        needed.fold(moment, Instant::min)
     }
 
     fn is_proven_open(&mut self, shard: &ShardId, is_open: bool, asked_at: Instant) -> bool {
@@ -96,28 +95,27 @@ impl ShardGraph {
 
     fn read_on(&mut self, shard: &ShardId) -> Option<Reopened> {
         let node = self.shards.get_mut(shard)?;
-        let (from, resumed) = match node.end.take()? {
+        let (from, state) = match node.end.take()? {
             Checkpoint::EndAfter { sequence_number } => {
-                let is_plausible = sequence_number >= node.starting_sequence_number;
+                let from = PinnedPosition::AfterSequenceNumber(sequence_number.clone());
                 let done = Mark::whole(sequence_number);
-                let resumed = Resumed {
-                    done: done.clone(),
-                    quiet_until: None,
-                    is_plausible,
-                };
-                (done.into(), Some(resumed))
+                let state = State::resumed(done, None, &node.starting_sequence_number);
+                (from, state)
             }
-            _ => (node.began.clone(), None),
+            _ => {
+                let from = node.began.clone();
+                let resumed = None;
+                (from.position.clone(), State::Waiting { from, resumed })
+            }
         };
-        let position = from.position.clone();
-        node.state = State::Waiting { from, resumed };
+        node.state = state;
         node.is_reopened = true;
         self.waiting.insert(shard.clone());
         self.waiting_changed = true;
         self.unlisted.remove(shard);
         Some(Reopened {
             shard: shard.clone(),
-            from: position,
+            from,
             begun: self.begun_children(shard),
             imagined: self.expect_no_more(shard),
         })

@@ -1,7 +1,9 @@
-use super::*;
-use crate::{HashRange, SequenceNumber};
+use std::time::Duration;
 
-fn shard(id: &str, parents: &[&str], closed: bool) -> Shard {
+use super::*;
+use crate::{HashRange, SequenceNumber, StartPosition};
+
+pub(super) fn shard(id: &str, parents: &[&str], closed: bool) -> Shard {
     Shard {
         id: id.into(),
         parent: parents.first().map(|&id| id.into()),

@@ -1,0 +1,87 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use stage_core::{AddError, restarting};
+use tracing::warn;
+
+use super::{Means, open_stream::OpenStream};
+use crate::{
+    ShardError, ShardSource, SourceEvent, progress::Progress, reader::Reader, shard_graph::Start,
+};
+
+impl Means {
+    /// Has a shard read.
+    pub(super) fn start(&self, opened: &mut OpenStream, start: Start) {
+        let Start {
+            shard,
+            hash_range,
+            from,
+            resumed,
+            since,
+            none_until,
+            is_reopened,
+        } = start;
+        let news = Arc::clone(&self.news);
+        let progress = match resumed {
+            Some(resumed) => Progress::resumed(shard.clone(), resumed, news),
+            None => Progress::beginning(shard.clone(), from, since, none_until, news),
+        };
+        progress.watch().join(Arc::clone(&self.watch));
+        progress.save_by(Arc::clone(&self.saving));
+        if is_reopened {
+            progress.replace_stored();
+        }
+        let from = progress.next();
+        let is_first = Arc::new(AtomicBool::new(true));
+        let make = {
+            let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
+            let (stream, listing) = (opened.stream.clone(), Arc::clone(&self.listing));
+            let deaggregation = self.source.deaggregation;
+            let consumer = self.consumer.clone();
+            let budget = self.source.byte_budget.clone();
+            let read_at_most = self.source.read_at_most.min(budget.bytes());
+            let on_data_loss = self.source.on_data_loss;
+            let until = self.source.until.as_ref();
+            let end = until.and_then(|until| until.of(&shard));
+            move || {
+                let is_first = is_first.swap(false, Ordering::Relaxed);
+                if !is_first {
+                    progress.resume();
+                }
+                let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
+                let reader = ShardSource::supervised(api, progress, stream.clone())
+                    .listing(Arc::clone(&listing))
+                    .byte_budget(&budget)
+                    .read_at_most(read_at_most)
+                    .on_data_loss(on_data_loss)
+                    .until(end.clone());
+                let reader = match &consumer {
+                    Some(consumer) => reader.fan_out(Arc::clone(consumer)),
+                    None => reader,
+                };
+                match deaggregation {
+                    Some(deaggregation) => reader.deaggregate(deaggregation, hash_range),
+                    None => reader,
+                }
+            }
+        };
+        let restarts = self.source.restarts.clone().unless(ShardError::is_final);
+        let renew = move |restarts| restarting(restarts, make.clone());
+        let on_failure = self.source.on_shard_failure;
+        let reader = Reader::new(renew, restarts, on_failure, Arc::clone(&progress));
+        let name = format!("{}/{shard}", self.source.name);
+        match self.group.add(name, reader) {
+            Ok(()) => {
+                progress
+                    .watch()
+                    .report(|shard| SourceEvent::ShardStarted { shard, from });
+                self.board.add(Arc::clone(&progress));
+                opened.active.insert(shard, progress);
+            }
+            Err(AddError::Stopping) => {}
+            Err(error) => warn!(%shard, %error, "shard cannot be opened"),
+        }
+    }
+}
