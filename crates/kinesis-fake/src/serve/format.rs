@@ -18,7 +18,9 @@ impl Format {
     /// The one that a request's headers name, if it is one of these.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        match content_type.split(';').next()?.trim() {
+        // RFC 9110, 8.3.1: of a media type, upper and lower case mean the same; parameters may follow.
+        let media_type = content_type.split(';').next()?.trim().to_ascii_lowercase();
+        match media_type.as_str() {
             AMZ_JSON | "application/json" => Some(Self::Json),
             AMZ_CBOR | "application/cbor" => Some(Self::Cbor),
             _ => None,
@@ -105,6 +107,26 @@ mod tests {
 
     use super::*;
     use crate::serve::wire::{Blob, Time};
+
+    #[test]
+    fn a_media_type_is_in_any_case_and_may_have_parameters() {
+        for (said, format) in [
+            ("application/x-amz-json-1.1", Some(Format::Json)),
+            ("Application/X-AMZ-Json-1.1", Some(Format::Json)),
+            ("application/json ; charset=UTF-8", Some(Format::Json)),
+            ("APPLICATION/JSON;charset=utf-8;v=1", Some(Format::Json)),
+            ("application/X-Amz-Cbor-1.1", Some(Format::Cbor)),
+            (" Application/CBOR ", Some(Format::Cbor)),
+            ("application/x-amz-json-1.0", None),
+            ("application/jsonx", None),
+            (";", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, said.parse().unwrap());
+            assert_eq!(Format::of(&headers), format, "{said:?}");
+        }
+    }
 
     #[derive(serde::Deserialize, serde::Serialize)]
     #[serde(rename_all = "PascalCase")]
