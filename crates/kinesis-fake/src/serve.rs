@@ -14,8 +14,10 @@ use tokio::{
 };
 
 use self::{
+    doorstep::Doorstep,
     exchange::Desk,
     idle::{Idle, Seats},
+    spare::Spare,
 };
 use crate::Fake;
 
@@ -24,6 +26,7 @@ mod bodies;
 mod call;
 mod check;
 mod connection;
+mod doorstep;
 mod event_stream;
 mod events;
 mod exchange;
@@ -33,6 +36,7 @@ mod idle;
 mod items;
 mod line;
 mod room;
+mod spare;
 mod wire;
 
 /// The account of a [`Fake`] over HTTP, for the AWS SDKs of any language.
@@ -42,9 +46,11 @@ mod wire;
 /// name or by ARN, as `arn:aws:kinesis:us-east-1:000000000000:stream/NAME`, of the
 /// [account](crate::Builder::account) and [region](crate::Builder::region) that were chosen.
 ///
-/// A request has at most 16 MiB. Up to 1,024 connections are attended to at a time, and more wait for
-/// one of them to end. A connection may be idle for ever; but while others wait, the one goes that has
-/// been idle for longest, if that is 10 s. Bodies of requests have 128 MiB of
+/// A request has at most 16 MiB. Up to 1,024 connections are attended to at a time. A connection may be
+/// idle for ever; but when there is one too many, the one goes that has been idle for longest, if that
+/// is 10 s. If there is none such, the newcomer's requests are answered by `ServiceUnavailable`, status
+/// 503, as are those of an HTTP/2 connection beyond 1,024 at a time. A subscription takes a connection,
+/// or one of those requests, for as long as it lasts. Bodies of requests have 128 MiB of
 /// memory together, and 64 KiB for each connection beside that; more wait for some to be answered. A
 /// request whose body has of the former is refused if it stops coming for 5 s, and any if it is not there
 /// after 60 s. Over HTTP/2, 128 KiB of a connection may come ahead of that. Of
@@ -111,8 +117,9 @@ impl Server {
         Self::bind((Ipv4Addr::LOCALHOST, 0).into(), fake).await
     }
 
-    /// Attends to so many connections at a time, instead of 1,024. More wait until one of them ends, or
-    /// has been idle for 10 s.
+    /// Attends to so many connections at a time, instead of 1,024. More are answered by
+    /// `ServiceUnavailable`, unless one of them has been idle for 10 s: that one goes. The system's
+    /// bound on open files must allow for 64 more.
     pub fn most_connections(self, most: usize) -> Self {
         Self {
             most_connections: most,
@@ -142,26 +149,34 @@ impl Server {
         let (stop, stopped) = watch::channel(());
         let mut connections = JoinSet::new();
         let mut seats = Seats::default();
-        // One that has come and is not attended to yet.
-        let mut waiting = None;
+        let mut doorstep = Doorstep::default();
+        let mut spare = Spare::default();
+        spare.regain();
         tokio::pin!(signal);
         loop {
-            let has_seat = connections.len() < self.most_connections;
-            if let Some(stream) = waiting.take_if(|_| has_seat) {
-                let (desk, stopped, idle) =
-                    (Arc::clone(&desk), stopped.clone(), Arc::new(Idle::new()));
-                let attended = connection::serve(stream, desk, stopped, Arc::clone(&idle));
-                seats.take(connections.spawn(attended).id(), idle);
-            }
-            tokio::select! {
+            let stream = tokio::select! {
                 biased;
                 () = &mut signal => break,
-                Some(ended) = connections.join_next_with_id() => seats.leave(report(ended)),
-                stream = self.accept(), if waiting.is_none() => waiting = Some(stream),
-                () = seats.make_room(), if waiting.is_some() => {}
+                Some(ended) = connections.join_next_with_id() => {
+                    seats.leave(report(ended));
+                    continue;
+                }
+                stream = self.accept(&mut spare) => stream,
+            };
+            let has_files = !spare.is_given_up() || regain(&mut spare);
+            let has_seat = connections.len() < self.most_connections || seats.make_room();
+            if !has_seat || !has_files {
+                // Without files, there are no more seats than are taken.
+                let seats = self.most_connections.min(connections.len());
+                doorstep.turn_away(stream, self.fake.clone(), seats);
+                continue;
             }
+            doorstep.let_in();
+            let (desk, stopped, idle) = (Arc::clone(&desk), stopped.clone(), Arc::new(Idle::new()));
+            let attended = connection::serve(stream, desk, stopped, Arc::clone(&idle));
+            seats.take(connections.spawn(attended).id(), idle);
         }
-        drop(waiting);
+        drop((doorstep, spare));
         drop(self.listener);
         drop(stop);
         let drain = async {
@@ -174,18 +189,34 @@ impl Server {
         }
     }
 
-    async fn accept(&self) -> TcpStream {
+    async fn accept(&self, spare: &mut Spare) -> TcpStream {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => return stream,
                 Err(error) => {
-                    // Out of file descriptors, say: others may end soon.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(PAUSE).await;
+                    if !spare.is_given_up() {
+                        tracing::warn!(
+                            %error,
+                            "cannot accept connections: allow this process more open files (ulimit -n)"
+                        );
+                    }
+                    if !spare.give_up() {
+                        // Others may end soon.
+                        sleep(PAUSE).await;
+                    }
                 }
             }
         }
     }
+}
+
+/// Whether there are files again.
+fn regain(spare: &mut Spare) -> bool {
+    let regained = spare.regain();
+    if regained {
+        tracing::info!("connections can be accepted again");
+    }
+    regained
 }
 
 /// Which one it was.
@@ -199,7 +230,7 @@ fn report(ended: Result<(Id, ()), JoinError>) -> Id {
     }
 }
 
-/// More wait until one has ended.
+/// More are turned away.
 const MOST_CONNECTIONS: usize = 1_024;
 /// How long calls in hand may take once the server is to stop.
 const GRACE: Duration = Duration::from_secs(5);

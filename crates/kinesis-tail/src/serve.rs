@@ -52,6 +52,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, default_value_t = 4567, value_parser = number(0..=u16::MAX))]
     port: u16,
 
+    /// How many connections to attend to at a time: a subscription takes one over HTTP/1.1. More are
+    /// answered by ServiceUnavailable. The bound on open files (ulimit -n) must allow for 64 more
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = number(1..=MOST_CONNECTIONS))]
+    most_connections: usize,
+
     /// A stream to begin with. May be repeated; CreateStream makes others
     #[arg(long = "stream", value_name = "NAME", value_parser = stream_name)]
     streams: Vec<String>,
@@ -114,6 +119,8 @@ pub(crate) struct ServeArgs {
     draw_faults: Option<Duration>,
 }
 
+/// More ports than a client has.
+const MOST_CONNECTIONS: usize = 65_536;
 /// A hundred years.
 const MOST_HOURS: u32 = 876_000;
 
@@ -134,7 +141,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), BoxError> {
     let fake = args.fake(plan.clone())?;
     let server = Server::bind(address, fake.clone())
         .await
-        .map_err(|source| CannotListen { address, source })?;
+        .map_err(|source| CannotListen { address, source })?
+        .most_connections(args.most_connections);
     if has_faults {
         say(format_args!("{plan:?}\n"));
     }

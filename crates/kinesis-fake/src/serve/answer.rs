@@ -64,7 +64,20 @@ impl Answers {
         ))
     }
 
+    /// There is no room for a request now; another one may have it later.
+    pub(super) fn unavailable(self, message: &str) -> Response<Vec<u8>> {
+        last(self.text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            SERVICE_UNAVAILABLE,
+            message,
+        ))
+    }
+
     fn error(self, status: StatusCode, code: &str, message: &str) -> Response<Reply> {
+        self.text(status, code, message).map(Reply::Said)
+    }
+
+    fn text(self, status: StatusCode, code: &str, message: &str) -> Response<Vec<u8>> {
         #[derive(Serialize)]
         struct Error<'a> {
             __type: &'a str,
@@ -75,7 +88,7 @@ impl Answers {
             message,
         };
         let body = self.format.write(&error);
-        let said = Reply::Said(body.expect("two texts can be written"));
+        let said = body.expect("two texts can be written");
         self.dressed(status, self.format.content_type(), said)
     }
 
@@ -92,7 +105,7 @@ impl Answers {
         self.dressed(StatusCode::OK, event_stream::CONTENT_TYPE, page)
     }
 
-    fn dressed(self, status: StatusCode, kind: &'static str, reply: Reply) -> Response<Reply> {
+    fn dressed<T>(self, status: StatusCode, kind: &'static str, reply: T) -> Response<T> {
         let mut response = Response::new(reply);
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -111,13 +124,13 @@ impl Answers {
 fn status(code: &str) -> StatusCode {
     match code.strip_suffix("Exception").unwrap_or(code) {
         INTERNAL_FAILURE => StatusCode::INTERNAL_SERVER_ERROR,
-        "ServiceUnavailable" => StatusCode::SERVICE_UNAVAILABLE,
+        SERVICE_UNAVAILABLE => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }
 }
 
 /// Of its connection: what the client still sends is not looked at.
-fn last(mut response: Response<Reply>) -> Response<Reply> {
+fn last<T>(mut response: Response<T>) -> Response<T> {
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
@@ -162,6 +175,8 @@ fn request_ids() -> (HeaderValue, HeaderValue) {
     (header(groups.join("-")), header(extended))
 }
 
+/// Of the errors that are common to all services.
+const SERVICE_UNAVAILABLE: &str = "ServiceUnavailable";
 /// 9999-12-31T23:59:59Z is the last second that a date of HTTP can tell.
 const YEAR_10000: u64 = 253_402_300_800;
 

@@ -30,8 +30,12 @@ pub(super) async fn serve(
     let answer = service_fn(|request| {
         let (desk, cut, traffic) = (Arc::clone(&desk), cut.clone(), Arc::clone(&traffic));
         let (allowance, in_hand) = (Arc::clone(&allowance), idle.begin());
+        let crowded = idle.in_hand() > MOST_IN_HAND;
         async move {
-            let answer = desk.answer((&cut, &traffic), &allowance, request).await;
+            let answer = match crowded {
+                true => desk.turn_away(&traffic, request, MOST_IN_HAND).await,
+                false => desk.answer((&cut, &traffic), &allowance, request).await,
+            };
             answer.map(|answer| answer.map(|reply| Held::new(reply, in_hand)))
         }
     });
@@ -66,7 +70,7 @@ fn give_up() {
     tracing::warn!("a client does not read an answer while others wait for room: it is given up");
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+pub(super) fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -88,7 +92,10 @@ const MOST_HEADERS: usize = 64;
 /// For a request's headers, and for what is read ahead of a body.
 const MOST_BUFFERED: usize = 64 * 1_024;
 /// Requests of one connection of HTTP/2 at the same time. A client has a subscription for each shard.
-const MOST_STREAMS: u32 = 1_024;
+const MOST_IN_HAND: usize = 1_024;
+/// So many may come, of which those that are too many are told so. A client keeps more than these to
+/// itself.
+const MOST_STREAMS: u32 = MOST_IN_HAND as u32 + 64;
 /// What may be sent over HTTP/2 before it is read, which bodies that wait for room are not: so much on
 /// a connection, and of that a part for each request, lest one that waits stops all others.
 const MOST_AHEAD: u32 = 128 * 1_024;

@@ -46,13 +46,43 @@ impl Desk {
         allowance: &Allowance,
         request: Request<Incoming>,
     ) -> Result<Response<Reply>, Infallible> {
-        let mut response = self.respond((cut, traffic), allowance, request).await;
+        let response = self.respond((cut, traffic), allowance, request).await;
+        Ok(self.placed(response, traffic).await)
+    }
+
+    /// Answers a request of a connection that has `most` in hand already.
+    pub(super) async fn turn_away(
+        &self,
+        traffic: &Arc<Traffic>,
+        request: Request<Incoming>,
+        most: usize,
+    ) -> Result<Response<Reply>, Infallible> {
+        let message = format!(
+            "This connection has {most} requests in hand, by subscriptions perhaps. Use another."
+        );
+        let response = self.answers(request.headers()).unavailable(&message);
+        Ok(self.placed(response.map(Reply::Said), traffic).await)
+    }
+
+    /// Finds room for a sentence.
+    async fn placed(
+        &self,
+        mut response: Response<Reply>,
+        traffic: &Arc<Traffic>,
+    ) -> Response<Reply> {
         if let Reply::Said(said) = response.body_mut() {
             let said = std::mem::take(said);
             let place = self.room.take(said.len(), traffic).await;
             *response.body_mut() = Reply::Whole(place.fill(said));
         }
-        Ok(response)
+        response
+    }
+
+    fn answers(&self, headers: &HeaderMap) -> Answers {
+        Answers {
+            format: Format::of(headers).unwrap_or(Format::Json),
+            now: self.fake.now(),
+        }
     }
 
     async fn respond(
@@ -61,10 +91,7 @@ impl Desk {
         allowance: &Allowance,
         request: Request<Incoming>,
     ) -> Response<Reply> {
-        let answers = Answers {
-            format: Format::of(request.headers()).unwrap_or(Format::Json),
-            now: self.fake.now(),
-        };
+        let answers = self.answers(request.headers());
         // On HTTP/2, an answer may still be on its way that is to be cut.
         if request.version() < Version::HTTP_2 {
             cut.lift();

@@ -5,11 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Notify,
-    task::Id,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::Notify, task::Id, time::Instant};
 
 /// Whether a connection has a request in hand, and since when it has none.
 #[derive(Debug)]
@@ -23,6 +19,8 @@ pub(super) struct Idle {
 struct State {
     in_hand: usize,
     since: Instant,
+    /// It has been asked to go, and nothing has come since.
+    goes: bool,
 }
 
 /// A request in hand: from its first line until its answer has been written or given up.
@@ -34,29 +32,44 @@ impl Idle {
             state: Mutex::new(State {
                 in_hand: 0,
                 since: Instant::now(),
+                goes: false,
             }),
             asked: Notify::new(),
         }
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> InHand {
-        self.state().in_hand += 1;
+        let mut state = self.state();
+        state.in_hand += 1;
+        state.goes = false;
+        drop(state);
         InHand(Arc::clone(self))
+    }
+
+    /// How many requests there are in hand.
+    pub(super) fn in_hand(&self) -> usize {
+        self.state().in_hand
     }
 
     /// Completes once it is to make room for others and has no request in hand.
     pub(super) async fn must_go(&self) {
         loop {
             self.asked.notified().await;
-            if self.since().is_some() {
+            if self.state().goes {
                 return;
             }
         }
     }
 
+    fn go(&self) {
+        self.state().goes = true;
+        self.asked.notify_one();
+    }
+
+    /// Since when it has been idle, if it is and has not been asked to go.
     fn since(&self) -> Option<Instant> {
         let state = self.state();
-        (state.in_hand == 0).then_some(state.since)
+        (state.in_hand == 0 && !state.goes).then_some(state.since)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,30 +106,21 @@ impl Seats {
         self.taken.remove(&id);
     }
 
-    /// Has the connection go that is idle for longest, once that is long enough. It goes on for ever;
-    /// dropped, nothing is lost.
-    pub(super) async fn make_room(&self) {
-        loop {
-            let idle = self.taken.values();
-            let idle = idle.filter_map(|it| Some((it.since()?, it)));
-            let oldest = idle.min_by_key(|(since, _)| *since);
-            let now = Instant::now();
-            let again = match oldest {
-                Some((since, idle)) if since + LONG <= now => {
-                    tracing::warn!("a connection is idle while others wait: it is let go");
-                    idle.asked.notify_one();
-                    now + SOON
-                }
-                Some((since, _)) => since + LONG,
-                None => now + SOON,
-            };
-            sleep_until(again).await;
+    /// Has the connection go that is idle for longest, if that is long enough: whether there is one.
+    pub(super) fn make_room(&self) -> bool {
+        let idle = self.taken.values();
+        let idle = idle.filter_map(|it| Some((it.since()?, it)));
+        match idle.min_by_key(|(since, _)| *since) {
+            Some((since, idle)) if since + LONG <= Instant::now() => {
+                tracing::debug!("a connection is idle while another comes: it is let go");
+                idle.go();
+                true
+            }
+            _ => false,
         }
     }
 }
 
-/// So long, a connection may be idle though others wait. Clients that keep one for later find it
-/// there for a while, and open another if not.
+/// So long, a connection may be idle though there is no seat for another. Clients that keep one for
+/// later find it there for a while, and open another if not.
 pub(super) const LONG: Duration = Duration::from_secs(10);
-/// Until it is looked again at who may go.
-const SOON: Duration = Duration::from_millis(100);

@@ -416,7 +416,7 @@ async fn bodies_that_stop_coming_keep_nobody_waiting_for_long() {
 }
 
 #[tokio::test]
-async fn more_connections_than_a_server_attends_to_wait_for_one_to_end() {
+async fn one_connection_too_many_is_told_so_at_once_until_another_ends() {
     let server = Server::on_loopback(Fake::new(1)).await.unwrap();
     let server = server.most_connections(3);
     let address = server.local_addr();
@@ -424,32 +424,42 @@ async fn more_connections_than_a_server_attends_to_wait_for_one_to_end() {
     tasks.spawn(server.run());
     let ask = request("ListStreams", b"{}", "");
     let mut connections = Vec::new();
-    for _ in 0..4 {
-        connections.push(TcpStream::connect(address).await.unwrap());
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&ask).await.unwrap();
+        assert!(stream.read(&mut [0; 4_096]).await.unwrap() > 0);
+        connections.push(stream);
     }
-    let mut last = connections.pop().unwrap();
-    last.write_all(&ask).await.unwrap();
-    // On this one thread, the server has had its turn again and again.
-    let mut answer = [0; 4_096];
-    for round in 0..60 {
-        let connection = &mut connections[round % 3];
-        connection.write_all(&ask).await.unwrap();
-        assert!(connection.read(&mut answer).await.unwrap() > 0);
-        let early = last.try_read(&mut answer);
-        assert!(early.is_err(), "it is attended to although three are");
-        // The limit on calls.
-        if round % 5 == 4 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    // Also one that sends more than fits into what lies between.
+    let large = vec![b' '; 8 << 20];
+    for (format, body) in [("json", &b"{}"[..]), ("cbor", b"\xa0"), ("json", &large)] {
+        let bytes = request_in(format, "ListStreams", body, "");
+        let answer = raw(address, &bytes).await.expect("an answer");
+        assert_eq!(answer.status, 503);
+        let body = String::from_utf8_lossy(&answer.body);
+        assert!(body.contains("ServiceUnavailable"), "{body}");
+        assert!(body.contains("attends to 3 connections"), "{body}");
+        assert!(answer.head.contains(&format!("x-amz-{format}-1.1")));
     }
+    // Those that say nothing keep nobody from being told.
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    assert_eq!(post_status(address).await, 503);
     connections.pop();
-    assert!(last.read(&mut answer).await.unwrap() > 0);
-    assert!(answer.starts_with(b"HTTP/1.1 "));
+    while post_status(address).await == 503 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn post_status(address: SocketAddr) -> u16 {
+    post(address, "ListStreams", json!({})).await.status
 }
 
 /// Time stands still, but while everybody waits for it.
 #[tokio::test(start_paused = true)]
-async fn who_has_been_idle_for_longest_makes_room_for_who_waits() {
+async fn who_has_been_idle_for_longest_makes_room_for_who_comes() {
     let fake = Fake::new(1);
     let server = Server::on_loopback(fake.clone()).await.unwrap();
     let server = server.most_connections(4);

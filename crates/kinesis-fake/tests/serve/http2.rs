@@ -98,6 +98,46 @@ async fn a_server_that_is_told_to_stop_ends_its_connections() {
 }
 
 #[tokio::test]
+async fn one_request_too_many_on_a_connection_is_told_so_at_once() {
+    let running = unlimited().await;
+    let mut tasks = JoinSet::new();
+    let mut sender = connect(running.address, &mut tasks).await;
+    running
+        .fake
+        .inject(Fault::hung(Operation::ListStreams).times(1_024));
+    let mut hung = JoinSet::new();
+    for _ in 0..1_024 {
+        let mut sender = sender.clone();
+        hung.spawn(async move { call(&mut sender, "ListStreams", "{}").await });
+    }
+    while running.fake.calls().of(Operation::ListStreams).made < 1_024 {
+        tokio::task::yield_now().await;
+    }
+    let answer = call(&mut sender, "ListStreams", "{}");
+    let answer = timeout(Duration::from_secs(20), answer).await;
+    let (status, body) = answer.expect("an answer").unwrap();
+    assert_eq!(status, 503, "{body:?}");
+    assert_eq!(
+        post(running.address, "ListStreams", json!({})).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_seat_that_is_not_there_is_told_of_over_http_2_too() {
+    let server = Server::on_loopback(Fake::new(1)).await.unwrap();
+    let server = server.most_connections(1);
+    let address = server.local_addr();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.run());
+    let mut first = connect(address, &mut tasks).await;
+    assert_eq!(call(&mut first, "ListStreams", "{}").await.unwrap().0, 200);
+    let mut second = connect(address, &mut tasks).await;
+    let (status, body) = call(&mut second, "ListStreams", "{}").await.unwrap();
+    assert_eq!(status, 503, "{body:?}");
+}
+
+#[tokio::test]
 async fn hostile_frames_are_dropped() {
     let running = serve(Fake::new(1)).await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -138,11 +178,11 @@ async fn settings_of(address: SocketAddr) -> std::collections::BTreeMap<u16, u32
 }
 
 #[tokio::test]
-async fn a_connection_has_1024_streams_and_64_kib_of_headers() {
+async fn a_connection_has_1088_streams_and_64_kib_of_headers() {
     let running = serve(Fake::new(1)).await;
     let settings = settings_of(running.address).await;
     // SETTINGS_MAX_CONCURRENT_STREAMS and SETTINGS_MAX_HEADER_LIST_SIZE.
-    assert_eq!(settings.get(&3), Some(&1_024), "{settings:?}");
+    assert_eq!(settings.get(&3), Some(&1_088), "{settings:?}");
     assert_eq!(settings.get(&6), Some(&65_536), "{settings:?}");
 }
 

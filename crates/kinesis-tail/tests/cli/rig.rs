@@ -85,15 +85,30 @@ pub(crate) fn without_credentials(arguments: &[&str]) -> Command {
 
 /// The command, run by a shell that redirects what it reads and writes.
 pub(crate) fn redirected(command: &Command, redirection: &str) -> Command {
+    let mut shell = shell(command, &format!("exec \"$0\" \"$@\" {redirection}"));
+    shell.stdin(Stdio::null());
+    shell
+}
+
+/// The command, run by a shell after what is said there, and with its output piped.
+pub(crate) fn in_shell(command: &Command, script: &str) -> Command {
+    let mut shell = shell(command, script);
+    shell
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    shell
+}
+
+fn shell(command: &Command, script: &str) -> Command {
     let command = command.as_std();
     let mut shell = Command::new("/bin/sh");
     shell
         .arg("-c")
-        .arg(format!("exec \"$0\" \"$@\" {redirection}"))
+        .arg(script)
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear()
-        .stdin(Stdio::null())
         .kill_on_drop(true);
     for (name, value) in command.get_envs() {
         shell.env(name, value.unwrap_or_default());

@@ -5,7 +5,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::rig::{Finished, Running, new_path, run, tail, without_credentials};
+use crate::rig::{Finished, Running, in_shell, new_path, run, tail, without_credentials};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_says_where_it_is_and_can_be_worked_with_until_a_signal() {
@@ -38,6 +38,47 @@ async fn a_port_that_is_taken_is_a_failure() {
     let port = endpoint.rsplit(':').next().unwrap();
     let finished = run(without_credentials(&["serve", "--port", port])).await;
     finished.fails_with(1, &["cannot listen", port]);
+}
+
+/// Where the system's bound on open files is lower than the server's on connections, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_when_all_connections_are_taken_is_told_so() {
+    for (files, most) in [("64", "1024"), ("1024", "20")] {
+        let serve = [
+            "serve",
+            "--port=0",
+            "--stream=orders",
+            "--most-connections",
+            most,
+        ];
+        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        let mut server = Running::new(in_shell(&without_credentials(&serve), &script));
+        let endpoint = server.line().await.unwrap();
+        let served = Served { server, endpoint };
+        let address = served.endpoint.strip_prefix("http://").unwrap().to_owned();
+        let mut taken = Vec::new();
+        for _ in 0..200 {
+            taken.push(TcpStream::connect(&address).await.unwrap());
+        }
+        let answer = served.call("ListStreams", "{}").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("--most-connections"), "{answer}");
+        drop(taken);
+        while served
+            .call("ListStreams", "{}")
+            .await
+            .starts_with("HTTP/1.1 503")
+        {}
+        // Once per change, however many there were.
+        let told = served.end("TERM").await;
+        let words = [
+            ("others are turned away", 1),
+            ("more open files", usize::from(files == "64")),
+        ];
+        for (words, times) in words {
+            assert_eq!(told.matches(words).count(), times, "{told}");
+        }
+    }
 }
 
 /// A server that is called, and what it said in the end.
