@@ -1,6 +1,7 @@
 use std::{
     any::Any,
     collections::BTreeMap,
+    convert::Infallible,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
@@ -332,7 +333,11 @@ impl Fake {
         let (blow, struck) = self.strike(&subject);
         match &blow {
             Some(Blow::Delay(delay)) => self.pause_until(struck.plus(*delay)).await,
-            Some(Blow::Hang) => std::future::pending().await,
+            Some(Blow::Hang) => {
+                // It is never made, and what it was made of may be large.
+                drop((subject, act, part));
+                match std::future::pending::<Infallible>().await {}
+            }
             _ => {}
         }
         let answer = self.carry_out(&subject, blow.as_ref(), act, part);

@@ -51,7 +51,8 @@ mod wire;
 /// is 10 s. If there is none such, the newcomer's requests are answered by `ServiceUnavailable`, status
 /// 503, as are those of an HTTP/2 connection beyond 1,024 at a time. A subscription takes a connection,
 /// or one of those requests, for as long as it lasts. Bodies of requests have 128 MiB of
-/// memory together, and 64 KiB for each connection beside that; more wait for some to be answered. A
+/// memory together, and 64 KiB for each connection beside that, until their calls have been made or
+/// [hang](crate::Fault::hung); more wait, for 30 s, and are answered by `ServiceUnavailable` then. A
 /// request whose body has of the former is refused if it stops coming for 5 s, and any if it is not there
 /// after 60 s. Over HTTP/2, 128 KiB of a connection may come ahead of that. Of
 /// answers and events, 128 MiB are in memory at a time, and 64 KiB for each connection beside that;

@@ -1,4 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -8,7 +14,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// Where the bodies of requests are until they have been answered: so many bytes at once, for all
+/// Where the bodies of requests are until their calls have been made: so many bytes at once, for all
 /// connections, and beside them an [`Allowance`] of each connection.
 ///
 /// A body takes as much as it may come to have, before any of it is read. Who finds no room waits.
@@ -16,6 +22,8 @@ use tokio::{
 pub(super) struct Bodies {
     /// In KiB.
     free: Arc<Semaphore>,
+    /// Somebody waited in vain, and nobody has found room since.
+    crowded: AtomicBool,
 }
 
 /// What all bodies of one connection may have together without asking for room: over HTTP/2, there
@@ -55,14 +63,17 @@ pub(super) enum Unread {
     Failed,
     /// It made no headway.
     Stalled,
-    /// It was not there in time, or no room for it.
+    /// It was not there in time.
     TooSlow,
+    /// There was no room for it all the while.
+    NoRoom,
 }
 
 impl Bodies {
     pub(super) fn new() -> Self {
         Self {
             free: Arc::new(Semaphore::new(MOST_KIB as usize)),
+            crowded: AtomicBool::new(false),
         }
     }
 
@@ -80,20 +91,34 @@ impl Bodies {
         // At least something, so that none is for nothing.
         let kib = (most.div_ceil(1_024) as u32).max(1);
         let body = Limited::new(body, MOST_BODY);
-        let read = async {
-            if let Ok(room) = Arc::clone(&allowance.free).try_acquire_many_owned(kib) {
-                let bytes = gather(body, None).await?;
-                return Ok(Placed::new(bytes, room));
-            }
-            // The semaphore is never closed.
-            let room = Arc::clone(&self.free).acquire_many_owned(kib).await;
-            let room = room.map_err(|_| Unread::Failed)?;
-            let bytes = gather(body, Some(PATIENCE)).await?;
-            Ok(Placed::new(bytes, room))
+        let deadline = Instant::now() + BODY_TIMEOUT;
+        let (room, patience) = match Arc::clone(&allowance.free).try_acquire_many_owned(kib) {
+            Ok(room) => (room, None),
+            Err(_) => (self.room(kib).await?, Some(PATIENCE)),
         };
-        timeout(BODY_TIMEOUT, read)
-            .await
-            .unwrap_or(Err(Unread::TooSlow))
+        let bytes = timeout_at(deadline, gather(body, patience)).await;
+        let bytes = bytes.unwrap_or(Err(Unread::TooSlow))?;
+        Ok(Placed::new(bytes, room))
+    }
+
+    /// Room for a body that is not too large, once there is.
+    async fn room(&self, kib: u32) -> Result<OwnedSemaphorePermit, Unread> {
+        let room = Arc::clone(&self.free).acquire_many_owned(kib);
+        match timeout(ROOM_TIMEOUT, room).await {
+            // The semaphore is never closed.
+            Ok(room) => {
+                if self.crowded.swap(false, Ordering::Relaxed) {
+                    tracing::info!("there is room for bodies of requests again");
+                }
+                room.map_err(|_| Unread::NoRoom)
+            }
+            Err(_) => {
+                if !self.crowded.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("there is no room for bodies of requests: others are refused");
+                }
+                Err(Unread::NoRoom)
+            }
+        }
     }
 }
 
@@ -139,10 +164,30 @@ async fn gather(mut body: Limited<Incoming>, patience: Option<Duration>) -> Resu
 pub(super) const MOST_BODY: usize = 16 * 1_024 * 1_024;
 /// What each connection may bring without asking.
 const ALLOWED_KIB: u32 = 64;
-/// Others wait for some of them to be answered: 128 MiB of bodies, and what is made of them.
+/// Others wait until some calls have been made: 128 MiB of bodies, and what is made of them.
 const MOST_KIB: u32 = 128 * 1_024;
+/// How long a body waits for room.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take for its body, and wait for others.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a body may take for so many bytes, once others wait for its room.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const HEADWAY: usize = 64 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_room_in_vain_is_told_so() {
+        let bodies = Bodies::new();
+        let all = bodies.room(MOST_KIB).await.unwrap();
+        let begin = Instant::now();
+        assert!(matches!(bodies.room(1).await, Err(Unread::NoRoom)));
+        assert_eq!(begin.elapsed(), ROOM_TIMEOUT);
+        assert!(bodies.crowded.load(Ordering::Relaxed));
+        let (there, ()) = tokio::join!(bodies.room(1), async { drop(all) });
+        assert!(there.is_ok());
+        assert!(!bodies.crowded.load(Ordering::Relaxed));
+    }
+}

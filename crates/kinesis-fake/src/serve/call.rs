@@ -83,7 +83,7 @@ pub(super) async fn dispatch(
     fake: &Fake,
     operation: Operation,
     format: Format,
-    body: &Placed,
+    body: Placed,
     room: (&Room, &Arc<Traffic>),
 ) -> Answered {
     use Operation as Op;
@@ -146,15 +146,17 @@ async fn carry_out<C: Call>(
     fake: &Fake,
     operation: Operation,
     format: Format,
-    body: &Placed,
+    body: Placed,
     (room, traffic): (&Room, &Arc<Traffic>),
 ) -> Answered {
-    let call: C = format.read_aside(body).await?;
+    let call: C = format.read_aside(&body).await?;
     let subject = Subject {
         operation,
         about: call.about(),
     };
-    let act = |service: &mut Service, now| {
+    // Made or not: who hangs, or is answered late, keeps neither the body nor what was made of it.
+    let act = move |service: &mut Service, now| {
+        let _body = body;
         let keyless = call.keyless(service, now);
         let mut check = Check::with(service.settings().limits.clone(), keyless);
         call.check(&mut check);

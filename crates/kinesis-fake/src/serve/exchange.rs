@@ -96,17 +96,18 @@ impl Desk {
         if request.version() < Version::HTTP_2 {
             cut.lift();
         }
-        // Held until the answer has been made: a body and what is made of it are in memory.
+        // Held until the call has been made: a body and what is made of it are in memory.
         let (operation, body) = match self.read(request, allowance, answers).await {
             Ok(read) => read,
             Err(response) => return response,
         };
         if operation == Operation::SubscribeToShard {
             let wanted = Wanted::read(answers.format, &body).await;
+            drop(body);
             return self.subscribe(wanted, answers, cut, traffic).await;
         }
         let room = (&self.room, traffic);
-        let answered = call::dispatch(&self.fake, operation, answers.format, &body, room).await;
+        let answered = call::dispatch(&self.fake, operation, answers.format, body, room).await;
         // A call may have taken its time.
         let answers = Answers {
             now: self.fake.now(),
@@ -181,6 +182,7 @@ impl Desk {
                 "The body broke off.",
             ))),
             Err(Unread::Stalled) => Err(answers.stalled(PATIENCE)),
+            Err(Unread::NoRoom) => Err(answers.unavailable(NO_ROOM).map(Reply::Said)),
             Err(Unread::TooSlow) => Err(answers.too_slow(BODY_TIMEOUT)),
         }
     }
@@ -223,4 +225,6 @@ fn unknown(message: &str) -> Refusal {
     Refusal::new("UnknownOperationException", message)
 }
 
+const NO_ROOM: &str = "The bodies of other requests take all the memory that there is for them, as they \
+    do while a fault delays many calls: send less at a time.";
 const TARGET: &str = "Kinesis_20131202.";

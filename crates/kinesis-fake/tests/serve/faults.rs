@@ -126,6 +126,31 @@ async fn a_hung_call_holds_up_nobody_else_and_no_stop() {
     ended.await.unwrap().unwrap().unwrap();
 }
 
+/// A dozen bodies of 13 MiB are more than there is room for.
+#[tokio::test]
+async fn what_hung_calls_have_sent_keeps_no_others_from_sending() {
+    let running = serve(Fake::new(1)).await;
+    running
+        .fake
+        .inject(Fault::hung(Operation::PutRecords).always());
+    let data = "A".repeat(1 << 20);
+    let records = vec![json!({"PartitionKey": "k", "Data": data}); 13];
+    let body = json!({"StreamName": "stream", "Records": records}).to_string();
+    let mut hung = Vec::new();
+    for made in 1..=12 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let bytes = request("PutRecords", body.as_bytes(), "");
+        let sent = timeout(Duration::from_secs(25), stream.write_all(&bytes)).await;
+        sent.expect("its body is read").unwrap();
+        while running.fake.calls().of(Operation::PutRecords).made < made {
+            tokio::task::yield_now().await;
+        }
+        hung.push(stream);
+    }
+    let put = json!({"StreamName": "stream", "PartitionKey": "k", "Data": "A".repeat(200_000)});
+    ok(running.address, "PutRecord", put).await;
+}
+
 #[tokio::test]
 async fn a_part_of_a_put_fails_over_http_too() {
     let running = serve(Fake::new(1)).await;
