@@ -143,8 +143,9 @@ impl Server {
         self.run_until(std::future::pending()).await;
     }
 
-    /// Answers until `signal` completes; then takes no more connections, finishes the calls in
-    /// hand, within 5 s, and returns. Dropped, it breaks all connections.
+    /// Answers until `signal` completes; then takes no more connections, ends subscriptions at once,
+    /// as after their five minutes, finishes the calls in hand, within 5 s, and returns. Dropped, it
+    /// breaks all connections.
     pub async fn run_until(self, signal: impl Future<Output = ()>) {
         let desk = Arc::new(Desk::new(self.fake.clone()));
         let (stop, stopped) = watch::channel(());

@@ -1,4 +1,4 @@
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -27,16 +27,18 @@ pub(super) async fn serve(
     let traffic = Arc::new(Traffic::default());
     let allowance = Arc::new(Allowance::new());
     let (line, cut) = Line::new(stream);
+    let stopping = stopped.clone();
     let answer = service_fn(|request| {
         let (desk, cut, traffic) = (Arc::clone(&desk), cut.clone(), Arc::clone(&traffic));
         let (allowance, in_hand) = (Arc::clone(&allowance), idle.begin());
+        let stopped = stopping.clone();
         let crowded = idle.in_hand() > MOST_IN_HAND;
         async move {
             let answer = match crowded {
                 true => desk.turn_away(&traffic, request, MOST_IN_HAND).await,
                 false => desk.answer((&cut, &traffic), &allowance, request).await,
             };
-            answer.map(|answer| answer.map(|reply| Held::new(reply, in_hand)))
+            answer.map(|answer| answer.map(|reply| Held::new(reply, in_hand, stopped)))
         }
     });
     let mut stalled = pin!(traffic.stalled(&desk.room));
@@ -56,6 +58,8 @@ pub(super) async fn serve(
                 biased;
                 ended = connection => ended,
                 () = stalled => return give_up(),
+                // Whoever reads has seen by then that its subscriptions have ended.
+                () = idle.only_subscribed_for(FAREWELL) => return,
             }
         }
     };
@@ -87,6 +91,8 @@ pub(super) fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// How long a connection that has no calls in hand may take to end.
+const FAREWELL: Duration = Duration::from_millis(200);
 /// AWS's clients send about a dozen.
 const MOST_HEADERS: usize = 64;
 /// For a request's headers, and for what is read ahead of a body.

@@ -11,6 +11,7 @@ use futures_core::Stream;
 use hyper::body::{Body, Frame, SizeHint};
 use kinesis_source::SubscribeEvent;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::{
     event_stream,
@@ -40,12 +41,24 @@ pub(super) enum Reply {
 pub(super) struct Held {
     reply: Reply,
     _in_hand: InHand,
+    /// Completes when the server is to stop: events end then.
+    stopped: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
 impl Held {
-    pub(super) fn new(reply: Reply, in_hand: InHand) -> Self {
-        let _in_hand = in_hand;
-        Self { reply, _in_hand }
+    /// One that ends when `stopped` loses its sender, if it would go on.
+    pub(super) fn new(reply: Reply, mut in_hand: InHand, mut stopped: watch::Receiver<()>) -> Self {
+        if matches!(reply, Reply::Events(_)) {
+            in_hand.subscribed();
+        }
+        Self {
+            reply,
+            _in_hand: in_hand,
+            stopped: Box::pin(async move {
+                // Nothing is ever sent.
+                let _ = stopped.changed().await;
+            }),
+        }
     }
 }
 
@@ -57,10 +70,14 @@ impl Body for Held {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match &mut self.get_mut().reply {
+        let Self { reply, stopped, .. } = self.get_mut();
+        match reply {
             Reply::Whole(whole) => Poll::Ready(whole.next().map(|piece| Ok(Frame::data(piece)))),
             Reply::Said(_) => Poll::Ready(Some(Err(broken()))),
             Reply::Events(events) => {
+                if events.may_end() && stopped.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(None);
+                }
                 let bytes = events.poll(context);
                 bytes.map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
             }
@@ -141,6 +158,12 @@ impl Events {
             sending: Pieces::default(),
             state: State::Begun,
         }
+    }
+
+    /// Whether it has begun, and nothing is under way of what was begun.
+    fn may_end(&self) -> bool {
+        let is_whole = matches!(self.state, State::Sending | State::Waiting { .. });
+        is_whole && self.sending.len() == 0
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Sent> {

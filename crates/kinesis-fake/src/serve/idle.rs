@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::Id, time::Instant};
+use tokio::{
+    sync::Notify,
+    task::Id,
+    time::{Instant, sleep},
+};
 
 /// Whether a connection has a request in hand, and since when it has none.
 #[derive(Debug)]
@@ -18,19 +22,25 @@ pub(super) struct Idle {
 #[derive(Debug)]
 struct State {
     in_hand: usize,
+    /// How many of these are subscriptions that have begun.
+    subscribed: usize,
     since: Instant,
     /// It has been asked to go, and nothing has come since.
     goes: bool,
 }
 
 /// A request in hand: from its first line until its answer has been written or given up.
-pub(super) struct InHand(Arc<Idle>);
+pub(super) struct InHand {
+    of: Arc<Idle>,
+    subscribed: bool,
+}
 
 impl Idle {
     pub(super) fn new() -> Self {
         Self {
             state: Mutex::new(State {
                 in_hand: 0,
+                subscribed: 0,
                 since: Instant::now(),
                 goes: false,
             }),
@@ -43,7 +53,10 @@ impl Idle {
         state.in_hand += 1;
         state.goes = false;
         drop(state);
-        InHand(Arc::clone(self))
+        InHand {
+            of: Arc::clone(self),
+            subscribed: false,
+        }
     }
 
     /// How many requests there are in hand.
@@ -56,6 +69,22 @@ impl Idle {
         loop {
             self.asked.notified().await;
             if self.state().goes {
+                return;
+            }
+        }
+    }
+
+    /// Completes once there has been nothing in hand but subscriptions, twice at least, so long from one
+    /// time to the next.
+    pub(super) async fn only_subscribed_for(&self, span: Duration) {
+        let only_subscribed = || {
+            let state = self.state();
+            state.in_hand == state.subscribed
+        };
+        loop {
+            let before = only_subscribed();
+            sleep(span).await;
+            if before && only_subscribed() {
                 return;
             }
         }
@@ -77,10 +106,19 @@ impl Idle {
     }
 }
 
+impl InHand {
+    /// It is a subscription, and has begun.
+    pub(super) fn subscribed(&mut self) {
+        self.of.state().subscribed += 1;
+        self.subscribed = true;
+    }
+}
+
 impl Drop for InHand {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.of.state();
         state.in_hand -= 1;
+        state.subscribed -= usize::from(self.subscribed);
         state.since = Instant::now();
     }
 }

@@ -319,6 +319,47 @@ async fn post_ok_of(address: SocketAddr) -> u16 {
     post(address, "DescribeStreamSummary", body).await.status
 }
 
+/// Those that are silent, or are not read, too. Time stands still, but while everybody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_told_to_stop_ends_subscriptions_at_once() {
+    let (running, from_start) = with_consumer().await;
+    let Running {
+        address,
+        fake,
+        stop,
+        mut tasks,
+    } = running;
+    let mut open = Vec::new();
+    for name in ["waits", "silent", "unread"] {
+        let register = json!({"StreamARN": ARN, "ConsumerName": name});
+        let registered = ok(address, "RegisterStreamConsumer", register).await;
+        let mut body = from_start.clone();
+        body["ConsumerARN"] = registered["Consumer"]["ConsumerARN"].clone();
+        if name == "unread" {
+            for _ in 0..30 {
+                fake.stream("orders").put("k", vec![0; 1_000_000]).unwrap();
+            }
+        }
+        let mut subscription = Subscription::open(address, &body).await;
+        let first = subscription.next().await.unwrap().unwrap();
+        assert_eq!(first.kind(), "initial-response");
+        open.push(subscription);
+        fake.inject(Fault::hung(Operation::SubscribeToShard).in_stream());
+    }
+    let unread = open.pop();
+    let begin = tokio::time::Instant::now();
+    stop.send(()).unwrap();
+    tasks.join_next().await.unwrap().unwrap();
+    // What may take longer are calls: five seconds.
+    assert_eq!(begin.elapsed().as_secs(), 0);
+    for mut subscription in open {
+        while let Some(frame) = subscription.next().await.unwrap() {
+            assert_eq!(frame.kind(), "SubscribeToShardEvent");
+        }
+    }
+    drop(unread);
+}
+
 #[tokio::test]
 async fn a_stream_falls_silent_and_the_rest_goes_on() {
     let (running, from_start) = with_consumer().await;
