@@ -15,6 +15,18 @@ pub(crate) trait Value: Sized {
     fn read(text: &str) -> Option<Self>;
 
     fn write(&self) -> String;
+
+    /// Whether it lies between two others, these included. What has no order lies anywhere, and so does
+    /// what is `none`.
+    fn is_within(&self, _least: &str, _most: &str) -> bool {
+        true
+    }
+}
+
+/// Whether a value lies between two texts of its kind.
+fn lies_between<V: Value + PartialOrd>(value: &V, least: &str, most: &str) -> bool {
+    let (least, most) = (V::read(least), V::read(most));
+    least.is_none_or(|least| *value >= least) && most.is_none_or(|most| *value <= most)
 }
 
 macro_rules! whole_number {
@@ -30,6 +42,10 @@ macro_rules! whole_number {
 
             fn write(&self) -> String {
                 self.to_string()
+            }
+
+            fn is_within(&self, least: &str, most: &str) -> bool {
+                lies_between(self, least, most)
             }
         })*
     };
@@ -64,6 +80,10 @@ impl Value for Duration {
             _ => "0".to_owned(),
         }
     }
+
+    fn is_within(&self, least: &str, most: &str) -> bool {
+        lies_between(self, least, most)
+    }
 }
 
 impl<T: Value> Value for Option<T> {
@@ -81,6 +101,10 @@ impl<T: Value> Value for Option<T> {
     fn write(&self) -> String {
         self.as_ref().map_or("none".to_owned(), T::write)
     }
+
+    fn is_within(&self, least: &str, most: &str) -> bool {
+        self.as_ref().is_none_or(|it| it.is_within(least, most))
+    }
 }
 
 impl Value for RangeInclusive<u32> {
@@ -96,6 +120,11 @@ impl Value for RangeInclusive<u32> {
 
     fn write(&self) -> String {
         format!("{}..{}", self.start(), self.end())
+    }
+
+    fn is_within(&self, least: &str, most: &str) -> bool {
+        let ends = [self.start(), self.end()];
+        ends.into_iter().all(|end| end.is_within(least, most))
     }
 }
 
