@@ -48,6 +48,8 @@ mod token;
 pub use capacity::{AccountLimits, Capacity, RecordDistribution, Resize, StreamMode};
 pub use encryption::EncryptedRecords;
 pub use limits::Limits;
+#[cfg(feature = "serve")]
+pub(crate) use limits::{MOST_BYTES_AT_ONCE, MOST_RECORDS_AT_ONCE};
 pub use metric::Metric;
 pub use moment::Moment;
 pub use operation::Operation;

@@ -54,7 +54,8 @@ mod wire;
 /// memory together, and 64 KiB for each connection beside that, until their calls have been made or
 /// [hang](crate::Fault::hung); more wait, for 30 s, and are answered by `ServiceUnavailable` then. A
 /// request whose body has of the former is refused if it stops coming for 5 s, and any if it is not there
-/// after 60 s. Over HTTP/2, 128 KiB of a connection may come ahead of that. Of
+/// after 60 s. An answer of GetRecords and an event have 32 MiB of records at most, and 100,000, whatever
+/// the limits: one record that is larger comes alone. Over HTTP/2, 128 KiB of a connection may come ahead of that. Of
 /// answers and events, 128 MiB are in memory at a time, and 64 KiB for each connection beside that;
 /// while others wait for room there, a connection is broken whose client takes less than 64 KiB of an
 /// answer or an event in 5 s, whatever else it takes meanwhile.

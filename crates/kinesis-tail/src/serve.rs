@@ -77,7 +77,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOURS", default_value = "24", value_parser = number(1..=MOST_HOURS))]
     retention: u32,
 
-    /// Lift all limits, as for a benchmark. Iterators do not expire then
+    /// Lift all limits, as for a benchmark. Iterators do not expire then. An answer still has 32 MiB
+    /// and 100,000 records at most
     #[arg(long)]
     no_limits: bool,
 

@@ -6,7 +6,7 @@ mod throughput;
 
 use numbers::*;
 
-pub(crate) use numbers::{KIB, RETENTION_HOURS};
+pub(crate) use numbers::{KIB, MOST_BYTES_AT_ONCE, MOST_RECORDS_AT_ONCE, RETENTION_HOURS};
 pub(crate) use rate::Rate;
 pub(crate) use throughput::{Allowance, Debt};
 
@@ -161,9 +161,9 @@ pub struct Limits {
     /// Bytes a second that a subscription sends, data and partition keys. An event may have more;
     /// the next one then waits.
     pub subscription_bytes_per_second: Option<u64>,
-    /// Records in an event of a subscription.
+    /// Records in an event of a subscription: 100,000 at most, whatever is said.
     pub records_per_event: usize,
-    /// Bytes in an event of a subscription. One record is sent however large it is.
+    /// Bytes in an event of a subscription: 32 MiB at most, whatever is said. One record is sent however large it is.
     pub bytes_per_event: usize,
     /// How long an event may wait for its subscriber to take it before the connection breaks.
     pub subscriber_stall: Option<Duration>,
@@ -186,7 +186,7 @@ impl Limits {
     }
 
     /// Lifts them all, for benchmarks. What is left guards memory: [`open_shards`] is 100,000, and
-    /// [`stored_bytes`] stays. Iterators and tokens do not expire. What holds nobody up stays as it
+    /// [`stored_bytes`] stays; over HTTP, an answer has 32 MiB and 100,000 records at most. Iterators and tokens do not expire. What holds nobody up stays as it
     /// is: pages, tags and policies, the ranges of settings, how a stream on demand grows.
     ///
     /// [`open_shards`]: Self::open_shards

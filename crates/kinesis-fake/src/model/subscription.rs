@@ -5,7 +5,7 @@ use kinesis_source::{ChildShard, SubscribeEvent};
 use super::{
     Choices, Continuation, Limits, Moment, Refusal, Settings,
     iterator::Place,
-    limits::Debt,
+    limits::{Debt, MOST_BYTES_AT_ONCE, MOST_RECORDS_AT_ONCE},
     sequence::Sequence,
     shard::{Extent, Read, Shard},
 };
@@ -135,11 +135,11 @@ impl Subscription {
         }
         let extent = Extent {
             records: if paid {
-                limits.records_per_event.max(1)
+                limits.records_per_event.clamp(1, MOST_RECORDS_AT_ONCE)
             } else {
                 0
             },
-            bytes: limits.bytes_per_event as u64,
+            bytes: MOST_BYTES_AT_ONCE.min(limits.bytes_per_event as u64),
         };
         let read = shard.look(self.place, extent, choices.shard_end, now);
         let says_something = !read.records.is_empty() || read.next.is_none();

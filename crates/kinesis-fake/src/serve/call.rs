@@ -165,13 +165,14 @@ async fn carry_out<C: Call>(
     };
     let exchange = fake.exchange(subject, act, C::part);
     let (outcome, spoiling) = exchange.await?;
-    let place = room.take(C::size(&outcome), traffic).await;
+    let size = C::size(&outcome);
+    let place = room.take(size, traffic).await;
     // Outside the call: others need not wait until ten megabytes have been written.
     let answer = C::Answer::from(outcome);
     let body = match size_of::<C::Answer>() {
         // API CreateStream and others: "with an empty HTTP body".
         0 => Vec::new(),
-        _ => format.write(&answer)?,
+        _ => format.write_into(Vec::with_capacity(size), &answer)?,
     };
     Ok(Written {
         body,

@@ -73,16 +73,23 @@ impl Format {
     }
 
     pub(super) fn write<T: Serialize>(self, answer: &T) -> Result<Vec<u8>, Refusal> {
+        self.write_into(Vec::new(), answer)
+    }
+
+    /// Writes at the end of what may have room for it already: growing takes twice as much.
+    pub(super) fn write_into<T: Serialize>(
+        self,
+        mut bytes: Vec<u8>,
+        answer: &T,
+    ) -> Result<Vec<u8>, Refusal> {
         let failed = |error: String| Refusal::new(INTERNAL_FAILURE, error);
         match self {
-            Self::Json => serde_json::to_vec(answer).map_err(|error| failed(error.to_string())),
-            Self::Cbor => {
-                let mut bytes = Vec::new();
-                ciborium::into_writer(answer, &mut bytes)
-                    .map(|()| bytes)
-                    .map_err(|error| failed(error.to_string()))
-            }
+            Self::Json => serde_json::to_writer(&mut bytes, answer)
+                .map_err(|error| failed(error.to_string()))?,
+            Self::Cbor => ciborium::into_writer(answer, &mut bytes)
+                .map_err(|error| failed(error.to_string()))?,
         }
+        Ok(bytes)
     }
 }
 

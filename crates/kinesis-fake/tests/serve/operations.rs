@@ -489,3 +489,32 @@ async fn a_dry_run_does_nothing() {
         }
     }
 }
+
+/// It is held in memory as a whole.
+#[tokio::test]
+async fn an_answer_has_an_end_though_no_limit_says_so() {
+    let mut limits = Limits::none();
+    limits.records_per_event = usize::MAX;
+    limits.bytes_per_event = usize::MAX;
+    let fake = Fake::builder().shards(2).limits(limits).build();
+    let shards: Vec<_> = fake.shards().into_iter().map(|it| it.id).collect();
+    for _ in 0..40 {
+        fake.put_on(&shards[0], "k", vec![0; (1 << 20) - 1])
+            .unwrap();
+    }
+    for _ in 0..100_010 {
+        fake.put_on(&shards[1], "k", "").unwrap();
+    }
+    let running = serve(fake).await;
+    for (shard, pages) in shards.iter().zip([[32, 8], [100_000, 10]]) {
+        let at = json!({"StreamName": "stream", "ShardId": shard.to_string(),
+            "ShardIteratorType": "TRIM_HORIZON"});
+        let mut at = ok(running.address, "GetShardIterator", at).await["ShardIterator"].clone();
+        for records in pages {
+            let page = json!({"ShardIterator": at, "Limit": 1_000_000_000});
+            let page = ok(running.address, "GetRecords", page).await;
+            assert_eq!(page["Records"].as_array().unwrap().len(), records);
+            at = page["NextShardIterator"].clone();
+        }
+    }
+}

@@ -141,6 +141,10 @@ pub(crate) const BYTES_PER_EVENT: usize = MIB;
 pub(crate) const SUBSCRIBER_STALL: Duration = Duration::from_secs(30);
 /// Ours: what one machine carries easily.
 pub(crate) const MOST_CONSUMERS: usize = 10_000;
+/// Bytes in an answer or an event that is held in memory as a whole, whatever is lifted.
+pub(crate) const MOST_BYTES_AT_ONCE: u64 = 32 * 1_024 * KIB as u64;
+/// Records in such an answer or event: each takes memory beside its bytes.
+pub(crate) const MOST_RECORDS_AT_ONCE: usize = 100_000;
 /// Ours: what one machine carries easily.
 pub(crate) const MOST_SHARDS: u32 = 100_000;
 /// Ours: more than any test wants, less than a machine has.

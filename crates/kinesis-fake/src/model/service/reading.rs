@@ -63,13 +63,25 @@ impl Service {
         limit: usize,
         now: Moment,
     ) -> Result<RecordsPage, Refusal> {
+        self.get_records_within(stream, iterator, (limit, u64::MAX), now)
+    }
+
+    /// The same, of at most so many bytes even if limits allow more. One record is returned however
+    /// large it is.
+    pub(crate) fn get_records_within(
+        &mut self,
+        stream: Option<&str>,
+        iterator: &ShardIterator,
+        (limit, most_bytes): (usize, u64),
+        now: Moment,
+    ) -> Result<RecordsPage, Refusal> {
         let ticket = self.ticket_of(stream, iterator, limit, now)?;
         let number = ticket.shard;
         let stream = find_usable(&mut self.streams, &self.settings, &ticket.stream, now)?;
         stream.check_number(ticket.stream_number)?;
         let shard = stream.shard(number, now)?;
         shard.admit_read(&self.settings.limits, now)?;
-        let read = shard.read(ticket.place, limit, &self.settings, now);
+        let read = shard.read(ticket.place, (limit, most_bytes), &self.settings, now);
         let children = match read.next {
             Some(_) => Vec::new(),
             None => stream.children(number),

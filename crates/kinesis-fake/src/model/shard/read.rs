@@ -26,7 +26,7 @@ impl Shard {
     pub(crate) fn read(
         &mut self,
         place: Place,
-        limit: usize,
+        (limit, most_bytes): (usize, u64),
         settings: &Settings,
         now: Moment,
     ) -> Read {
@@ -39,7 +39,7 @@ impl Shard {
         let empty = due && self.index_of(place) < self.records.len();
         let extent = Extent {
             records: if empty { 0 } else { limit },
-            bytes: limits.bytes_per_answer as u64,
+            bytes: most_bytes.min(limits.bytes_per_answer as u64),
         };
         let read = self.look(place, extent, choices.shard_end, now);
         self.read_debt

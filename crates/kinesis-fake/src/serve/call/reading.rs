@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::Call;
 use crate::{
     faults::About,
-    model::{DryRun, EncryptedRecords, Moment, Refusal, Service},
+    model::{
+        DryRun, EncryptedRecords, MOST_BYTES_AT_ONCE, MOST_RECORDS_AT_ONCE, Moment, Refusal,
+        Service,
+    },
     serve::{
         check::{Check, Pattern},
         wire::{ChildOut, RecordOut, Time, check_stream, count, records_size, stream_name},
@@ -202,8 +205,14 @@ impl Call for GetRecords {
             };
             return Err(service.dry_run(call, now));
         }
+        // Fewer are always legal; more than the service allows have been asked for in vain.
+        let limit = match limit > most {
+            true => limit,
+            false => limit.min(MOST_RECORDS_AT_ONCE),
+        };
+        let most = (limit, MOST_BYTES_AT_ONCE);
         Ok(Reading {
-            page: service.get_records_of(stream, &iterator, limit, now)?,
+            page: service.get_records_within(stream, &iterator, most, now)?,
             encrypted: service.encrypted_by(&iterator, now),
         })
     }
