@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The number is the life of an iterator in milliseconds; without one it is the service's five
-//! minutes. The first line that is printed is the endpoint. It ends when it is killed.
+//! minutes. A second number is how many times as fast as usual the clock goes. The first line that is printed is the endpoint. It ends when it is killed.
 
 use std::{error::Error, time::Duration};
 
@@ -17,7 +17,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(millis) = std::env::args().nth(1) {
         limits.iterator_life = Some(Duration::from_millis(millis.parse()?));
     }
+    let rate = match std::env::args().nth(2) {
+        Some(rate) => rate.parse()?,
+        None => 1,
+    };
     let fake = Fake::builder()
+        .clock_rate(rate)
         .without_stream()
         .wall_clock()
         .limits(limits)

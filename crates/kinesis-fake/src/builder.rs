@@ -30,6 +30,7 @@ pub struct Builder {
     others: Vec<(String, u32)>,
     epoch: Timestamp,
     manual: bool,
+    rate: u32,
     settings: Settings,
     page_size: Option<usize>,
     plan: Option<FaultPlan>,
@@ -51,6 +52,7 @@ impl Default for Builder {
             others: Vec::new(),
             epoch: EPOCH,
             manual: false,
+            rate: 1,
             settings: Settings::default(),
             page_size: None,
             plan: None,
@@ -187,6 +189,20 @@ impl Builder {
         self.epoch(SystemTime::now().into())
     }
 
+    /// Its time passes so many times as fast as tokio's: at 3,600, an hour takes a second. For clients of
+    /// the [server](crate::Server) that are to see records trimmed and shards expire. Everything goes
+    /// by that clock: limits allow so much more in a second, iterators and subscriptions live so much
+    /// shorter, and [heartbeats](Choices::heartbeat) come so much more often, unless told otherwise.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[track_caller]
+    pub fn clock_rate(self, rate: u32) -> Self {
+        assert!(rate > 0, "a clock goes: its rate is 1 at least");
+        Self { rate, ..self }
+    }
+
     /// Its time passes by [`Fake::advance`] and not otherwise: for tests where tokio's clock cannot
     /// be paused, on a runtime of several threads.
     pub fn manual_clock(self) -> Self {
@@ -201,7 +217,7 @@ impl Builder {
     pub fn build(self) -> Fake {
         let clock = match self.manual {
             true => Clock::standing_at(self.epoch),
-            false => Clock::starting_at(self.epoch),
+            false => Clock::starting_at(self.epoch, self.rate),
         };
         let mut settings = self.settings;
         if let Some(most) = self.page_size {

@@ -17,8 +17,8 @@ pub(crate) struct Clock {
 
 #[derive(Debug)]
 enum Source {
-    /// Where tokio's clock is paused, so is this one.
-    Tokio { started: Instant },
+    /// Where tokio's clock is paused, so is this one. It goes so many times as fast.
+    Tokio { started: Instant, rate: u32 },
     /// Time passes when it is told to.
     Manual { passed: Mutex<Duration> },
 }
@@ -27,12 +27,13 @@ enum Source {
 pub(crate) const EPOCH: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 impl Clock {
-    /// Follows tokio's clock, from that moment on.
-    pub(crate) fn starting_at(epoch: Timestamp) -> Self {
+    /// Follows tokio's clock, from that moment on, so many times as fast: once at least.
+    pub(crate) fn starting_at(epoch: Timestamp, rate: u32) -> Self {
         Self {
             epoch: epoch.into(),
             source: Source::Tokio {
                 started: Instant::now(),
+                rate: rate.max(1),
             },
         }
     }
@@ -49,7 +50,7 @@ impl Clock {
 
     pub(crate) fn now(&self) -> Moment {
         self.epoch.plus(match &self.source {
-            Source::Tokio { started } => started.elapsed(),
+            Source::Tokio { started, rate } => started.elapsed().saturating_mul(*rate),
             Source::Manual { passed } => *passed.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }
@@ -73,7 +74,11 @@ impl Clock {
     /// has nothing to do with it.
     pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {
         match self.source {
-            Source::Tokio { started } => started.checked_add(moment.since(self.epoch)),
+            Source::Tokio { started, rate } => {
+                // Rounded up: whoever wakes then does not wake too early.
+                let nanos = moment.since(self.epoch).as_nanos().div_ceil(rate.into());
+                started.checked_add(Duration::from_nanos(u64::try_from(nanos).ok()?))
+            }
             Source::Manual { .. } => None,
         }
     }

@@ -77,6 +77,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOURS", default_value = "24", value_parser = number(1..=MOST_HOURS))]
     retention: u32,
 
+    /// Let its time pass so many times as fast: at 3600 an hour takes a second, and records are trimmed
+    /// after 24 s. Everything goes by that clock: rates allow so much more, iterators live so much
+    /// shorter. Heartbeats alone come as often as ever
+    #[arg(long, value_name = "N", default_value = "1", value_parser = number(1..=MOST_RATE))]
+    clock_rate: u32,
+
     /// Lift all limits, as for a benchmark. Iterators do not expire then. An answer still has 32 MiB
     /// and 100,000 records at most
     #[arg(long)]
@@ -122,6 +128,10 @@ pub(crate) struct ServeArgs {
 
 /// More ports than a client has.
 const MOST_CONNECTIONS: usize = 65_536;
+/// A day in less than a second. Sequence numbers can tell times for five hundred years.
+const MOST_RATE: u32 = 100_000;
+/// By the clock of whoever subscribes.
+const LEAST_HEARTBEAT: Duration = Duration::from_millis(100);
 /// A hundred years.
 const MOST_HOURS: u32 = 876_000;
 
@@ -164,6 +174,7 @@ impl ServeArgs {
                 "--stream cannot be {twice:?} twice: each has a name of its own"
             ));
         }
+        self.choices()?;
         let most = self.limits()?.open_shards;
         let shards = self.streams.len() as u64 * u64::from(self.shards.get());
         if shards > u64::from(most) {
@@ -198,9 +209,24 @@ impl ServeArgs {
             .fold(plan, FaultPlan::with)
     }
 
-    fn fake(&self, plan: FaultPlan) -> Result<Fake, String> {
+    fn choices(&self) -> Result<Choices, String> {
         let mut choices = Choices::default();
+        choices.heartbeat *= self.clock_rate;
         changed(&mut choices, &self.choices)?;
+        let shortest = LEAST_HEARTBEAT * self.clock_rate;
+        if choices.heartbeat < shortest {
+            return Err(format!(
+                "--choice heartbeat cannot be {}: with --clock-rate {} it is {} at least, as \
+                 subscribers are sent nothing else otherwise",
+                choices.heartbeat.write(),
+                self.clock_rate,
+                shortest.write()
+            ));
+        }
+        Ok(choices)
+    }
+
+    fn fake(&self, plan: FaultPlan) -> Result<Fake, String> {
         let mut durations = match self.realistic_durations {
             true => Durations::realistic(),
             false => Durations::default(),
@@ -208,12 +234,13 @@ impl ServeArgs {
         changed(&mut durations, &self.durations)?;
         let builder = Fake::builder()
             .wall_clock()
+            .clock_rate(self.clock_rate)
             .without_stream()
             .account(&self.account)
             .region(&self.region)
             .retention_hours(self.retention)
             .limits(self.limits()?)
-            .choices(choices)
+            .choices(self.choices()?)
             .durations(durations)
             .seed(self.seed)
             .follow(plan);

@@ -325,3 +325,19 @@ async fn two_thousand_records_a_second_are_read_or_any_number() {
     sleep(millis(100)).await;
     fake.get_records(&page.next.unwrap(), 1).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fast_clock_makes_an_hour_a_second() {
+    let fake = Fake::builder().clock_rate(3_600).build();
+    fake.put("k", "x").unwrap();
+    advance(millis(23_900)).await;
+    assert_eq!(fake.records()[0].1.len(), 1);
+    advance(millis(200)).await;
+    assert_eq!(fake.records()[0].1.len(), 0, "after a day");
+    // Whatever waits for a moment wakes when it has come.
+    let hour = Duration::from_secs(3_600);
+    fake.inject(Fault::delayed(Operation::GetShardIterator, hour));
+    let begin = tokio::time::Instant::now();
+    iterator(&fake, &shard(0), Position::Latest).await;
+    assert_eq!(begin.elapsed(), millis(1_000));
+}

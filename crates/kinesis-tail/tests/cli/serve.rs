@@ -1,4 +1,4 @@
-use std::fs;
+use std::{fs, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -341,6 +341,43 @@ async fn the_documented_command_works() {
     let told = served.end("INT").await;
     let late = "Fault::delayed([Operation::GetShardIterator, Operation::ListShards], Duration::from_secs(2)).times(3)";
     assert_eq!(counted(&told, late).1, 3, "{told}");
+}
+
+/// Two days take two seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_fast_clock_records_are_trimmed_and_closed_shards_expire() {
+    let served = Served::with(&[
+        "--shards=1",
+        "--clock-rate=86400",
+        "--limit=iterator_life=none",
+    ])
+    .await;
+    let put = r#"{"StreamName":"orders","Data":"YQ==","PartitionKey":"k"}"#;
+    let put = served.call("PutRecord", put).await;
+    assert!(put.starts_with("HTTP/1.1 200"), "{put}");
+    let split = r#"{"StreamName":"orders","ShardToSplit":"shardId-000000000000",
+        "NewStartingHashKey":"9"}"#;
+    let split = served.call("SplitShard", split).await;
+    assert!(split.starts_with("HTTP/1.1 200"), "{split}");
+    let list = async || {
+        served
+            .call("ListShards", r#"{"StreamName":"orders"}"#)
+            .await
+    };
+    while list().await.contains(r#""ShardId":"shardId-000000000000""#) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let listed = list().await;
+    assert!(listed.contains("shardId-000000000001"), "{listed}");
+    let at = r#"{"StreamName":"orders","ShardId":"shardId-000000000000",
+        "ShardIteratorType":"TRIM_HORIZON"}"#;
+    let at = served.call("GetShardIterator", at).await;
+    assert!(at.contains("ResourceNotFoundException"), "{at}");
+    served.end("TERM").await;
+
+    let often = ["serve", "--clock-rate=3600", "--choice=heartbeat=1m"];
+    let finished = run(without_credentials(&often)).await;
+    finished.fails_with(2, &["heartbeat cannot be 1m", "6m at least"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
