@@ -1,8 +1,8 @@
 // Drives a Kinesis through the SDK for JavaScript, over HTTP/2, which it speaks by itself, from a
 // stream's making to its removal.
 //
-// Called by .ci/clients with two endpoints: one with the service's limits, one whose iterators live
-// for two seconds. What is not as it should be throws.
+// Called by .ci/clients with three endpoints: one with the service's limits, one whose iterators live
+// for two seconds, one with a clock that makes a day six seconds. What is not as it should be throws.
 
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -88,7 +88,32 @@ async function fanOut(kinesis, StreamARN, ShardId, closed) {
   return records
 }
 
-async function main(endpoint, shortLived) {
+// Records are trimmed after a day, and a closed shard goes with them.
+async function expire(kinesis) {
+  const [closed, ...children] = [0, 1, 2].map(number => `shardId-${String(number).padStart(12, '0')}`)
+  await kinesis.createStream({ StreamName, ShardCount: 1 })
+  await sdk.waitUntilStreamExists({ client: kinesis, maxWaitTime: 30, minDelay: 1 }, { StreamName })
+  await kinesis.putRecord({ StreamName, Data: Buffer.from('first'), PartitionKey: 'k' })
+  assert.equal((await read(kinesis, closed))[0].length, 1)
+  const until = async (what, holds) => {
+    for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(100)) {
+      if (await holds()) return
+    }
+    assert.fail(`${what}: not within a minute`)
+  }
+  await until('records are trimmed', async () => (await read(kinesis, closed))[0].length === 0)
+
+  const NewStartingHashKey = String(2n ** 127n)
+  await kinesis.splitShard({ StreamName, ShardToSplit: closed, NewStartingHashKey })
+  const listed = async () => (await kinesis.listShards({ StreamName })).Shards.map(it => it.ShardId)
+  assert.deepEqual(await listed(), [closed, ...children])
+  await until('a closed shard expires', async () => (await listed()).length === 2)
+  assert.deepEqual(await listed(), children)
+  await refused(iterator(kinesis, closed), 'ResourceNotFoundException')
+  await kinesis.deleteStream({ StreamName })
+}
+
+async function main(endpoint, shortLived, fast) {
   const kinesis = client(endpoint)
   const begun = new Date()
   const shard = number => `shardId-${String(number).padStart(12, '0')}`
@@ -172,6 +197,9 @@ async function main(endpoint, shortLived) {
     /^Iterator expired\. The iterator was created at time .* 2000 milliseconds/)
   await fleeting.deleteStream({ StreamName })
   fleeting.destroy()
+  const hurried = client(fast)
+  await expire(hurried)
+  hurried.destroy()
 
   await kinesis.deleteStream({ StreamARN })
   await sdk.waitUntilStreamNotExists(

@@ -1,7 +1,7 @@
 """Drives a Kinesis through boto3, from a stream's making to its removal.
 
-Called by .ci/clients with two endpoints: one with the service's limits, one whose iterators live
-for two seconds. What is not as it should be raises.
+Called by .ci/clients with three endpoints: one with the service's limits, one whose iterators live
+for two seconds, one with a clock that makes a day six seconds. What is not as it should be raises.
 """
 
 import sys
@@ -154,7 +154,53 @@ def labels(kinesis, arn):
     )
 
 
-def main(endpoint, short_lived):
+def until(what, holds):
+    """Waits until that holds: what it is then."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if found := holds():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: not within a minute")
+
+
+def expire(kinesis):
+    """Records are trimmed after a day, from an open shard and from one that is closed, which goes
+    with them."""
+    create(kinesis, "orders", 1)
+    shards = [f"shardId-{number:012}" for number in range(3)]
+    for data in (b"first", b"second"):
+        kinesis.put_record(StreamName="orders", Data=data, PartitionKey="k")
+    records, _ = read(kinesis, shards[0])
+    same([it["Data"] for it in records], [b"first", b"second"])
+    until("records are trimmed", lambda: read(kinesis, shards[0])[0] == [])
+    number = {"StartingSequenceNumber": records[0]["SequenceNumber"]}
+    after = "AFTER_SEQUENCE_NUMBER"
+    refused(
+        "InvalidArgumentException",
+        iterator,
+        kinesis=kinesis,
+        shard=shards[0],
+        kind=after,
+        **number,
+    )
+
+    half = str(2**127)
+    kinesis.split_shard(StreamName="orders", ShardToSplit=shards[0], NewStartingHashKey=half)
+    listed = kinesis.list_shards(StreamName="orders")["Shards"]
+    same([it["ShardId"] for it in listed], shards)
+
+    def left():
+        listed = kinesis.list_shards(StreamName="orders")["Shards"]
+        return [it["ShardId"] for it in listed] == shards[1:]
+
+    until("a closed shard expires", left)
+    refused("ResourceNotFoundException", iterator, kinesis=kinesis, shard=shards[0])
+    same(read(kinesis, shards[1])[0], [])
+    kinesis.delete_stream(StreamName="orders")
+
+
+def main(endpoint, short_lived, fast):
     kinesis = client(endpoint)
     begun = datetime.now(timezone.utc)
 
@@ -278,6 +324,7 @@ def main(endpoint, short_lived):
     same(message.startswith("Iterator expired. The iterator was created at time "), True)
     same("2000 milliseconds" in message, True)
     fleeting.delete_stream(StreamName="orders")
+    expire(client(fast))
 
     resized = kinesis.update_shard_count(
         StreamName="orders", TargetShardCount=6, ScalingType="UNIFORM_SCALING"
