@@ -18,6 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         limits.iterator_life = Some(Duration::from_millis(millis.parse()?));
     }
     let fake = Fake::builder()
+        .instant()
         .without_stream()
         .wall_clock()
         .limits(limits)

@@ -92,7 +92,11 @@ fn ten_thousand_shards_and_half_a_million_records_take_less_than_a_gib() {
     let most = paused().block_on(async {
         let mut limits = Limits::default();
         limits.open_shards = SHARDS;
-        let fake = Fake::builder().shards(SHARDS).limits(limits).build();
+        let fake = Fake::builder()
+            .instant()
+            .shards(SHARDS)
+            .limits(limits)
+            .build();
         let consumer = fake.register_stream_consumer("audit").await.unwrap().arn;
         let end = Instant::now() + Duration::from_secs(60);
         let mut readers = JoinSet::new();

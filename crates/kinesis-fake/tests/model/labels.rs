@@ -28,7 +28,7 @@ fn code<T: std::fmt::Debug>(answer: Result<T, kinesis_fake::model::Refusal>) -> 
 
 /// Changes take ten seconds.
 fn slow(limits: Limits) -> Life {
-    let mut settings = Settings::default();
+    let mut settings = instant();
     settings.limits = limits;
     settings.durations = Durations::all(seconds(10));
     Life::new(1, settings)
@@ -202,7 +202,7 @@ fn records_are_encrypted_once_the_stream_is_active_again() {
 
 #[test]
 fn encryption_is_started_and_stopped_25_times_a_day_each() {
-    let mut life = Life::new(1, Settings::default());
+    let mut life = Life::new(1, instant());
     for _ in 0..25 {
         life.service
             .start_stream_encryption(STREAM, "k", life.now)
@@ -322,7 +322,7 @@ fn a_stream_on_demand_is_warmed_up_where_the_account_has_committed_itself() {
 
 #[test]
 fn tags_policies_encryption_monitoring_and_settings_are_five_calls_a_second_each() {
-    let mut life = Life::new(1, Settings::default());
+    let mut life = Life::new(1, instant());
     let now = life.now;
     let service = &mut life.service;
     let one = tags(&[("a", "")]);
