@@ -111,14 +111,10 @@ impl Builder {
         self.settings(|settings| settings.choices = choices)
     }
 
-    /// How long changes of streams, shards and consumers take, instead of no time.
+    /// How long changes of streams, shards and consumers take, instead of about as
+    /// [long](Durations::realistic) as on the service.
     pub fn durations(self, durations: Durations) -> Self {
         self.settings(|settings| settings.durations = durations)
-    }
-
-    /// Changes take about as [long](Durations::realistic) as on the service.
-    pub fn realistic_durations(self) -> Self {
-        self.durations(Durations::realistic())
     }
 
     /// Changes take no time: there is no `CREATING`, `UPDATING` or `DELETING`, and what was asked for is

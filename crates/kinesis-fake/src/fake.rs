@@ -66,7 +66,8 @@ struct State {
 }
 
 impl Fake {
-    /// An active stream of so many shards, with all limits of the service.
+    /// An active stream of so many shards, with all limits of the service; changes take about as long as
+    /// there.
     pub fn new(shards: u32) -> Self {
         Self::builder().shards(shards).build()
     }

@@ -33,7 +33,12 @@ impl Default for Settings {
     }
 }
 
-/// How long changes take. By default none takes any time.
+/// How long changes take. By default about as long as on the service: see
+/// [`realistic`](Self::realistic).
+///
+/// The service's documents promise no duration, but that changes are not done when their call returns:
+/// who does not wait for `ACTIVE` is refused there, and by default here. Where a test is not about
+/// that, changes take [no time](Self::instant).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Durations {
@@ -86,9 +91,9 @@ impl Durations {
 }
 
 impl Default for Durations {
-    /// [None](Self::instant).
+    /// [As on the service](Self::realistic).
     fn default() -> Self {
-        Self::instant()
+        Self::realistic()
     }
 }
 

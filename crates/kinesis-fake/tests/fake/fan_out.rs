@@ -657,3 +657,22 @@ fn whoever_is_woken_may_call_at_once() {
     fake.advance(millis(1));
     assert_eq!(woken.1.load(std::sync::atomic::Ordering::SeqCst), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_comes_and_goes_in_ten_seconds_unless_told_otherwise() {
+    let fake = Fake::new(1);
+    let consumer = fake.register_stream_consumer("audit").await.unwrap();
+    assert_eq!(consumer.status, ConsumerStatus::Creating);
+    let at = shard(0);
+    let early = fake.subscribe_to_shard(&consumer.arn, &at, &Position::Latest);
+    assert!(early.await.is_err());
+    sleep(Duration::from_secs(10)).await;
+    let subscription = fake.subscribe_to_shard(&consumer.arn, &at, &Position::Latest);
+    drop(subscription.await.unwrap());
+    let address = ConsumerAddress::Arn(consumer.arn);
+    fake.deregister_stream_consumer(&address).await.unwrap();
+    let leaving = fake.describe_stream_consumer(&address).await.unwrap();
+    assert_eq!(leaving.status, ConsumerStatus::Deleting);
+    sleep(Duration::from_secs(10)).await;
+    assert!(fake.describe_stream_consumer(&address).await.is_err());
+}

@@ -148,6 +148,28 @@ fn a_policy_is_kept_as_it_was_given() {
     }
 }
 
+/// As `rules` and `DIFFERENCES.md` say: who is denied everything reads and writes.
+#[test]
+fn a_policy_holds_nobody_back() {
+    let mut life = Life::new(1, no_limits());
+    let now = life.now;
+    let denied =
+        r#"{"Statement":[{"Effect":"Deny","Principal":"*","Action":"kinesis:*","Resource":"*"}]}"#;
+    let service = &mut life.service;
+    service
+        .put_resource_policy(&arn(STREAM), denied, now)
+        .unwrap();
+    let entry = PutEntry {
+        partition_key: "k".into(),
+        explicit_hash_key: None,
+        data: Bytes::from_static(b"x"),
+    };
+    let (shard, _) = service.put_record(STREAM, &entry, now).unwrap();
+    let at = service.get_shard_iterator(STREAM, &shard, &Position::TrimHorizon, now);
+    let page = service.get_records(&at.unwrap(), 10, now).unwrap();
+    assert_eq!(page.records.len(), 1);
+}
+
 #[test]
 fn where_there_is_no_policy_that_is_refused_or_an_empty_one() {
     let mut life = slow(Limits::none());
