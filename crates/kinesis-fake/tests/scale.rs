@@ -46,6 +46,9 @@ async fn poll(fake: &Fake, shard: &ShardId, idle: Duration, end: Instant) -> Res
     Ok(records)
 }
 
+/// Each shard is read every two minutes, as a call costs some ten times as much without optimizations. With
+/// them, the example `day` reads each once a second, as consumers do: two hours of that, 7.2 million calls,
+/// took 6.4 s of one core (`cargo run --release -p kinesis-fake --example day -- 1000 2 1`).
 #[test]
 fn a_thousand_shards_are_read_for_a_day() {
     const SHARDS: u32 = 1_000;
