@@ -23,6 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let fake = Fake::builder()
         .clock_rate(rate)
+        .instant()
         .without_stream()
         .wall_clock()
         .limits(limits)

@@ -113,15 +113,16 @@ impl Builder {
         self.settings(|settings| settings.choices = choices)
     }
 
-    /// How long changes of streams and shards take, instead of no time.
+    /// How long changes of streams, shards and consumers take, instead of about as
+    /// [long](Durations::realistic) as on the service.
     pub fn durations(self, durations: Durations) -> Self {
         self.settings(|settings| settings.durations = durations)
     }
 
-    /// Changes take about as [long](Durations::realistic) as on the service, so that states such as
-    /// `CREATING` and `UPDATING` are there to be seen.
-    pub fn realistic_durations(self) -> Self {
-        self.durations(Durations::realistic())
+    /// Changes take no time: there is no `CREATING`, `UPDATING` or `DELETING`, and what was asked for is
+    /// there when the call returns. For tests that are not about that.
+    pub fn instant(self) -> Self {
+        self.durations(Durations::instant())
     }
 
     /// How long new streams keep records, in hours, instead of 24.

@@ -10,7 +10,7 @@ use crate::Fake;
 
 mod order;
 
-use order::{Arrivals, KeyOrder};
+use order::{Arrivals, Disorder, KeyOrder, Known};
 
 /// Remembers what a consumer was given, and says whether that is what it promises.
 ///
@@ -87,6 +87,21 @@ pub enum WrongDelivery {
         earlier: SequenceNumber,
         /// The one that came first.
         later: SequenceNumber,
+    },
+    /// After a record had come again, one of its key came that was not next.
+    #[error(
+        "record {came} of {came_on} was delivered while {shard} was delivered again: record {expected} of \
+         the same key was to come next"
+    )]
+    ReplayOutOfOrder {
+        /// The shard whose records came again.
+        shard: ShardId,
+        /// The one that was to come next there.
+        expected: SequenceNumber,
+        /// The shard of the one that came.
+        came_on: ShardId,
+        /// The one that came.
+        came: SequenceNumber,
     },
     /// A record came again although too much after it had come already.
     #[error(
@@ -223,28 +238,48 @@ impl Deliveries {
     /// before it: on the same shard, or on one that its shard descends from, by splits and merges.
     /// Between other shards there is no order, nor between records without a key.
     ///
+    /// What is delivered again, as after a restart, is in order as well. Once a record has come again, the
+    /// key's records on that shard come one after another as they did before, until the newest of them
+    /// has; only then may one come that had not, on that shard or on one that descends from it. A replay
+    /// that has not come so far may begin anew, as where a consumer fails twice: no earlier than it began,
+    /// since a checkpoint does not go back. One that has may be followed by any other. What retention has
+    /// taken by the time of the check need not come again.
+    ///
+    /// So after records 0, 1 and 2 of a key, `1 2 3` is in order, and `2 3`, `1 1 2`, and `0 1 0 1 2`; but not
+    /// `1 3` (2 is left out), `0 2`, or `2 1 0` (the replay that began at 1 cannot go on at 0).
+    ///
     /// # Errors
     ///
     /// The first pair that was not.
     pub fn check_order_per_key(&self, fake: &Fake) -> Result<(), WrongDelivery> {
-        let parents = fake.parents();
+        let expired = fake.expired().into_iter().map(|(_, number)| number);
+        let known = Known {
+            parents: fake.parents(),
+            expired: expired.collect(),
+        };
         let log = self.lock();
-        let mut seen = BTreeSet::new();
         let mut keys = BTreeMap::<&String, KeyOrder<'_>>::new();
-        for it in log.iter() {
-            let number = &it.record.sequence_number;
-            let is_first = seen.insert((&it.shard, number));
-            let Some(key) = it.record.partition_key.as_ref().filter(|_| is_first) else {
+        for Delivery { shard, record } in log.iter() {
+            let number = &record.sequence_number;
+            let Some(key) = &record.partition_key else {
                 continue;
             };
             let order = keys.entry(key).or_default();
-            if let Some(later) = order.note(&it.shard, number, &parents) {
-                return Err(WrongDelivery::OutOfOrder {
-                    shard: it.shard.clone(),
-                    earlier: number.clone(),
-                    later: later.clone(),
-                });
-            }
+            order
+                .note(shard, number, &known)
+                .map_err(|disorder| match disorder {
+                    Disorder::Late(later) => WrongDelivery::OutOfOrder {
+                        shard: shard.clone(),
+                        earlier: number.clone(),
+                        later: later.clone(),
+                    },
+                    Disorder::Replay(of, expected) => WrongDelivery::ReplayOutOfOrder {
+                        shard: of.clone(),
+                        expected: expected.clone(),
+                        came_on: shard.clone(),
+                        came: number.clone(),
+                    },
+                })?;
         }
         Ok(())
     }

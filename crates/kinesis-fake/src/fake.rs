@@ -62,14 +62,21 @@ struct State {
     /// Those who wait for a clock that is moved by hand.
     pauses: BTreeMap<u64, Waker>,
     pauses_made: u64,
-    /// What was last printed of the plans.
+    /// What was last printed of the faults.
     told: Option<FaultReport>,
 }
 
 impl Fake {
-    /// An active stream of so many shards, with all limits of the service.
+    /// An active stream of so many shards, with all limits of the service; changes take about as long as
+    /// there.
     pub fn new(shards: u32) -> Self {
         Self::builder().shards(shards).build()
+    }
+
+    /// The same, but changes take [no time](Builder::instant): a shard has been split when `split_shard`
+    /// returns, and a consumer can subscribe as soon as it is registered.
+    pub fn instant(shards: u32) -> Self {
+        Self::builder().shards(shards).instant().build()
     }
 
     /// A fake to be described first.
@@ -185,7 +192,8 @@ impl Fake {
         self.lock().calls.clone()
     }
 
-    /// Lets something go wrong with calls to come, for all streams of the account.
+    /// Lets something go wrong with calls to come, for all streams of the account. It is printed where a
+    /// test fails, as a [plan](Self::follow) is.
     pub fn inject(&self, fault: Fault) {
         let mut state = self.lock();
         let now = self.moment();

@@ -84,8 +84,9 @@ impl Faults {
         self.rules.iter().filter(|rule| rule.left > 0).count()
     }
 
-    pub(crate) fn has_plan(&self) -> bool {
-        self.seed.is_some()
+    /// Whether anything has been planned or injected.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.seed.is_none()
     }
 
     pub(crate) fn report(&self) -> FaultReport {
@@ -264,6 +265,25 @@ mod tests {
             let text = refused(make);
             assert!(text.contains("from 0 to 1"), "{text}");
         }
+        for make in [
+            || Fault::held(Operation::PutRecords).swizzled(Swizzle::of(0.5)),
+            || {
+                Fault::held([Operation::GetRecords, Operation::PutRecord])
+                    .swizzled(Swizzle::of(0.5))
+            },
+            || Fault::refused_records(0.5, "X").swizzled(Swizzle::of(0.5)),
+            || Fault::lost_answer(Operation::PutRecord).on_shard(&"s".into()),
+            || Fault::hung([Operation::GetRecords, Operation::ListShards]).on_shard(&"s".into()),
+        ] as [fn() -> Fault; 5]
+        {
+            let text = refused(make);
+            assert!(
+                text.contains("never") && text.contains("MergeShards"),
+                "{text}"
+            );
+        }
+        let text = refused(|| refusal().in_stream());
+        assert!(text.contains("Operation::SubscribeToShard"), "{text}");
         let second = Duration::from_secs(1);
         let text = refused(|| refusal().between(Duration::from_secs(2)..Duration::from_secs(1)));
         assert!(text.contains("2s..1s"), "{text}");
@@ -271,6 +291,11 @@ mod tests {
             let _ = refusal().with_probability(probability);
         }
         let _ = refusal().between(second..second);
+        let _ = Fault::refused_records(0.5, "X").on_shard(&"s".into());
+        let _ = Fault::hung(Operations::ALL)
+            .on_shard(&"s".into())
+            .in_stream();
+        let _ = Fault::hung(Operations::ALL).swizzled(Swizzle::of(0.5));
     }
 
     #[test]

@@ -28,8 +28,9 @@
 //! let error = fake.get_records(&next, 100).await.unwrap_err();
 //! assert_eq!(error.remedy(), Remedy::RenewIterator);
 //!
-//! // A shard that was split is read to its end, which names its children.
+//! // A shard that was split is read to its end, which names its children. A split takes its time.
 //! fake.split_shard(&shard.id, 1 << 127).await?;
+//! tokio::time::sleep(Duration::from_secs(30)).await;
 //! let after = Position::AfterSequenceNumber(page.records[0].sequence_number.clone());
 //! let iterator = fake.get_shard_iterator(&shard.id, &after).await?;
 //! let end = fake.get_records(&iterator, 100).await?;

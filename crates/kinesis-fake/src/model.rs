@@ -13,6 +13,7 @@
 //! let mut service = Service::new(Settings::default());
 //! let now = Moment::since_epoch(Duration::from_secs(1_767_225_600));
 //! service.create_stream("orders", 1, now)?;
+//! let now = now.plus(Duration::from_secs(20)); // by then it is active
 //! let shard = "shardId-000000000000".into();
 //! let iterator = service.get_shard_iterator("orders", &shard, &Position::Latest, now)?;
 //!

@@ -14,7 +14,7 @@ use crate::Fake;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {
-/// let fake = Fake::new(2);
+/// let fake = Fake::instant(2);
 /// let every_ten_seconds = Resharding::new(7).every(Duration::from_secs(10)).shards(1..=4);
 /// let resharding = tokio::spawn(every_ten_seconds.run(fake.clone()));
 /// tokio::time::sleep(Duration::from_secs(60)).await;
@@ -55,7 +55,8 @@ impl Resharding {
         }
     }
 
-    /// How long to wait before each change.
+    /// How long to wait before each change. One that takes longer than that, as a split on a fake that is
+    /// not [instant](Fake::instant), has the next ones refused.
     pub fn every(self, every: Duration) -> Self {
         Self { every, ..self }
     }

@@ -46,6 +46,9 @@ async fn poll(fake: &Fake, shard: &ShardId, idle: Duration, end: Instant) -> Res
     Ok(records)
 }
 
+/// Each shard is read every two minutes, as a call costs some ten times as much without optimizations. With
+/// them, the example `day` reads each once a second, as consumers do: two hours of that, 7.2 million calls,
+/// took 6.4 s of one core (`cargo run --release -p kinesis-fake --example day -- 1000 2 1`).
 #[test]
 fn a_thousand_shards_are_read_for_a_day() {
     const SHARDS: u32 = 1_000;
@@ -92,7 +95,11 @@ fn ten_thousand_shards_and_half_a_million_records_take_less_than_a_gib() {
     let most = paused().block_on(async {
         let mut limits = Limits::default();
         limits.open_shards = SHARDS;
-        let fake = Fake::builder().shards(SHARDS).limits(limits).build();
+        let fake = Fake::builder()
+            .instant()
+            .shards(SHARDS)
+            .limits(limits)
+            .build();
         let consumer = fake.register_stream_consumer("audit").await.unwrap().arn;
         let end = Instant::now() + Duration::from_secs(60);
         let mut readers = JoinSet::new();

@@ -56,7 +56,7 @@ async fn read<S: CheckpointStore>(
 /// Days of steady resharding, with restarts: what is remembered is about what the service lists.
 #[tokio::test(start_paused = true)]
 async fn nothing_grows_with_the_age_of_a_stream() {
-    let (fake, store) = (Fake::new(2), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(2), Arc::new(MemoryCheckpointStore::new()));
     let sink = Sink::default();
     let resharding = Resharding::new(7).every(HOUR / 3).shards(1..=2);
     let resharding = tokio::spawn(resharding.run(fake.clone()));
@@ -107,7 +107,7 @@ fn names(shards: &[Shard]) -> Vec<ShardId> {
 /// Nothing came to the children before their parent was forgotten.
 #[tokio::test(start_paused = true)]
 async fn children_of_a_forgotten_parent_go_on_from_their_checkpoints() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     let sink = Sink::default();
     read(&fake, &store, &sink, async |_| {
         split(&fake).await;
@@ -141,7 +141,7 @@ async fn children_of_a_forgotten_parent_go_on_from_their_checkpoints() {
 
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_shard_that_a_listing_shows_again_is_not_read_again() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     let sink = Sink::default();
     read(&fake, &store, &sink, async |handle| {
         split(&fake).await;
@@ -212,7 +212,7 @@ impl CheckpointStore for Clumsy {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_is_asked_again_and_one_that_cannot_forget_is_not() {
-    let (fake, store) = (Fake::new(1), Arc::new(Clumsy::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Clumsy::default()));
     store.fails.store(40, Ordering::SeqCst);
     let sink = Sink::default();
     read(&fake, &store, &sink, async |handle| {
@@ -235,7 +235,7 @@ async fn a_store_that_fails_is_asked_again_and_one_that_cannot_forget_is_not() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_right_after_a_parents_end_hides_no_loss_of_its_children() {
     for days in 0..2 {
-        let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+        let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
         fake.put_numbered(0..100).unwrap();
         let sink = Sink::default();
         let mut pipeline = Pipeline::new();

@@ -44,7 +44,7 @@ const SHARD: &str = "shardId-000000000000";
 
 #[tokio::test]
 async fn every_operation_is_understood_on_both_sides() {
-    let fake = Fake::builder().without_stream().wall_clock();
+    let fake = Fake::builder().instant().without_stream().wall_clock();
     let fake = fake.limits(Limits::none()).build();
     let (endpoint, _serving) = serve(&fake).await;
     let sdk = sdk(&endpoint);
@@ -307,7 +307,7 @@ async fn fan_out(sdk: &Client, arn: &str) {
 
 /// A stream with three records, a client of it, and an iterator to the first of them.
 async fn three_records() -> (Fake, AwsKinesis, ShardIterator, JoinSet<()>) {
-    let fake = Fake::builder().name("orders").wall_clock();
+    let fake = Fake::builder().instant().name("orders").wall_clock();
     let fake = fake.limits(Limits::none()).build();
     fake.put_numbered(0..3).unwrap();
     let (endpoint, serving) = serve(&fake).await;
@@ -382,7 +382,7 @@ async fn a_late_answer_is_waited_for_and_a_hung_call_can_be_given_up() {
 
 #[tokio::test]
 async fn the_fakes_clock_is_the_services_clock() {
-    let fake = Fake::builder().name("orders").build();
+    let fake = Fake::builder().instant().name("orders").build();
     let (endpoint, _serving) = serve(&fake).await;
     let api = AwsKinesis::from_conf(conf(&endpoint), "orders").unwrap();
     api.describe_stream_summary().await.unwrap();

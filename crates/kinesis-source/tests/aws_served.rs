@@ -33,7 +33,7 @@ struct Served {
 
 impl Served {
     async fn start(shards: u32) -> Self {
-        let fake = Fake::builder().name("orders").shards(shards);
+        let fake = Fake::builder().instant().name("orders").shards(shards);
         let fake = fake.limits(Limits::none()).wall_clock().build();
         let server = Server::on_loopback(fake.clone()).await.unwrap();
         let api = AwsKinesis::from_conf(conf(&server.endpoint()), "orders").unwrap();

@@ -91,7 +91,7 @@ async fn whatever_becomes_of_records_their_bytes_are_given_back() {
         },
     ];
     for (number, ending) in endings.into_iter().enumerate() {
-        let (fake, budget) = (Fake::new(3), ByteBudget::new(2_000));
+        let (fake, budget) = (Fake::instant(3), ByteBudget::new(2_000));
         fake.put_numbered(0..2_000).unwrap();
         let mut pipeline = Pipeline::new();
         let (records, handle) = source(&fake, &budget).add_to(&mut pipeline);
@@ -104,7 +104,7 @@ async fn whatever_becomes_of_records_their_bytes_are_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_nacked_and_read_again_is_given_back() {
-    let (fake, budget) = (Fake::new(1), ByteBudget::new(1_000));
+    let (fake, budget) = (Fake::instant(1), ByteBudget::new(1_000));
     fake.put_numbered(0..500).unwrap();
     let sink = Sink::default().refusing_once(42);
     run_until_caught_up(source(&fake, &budget), &sink, Window::new(40))
@@ -118,7 +118,7 @@ async fn what_is_nacked_and_read_again_is_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_dropped_with_its_pipeline_is_given_back() {
-    let (fake, budget) = (Fake::new(4), ByteBudget::new(3_000));
+    let (fake, budget) = (Fake::instant(4), ByteBudget::new(3_000));
     fake.put_numbered(0..2_000).unwrap();
     let sink = Sink::default();
     let gate = sink.close();
@@ -172,7 +172,7 @@ async fn a_receipt_holds_its_bytes_and_data_that_was_acked_does_not() {
         }
     }
     for keeps_receipts in [true, false] {
-        let (fake, budget) = (Fake::new(1), ByteBudget::default());
+        let (fake, budget) = (Fake::instant(1), ByteBudget::default());
         fake.put_numbered(0..300).unwrap();
         let mut pipeline = Pipeline::new();
         let (records, _) = source(&fake, &budget).add_to(&mut pipeline);
@@ -187,7 +187,7 @@ async fn a_receipt_holds_its_bytes_and_data_that_was_acked_does_not() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_larger_than_the_whole_budget_passes_alone() {
     for by_fan_out in [false, true] {
-        let fake = Fake::new(4);
+        let fake = Fake::instant(4);
         for (number, size) in [(0, 900_000), (1, 10), (2, 1_000_000), (3, 400_000)] {
             let data = Bytes::from(vec![b'x'; size]);
             for shard in fake.shards() {
@@ -231,7 +231,7 @@ async fn an_answer_that_is_larger_than_the_whole_budget_passes_alone() {
 /// Records of 10 MiB, from as many shards as want.
 #[tokio::test(start_paused = true)]
 async fn the_largest_records_there_are_keep_to_the_bound() {
-    let fake = Fake::new(60);
+    let fake = Fake::instant(60);
     let data = Bytes::from(vec![b'x'; 10 * MIB as usize - 1]);
     for shard in fake.shards() {
         for _ in 0..3 {
@@ -261,7 +261,7 @@ async fn the_largest_records_there_are_keep_to_the_bound() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_stalls_is_told_and_starves_no_other_that_shares_its_budget() {
     for by_fan_out in [false, true] {
-        let (first, second) = (Fake::new(8), Fake::new(2));
+        let (first, second) = (Fake::instant(8), Fake::new(2));
         first.put_numbered(0..5_000).unwrap();
         let budget = ByteBudget::with_fetches(4_000, 8);
         let (stalled, sink) = (Sink::default(), Sink::default());
@@ -326,7 +326,7 @@ async fn a_source_that_stalls_is_told_and_starves_no_other_that_shares_its_budge
 /// What is taken apart keeps all of what it is a part of.
 #[tokio::test(start_paused = true)]
 async fn an_aggregated_record_counts_until_the_last_of_it_is_settled() {
-    let (fake, budget) = (Fake::new(1), ByteBudget::default());
+    let (fake, budget) = (Fake::instant(1), ByteBudget::default());
     let records = (0..50).map(|number: u64| Record {
         partition_key_index: 0,
         explicit_hash_key_index: None,

@@ -7,7 +7,7 @@ mod rig;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use kinesis_fake::{Fake, Fault, Operation};
+use kinesis_fake::{Fake, Fault, Limits, Operation};
 use kinesis_source::{ShardRecord, StreamHandle, StreamSource};
 use rig::{Sink, run_until_caught_up};
 use stage_core::{Pipeline, Window, for_each};
@@ -15,9 +15,12 @@ use tokio::time::{Instant, sleep};
 
 const MIB: usize = 1_024 * 1_024;
 
-/// A shard with so many MiB of records of that size, their keys included.
+/// A shard with so many MiB of records of that size, their keys included. Its limit is that of bytes: of the
+/// 2,000 records a second, which one page of the documents has, the source knows nothing.
 fn filled(mib: usize, size: usize) -> Fake {
-    let fake = Fake::new(1);
+    let mut limits = Limits::default();
+    limits.read_records_per_second = None;
+    let fake = Fake::builder().limits(limits).build();
     let data = Bytes::from(vec![b'x'; size - 1]);
     for _ in 0..mib * MIB / size {
         fake.put("k", data.clone()).unwrap();

@@ -17,7 +17,7 @@ const SHARDS: u32 = 1_000;
 
 /// Each call takes so long, and so does each event of a subscription.
 fn fake(round_trip: Duration) -> Fake {
-    let fake = Fake::new(SHARDS);
+    let fake = Fake::instant(SHARDS);
     for shard in fake.shards() {
         for number in 0..5 {
             fake.put_on(&shard.id, "k", number.to_string()).unwrap();

@@ -47,6 +47,7 @@ impl World {
             choices.older_than_horizon = older_than_horizon;
             Self {
                 fake: Fake::builder()
+                    .instant()
                     .choices(choices)
                     .limits(limits.clone())
                     .build(),

@@ -59,7 +59,11 @@ fn delivering_by_fan_out(fake: &Fake, store: &Arc<MemoryCheckpointStore>) -> Str
 fn fake(shards: u32) -> Fake {
     let mut limits = Limits::default();
     limits.control_per_second = Limits::none().control_per_second;
-    Fake::builder().shards(shards).limits(limits).build()
+    Fake::builder()
+        .instant()
+        .shards(shards)
+        .limits(limits)
+        .build()
 }
 
 /// 600 numbers in aggregates of 30 and records of their own, over a split and a merge.

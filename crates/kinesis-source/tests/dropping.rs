@@ -53,7 +53,7 @@ impl<F: Future + Unpin> Future for Times<F> {
 
 /// A closed shard that is hard to read: each kind of answer is late, and some are none.
 async fn troubled() -> Fake {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..60).unwrap();
     fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
         .await
@@ -133,7 +133,7 @@ fn aggregated(numbers: std::ops::Range<u64>) -> Bytes {
 #[tokio::test(start_paused = true)]
 async fn a_source_goes_on_from_its_checkpoints_after_all_of_it_is_dropped() {
     for by_fan_out in [false, true] {
-        let fake = Fake::new(2);
+        let fake = Fake::instant(2);
         for first in (0..400).step_by(20) {
             fake.put(&format!("key-{first}"), aggregated(first..first + 20))
                 .unwrap();
@@ -209,7 +209,7 @@ async fn a_source_goes_on_from_its_checkpoints_after_all_of_it_is_dropped() {
 /// A stream of all that there is to wait for: a shard that is split while it is read, aggregated records and
 /// plain ones, and answers that are late.
 async fn split_while_it_is_read() -> Fake {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     for first in [0, 4, 8] {
         fake.put("key", aggregated(first..first + 4)).unwrap();
     }

@@ -57,7 +57,7 @@ fn nothing() -> std::future::Ready<()> {
 
 #[tokio::test(start_paused = true)]
 async fn the_life_of_a_shard_and_its_children_in_order() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..20).unwrap();
     let events = events_of(source(&fake), seconds(300), async {
         sleep(seconds(10)).await;
@@ -96,7 +96,7 @@ async fn the_life_of_a_shard_and_its_children_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_and_refusals_in_a_row_are_one_event_and_one_when_they_are_over() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..20).unwrap();
     let get = Operation::GetRecords;
     let throttle = "ProvisionedThroughputExceededException";
@@ -127,7 +127,7 @@ async fn failures_and_refusals_in_a_row_are_one_event_and_one_when_they_are_over
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_falls_behind_is_told_once_and_so_is_that_it_caught_up() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..3_000).unwrap();
     sleep(seconds(600)).await;
     let events = events_of(source(&fake), seconds(300), async {
@@ -144,7 +144,7 @@ async fn a_shard_that_falls_behind_is_told_once_and_so_is_that_it_caught_up() {
 
 #[tokio::test(start_paused = true)]
 async fn checkpoints_and_listings_that_fail_are_told_once_and_when_they_do_not() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..20).unwrap();
     let store = Arc::new(FailingStore::default());
     let source = source(&fake)
@@ -174,7 +174,7 @@ async fn checkpoints_and_listings_that_fail_are_told_once_and_when_they_do_not()
 
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_is_an_event() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let store = Arc::new(MemoryCheckpointStore::new());
     let source = || {
         source(&fake)
@@ -200,7 +200,7 @@ async fn subscriptions_come_and_go_with_an_event_for_each() {
     for takeover in [Takeover::Fails, Takeover::Ends] {
         let mut choices = Choices::default();
         choices.takeover = takeover;
-        let fake = Fake::builder().choices(choices).build();
+        let fake = Fake::builder().instant().choices(choices).build();
         let api = Arc::new(fake.clone());
         let source = source(&fake).fan_out(FanOut::new(api, "audit"));
         let events = events_of(source, seconds(900), async {
@@ -236,7 +236,7 @@ async fn subscriptions_come_and_go_with_an_event_for_each() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_cannot_be_opened_says_so_as_its_last_word() {
-    let fake = Fake::builder().without_stream().build();
+    let fake = Fake::builder().instant().without_stream().build();
     let mut pipeline = Pipeline::new();
     let (records, handle) = source(&fake).add_to(&mut pipeline);
     pipeline.consume(Sink::default(), records.subscribe(Window::new(100)));
@@ -254,7 +254,7 @@ async fn a_source_that_cannot_be_opened_says_so_as_its_last_word() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_has_to_take_events_out() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     fake.put_numbered(0..600).unwrap();
     let mut pipeline = Pipeline::new();
     let sink = Sink::default();
@@ -269,7 +269,7 @@ async fn nobody_has_to_take_events_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_is_made_anew_or_gives_up_says_so() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..20).unwrap();
     let sink = Sink::default().refusing_always(7);
     let mut pipeline = Pipeline::new();
@@ -296,7 +296,7 @@ async fn a_reader_that_is_made_anew_or_gives_up_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_is_dropped_has_a_last_word_too() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..20).unwrap();
     let sink = Sink::default();
     let mut pipeline = Pipeline::new();
@@ -315,7 +315,7 @@ async fn a_source_that_is_dropped_has_a_last_word_too() {
 /// Its last answer comes twice: the last record was nacked, and is read again.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_ends_twice_has_its_children_once() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..10).unwrap();
     let range = fake.shards()[0].hash_range;
     fake.split_shard(&SHARD.into(), range.end / 2)

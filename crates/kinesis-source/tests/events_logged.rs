@@ -21,7 +21,7 @@ async fn a_line_of_the_log_for_each_event_and_no_others() {
     const CANARY: &str = "canary-7391";
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put(CANARY, CANARY).unwrap();
     let get = Operation::GetRecords;
     fake.inject(Fault::refusal(get, "InternalFailure").times(4));

@@ -37,7 +37,7 @@ fn source(fake: &Fake) -> StreamSource {
 fn choosing(choose: impl FnOnce(&mut Choices)) -> Fake {
     let mut choices = Choices::default();
     choose(&mut choices);
-    Fake::builder().choices(choices).build()
+    Fake::builder().instant().choices(choices).build()
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -89,7 +89,7 @@ async fn another_subscriber(fake: &Fake) -> kinesis_source::ShardSubscription {
 
 #[tokio::test(start_paused = true)]
 async fn every_record_of_every_shard_is_sent_once_and_in_order_and_none_asked_for() {
-    let fake = Fake::new(4);
+    let fake = Fake::instant(4);
     fake.put_numbered(0..1_000).unwrap();
     let sink = Sink::default();
     run_until_caught_up(source(&fake), &sink, Window::new(50))
@@ -106,7 +106,7 @@ async fn every_record_of_every_shard_is_sent_once_and_in_order_and_none_asked_fo
 /// brings the shard to its tip, and is being handed out still.
 #[tokio::test(start_paused = true)]
 async fn caught_up_is_with_what_there_was_when_it_was_asked() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..23).unwrap();
     let sink = Sink::by(Duration::from_millis(10));
     let mut pipeline = Pipeline::new();
@@ -125,7 +125,7 @@ async fn caught_up_is_with_what_there_was_when_it_was_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn polling_and_fan_out_go_on_where_the_other_had_finished() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let store = Arc::new(MemoryCheckpointStore::new());
     let sink = Sink::default();
     for round in 0..6_u64 {
@@ -145,7 +145,7 @@ async fn polling_and_fan_out_go_on_where_the_other_had_finished() {
 
 #[tokio::test(start_paused = true)]
 async fn a_consumer_is_registered_once_and_found_after_that() {
-    let mut durations = Durations::default();
+    let mut durations = Durations::instant();
     durations.register = seconds(40);
     let fake = Fake::builder().shards(3).durations(durations).build();
     fake.put_numbered(0..90).unwrap();
@@ -184,7 +184,7 @@ async fn a_consumer_goes_or_stays_as_it_was_told() {
         (true, IfRegisteredHere, 1),
         (true, Always, 0),
     ] {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         if was_there {
             fake.register_stream_consumer("audit").await.unwrap();
         }
@@ -203,7 +203,7 @@ async fn a_consumer_goes_or_stays_as_it_was_told() {
 /// Also if nothing is ever read.
 #[tokio::test(start_paused = true)]
 async fn a_consumer_goes_when_the_stream_cannot_be_opened() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let later = fake.now().plus(seconds(1_000));
     let fan_out = by_fan_out(&fake).deregister(Deregistration::IfRegisteredHere);
     let source = polling(&fake)
@@ -220,7 +220,7 @@ async fn a_consumer_goes_when_the_stream_cannot_be_opened() {
 
 #[tokio::test(start_paused = true)]
 async fn what_its_registration_is_refused_for_is_said_before_anything_is_read() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     for number in 0..20 {
         fake.register_stream_consumer(&format!("other-{number}"))
             .await
@@ -258,7 +258,7 @@ async fn what_its_registration_is_refused_for_is_said_before_anything_is_read() 
 
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_is_deregistered_by_others_is_registered_again() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let run = Run::start(source(&fake), Sink::default(), 50, seconds(120));
     sleep(seconds(20)).await;
     let by_name = ConsumerAddress::Name("audit".into());
@@ -304,7 +304,7 @@ async fn subscriptions_are_renewed_without_gap_or_repetition() {
 
 #[tokio::test(start_paused = true)]
 async fn records_come_as_they_are_put_also_while_a_subscription_is_renewed() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let run = Run::start(source(&fake), Sink::default(), 50, seconds(700));
     sleep(seconds(2)).await;
     for number in 0..600 {
@@ -318,7 +318,7 @@ async fn records_come_as_they_are_put_also_while_a_subscription_is_renewed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_that_cannot_be_renewed_is_read_to_its_end() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let run = Run::start(source(&fake), Sink::default(), 50, seconds(700));
     sleep(seconds(2)).await;
     let code = "InternalFailureException";
@@ -391,7 +391,7 @@ async fn a_shard_in_use_is_waited_for_wherever_that_is_said() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_to_subscribe_costs_seconds_and_nothing_else() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..50).unwrap();
     fake.inject(Fault::lost_answer(Operation::SubscribeToShard).times(2));
     let (sink, start) = (Sink::default(), Instant::now());
@@ -405,7 +405,7 @@ async fn a_lost_answer_to_subscribe_costs_seconds_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn a_subscription_that_falls_silent_is_made_anew() {
     for (limit, within) in [(None, 17), (Some(seconds(60)), 62)] {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         let fan_out = by_fan_out(&fake);
         let fan_out = match limit {
             Some(limit) => fan_out.silence(limit),
@@ -446,7 +446,7 @@ async fn errors_among_the_events_are_outlasted() {
         "AccessDeniedException",
         "SomethingNewException",
     ] {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         let run = Run::start(source(&fake), Sink::default(), 50, seconds(400));
         sleep(seconds(8)).await;
         for round in 0..3 {
@@ -468,7 +468,7 @@ async fn errors_among_the_events_are_outlasted() {
 #[tokio::test(start_paused = true)]
 async fn what_does_not_pass_fails_the_pipeline() {
     for code in ["AccessDeniedException", "ResourceNotFoundException"] {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         fake.put_numbered(0..5).unwrap();
         fake.inject(Fault::refusal(Operation::SubscribeToShard, code).always());
         let sink = Sink::default();
@@ -484,7 +484,7 @@ async fn what_does_not_pass_fails_the_pipeline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_deleted_is_an_error_within_seconds() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let run = Run::start(source(&fake), Sink::default(), 50, seconds(3_600));
     sleep(seconds(30)).await;
     // A stream with consumers is not deleted.
@@ -499,7 +499,7 @@ async fn a_stream_that_is_deleted_is_an_error_within_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn children_follow_their_parents_while_all_are_subscribed_to() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..200).unwrap();
     let sink = Sink::by(Duration::from_millis(300));
     let run = Run::start(source(&fake), sink, 10, seconds(200));
@@ -521,7 +521,7 @@ async fn children_follow_their_parents_while_all_are_subscribed_to() {
 
 #[tokio::test(start_paused = true)]
 async fn latest_takes_what_comes_and_goes_on_from_its_moment() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..100).unwrap();
     sleep(seconds(10)).await;
     let latest = source(&fake).start(StartPosition::Latest);
@@ -541,7 +541,7 @@ async fn latest_takes_what_comes_and_goes_on_from_its_moment() {
 /// A call to subscribe at the tip that fails is not made again: that would be another tip.
 #[tokio::test(start_paused = true)]
 async fn the_tip_is_asked_for_once() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..100).unwrap();
     sleep(seconds(10)).await;
     fake.inject(Fault::refusal(Operation::SubscribeToShard, "InternalFailure").times(4));
@@ -554,7 +554,7 @@ async fn the_tip_is_asked_for_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_moment_is_where_to_start() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..100).unwrap();
     sleep(seconds(10)).await;
     let moment = fake.now();
@@ -570,7 +570,7 @@ async fn a_moment_is_where_to_start() {
 /// Six hours without demand: no subscription stays open, nothing is called, and on it goes.
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_stalls_for_six_hours_holds_no_subscription_and_goes_on() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..500).unwrap();
     let sink = Sink::default();
     let gate = sink.close();
@@ -605,7 +605,7 @@ async fn a_sink_that_stalls_for_six_hours_holds_no_subscription_and_goes_on() {
 /// breaks because it does not read.
 #[tokio::test(start_paused = true)]
 async fn a_slow_sink_is_sent_no_more_than_it_asks_for() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let sink = Sink::by(seconds(40));
     let run = Run::start(source(&fake), sink, 10, seconds(9_000));
     for number in 0..100 {
@@ -623,7 +623,7 @@ async fn a_slow_sink_is_sent_no_more_than_it_asks_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_nacked_record_is_sent_again_with_all_that_follows_it() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..100).unwrap();
     let sink = Sink::default().refusing_once(42);
     run_until_caught_up(source(&fake), &sink, Window::new(10))
@@ -636,7 +636,7 @@ async fn a_nacked_record_is_sent_again_with_all_that_follows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn killed_again_and_again_it_loses_nothing_and_repeats_what_was_not_stored() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let store = Arc::new(MemoryCheckpointStore::new());
     let mut sinks = Vec::new();
     for life in 0..10_u64 {
@@ -709,6 +709,7 @@ async fn under_faults_of_every_kind_each_record_comes_once() {
         let mut limits = Limits::default();
         limits.control_per_second = Limits::none().control_per_second;
         let fake = Fake::builder()
+            .instant()
             .shards(2)
             .limits(limits)
             .follow(plan)
@@ -745,7 +746,7 @@ async fn under_faults_of_every_kind_each_record_comes_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_position_that_is_refused_is_final() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..10).unwrap();
     let store = Arc::new(MemoryCheckpointStore::new());
     let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
@@ -767,7 +768,7 @@ async fn a_position_that_is_refused_is_final() {
 /// What takes it away is not answered: it goes on costing, which is said, and the source ends.
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_does_not_go_holds_up_the_end_for_ten_seconds() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.inject(Fault::hung(Operation::DeregisterStreamConsumer).always());
     let leaving = by_fan_out(&fake).deregister(Deregistration::Always);
     let mut pipeline = Pipeline::new();

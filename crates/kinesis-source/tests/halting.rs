@@ -47,6 +47,7 @@ impl World {
 
     async fn of(shards: u32) -> Self {
         let fake = Fake::builder()
+            .instant()
             .shards(shards)
             .limits(Limits::none())
             .build();

@@ -77,6 +77,7 @@ impl World {
         limits.control_per_second = Limits::none().control_per_second;
         limits.open_shards = Limits::none().open_shards;
         let fake = Fake::builder()
+            .instant()
             .shards(shards)
             .page_size(3)
             .limits(limits)

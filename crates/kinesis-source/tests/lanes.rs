@@ -52,7 +52,7 @@ async fn stored(fake: &Fake, store: &MemoryCheckpointStore) -> Checkpoint {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_on_one_lane_and_in_order_there() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     for number in 0..1_000_u64 {
         fake.put(&format!("key-{}", number % 37), number.to_string())
             .unwrap();
@@ -81,7 +81,7 @@ async fn a_key_is_on_one_lane_and_in_order_there() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_stands_still_holds_up_no_other_and_no_checkpoint_passes_it() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     // One record in a hundred is for the lane that stands still, and not the first one.
     let key_of = |lane| {
         (0..)
@@ -117,7 +117,7 @@ async fn a_lane_that_stands_still_holds_up_no_other_and_no_checkpoint_passes_it(
 /// All records of the stream are of a few aggregated ones.
 #[tokio::test(start_paused = true)]
 async fn user_records_go_by_their_own_keys_and_checkpoints_are_within_an_aggregate() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     for first in (0..200_u64).step_by(50) {
         let record = |(index, number): (u64, u64)| Record {
             partition_key_index: index,
@@ -177,7 +177,7 @@ async fn user_records_go_by_their_own_keys_and_checkpoints_are_within_an_aggrega
 /// Records without a key have no order; they are on all lanes.
 #[tokio::test(start_paused = true)]
 async fn records_without_a_key_are_spread() {
-    let fake = Fake::builder().on_demand().build();
+    let fake = Fake::builder().instant().on_demand().build();
     let auto = RecordDistribution::Auto;
     let set = fake.update_stream_record_distribution_strategy(auto);
     set.await.unwrap();
@@ -216,7 +216,7 @@ proptest! {
         runtime.block_on(async {
             let mut limits = Limits::default();
             limits.control_per_second = Limits::none().control_per_second;
-            let fake = Fake::builder().shards(1).limits(limits).build();
+            let fake = Fake::builder().instant().shards(1).limits(limits).build();
             let mut next = 0;
             let mut put = |fake: &Fake| {
                 for number in next..next + 200_u64 {

@@ -37,7 +37,7 @@ impl World {
 
     fn all_that_keep(hours: u32, on_data_loss: OnDataLoss) -> impl Iterator<Item = Self> {
         [false, true].into_iter().map(move |by_fan_out| Self {
-            fake: Fake::builder().retention_hours(hours).build(),
+            fake: Fake::builder().instant().retention_hours(hours).build(),
             store: Arc::default(),
             by_fan_out,
             on_data_loss,

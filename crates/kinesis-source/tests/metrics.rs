@@ -45,7 +45,7 @@ fn told(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
 async fn what_was_counted_of_a_shard_that_is_forgotten_stays_counted() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let (fake, sink) = (Fake::new(1), Sink::default());
+    let (fake, sink) = (Fake::instant(1), Sink::default());
     let mut pipeline = Pipeline::new();
     let (records, handle) = source(&fake).add_to(&mut pipeline);
     pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
@@ -82,7 +82,7 @@ fn of_stream(name: &str) -> String {
 async fn what_is_read_is_counted_and_how_far_it_is_behind() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..1_000).unwrap();
     let bytes: u64 = fake
         .records()
@@ -150,7 +150,7 @@ async fn what_is_read_is_counted_and_how_far_it_is_behind() {
 async fn each_shard_has_numbers_of_its_own_if_that_is_wanted() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     fake.put_numbered(0..300).unwrap();
     let mut pipeline = Pipeline::new();
     let (records, _) = source(&fake).metrics_by_shard().add_to(&mut pipeline);
@@ -168,7 +168,7 @@ async fn each_shard_has_numbers_of_its_own_if_that_is_wanted() {
 async fn checkpoints_grow_old_while_they_are_not_stored() {
     let recorder = DebuggingRecorder::new();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let store = Arc::new(FailingStore::default());
     let mut pipeline = Pipeline::new();
     let source = source(&fake).checkpoints(store.clone());

@@ -51,7 +51,7 @@ impl World {
             let mut choices = Choices::default();
             choices.older_than_horizon = older_than_horizon;
             Self {
-                fake: Fake::builder().choices(choices).build(),
+                fake: Fake::builder().instant().choices(choices).build(),
                 store: Arc::default(),
                 refuses: older_than_horizon == OlderThanHorizon::Refuse,
                 by_fan_out,

@@ -34,7 +34,7 @@ fn resharding(disorder: Duration) -> Fake {
     limits.control_per_second = Limits::none().control_per_second;
     let mut choices = Choices::default();
     choices.arrival_disorder = disorder;
-    let fake = Fake::builder().shards(2).limits(limits);
+    let fake = Fake::builder().instant().shards(2).limits(limits);
     fake.choices(choices).build()
 }
 
@@ -129,7 +129,7 @@ async fn from_the_horizon_to_a_moment_over_all_shards() {
 
 #[tokio::test(start_paused = true)]
 async fn a_moment_that_is_yet_to_come_is_waited_for() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     let to = fake.now().plus(Duration::from_secs(100));
     let writing = tokio::spawn({
         let fake = fake.clone();
@@ -155,7 +155,7 @@ async fn a_moment_that_is_yet_to_come_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_with_nothing_in_it_ends_at_once() {
-    let fake = Fake::new(5);
+    let fake = Fake::instant(5);
     sleep(Duration::from_secs(60)).await;
     let (sink, start) = (Sink::default(), Instant::now());
     let to = fake.now().minus(Duration::from_secs(30));
@@ -292,7 +292,7 @@ async fn with_a_record_of_one_shard_and_what_led_to_it() {
 
 #[tokio::test(start_paused = true)]
 async fn from_a_record_to_another() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..100).unwrap();
     let shard = fake.shards().remove(0).id;
     let sink = Sink::default();
@@ -309,7 +309,7 @@ async fn from_a_record_to_another() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_that_is_none_is_told_before_anything_is_read() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..100).unwrap();
     let shards = fake.shards();
     let foreign = number(&fake, &shards[1].id, 3);
@@ -333,7 +333,7 @@ async fn an_end_that_is_none_is_told_before_anything_is_read() {
 /// A record that is not taken in holds the end up: it is read again, and so is nothing beyond the end.
 #[tokio::test(start_paused = true)]
 async fn a_nack_at_the_end_is_no_end() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..50).unwrap();
     sleep(Duration::from_secs(60)).await;
     let to = fake.now();
@@ -351,7 +351,7 @@ async fn a_nack_at_the_end_is_no_end() {
 /// One shard is done with its part long before the other is.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_is_complete_waits_for_nothing_and_is_not_stuck() {
-    let fake = Fake::builder().shards(2).without_limits().build();
+    let fake = Fake::builder().instant().shards(2).without_limits().build();
     fake.put_numbered(0..200).unwrap();
     let last = |(shard, records): (ShardId, Vec<Record>), at: usize| {
         (
@@ -390,7 +390,7 @@ async fn a_shard_that_is_complete_waits_for_nothing_and_is_not_stuck() {
 async fn one_empty_answer_ends_nothing() {
     for strike in 0..12 {
         for by_number in [None, Some(799), Some(999)] {
-            let fake = Fake::builder().without_limits().build();
+            let fake = Fake::builder().instant().without_limits().build();
             fake.put_numbered(0..1_000).unwrap();
             sleep(Duration::from_secs(60)).await;
             let (shard, records) = fake.records().remove(0);
@@ -418,7 +418,7 @@ async fn one_empty_answer_ends_nothing() {
 #[tokio::test(start_paused = true)]
 async fn one_empty_answer_is_not_caught_up() {
     for strike in 0..12 {
-        let fake = Fake::builder().without_limits().build();
+        let fake = Fake::builder().instant().without_limits().build();
         fake.put_numbered(0..1_000).unwrap();
         let empty = Rewrite::EMPTY_PAGE;
         fake.inject(Fault::rewritten(Operation::GetRecords, empty).after(strike));

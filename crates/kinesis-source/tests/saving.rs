@@ -140,7 +140,7 @@ async fn stored(fake: &Fake, store: &Store) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn by_time() {
-    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
     fake.put_numbered(0..1_000).unwrap();
     let sink = Sink::by(Duration::from_millis(100));
     let source = source(&fake, &store).checkpoint_every(Duration::from_secs(3));
@@ -155,7 +155,7 @@ async fn by_time() {
 
 #[tokio::test(start_paused = true)]
 async fn by_number_of_all_shards_together() {
-    let (fake, store) = (Fake::new(4), Arc::new(Store::default()));
+    let (fake, store) = (Fake::instant(4), Arc::new(Store::default()));
     fake.put_numbered(0..4_000).unwrap();
     let sink = Sink::by(Duration::from_millis(20));
     let often = rarely(&fake, &store).checkpoint_after(250);
@@ -166,7 +166,7 @@ async fn by_number_of_all_shards_together() {
     // Each time that so many are acked; a portion more or less, as they come by portions.
     let saves = store.saves();
     assert!((13..=17).contains(&saves.len()), "{} saves", saves.len());
-    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
     fake.put_numbered(0..500).unwrap();
     run_until_caught_up(rarely(&fake, &store), &Sink::default(), Window::new(40))
         .await
@@ -176,7 +176,7 @@ async fn by_number_of_all_shards_together() {
 
 #[tokio::test(start_paused = true)]
 async fn at_a_drain() {
-    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
     fake.put_numbered(0..1_000).unwrap();
     let sink = Sink::by(Duration::from_millis(100));
     let run = start(rarely(&fake, &store), &sink, 10, Duration::from_secs(5));
@@ -190,7 +190,7 @@ async fn at_a_drain() {
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_of_a_shard() {
-    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
     fake.put_numbered(0..100).unwrap();
     fake.split_shard(&root(), 1 << 127).await.unwrap();
     let sink = Sink::by(Duration::from_millis(100));
@@ -213,7 +213,11 @@ async fn at_the_end_of_a_shard() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_or_hangs_stops_progress_and_not_the_process() {
     for trouble in [FAILS, HANGS] {
-        let fake = Fake::builder().shards(1).limits(Limits::none()).build();
+        let fake = Fake::builder()
+            .instant()
+            .shards(1)
+            .limits(Limits::none())
+            .build();
         let store = Arc::new(Store::default());
         fake.put_numbered(0..20_000).unwrap();
         // 5,000 records a second.
@@ -251,7 +255,11 @@ async fn a_store_that_fails_or_hangs_stops_progress_and_not_the_process() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_killed_while_the_store_fails_repeats_only_so_much() {
-    let fake = Fake::builder().shards(1).limits(Limits::none()).build();
+    let fake = Fake::builder()
+        .instant()
+        .shards(1)
+        .limits(Limits::none())
+        .build();
     let store = Arc::new(Store::default());
     fake.put_numbered(0..20_000).unwrap();
     let first = Sink::by(Duration::from_millis(100));
@@ -280,7 +288,7 @@ async fn who_is_killed_while_the_store_fails_repeats_only_so_much() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_ten_seconds_for_a_store_that_hangs() {
     for hangs_after in [100, 29_900, 30_900, 32_500] {
-        let (fake, store) = (Fake::new(2), Arc::new(Store::default()));
+        let (fake, store) = (Fake::instant(2), Arc::new(Store::default()));
         fake.put_numbered(0..20_000).unwrap();
         // What is on its way when it is stopped takes three seconds.
         let sink = Sink::by(Duration::from_secs(3));
@@ -317,7 +325,7 @@ async fn a_drain_waits_for_ten_seconds_for_a_store_that_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_last_save_that_hangs_once_is_made_again() {
     for (hangs_after, hangs_for) in [(29_900, 4_000), (33_500, 8_000)] {
-        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
         fake.put_numbered(0..20_000).unwrap();
         let sink = Sink::by(Duration::from_secs(3));
         let run = start(source(&fake, &store), &sink, 10, Duration::from_secs(30));
@@ -333,7 +341,7 @@ async fn a_last_save_that_hangs_once_is_made_again() {
 /// Records that are nacked while the store fails are read again as ever.
 #[tokio::test(start_paused = true)]
 async fn a_nack_while_the_store_fails_is_no_end() {
-    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
     fake.put_numbered(0..3_000).unwrap();
     let sink = Sink::by(Duration::from_millis(400)).refusing_once(130);
     let source = source(&fake, &store).unsaved_at_most(1);
@@ -374,7 +382,7 @@ impl Consumer<ShardRecord> for OneByOne {
 #[tokio::test(start_paused = true)]
 async fn what_is_acknowledged_at_the_deadline_of_a_drain_is_stored() {
     for deadline in [3_010, 3_260, 3_510, 3_760, 3_910] {
-        let (fake, store) = (Fake::new(2), Arc::new(Store::default()));
+        let (fake, store) = (Fake::instant(2), Arc::new(Store::default()));
         fake.put_numbered(0..2_000).unwrap();
         let sink = Sink::by(Duration::from_millis(50));
         let mut pipeline = Pipeline::new().drain_within(Duration::from_millis(deadline));
@@ -394,7 +402,7 @@ async fn what_is_acknowledged_at_the_deadline_of_a_drain_is_stored() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_down_at_a_stop_is_tried_until_the_time_for_that_is_over() {
     for (down_for, is_stored) in [(1, true), (4, true), (8, true), (12, false)] {
-        let (fake, store) = (Fake::new(2), Arc::new(Store::default()));
+        let (fake, store) = (Fake::instant(2), Arc::new(Store::default()));
         fake.put_numbered(0..500).unwrap();
         let sink = Sink::by(Duration::from_millis(50));
         let run = start(
@@ -426,7 +434,7 @@ async fn a_store_that_is_down_at_a_stop_is_tried_until_the_time_for_that_is_over
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_or_hangs_at_the_start_is_waited_for_and_told_once() {
     for trouble in [FAILS, HANGS] {
-        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
         fake.put_numbered(0..10).unwrap();
         store.set(trouble);
         let sink = Sink::default();
@@ -456,7 +464,7 @@ async fn a_store_that_fails_or_hangs_at_the_start_is_waited_for_and_told_once() 
     }
     // It is stopped all the same, and what does not pass is no reason to wait.
     for (trouble, lasts) in [(FAILS, 60), (HANGS, 60), (IS_LOST, 0)] {
-        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
         store.set(trouble);
         let began = Instant::now();
         let sink = Sink::default();
@@ -469,7 +477,7 @@ async fn a_store_that_fails_or_hangs_at_the_start_is_waited_for_and_told_once() 
 /// One that fails now and then is told once, and once when it does not any more.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_every_second_time_is_told_once() {
-    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
     let sink = Sink::default();
     let mut pipeline = Pipeline::new();
     let (records, handle) = source(&fake, &store).add_to(&mut pipeline);
@@ -496,7 +504,7 @@ async fn a_store_that_fails_every_second_time_is_told_once() {
 #[tokio::test(start_paused = true)]
 async fn a_replay_ends_once_its_end_is_stored() {
     for trouble in [FAILS, HANGS] {
-        let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+        let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
         fake.put_numbered(0..100).unwrap();
         sleep(Duration::from_secs(60)).await;
         let sink = Sink::by(Duration::from_millis(100));
@@ -523,7 +531,7 @@ async fn a_replay_ends_once_its_end_is_stored() {
 /// of a later run, is not where they are to be read from.
 #[tokio::test(start_paused = true)]
 async fn where_children_begin_is_stored_before_anything_of_them_is() {
-    let (fake, store) = (Fake::new(1), Arc::new(Store::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Store::default()));
     fake.put_numbered(0..10).unwrap();
     let sink = Sink::default();
     let run = start(rarely(&fake, &store), &sink, 10, Duration::from_secs(600));

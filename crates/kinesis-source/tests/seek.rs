@@ -94,7 +94,7 @@ async fn seconds(seconds: u64) {
 #[tokio::test(start_paused = true)]
 async fn a_shard_is_read_again_from_further_back_and_so_is_its_checkpoint() {
     for by_fan_out in [false, true] {
-        let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+        let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
         fake.put_numbered(0..100).unwrap();
         let source = || match by_fan_out {
             true => {
@@ -141,7 +141,7 @@ async fn a_shard_is_read_again_from_further_back_and_so_is_its_checkpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_on_its_way_is_delivered_and_counts_no_more() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..1_000).unwrap();
     let sink = Sink::default();
     let run = Run::start(source(&fake, &store), sink.clone(), 20);
@@ -177,7 +177,7 @@ async fn what_is_on_its_way_is_delivered_and_counts_no_more() {
 /// Until something from the new place is acknowledged, the checkpoint is the old one.
 #[tokio::test(start_paused = true)]
 async fn the_checkpoint_follows_with_the_first_acknowledgement() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..100).unwrap();
     let sink = Sink::default();
     let run = Run::start(source(&fake, &store), sink.clone(), 10);
@@ -207,7 +207,7 @@ async fn the_checkpoint_follows_with_the_first_acknowledgement() {
 
 #[tokio::test(start_paused = true)]
 async fn a_place_that_is_none_is_refused_and_nothing_is_lost() {
-    let (fake, store) = (Fake::new(2), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(2), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..400).unwrap();
     let foreign = fake.records()[1].1[3].sequence_number.clone();
     let run = Run::start(
@@ -232,7 +232,7 @@ async fn a_place_that_is_none_is_refused_and_nothing_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn only_a_shard_that_is_read_can_be_read_from_elsewhere() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..50).unwrap();
     fake.split_shard(&root(), 1 << 127).await.unwrap();
     let sink = Sink::default();
@@ -282,7 +282,7 @@ async fn in_any_state_it_goes_on_there_within_seconds() {
         Fault::refusal(Operation::GetRecords, "KMSDisabledException").always(),
         Fault::hung(Operation::GetRecords).always(),
     ] {
-        let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+        let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
         fake.put_numbered(0..100).unwrap();
         let run = Run::start(source(&fake, &store), Sink::default(), 10);
         run.handle.caught_up().await;
@@ -304,7 +304,7 @@ async fn in_any_state_it_goes_on_there_within_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_of_several_wishes_counts() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..100).unwrap();
     let run = Run::start(source(&fake, &store), Sink::default(), 10);
     run.handle.caught_up().await;
@@ -346,7 +346,7 @@ impl CheckpointStore for Forward {
 
 #[tokio::test(start_paused = true)]
 async fn with_a_store_that_cannot_go_back_the_shard_does() {
-    let (fake, store) = (Fake::new(1), Arc::new(Forward::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(Forward::default()));
     fake.put_numbered(0..100).unwrap();
     let source = StreamSource::new("orders", Arc::new(fake.clone()));
     let kept = source
@@ -372,7 +372,7 @@ async fn with_a_store_that_cannot_go_back_the_shard_does() {
 /// It is not the old place that is gone back to.
 #[tokio::test(start_paused = true)]
 async fn what_is_nacked_before_anything_is_acked_is_read_again_from_the_new_place() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..100).unwrap();
     let sink = Sink::default().refusing_once(180);
     let run = Run::start(source(&fake, &store), sink.clone(), 10);
@@ -398,7 +398,7 @@ async fn what_is_nacked_before_anything_is_acked_is_read_again_from_the_new_plac
 /// What was read of the old place, and not handed out, is not handed out either.
 #[tokio::test(start_paused = true)]
 async fn what_waits_in_the_reader_is_forgotten() {
-    let (fake, store) = (Fake::new(1), Arc::new(rig::FailingStore::default()));
+    let (fake, store) = (Fake::instant(1), Arc::new(rig::FailingStore::default()));
     fake.put_numbered(0..10).unwrap();
     let source = StreamSource::new("orders", Arc::new(fake.clone()))
         .checkpoints(Arc::clone(&store) as _)
@@ -427,7 +427,7 @@ async fn what_waits_in_the_reader_is_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn however_often_a_shard_is_sought_nothing_is_refused() {
     for (by_fan_out, millis) in [(false, 0), (false, 130), (true, 0), (true, 130)] {
-        let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+        let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
         fake.put_numbered(0..1_000).unwrap();
         for operation in [Operation::GetShardIterator, Operation::GetRecords] {
             let late = Fault::late_answer(operation, Duration::from_millis(millis));
@@ -470,7 +470,7 @@ async fn however_often_a_shard_is_sought_nothing_is_refused() {
 /// The service counts what it has answered, though nobody waits for that any more.
 #[tokio::test(start_paused = true)]
 async fn what_was_being_read_when_it_is_sought_is_paid_for() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     let large = Bytes::from(vec![b'x'; 1_000_000]);
     for _ in 0..200 {
         fake.put("k", large.clone()).unwrap();

@@ -24,7 +24,7 @@ fn parent() -> ShardId {
 async fn split(shard_end: ShardEnd) -> Fake {
     let mut choices = Choices::default();
     choices.shard_end = shard_end;
-    let fake = Fake::builder().choices(choices).build();
+    let fake = Fake::builder().instant().choices(choices).build();
     fake.put_numbered(0..1_000).unwrap();
     fake.split_shard(&parent(), 1 << 127).await.unwrap();
     sleep(Duration::from_secs(5)).await;
@@ -104,7 +104,7 @@ async fn a_closed_shard_is_read_on_after_an_event_that_ends_it_too_early() {
 /// None of the answers says what comes after it, so that each shard looks for its end in a listing.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_shards_that_end_at_once_share_their_listings() {
-    let fake = Fake::new(100);
+    let fake = Fake::instant(100);
     fake.put_numbered(0..1_000).unwrap();
     for shard in fake.shards() {
         let range = shard.hash_range;

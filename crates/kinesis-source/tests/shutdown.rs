@@ -77,7 +77,7 @@ struct Ended {
 
 impl Rig {
     fn new(sink: Sink) -> Self {
-        let fake = Fake::new(3);
+        let fake = Fake::instant(3);
         fake.put_numbered(0..300).unwrap();
         Self {
             fake,

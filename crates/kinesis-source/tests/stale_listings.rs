@@ -43,7 +43,7 @@ async fn split(fake: &Fake) {
 
 #[tokio::test(start_paused = true)]
 async fn children_wait_for_a_parent_that_the_first_listing_lacks() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..1_000).unwrap();
     split(&fake).await;
     fake.inject(lacking(first(), 1));
@@ -65,7 +65,7 @@ async fn children_wait_for_a_parent_that_the_first_listing_lacks() {
 /// Its children are younger than records are kept, by their numbers: so it must be there.
 #[tokio::test(start_paused = true)]
 async fn children_wait_longer_for_a_parent_that_should_be_kept() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..1_000).unwrap();
     split(&fake).await;
     fake.inject(lacking(first(), 4));
@@ -81,7 +81,7 @@ async fn children_wait_longer_for_a_parent_that_should_be_kept() {
 /// That it was being read is stored: it has not just aged out because two listings lack it.
 #[tokio::test(start_paused = true)]
 async fn children_wait_longer_for_a_parent_that_was_being_read() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..1_000).unwrap();
     let store = Arc::new(MemoryCheckpointStore::new());
     let sink = Sink::by(Duration::from_millis(100));
@@ -110,7 +110,7 @@ async fn children_wait_longer_for_a_parent_that_was_being_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_does_not_end_without_a_parent_that_a_listing_lacks() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..1_000).unwrap();
     split(&fake).await;
     sleep(seconds(30)).await;
@@ -129,7 +129,7 @@ async fn a_replay_does_not_end_without_a_parent_that_a_listing_lacks() {
 #[tokio::test(start_paused = true)]
 async fn an_open_shard_that_one_listing_lacks_is_read_on() {
     for by_fan_out in [false, true] {
-        let fake = Fake::new(3);
+        let fake = Fake::instant(3);
         fake.put_numbered(0..300).unwrap();
         let (sink, mut source) = (Sink::default(), source(&fake));
         if by_fan_out {
@@ -163,7 +163,7 @@ async fn an_open_shard_that_one_listing_lacks_is_read_on() {
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_aged_out_before_it_was_finished_is_a_loss_to_whoever_goes_on() {
     for policy in [OnDataLoss::Stop, OnDataLoss::GoOn] {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         fake.put_numbered(0..1_000).unwrap();
         let store = Arc::new(MemoryCheckpointStore::new());
         let sink = Sink::by(Duration::from_millis(100));
@@ -204,7 +204,7 @@ async fn a_shard_that_aged_out_before_it_was_finished_is_a_loss_to_whoever_goes_
 /// What was there before must not come, although a later listing has it.
 #[tokio::test(start_paused = true)]
 async fn latest_leaves_out_a_closed_parent_that_the_first_listing_lacks() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..1_000).unwrap();
     fake.split_shard(&first(), 1 << 127).await.unwrap();
     sleep(seconds(60)).await;
@@ -227,7 +227,7 @@ async fn latest_leaves_out_a_closed_parent_that_the_first_listing_lacks() {
 /// Its hash keys fall on no shard: nobody waits for the next minute, or hour, to look again.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_the_first_listing_lacks_is_looked_for_at_once() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     fake.put_numbered(0..300).unwrap();
     fake.inject(lacking("shardId-000000000001".into(), 1));
     let sink = Sink::default();
@@ -242,7 +242,7 @@ async fn a_shard_that_the_first_listing_lacks_is_looked_for_at_once() {
 /// Neither is all read before it is listed.
 #[tokio::test(start_paused = true)]
 async fn a_stream_is_not_caught_up_while_its_listing_has_holes() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     fake.put_numbered(0..300).unwrap();
     fake.inject(lacking("shardId-000000000001".into(), 12));
     let sink = Sink::default();
@@ -255,7 +255,7 @@ async fn a_stream_is_not_caught_up_while_its_listing_has_holes() {
 /// Of all streams of an account, a hundred listings a second are answered.
 #[tokio::test(start_paused = true)]
 async fn shards_that_stay_unlisted_are_looked_for_ever_less_often() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     fake.put_numbered(0..300).unwrap();
     fake.inject(lacking("shardId-000000000001".into(), 1_000_000));
     let sink = Sink::default();

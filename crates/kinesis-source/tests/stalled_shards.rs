@@ -64,7 +64,7 @@ struct Case {
 
 /// Each shard has 64 KiB records. All are stalled for six hours and then released.
 async fn stall(case: Case) {
-    let fake = Fake::builder().shards(case.shards).build();
+    let fake = Fake::builder().instant().shards(case.shards).build();
     let data = Bytes::from(vec![b'x'; 64 * 1_024]);
     for shard in fake.shards() {
         for _ in 0..case.records {

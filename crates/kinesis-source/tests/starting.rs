@@ -54,7 +54,7 @@ fn refused(fake: &Fake) -> [StartPosition; 3] {
 #[tokio::test(start_paused = true)]
 async fn a_start_that_is_refused_is_found_before_anything_is_read_or_stored() {
     for case in 0..3 {
-        let (fake, store) = (Fake::new(2), Arc::new(MemoryCheckpointStore::new()));
+        let (fake, store) = (Fake::instant(2), Arc::new(MemoryCheckpointStore::new()));
         fake.put_numbered(0..100).unwrap();
         let start = refused(&fake)[case].clone();
         let sink = Sink::default();
@@ -90,7 +90,7 @@ async fn a_start_that_is_refused_is_found_before_anything_is_read_or_stored() {
 async fn whether_a_moment_is_yet_to_come_is_for_the_service_to_say() {
     let mut choices = Choices::default();
     choices.future_timestamp = FutureTimestamp::StartAtEnd;
-    let fake = Fake::builder().choices(choices).build();
+    let fake = Fake::builder().instant().choices(choices).build();
     fake.put_numbered(0..10).unwrap();
     let soon = StartPosition::AtTimestamp(fake.now().plus(Duration::from_secs(60)));
     let sink = Sink::default();
@@ -103,7 +103,7 @@ async fn whether_a_moment_is_yet_to_come_is_for_the_service_to_say() {
 #[tokio::test(start_paused = true)]
 async fn trouble_that_passes_says_nothing_about_a_start() {
     for code in ["InternalFailure", "ProvisionedThroughputExceededException"] {
-        let fake = Fake::new(2);
+        let fake = Fake::instant(2);
         fake.put_numbered(0..100).unwrap();
         let start = StartPosition::AtTimestamp(fake.now());
         fake.inject(Fault::refusal(Operation::GetShardIterator, code).times(4));
@@ -127,7 +127,7 @@ async fn trouble_that_passes_says_nothing_about_a_start() {
 #[tokio::test(start_paused = true)]
 async fn who_may_not_ask_for_a_start_is_told_so_at_once() {
     for code in ["AccessDeniedException", "ExpiredTokenException"] {
-        let fake = Fake::new(2);
+        let fake = Fake::instant(2);
         let start = StartPosition::AtTimestamp(fake.now());
         fake.inject(Fault::refusal(Operation::GetShardIterator, code));
         let sink = Sink::default();
@@ -140,7 +140,7 @@ async fn who_may_not_ask_for_a_start_is_told_so_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_to_start_in_that_ages_out_meanwhile_is_not_there() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..10).unwrap();
     let (shard, records) = fake.records().remove(0);
     fake.inject(Fault::refusal(
@@ -165,7 +165,7 @@ async fn a_shard_to_start_in_that_ages_out_meanwhile_is_not_there() {
 async fn a_foreign_checkpoint_fails_the_shard_at_once_instead_of_skipping() {
     let yet_to_come = |fake: &Fake| PinnedPosition::AtTimestamp(fake.now().plus(YEAR));
     for case in 0..2 {
-        let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+        let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
         fake.put_numbered(0..10).unwrap();
         let foreign = match case {
             0 => Checkpoint::after(123_456.into()),
@@ -203,7 +203,7 @@ async fn a_foreign_checkpoint_fails_the_shard_at_once_instead_of_skipping() {
 
 #[tokio::test(start_paused = true)]
 async fn a_listing_without_shards_is_no_stream_without_shards() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..100).unwrap();
     fake.inject(Fault::rewritten(Operation::ListShards, Rewrite::NO_SHARDS).times(2));
     let sink = Sink::default();
@@ -219,7 +219,7 @@ async fn a_listing_without_shards_is_no_stream_without_shards() {
 
 #[tokio::test(start_paused = true)]
 async fn a_listing_that_lacks_a_shard_is_made_again_before_the_others_are_finished() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..100).unwrap();
     let first = fake.shards().remove(0);
     fake.inject(Fault::rewritten(
@@ -257,7 +257,7 @@ async fn latest_skips_nothing_that_comes_before_the_first_call_is_answered() {
             false => Operation::GetShardIterator,
         };
         for fault in [slow(operation), failing(operation)] {
-            let fake = Fake::new(1);
+            let fake = Fake::instant(1);
             let shown = format!("{fault:?}");
             // The first iterator is the one that the moment is tried with.
             fake.inject(fault.after(u32::from(!by_fan_out)));
@@ -323,7 +323,7 @@ async fn no_reader_asks_for_latest() {
             self.0.get_records(iterator, limit).await
         }
     }
-    let (fake, asked) = (Fake::new(2), Arc::default());
+    let (fake, asked) = (Fake::instant(2), Arc::default());
     fake.put_numbered(0..10).unwrap();
     sleep(Duration::from_secs(60)).await;
     let pin = fake.now();
@@ -354,7 +354,7 @@ async fn no_reader_asks_for_latest() {
 #[tokio::test(start_paused = true)]
 async fn latest_is_a_moment_that_the_service_has_reached() {
     for ahead in [0, 1, 10, 900] {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         fake.put_numbered(0..10).unwrap();
         sleep(Duration::from_secs(3_600)).await;
         let worker = Worker::new(&fake);

@@ -26,7 +26,7 @@ async fn identity(fake: &Fake) -> StreamIdentity {
 
 #[tokio::test(start_paused = true)]
 async fn every_record_of_every_shard_arrives_once_and_in_order() {
-    let fake = Fake::new(4);
+    let fake = Fake::instant(4);
     fake.put_numbered(0..1_000).unwrap();
     let sink = Sink::default();
     run_until_caught_up(source(&fake), &sink, Window::new(50))
@@ -38,7 +38,7 @@ async fn every_record_of_every_shard_arrives_once_and_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn all_pages_of_the_shards_are_listed() {
-    let fake = Fake::builder().shards(25).page_size(3).build();
+    let fake = Fake::builder().instant().shards(25).page_size(3).build();
     fake.put_numbered(0..500).unwrap();
     let sink = Sink::default();
     run_until_caught_up(source(&fake), &sink, Window::new(50))
@@ -49,7 +49,7 @@ async fn all_pages_of_the_shards_are_listed() {
 
 #[tokio::test(start_paused = true)]
 async fn children_follow_their_parents_over_a_split_and_a_merge() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..200).unwrap();
     let sink = Sink::by(Duration::from_millis(300));
     let mut pipeline = Pipeline::new();
@@ -87,7 +87,7 @@ async fn children_follow_their_parents_over_a_split_and_a_merge() {
 
 #[tokio::test(start_paused = true)]
 async fn a_merge_waits_for_both_its_parents() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..300).unwrap();
     fake.merge_shards(
         &"shardId-000000000000".into(),
@@ -113,7 +113,7 @@ async fn a_merge_waits_for_both_its_parents() {
 
 #[tokio::test(start_paused = true)]
 async fn children_are_told_to_wait_as_long_as_they_do() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..50).unwrap();
     fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
         .await
@@ -140,7 +140,7 @@ async fn children_are_told_to_wait_as_long_as_they_do() {
 /// tip once, not all of them at the same moment with nothing under way.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_written_to_all_the_time_is_caught_up_with() {
-    let fake = Fake::new(16);
+    let fake = Fake::instant(16);
     fake.put_numbered(0..500).unwrap();
     let writing = tokio::spawn({
         let fake = fake.clone();
@@ -167,7 +167,7 @@ async fn a_stream_that_is_written_to_all_the_time_is_caught_up_with() {
 
 #[tokio::test(start_paused = true)]
 async fn latest_takes_what_comes_and_goes_on_from_its_moment() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..100).unwrap();
     sleep(Duration::from_secs(10)).await;
     let sink = Sink::default();
@@ -192,7 +192,7 @@ async fn latest_takes_what_comes_and_goes_on_from_its_moment() {
 
 #[tokio::test(start_paused = true)]
 async fn a_moment_is_where_to_start() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..100).unwrap();
     sleep(Duration::from_secs(10)).await;
     let moment = fake.now();
@@ -208,7 +208,7 @@ async fn a_moment_is_where_to_start() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_record_only_what_follows_it_in_its_shard() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..100).unwrap();
     let (shard, records) = fake.records().remove(0);
     let sink = Sink::default();
@@ -224,7 +224,7 @@ async fn after_a_record_only_what_follows_it_in_its_shard() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_to_start_in_that_is_not_there_is_an_error() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let source = source(&fake).start(StartPosition::After {
         shard: "shardId-000000000007".into(),
         sequence_number: 7.into(),
@@ -241,7 +241,7 @@ async fn a_shard_to_start_in_that_is_not_there_is_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn the_next_run_goes_on_where_this_one_had_finished() {
-    let (fake, store) = (Fake::new(3), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(3), Arc::new(MemoryCheckpointStore::new()));
     let first = Sink::by(Duration::from_millis(100));
     fake.put_numbered(0..600).unwrap();
     let mut pipeline = Pipeline::new();
@@ -279,7 +279,7 @@ async fn the_next_run_goes_on_where_this_one_had_finished() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_dropped_loses_nothing_and_repeats_only_what_was_not_stored() {
-    let (fake, store) = (Fake::new(2), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(2), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..400).unwrap();
     let (mut sinks, mut stored_at) = (Vec::new(), Vec::new());
     for _ in 0..5 {
@@ -320,7 +320,7 @@ async fn a_run_that_is_dropped_loses_nothing_and_repeats_only_what_was_not_store
 
 #[tokio::test(start_paused = true)]
 async fn a_start_at_latest_is_stored_before_anything_is_read() {
-    let (fake, store) = (Fake::new(2), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(2), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..10).unwrap();
     sleep(Duration::from_secs(5)).await;
     let latest = || {
@@ -349,7 +349,7 @@ async fn a_start_at_latest_is_stored_before_anything_is_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_nacked_record_is_read_again_with_all_that_follows_it() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..100).unwrap();
     let sink = Sink::default().refusing_once(42);
     run_until_caught_up(source(&fake), &sink, Window::new(20))
@@ -366,7 +366,7 @@ async fn a_nacked_record_is_read_again_with_all_that_follows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_nack_in_the_last_records_of_a_closed_shard_is_no_end() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..50).unwrap();
     fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
         .await
@@ -384,7 +384,7 @@ async fn a_nack_in_the_last_records_of_a_closed_shard_is_no_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_never_taken_in_fails_the_pipeline_and_is_not_passed() {
-    let (fake, store) = (Fake::new(1), Arc::new(MemoryCheckpointStore::new()));
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     fake.put_numbered(0..100).unwrap();
     let sink = Sink::default().refusing_always(42);
     let source = source(&fake)
@@ -404,7 +404,7 @@ async fn a_record_that_is_never_taken_in_fails_the_pipeline_and_is_not_passed() 
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_stalls_for_six_hours_costs_nothing_and_goes_on() {
-    let fake = Fake::new(4);
+    let fake = Fake::instant(4);
     fake.put_numbered(0..2_000).unwrap();
     let sink = Sink::default();
     let mut pipeline = Pipeline::new();
@@ -449,7 +449,11 @@ async fn a_sink_that_stalls_for_six_hours_costs_nothing_and_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_in_flight_never_exceeds_the_windows() {
-    let fake = Fake::builder().shards(3).limits(Limits::none()).build();
+    let fake = Fake::builder()
+        .instant()
+        .shards(3)
+        .limits(Limits::none())
+        .build();
     fake.put_numbered(0..3_000).unwrap();
     let sink = Sink::by(Duration::from_millis(20));
     let mut pipeline = Pipeline::new();
@@ -482,7 +486,7 @@ async fn what_is_in_flight_never_exceeds_the_windows() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_shards_are_read_once_a_second() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let mut pipeline = Pipeline::new();
     let (records, _) = source(&fake).add_to(&mut pipeline);
     pipeline.consume(Sink::default(), records.subscribe(Window::new(10)));
@@ -502,7 +506,7 @@ async fn idle_shards_are_read_once_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_shard_is_read_within_its_limits_without_being_throttled() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     for n in 0..2_000 {
         fake.put(&format!("key-{n}"), vec![b'x'; 10_000]).unwrap();
     }
@@ -519,7 +523,7 @@ async fn a_full_shard_is_read_within_its_limits_without_being_throttled() {
 
 #[tokio::test(start_paused = true)]
 async fn faults_of_every_kind_are_outlasted() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     fake.put_numbered(0..300).unwrap();
     for code in [
         "ProvisionedThroughputExceededException",
@@ -555,7 +559,11 @@ async fn faults_of_every_kind_are_outlasted() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_a_day_is_outlasted() {
-    let fake = Fake::builder().shards(2).retention_hours(48).build();
+    let fake = Fake::builder()
+        .instant()
+        .shards(2)
+        .retention_hours(48)
+        .build();
     fake.put_numbered(0..100).unwrap();
     let sink = Sink::default();
     let mut pipeline = Pipeline::new();
@@ -582,7 +590,7 @@ async fn an_outage_of_a_day_is_outlasted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_deleted_while_it_is_read_is_an_error_within_seconds() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     fake.put_numbered(0..30).unwrap();
     let sink = Sink::default();
     let mut pipeline = Pipeline::new();
@@ -629,7 +637,7 @@ async fn what_cannot_be_mended_by_waiting_fails_with_a_sentence() {
     ];
     for (code, times, is_right) in cases {
         for operation in [Operation::DescribeStreamSummary, Operation::ListShards] {
-            let fake = Fake::new(1);
+            let fake = Fake::instant(1);
             fake.inject(Fault::refusal(operation, code).times(times));
             let sink = Sink::default();
             let run = run_until_caught_up(source(&fake), &sink, Window::new(10));
@@ -647,7 +655,7 @@ async fn what_cannot_be_mended_by_waiting_fails_with_a_sentence() {
 
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_store_that_fails_for_an_hour_stops_nothing() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..500).unwrap();
     let store = Arc::new(rig::FailingStore::default());
     let sink = Sink::by(Duration::from_secs(60));
@@ -676,7 +684,7 @@ async fn a_checkpoint_store_that_fails_for_an_hour_stops_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn last_checkpoints_that_cannot_be_stored_are_an_error() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..10).unwrap();
     let store = Arc::new(rig::FailingStore::default());
     let mut pipeline = Pipeline::new();
@@ -698,7 +706,7 @@ async fn last_checkpoints_that_cannot_be_stored_are_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_position_older_than_the_horizon_and_a_future_moment_are_no_surprise() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..10).unwrap();
     let sink = Sink::default();
     let start = StartPosition::AtTimestamp(Timestamp::from_millis(0));
@@ -720,7 +728,7 @@ async fn a_position_older_than_the_horizon_and_a_future_moment_are_no_surprise()
 async fn an_end_that_is_none_is_not_believed() {
     let store = Arc::new(MemoryCheckpointStore::new());
     for by_fan_out in [false, true] {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         let operation = if by_fan_out {
             Operation::SubscribeToShard
         } else {
@@ -751,7 +759,7 @@ async fn an_end_that_is_none_is_not_believed() {
         sink.assert_complete(&fake);
     }
     // One that is closed ends, whether its children are named or not.
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..50).unwrap();
     fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
         .await

@@ -49,7 +49,7 @@ async fn a_shard_that_keeps_failing_is_parked_and_comes_back_while_the_other_is_
         "InternalFailure",
         "SomethingNobodyKnows",
     ] {
-        let fake = Fake::new(2);
+        let fake = Fake::instant(2);
         let shard = ShardId::from(SHARD);
         fake.put_numbered(0..100).unwrap();
         let (from, to) = (60, 60 + 2 * 3_600);
@@ -115,7 +115,7 @@ async fn a_shard_that_keeps_failing_is_parked_and_comes_back_while_the_other_is_
 /// Nothing can be read, from the start: whoever has started it should see that.
 #[tokio::test(start_paused = true)]
 async fn reads_that_are_not_allowed_from_the_start_fail_the_pipeline_with_a_sentence() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.inject(Fault::refusal(Operation::GetRecords, "AccessDeniedException").always());
     let mut pipeline = Pipeline::new();
     let (records, _) = source(&fake).add_to(&mut pipeline);
@@ -164,7 +164,7 @@ impl CheckpointStore for HangingStore {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_is_told_once_and_when_it_does_not_any_more() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let store = Arc::new(HangingStore::default());
     let sink = Sink::default();
     let mut pipeline = Pipeline::new();
@@ -210,7 +210,7 @@ fn waits(explained: &Explanation) -> Vec<WaitingFor> {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_sink_is_seen_and_is_not_stuck() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..1_000).unwrap();
     let sink = Sink::default();
     let gate = sink.close();
@@ -250,7 +250,7 @@ async fn a_slow_sink_is_seen_and_is_not_stuck() {
 
 #[tokio::test(start_paused = true)]
 async fn parents_and_acknowledgements_and_the_tip_are_what_shards_wait_for() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..50).unwrap();
     fake.split_shard(&SHARD.into(), 1 << 127).await.unwrap();
     let sink = Sink::default();
@@ -283,7 +283,7 @@ async fn parents_and_acknowledgements_and_the_tip_are_what_shards_wait_for() {
 /// A call that is never answered is given up, so that the shard it is about is not stuck.
 #[tokio::test(start_paused = true)]
 async fn calls_without_answers_are_failures_and_no_shard_is_stuck() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.inject(Fault::hung(Operation::GetRecords).after(3).times(3));
     let mut pipeline = Pipeline::new();
     let (records, handle) = source(&fake).add_to(&mut pipeline);
@@ -313,7 +313,7 @@ async fn calls_without_answers_are_failures_and_no_shard_is_stuck() {
 /// Nobody has said for how long a drain may take, and the store does not answer any more.
 #[tokio::test(start_paused = true)]
 async fn a_stop_with_a_store_that_hangs_ends_in_bounded_time_and_says_so() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let store = Arc::new(HangingStore::default());
     let mut pipeline = Pipeline::new();
     let source = source(&fake).checkpoints(store.clone());
@@ -348,7 +348,7 @@ async fn a_stop_with_a_store_that_hangs_ends_in_bounded_time_and_says_so() {
 /// Answers are empty, and as far behind as ever: that is no error, and no shard that is read.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_gets_nowhere_is_told_once_and_so_is_that_it_does_again() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..1_000).unwrap();
     sleep(seconds(100)).await;
     let nothing = Fault::rewritten(Operation::GetRecords, Rewrite::EMPTY_PAGE);

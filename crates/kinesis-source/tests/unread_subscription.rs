@@ -33,7 +33,10 @@ fn in_use(region: &Region<'_, System>) -> usize {
 /// them while nobody reads, however long that is; the rest is not sent. Nothing is lost by it.
 #[tokio::test]
 async fn a_stream_of_events_that_is_not_read_does_not_grow() {
-    let fake = Fake::builder().name("orders").limits(Limits::none());
+    let fake = Fake::builder()
+        .instant()
+        .name("orders")
+        .limits(Limits::none());
     let fake = fake.wall_clock().build();
     let record = vec![b'x'; 128 * 1_024];
     for _ in 0..512 {

@@ -135,7 +135,7 @@ async fn a_shard_that_was_ended_wrongly_is_read_on() {
             // Whose that child was, nobody knows any more: see ARCHITECTURE.md.
             continue;
         }
-        let fake = Fake::new(2);
+        let fake = Fake::instant(2);
         let before = if is_empty { 0 } else { 200 };
         fake.put_numbered(0..before).unwrap();
         let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
@@ -204,7 +204,7 @@ async fn a_shard_that_was_ended_wrongly_is_read_on() {
 #[tokio::test(start_paused = true)]
 async fn a_listing_that_is_out_of_date_starts_no_retired_shard_again() {
     for (late, reopens) in [(50, false), (55, false), (200, true)] {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         fake.put_numbered(0..200).unwrap();
         let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
         let source = source(&fake, &store, false).discover_every(seconds(7));
@@ -242,7 +242,7 @@ fn out_of_date() -> Rewrite {
 /// While a listing shows it as open still, nobody is told that all is read; nor does a replay end.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_over_while_an_ended_shard_is_listed_as_open() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put_numbered(0..200).unwrap();
     let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
     let (pipeline, handle) = reading(source(&fake, &store, false), &sink);
@@ -258,7 +258,7 @@ async fn nothing_is_over_while_an_ended_shard_is_listed_as_open() {
 /// It is split before that is proven: then it is read on all the same, and its children wait for it.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_was_ended_wrongly_and_is_closed_by_now_is_read_on() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.put_numbered(0..200).unwrap();
     let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
     let (pipeline, handle) = reading(source(&fake, &store, false), &sink);

@@ -229,7 +229,7 @@ impl ServeArgs {
     fn fake(&self, plan: FaultPlan) -> Result<Fake, String> {
         let mut durations = match self.realistic_durations {
             true => Durations::realistic(),
-            false => Durations::default(),
+            false => Durations::instant(),
         };
         changed(&mut durations, &self.durations)?;
         let builder = Fake::builder()
@@ -294,8 +294,8 @@ fn long_help() -> String {
     format!(
         "{}\n\nLimits, and what they are unless told otherwise:\n{}\nChoices:\n{}\nChanges:\n{}",
         fault::HELP,
-        setting::list::<Limits>(),
-        setting::list::<Choices>(),
-        setting::list::<Durations>()
+        setting::list(&Limits::default()),
+        setting::list(&Choices::default()),
+        setting::list(&Durations::instant())
     )
 }

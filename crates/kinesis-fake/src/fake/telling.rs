@@ -3,7 +3,7 @@ use std::{future::Future, sync::TryLockError};
 use super::Fake;
 
 impl Fake {
-    /// Runs a test, and prints the plans that the fake follows if it fails: if it panics, returns an
+    /// Runs a test, and prints the faults that were planned or injected if it fails: if it panics, returns an
     /// error, or is dropped before its end, as by a time-out. Without this, a fake prints them when
     /// one of its clones is dropped by a panic, on whichever thread; it cannot know of an error that
     /// a test returns, nor of the panic of a task that has no fake.
@@ -32,15 +32,15 @@ impl Fake {
         outcome
     }
 
-    /// Prints the plans to standard error, with what each fault did, unless that has been said.
-    fn tell_plan(&self) {
+    /// Prints the faults to standard error, with what each did, unless that has been said.
+    fn tell_faults(&self) {
         // Whoever panics may have been at work on it: then there is nothing to be had.
         let mut state = match self.account.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        if !state.faults.has_plan() {
+        if state.faults.is_empty() {
             return;
         }
         let report = state.faults.report();
@@ -55,7 +55,7 @@ impl Drop for Fake {
     /// Whoever looks at a test that failed must see what went wrong on purpose.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.tell_plan();
+            self.tell_faults();
         }
     }
 }
@@ -66,7 +66,7 @@ struct Unfinished<'a>(Option<&'a Fake>);
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if let Some(fake) = self.0 {
-            fake.tell_plan();
+            fake.tell_faults();
         }
     }
 }

@@ -135,7 +135,7 @@ impl Fault {
 
     /// Strikes events of subscriptions that SubscribeToShard has made, instead of calls. A refusal
     /// then comes among the events and ends them, a hang is a subscription that falls silent, and a
-    /// lost, cut or unreadable answer breaks it.
+    /// lost, cut or unreadable answer breaks it. One that is [held](Self::held) is silent so long.
     ///
     /// ```
     /// use kinesis_fake::{Fault, Operation};
@@ -146,7 +146,17 @@ impl Fault {
     ///     .every(10);
     /// # let _ = fault;
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it is not about SubscribeToShard: no other call makes events, and it would never strike.
+    #[track_caller]
     pub fn in_stream(self) -> Self {
+        assert!(
+            self.operations.contains(Operation::SubscribeToShard),
+            "a fault in a stream is about Operation::SubscribeToShard, which makes its events; not about {:?}",
+            self.operations
+        );
         Self {
             in_stream: true,
             ..self
@@ -155,26 +165,43 @@ impl Fault {
 
     /// Only calls that concern `shard` count: GetShardIterator, GetRecords, SubscribeToShard,
     /// SplitShard and MergeShards (its first shard). Of a PutRecords that [refuses
-    /// records](Self::refused_records), those that fall on `shard`. No other call concerns a shard: see
-    /// [`may_be_on_shard`](Self::may_be_on_shard).
+    /// records](Self::refused_records), those that fall on `shard`. No other call concerns a shard, so that
+    /// of [`Operations::ALL`] these count.
+    ///
+    /// # Panics
+    ///
+    /// If one of the operations that it names [never](Self::may_be_on_shard) concerns a shard, as PutRecord and
+    /// PutRecords: their calls would never be struck.
+    #[track_caller]
     pub fn on_shard(self, shard: &ShardId) -> Self {
+        if let Some(operation) = self.never_on_shard() {
+            panic!(
+                "no call of {operation} concerns one shard, so that a fault on {shard} would never strike \
+                 it: {OF_SHARDS_SAID}"
+            );
+        }
         Self {
             shard: Some(shard.clone()),
             ..self
         }
     }
 
-    /// Whether calls that it is about may concern one shard: otherwise it never strikes
+    /// Whether calls of each operation that it names may concern one shard: otherwise it cannot be
     /// [on one](Self::on_shard).
     pub fn may_be_on_shard(&self) -> bool {
-        let of_shards = [
-            Operation::GetShardIterator,
-            Operation::GetRecords,
-            Operation::SubscribeToShard,
-            Operation::SplitShard,
-            Operation::MergeShards,
-        ];
-        self.is_by_record() || of_shards.into_iter().any(|it| self.operations.contains(it))
+        self.never_on_shard().is_none()
+    }
+
+    /// Whether it may be [swizzled](Self::swizzled): as [`may_be_on_shard`](Self::may_be_on_shard), and what
+    /// [refuses records](Self::refused_records) may not.
+    pub fn may_be_swizzled(&self) -> bool {
+        !self.is_by_record() && self.may_be_on_shard()
+    }
+
+    /// The first operation that it names whose calls concern no shard.
+    fn never_on_shard(&self) -> Option<Operation> {
+        let mut named = self.operations.named().iter().copied();
+        named.find(|it| !self.is_by_record() && !OF_SHARDS.contains(it))
     }
 
     /// Only calls in that time count, from when it was injected or its plan was begun.
@@ -194,8 +221,21 @@ impl Fault {
         }
     }
 
-    /// Only calls that concern a shard count, while it is stopped.
+    /// Only calls that concern a shard count, while it is stopped: those that count
+    /// [on one](Self::on_shard).
+    ///
+    /// # Panics
+    ///
+    /// If one of the operations that it names never concerns a shard, as PutRecord and PutRecords, and if it
+    /// [refuses records](Self::refused_records): such calls would never be struck.
+    #[track_caller]
     pub fn swizzled(self, swizzle: Swizzle) -> Self {
+        assert!(
+            self.may_be_swizzled(),
+            "a swizzle stops shards, and calls of {:?} do not concern one each, so that they would never be \
+             struck: {OF_SHARDS_SAID}",
+            self.operations
+        );
         Self {
             when: When::Swizzled(swizzle),
             ..self
@@ -325,6 +365,18 @@ impl Fault {
         self.effect.blow(self.shard.as_ref(), rest, draw, rule)
     }
 }
+
+/// The operations whose calls concern one shard.
+const OF_SHARDS: [Operation; 5] = [
+    Operation::GetShardIterator,
+    Operation::GetRecords,
+    Operation::SubscribeToShard,
+    Operation::SplitShard,
+    Operation::MergeShards,
+];
+const OF_SHARDS_SAID: &str = "those of GetShardIterator, GetRecords, SubscribeToShard, SplitShard and \
+                              MergeShards do; of the records of a PutRecords, `Fault::refused_records` on a \
+                              shard strikes those that fall there";
 
 /// As a Rust expression.
 impl fmt::Debug for Fault {

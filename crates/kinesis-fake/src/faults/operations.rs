@@ -32,6 +32,14 @@ impl Operations {
             Which::These(these) => these.contains(&operation),
         }
     }
+
+    /// Those that it names; none, if it is all.
+    pub(super) fn named(&self) -> &[Operation] {
+        match &self.0 {
+            Which::All => &[],
+            Which::These(these) => these,
+        }
+    }
 }
 
 impl From<Operation> for Operations {

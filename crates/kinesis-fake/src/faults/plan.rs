@@ -65,15 +65,20 @@ impl FaultPlan {
 
     /// A plan of two to six faults such as the network and the service have on a bad day, within
     /// the first `span`: refusals, delays, late and lost and unreadable answers, empty pages, and
-    /// shards that stand still. After `span` all is well, so that a test can wait until what it
-    /// tests has recovered. It breaks no promise of the service and lets nobody wait for ever.
+    /// shards that stand still; and of one to three faults that subscriptions have among their
+    /// [events](Fault::in_stream): errors, delays, resets, events that cannot be read, and silence. After
+    /// `span` all is well, so that a test can wait until what it tests has recovered. It breaks no promise
+    /// of the service and lets nobody wait for ever.
     pub fn drawn(seed: u64, span: Duration) -> Self {
         let mut draws = Draws {
             chance: Chance::new(seed, u64::MAX),
             drawn: 0,
         };
         let count = draws.below(5) + 2;
-        let faults = (0..count).map(|_| draws.fault(span)).collect();
+        let mut faults: Vec<_> = (0..count).map(|_| draws.fault(span)).collect();
+        // Behind the others, which a seed draws as it did before there were any for events.
+        let count = draws.below(3) + 1;
+        faults.extend((0..count).map(|_| draws.event_fault(span)));
         Self { seed, faults }
     }
 
@@ -142,25 +147,54 @@ impl Draws {
             _ => Fault::rewritten(Operation::GetRecords, Rewrite::EMPTY_PAGE),
         };
         match self.below(4) {
-            0 => self.swizzled(span),
-            1 => fault.between(self.window(span)),
-            _ => {
-                let probability = (self.below(50) + 1) as f64 / 100.0;
-                fault
-                    .between(self.window(span))
-                    .with_probability(probability)
+            0 => {
+                let swizzle = self.swizzle(span);
+                Fault::held([Operation::GetRecords, Operation::GetShardIterator]).swizzled(swizzle)
             }
+            1 => fault.between(self.window(span)),
+            _ => self.now_and_then(fault, span),
         }
     }
 
-    fn swizzled(&mut self, span: Duration) -> Fault {
+    /// One that events of subscriptions meet with.
+    fn event_fault(&mut self, span: Duration) -> Fault {
+        let subscribe = Operation::SubscribeToShard;
+        let fault = match self.below(10) {
+            0..=2 => Fault::refusal(subscribe, self.one_of(EVENT_CODES)),
+            3 => Fault::delayed(subscribe, self.millis(20_000)),
+            4 => Fault::lost_answer(subscribe),
+            5 => Fault::cut_answer(subscribe, self.below(500)),
+            6 => Fault::garbled_answer(subscribe),
+            // Silence, which is over with the window or when the shard is released.
+            7 => {
+                return Fault::held(subscribe)
+                    .in_stream()
+                    .swizzled(self.swizzle(span));
+            }
+            _ => {
+                return Fault::held(subscribe)
+                    .in_stream()
+                    .between(self.window(span));
+            }
+        };
+        self.now_and_then(fault.in_stream(), span)
+    }
+
+    /// With some probability, in a part of `span`.
+    fn now_and_then(&mut self, fault: Fault, span: Duration) -> Fault {
+        let probability = (self.below(50) + 1) as f64 / 100.0;
+        fault
+            .between(self.window(span))
+            .with_probability(probability)
+    }
+
+    fn swizzle(&mut self, span: Duration) -> Swizzle {
         let part = span / 8;
-        let swizzle = Swizzle::of((self.below(8) + 2) as f64 / 10.0)
+        Swizzle::of((self.below(8) + 2) as f64 / 10.0)
             .from(span.mul_f64(self.below(50) as f64 / 100.0))
             .stopping_over(part)
             .lasting(part)
-            .releasing_over(part);
-        Fault::held([Operation::GetRecords, Operation::GetShardIterator]).swizzled(swizzle)
+            .releasing_over(part)
     }
 
     /// A tenth to a half of `span`, somewhere in it.
@@ -182,6 +216,16 @@ const CODES: &[&str] = &[
     "UnheardOfException",
 ];
 
+/// What subscriptions end with on bad days: errors that the service's model has among their events, and
+/// what nobody has heard it say.
+const EVENT_CODES: &[&str] = &[
+    "InternalFailureException",
+    "LimitExceededException",
+    "KMSThrottlingException",
+    "ResourceInUseException",
+    "UnheardOfException",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +242,7 @@ mod tests {
             )
             .with(Fault::hung(Operations::ALL).between(second..90 * second))
             .with(
-                Fault::held([Operation::GetRecords, Operation::ListShards])
+                Fault::held([Operation::GetRecords, Operation::SplitShard])
                     .swizzled(Swizzle::of(0.5).every(second)),
             )
             .with(
@@ -216,7 +260,7 @@ mod tests {
             r#"FaultPlan::new(7)
     .with(Fault::refusal(Operation::GetRecords, "X").on_shard(&"s".into()).after(2).times(3))
     .with(Fault::hung(Operations::ALL).between(Duration::from_secs(1)..Duration::from_secs(90)))
-    .with(Fault::held([Operation::GetRecords, Operation::ListShards]).swizzled(Swizzle::of(0.5).every(Duration::from_secs(1))))
+    .with(Fault::held([Operation::GetRecords, Operation::SplitShard]).swizzled(Swizzle::of(0.5).every(Duration::from_secs(1))))
     .with(Fault::rewritten(Operation::GetRecords, Rewrite::NO_LAG).every(4).with_probability(0.25).always())
     .with(Fault::delayed(Operation::SubscribeToShard, Duration::from_millis(1500)).in_stream())"#
         );
@@ -228,13 +272,24 @@ mod tests {
         let plans: Vec<_> = (0..200).map(|seed| FaultPlan::drawn(seed, span)).collect();
         for plan in &plans {
             assert_eq!(plan, &FaultPlan::drawn(plan.seed(), span));
-            assert!((2..=6).contains(&plan.faults().len()), "{plan:?}");
+            let (events, calls): (Vec<_>, Vec<_>) = (plan.faults().iter())
+                .map(|fault| format!("{fault:?}"))
+                .partition(|fault| fault.contains(".in_stream()"));
+            assert!((2..=6).contains(&calls.len()), "{plan:?}");
+            assert!((1..=3).contains(&events.len()), "{plan:?}");
         }
         let printed = format!("{plans:?}");
         let mut kinds = vec!["refusal", "delayed", "late_answer", "lost_answer"];
         kinds.extend(["cut_answer", "garbled_answer", "EMPTY_PAGE", "swizzled"]);
         for kind in kinds {
             assert!(printed.contains(kind), "no plan has {kind}");
+        }
+        let events = ["refusal", "delayed", "lost_answer", "cut_answer"];
+        for kind in events.into_iter().chain(["garbled_answer", "held"]) {
+            let start = format!("Fault::{kind}(Operation::SubscribeToShard");
+            let mut rows = printed.split(".with(");
+            let found = rows.any(|row| row.starts_with(&start) && row.contains(".in_stream()"));
+            assert!(found, "no plan has {kind} of events");
         }
         let mut distinct: Vec<_> = plans
             .iter()

@@ -12,9 +12,7 @@ pub(crate) use throughput::{Allowance, Debt};
 
 /// What the service allows, each from the service's own documents.
 ///
-/// The default is strict: where two documents differ, the smaller number holds; but for
-/// [`read_records_per_second`](Self::read_records_per_second), see there. `None` lifts a
-/// limit.
+/// The default is strict: where two documents differ, the smaller number holds. `None` lifts a limit.
 ///
 /// ```
 /// use kinesis_fake::Limits;
@@ -32,9 +30,9 @@ pub struct Limits {
     /// Bytes a second that GetRecords reads of a shard, data and partition keys. An answer may have
     /// more; what it took too much must be waited out.
     pub read_bytes_per_second: Option<u64>,
-    /// Records a second that GetRecords reads of a shard, as bytes are. `None` by default: one page of
-    /// the documents has 2,000 and no other, and nobody reports to have met it. Who would rather be
-    /// safe sets [`READ_RECORDS_PER_SECOND`](Self::READ_RECORDS_PER_SECOND).
+    /// Records a second that GetRecords reads of a shard, as bytes are. One page of the documents has
+    /// 2,000, that of the quotas, and no other has a number: the stricter holds. Nobody reports to have
+    /// met it: [`lenient`](Self::lenient) has none.
     pub read_records_per_second: Option<u64>,
     /// How far reading may run ahead of that rate before it is refused.
     pub read_burst: Duration,
@@ -173,14 +171,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Records a second that a shard is read at, by one page of the documents.
-    pub const READ_RECORDS_PER_SECOND: u64 = READ_RECORDS_PER_SECOND;
-
     /// The service's, but for reading: it may run a second ahead of its rate in bytes, as people see
-    /// bursts that the documents do not promise.
+    /// bursts that the documents do not promise; and only bytes are counted, not records, as in all
+    /// documents but one.
     pub fn lenient() -> Self {
         Self {
             read_burst: LENIENT_READ_BURST,
+            read_records_per_second: None,
             ..Self::default()
         }
     }
@@ -244,7 +241,7 @@ impl Limits {
         Self {
             get_records_per_second: Some(GET_RECORDS_PER_SECOND),
             read_bytes_per_second: Some(READ_BYTES_PER_SECOND),
-            read_records_per_second: None,
+            read_records_per_second: Some(READ_RECORDS_PER_SECOND),
             read_burst: Duration::ZERO,
             records_per_answer: RECORDS_PER_ANSWER,
             bytes_per_answer: BYTES_PER_ANSWER,

@@ -33,13 +33,13 @@ impl Default for Settings {
     }
 }
 
-/// How long changes take. By default none takes any time.
+/// How long changes take. By default about as long as on the service: see
+/// [`realistic`](Self::realistic).
 ///
-/// The service's documents promise no duration, so that no number is the strict one: a state may be
-/// over before anybody has looked. That is the default, as most tests are not about states and would
-/// only have to wait. A test that is about them takes [`realistic`](Self::realistic) ones; what a
-/// stream may be asked for in each state is the same with any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The service's documents promise no duration, but that changes are not done when their call returns:
+/// who does not wait for `ACTIVE` is refused there, and by default here. Where a test is not about
+/// that, changes take [no time](Self::instant).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Durations {
     /// From CreateStream until the stream is active.
@@ -72,6 +72,11 @@ impl Durations {
         }
     }
 
+    /// No change takes any time: what was asked for is there when the call returns.
+    pub const fn instant() -> Self {
+        Self::all(Duration::ZERO)
+    }
+
     /// Every change takes that long.
     pub const fn all(duration: Duration) -> Self {
         Self {
@@ -82,6 +87,13 @@ impl Durations {
             register: duration,
             deregister: duration,
         }
+    }
+}
+
+impl Default for Durations {
+    /// [As on the service](Self::realistic).
+    fn default() -> Self {
+        Self::realistic()
     }
 }
 

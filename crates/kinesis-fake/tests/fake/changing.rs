@@ -6,7 +6,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_split_shard_ends_with_its_last_records_and_names_its_children() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put("k", "x").unwrap();
     fake.split_shard(&shard(0), 1 << 127).await.unwrap();
     let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
@@ -24,7 +24,7 @@ async fn a_split_shard_ends_with_its_last_records_and_names_its_children() {
 
 #[tokio::test(start_paused = true)]
 async fn both_parents_of_a_merge_name_the_child_with_both() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     fake.merge_shards(&shard(1), &shard(0)).await.unwrap();
     for parent in [shard(0), shard(1)] {
         let (_, page) = drain(&fake, &parent).await;
@@ -41,7 +41,7 @@ async fn both_parents_of_a_merge_name_the_child_with_both() {
 async fn the_end_may_take_one_more_answer() {
     let mut choices = Choices::default();
     choices.shard_end = ShardEnd::OneMoreAnswer;
-    let fake = Fake::builder().choices(choices).build();
+    let fake = Fake::builder().instant().choices(choices).build();
     fake.put("k", "x").unwrap();
     fake.split_shard(&shard(0), 1 << 127).await.unwrap();
     let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
@@ -53,7 +53,7 @@ async fn the_end_may_take_one_more_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_goes_after_a_day_and_a_closed_shard_with_its_last() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (_, number) = fake.put("k", "x").unwrap();
     fake.split_shard(&shard(0), 1 << 127).await.unwrap();
     advance(Duration::from_secs(24 * 3_600)).await;
@@ -124,7 +124,7 @@ async fn changes_take_their_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_made_anew_refuses_what_was_the_old_ones() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
     let (_, number) = fake.put("k", "x").unwrap();
     fake.delete_stream().await.unwrap();
@@ -137,7 +137,7 @@ async fn a_stream_made_anew_refuses_what_was_the_old_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn only_open_neighbours_merge_and_only_keys_inside_split() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     let answer = fake.merge_shards(&shard(0), &shard(2)).await;
     assert_eq!(remedy(answer), Remedy::Correct);
     let end = fake.shards()[0].hash_range.end;
@@ -154,7 +154,7 @@ async fn only_open_neighbours_merge_and_only_keys_inside_split() {
 
 #[tokio::test(start_paused = true)]
 async fn control_calls_are_five_a_second() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     for number in 0..5 {
         let shard = fake.shards().pop().unwrap();
         let middle = shard.hash_range.start + (shard.hash_range.end - shard.hash_range.start) / 2;
@@ -172,7 +172,7 @@ async fn control_calls_are_five_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn fakes_of_one_account_are_streams_beside_each_other() {
-    let orders = Fake::builder().name("orders").build();
+    let orders = Fake::builder().instant().name("orders").build();
     let bills = orders.stream("bills");
     bills.create_stream(3).await.unwrap();
     assert_eq!((orders.shards().len(), bills.shards().len()), (1, 3));
@@ -183,7 +183,7 @@ async fn fakes_of_one_account_are_streams_beside_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_shard_is_read_from_its_own_numbers_and_none_beyond() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (_, last) = fake.put("k", "x").unwrap();
     fake.split_shard(&shard(0), 1 << 127).await.unwrap();
     let end = fake.shards()[0].ending_sequence_number.clone().unwrap();
@@ -269,11 +269,8 @@ async fn a_stream_that_is_being_removed_refuses_or_goes_on_to_serve() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_take_about_as_long_as_on_the_service_where_that_is_wanted() {
-    let fake = Fake::builder()
-        .without_stream()
-        .realistic_durations()
-        .build();
+async fn changes_take_about_as_long_as_on_the_service_unless_told_otherwise() {
+    let fake = Fake::builder().without_stream().build();
     let status = async || {
         let summary = fake.describe_stream_summary().await;
         summary.map(|summary| summary.status).ok()
@@ -292,8 +289,8 @@ async fn changes_take_about_as_long_as_on_the_service_where_that_is_wanted() {
     assert_eq!(status().await, Some(StreamStatus::Deleting));
     seconds(30).await;
     assert_eq!(status().await, None);
-    // No time at all, unless it is wanted.
-    let hasty = Fake::builder().without_stream().build();
+    // No time at all, if that is wanted.
+    let hasty = Fake::builder().instant().without_stream().build();
     hasty.create_stream(1).await.unwrap();
     let summary = hasty.describe_stream_summary().await.unwrap();
     assert_eq!(summary.status, StreamStatus::Active);
@@ -310,7 +307,7 @@ async fn parents_of_a_merge_come_as_asked_or_by_their_hash_keys() {
     ] {
         let mut choices = Choices::default();
         choices.merge_order = order;
-        let fake = Fake::builder().shards(2).choices(choices).build();
+        let fake = Fake::builder().instant().shards(2).choices(choices).build();
         let [one, other] = asked.map(shard);
         fake.merge_shards(&one, &other).await.unwrap();
         let [parent, adjacent] = parents.map(shard);

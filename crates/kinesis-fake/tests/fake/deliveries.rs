@@ -192,7 +192,7 @@ async fn what_expires_unread_is_not_what_the_consumer_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_has_an_order_along_a_lineage_and_none_between_others() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let put = |on: u32| {
         let number = fake.put_on(&shard(on), "key", "x").unwrap();
         let kept = fake.records().into_iter().find(|it| it.0 == shard(on));
@@ -230,6 +230,72 @@ async fn a_key_has_an_order_along_a_lineage_and_none_between_others() {
             .all(|it| it.id == shard(1) || it.id == shard(4))
     );
     assert!(!in_order(&[&merged, &one]));
+}
+
+/// Records 0 to 4 of one key on a shard, 5 and 6 on its child; the second number is the shard's.
+async fn of_one_key() -> (Fake, Vec<(ShardId, Record)>) {
+    let fake = Fake::instant(1);
+    for number in 0..5 {
+        fake.put_on(&shard(0), "key", number.to_string()).unwrap();
+    }
+    fake.split_shard(&shard(0), 1 << 100).await.unwrap();
+    for number in 5..7 {
+        fake.put_on(&shard(1), "key", number.to_string()).unwrap();
+    }
+    let kept = fake.records().into_iter();
+    let of = |(shard, them): (ShardId, Vec<Record>)| {
+        let them = them.into_iter();
+        them.map(move |it| (shard.clone(), it)).collect::<Vec<_>>()
+    };
+    let records = kept.flat_map(of).collect();
+    (fake, records)
+}
+
+/// The rule of [`Deliveries::check_order_per_key`], on both sides of its edges.
+#[tokio::test(start_paused = true)]
+async fn what_comes_again_comes_in_order_until_the_newest_has() {
+    let (fake, records) = of_one_key().await;
+    let check = |order: &[usize]| {
+        let log: Vec<_> = order.iter().map(|at| records[*at].clone()).collect();
+        noted(&log).check_order_per_key(&fake)
+    };
+    for order in [
+        &[0, 1, 2, 1, 2, 3][..],         // a restart
+        &[0, 1, 2, 2, 3],                // of the last one only
+        &[0, 1, 2, 0, 1, 2, 0, 1, 2],    // twice
+        &[0, 1, 2, 3, 1, 2, 2, 3, 4],    // again before the first replay was over
+        &[0, 1, 2, 3, 1, 2, 1, 2, 3, 4], // from where that began
+        &[0, 1, 2, 3, 2, 3, 0, 1, 2, 3], // further back, once it was over
+        &[0, 1, 2, 1],                   // the log ends within it
+        &[0, 1, 2, 3, 4, 5, 6, 5, 6],    // on a child
+        &[0, 1, 2, 3, 4, 5, 3, 4, 6],    // on its parent, while the child has gone on
+        &[0, 1, 2, 3, 4, 5, 3, 4, 5, 6], // and where it goes back as well
+    ] {
+        assert_eq!(check(order), Ok(()), "{order:?}");
+    }
+    for (order, expected, came) in [
+        (&[0, 1, 2, 2, 1, 0][..], 2, 0),
+        (&[0, 1, 2, 1, 3], 2, 3),    // two is left out before a new one
+        (&[0, 1, 2, 3, 1, 3], 2, 3), // and before one that comes again
+        (&[0, 1, 2, 0, 2], 1, 2),
+        (&[0, 1, 2, 3, 1, 0], 2, 0), // a checkpoint does not go back
+        (&[0, 1, 2, 3, 1, 2, 1, 3], 2, 3),
+        (&[0, 1, 2, 3, 4, 5, 2, 3, 6], 4, 6), // a child goes on before its parent is done
+        (&[0, 1, 2, 3, 4, 5, 2, 3, 5], 4, 5),
+    ] {
+        let number = |at: usize| records[at].1.sequence_number.clone();
+        let wrong = WrongDelivery::ReplayOutOfOrder {
+            shard: records[expected].0.clone(),
+            expected: number(expected),
+            came_on: records[came].0.clone(),
+            came: number(came),
+        };
+        assert_eq!(check(order), Err(wrong), "{order:?}");
+    }
+    // What retention has taken need not come again.
+    sleep(Duration::from_secs(25 * 3_600)).await;
+    assert_eq!(check(&[0, 1, 2, 3, 1, 3]), Ok(()));
+    assert_eq!(check(&[0, 1, 2, 3, 1, 4]), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]

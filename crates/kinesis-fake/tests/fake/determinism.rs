@@ -193,7 +193,11 @@ fn the_same_seed_gives_the_same_trace_on_one_thread_and_on_many() {
 async fn who_moves_the_clock_by_hand_wakes_those_who_wait() {
     let mut limits = Limits::default();
     limits.subscriber_stall = None;
-    let fake = Fake::builder().limits(limits).manual_clock().build();
+    let fake = Fake::builder()
+        .instant()
+        .limits(limits)
+        .manual_clock()
+        .build();
     let consumer = fake.register_stream_consumer("audit").await.unwrap().arn;
     let subscribed = fake.clone();
     let waiting = tokio::spawn(async move {

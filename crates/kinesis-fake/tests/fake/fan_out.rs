@@ -91,7 +91,7 @@ async fn a_consumer_is_creating_active_deleting_and_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_consumer_registered_anew_at_once_has_another_arn() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let first = register(&fake, "audit").await;
     let arn = ConsumerAddress::Arn(first.clone());
     fake.deregister_stream_consumer(&arn).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_name_is_taken_once_and_has_letters() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_has_twenty_consumers() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     for number in 0..20 {
         register(&fake, &format!("consumer-{number}")).await;
         sleep(millis(200)).await;
@@ -214,7 +214,7 @@ async fn a_consumer_is_registered_with_one_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn records_are_sent_as_they_are_put() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (_, mut subscription) = subscribed(&fake).await;
     let sent = tokio::spawn(async move { event(&mut subscription).await });
     sleep(millis(1_234)).await;
@@ -230,7 +230,7 @@ async fn records_are_sent_as_they_are_put() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_subscription_sends_an_event_every_five_seconds() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (_, mut subscription) = subscribed(&fake).await;
     let mut newest = fake.shards()[0].starting_sequence_number.clone();
     let opened = Instant::now();
@@ -252,7 +252,7 @@ async fn an_idle_subscription_sends_an_event_every_five_seconds() {
 async fn the_heartbeat_can_be_chosen() {
     let mut choices = Choices::default();
     choices.heartbeat = millis(200);
-    let fake = Fake::builder().choices(choices).build();
+    let fake = Fake::builder().instant().choices(choices).build();
     let (_, mut subscription) = subscribed(&fake).await;
     let opened = Instant::now();
     event(&mut subscription).await;
@@ -261,7 +261,7 @@ async fn the_heartbeat_can_be_chosen() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_just_ends_after_five_minutes() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (_, mut subscription) = subscribed(&fake).await;
     let opened = Instant::now();
     let mut events = 0;
@@ -278,7 +278,7 @@ async fn a_renewed_subscription_goes_on_without_gap_or_repetition() {
     for continuation in [Continuation::LastRecord, Continuation::BeyondLastRecord] {
         let mut choices = Choices::default();
         choices.continuation = continuation;
-        let fake = Fake::builder().choices(choices).build();
+        let fake = Fake::builder().instant().choices(choices).build();
         let (consumer, mut subscription) = subscribed(&fake).await;
         let mut numbers = Vec::new();
         for round in 0..100_u64 {
@@ -308,7 +308,7 @@ async fn a_renewed_subscription_goes_on_without_gap_or_repetition() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_call_within_a_second_exceeds_the_limit() {
-    let fake = Fake::new(2);
+    let fake = Fake::instant(2);
     let (consumer, _subscription) = subscribed(&fake).await;
     let again = subscribe(&fake, &consumer, 0, Position::Latest).await;
     assert_eq!(code_of(again), "LimitExceededException");
@@ -322,7 +322,7 @@ async fn a_second_call_within_a_second_exceeds_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_call_within_five_seconds_finds_the_shard_in_use() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (consumer, mut subscription) = subscribed(&fake).await;
     for _ in 0..4 {
         sleep(millis(1_000)).await;
@@ -347,7 +347,7 @@ async fn a_call_after_five_seconds_takes_the_subscription_over() {
     for takeover in [Takeover::Fails, Takeover::Ends] {
         let mut choices = Choices::default();
         choices.takeover = takeover;
-        let fake = Fake::builder().choices(choices).build();
+        let fake = Fake::builder().instant().choices(choices).build();
         let (consumer, mut first) = subscribed(&fake).await;
         // The first one waits, and is told at once.
         let told = tokio::spawn(async move {
@@ -372,7 +372,7 @@ async fn a_call_after_five_seconds_takes_the_subscription_over() {
 
 #[tokio::test(start_paused = true)]
 async fn each_consumer_gets_two_mib_a_second_of_a_shard() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     for _ in 0..20 {
         fake.put_on(&shard(0), "k", vec![0; MIB - 1]).unwrap();
     }
@@ -407,7 +407,7 @@ async fn the_last_event_of_a_shard_names_its_children_and_nothing_to_go_on_after
     for end in [ShardEnd::WithLastRecords, ShardEnd::OneMoreAnswer] {
         let mut choices = Choices::default();
         choices.shard_end = end;
-        let fake = Fake::builder().choices(choices).build();
+        let fake = Fake::builder().instant().choices(choices).build();
         fake.put("k", "x").unwrap();
         let (consumer, mut subscription) = subscribed(&fake).await;
         fake.split_shard(&shard(0), 1 << 127).await.unwrap();
@@ -453,7 +453,7 @@ async fn a_waiting_subscription_learns_at_once_that_its_shard_has_been_split() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_there_cannot_be_subscribed_to() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let consumer = register(&fake, "audit").await;
     let nobody = ConsumerArn::new(consumer.as_str().replace("audit", "nobody"));
     for consumer in [&nobody, &"audit".into()] {
@@ -487,7 +487,7 @@ async fn a_refusal_may_be_said_in_the_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_can_be_sent_in_the_stream() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     for error in [
         "InternalFailureException",
         "KMSThrottlingException",
@@ -506,7 +506,7 @@ async fn an_error_can_be_sent_in_the_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_can_fall_silent() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (consumer, mut subscription) = subscribed(&fake).await;
     assert_eq!(fake.silence_subscriptions(&shard(0)), 1);
     fake.put("k", "x").unwrap();
@@ -520,7 +520,7 @@ async fn a_subscription_can_fall_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_for_thirty_seconds_loses_the_connection_and_nothing_else() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (consumer, mut subscription) = subscribed(&fake).await;
     fake.put("k", "1").unwrap();
     sleep(millis(30_000)).await;
@@ -541,7 +541,11 @@ async fn what_has_to_be_paid_for_first_keeps_nobody_waiting() {
     let (mut limits, mut choices) = (Limits::default(), Choices::default());
     limits.subscriber_stall = Some(millis(1_000));
     choices.heartbeat = Duration::from_secs(60);
-    let fake = Fake::builder().limits(limits).choices(choices).build();
+    let fake = Fake::builder()
+        .instant()
+        .limits(limits)
+        .choices(choices)
+        .build();
     fake.put("k", vec![0; 10 * MIB]).unwrap();
     fake.put("k", "x").unwrap();
     let (_, mut subscription) = subscribed(&fake).await;
@@ -556,7 +560,7 @@ async fn what_has_to_be_paid_for_first_keeps_nobody_waiting() {
 async fn a_patient_connection_waits_for_its_reader() {
     let mut limits = Limits::default();
     limits.subscriber_stall = None;
-    let fake = Fake::builder().limits(limits).build();
+    let fake = Fake::builder().instant().limits(limits).build();
     let (_, mut subscription) = subscribed(&fake).await;
     fake.put("k", "x").unwrap();
     sleep(millis(299_999)).await;
@@ -565,7 +569,7 @@ async fn a_patient_connection_waits_for_its_reader() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_with_consumers_is_not_removed_unless_they_are_to_go_too() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let (consumer, mut subscription) = subscribed(&fake).await;
     assert_eq!(
         code_of(fake.delete_stream().await),
@@ -580,7 +584,7 @@ async fn a_stream_with_consumers_is_not_removed_unless_they_are_to_go_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_to_subscribe_leaves_the_shard_in_use() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let consumer = register(&fake, "audit").await;
     fake.inject(Fault::lost_answer(Operation::SubscribeToShard));
     let lost = subscribe(&fake, &consumer, 0, Position::Latest).await;
@@ -596,7 +600,7 @@ async fn a_lost_answer_to_subscribe_leaves_the_shard_in_use() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_of_consumers_is_none_of_a_stream_made_anew() {
-    let fake = Fake::builder().page_size(1).build();
+    let fake = Fake::builder().instant().page_size(1).build();
     for name in ["a", "b"] {
         register(&fake, name).await;
     }
@@ -610,7 +614,7 @@ async fn a_token_of_consumers_is_none_of_a_stream_made_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_that_nobody_holds_is_forgotten_when_its_time_is_over() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let consumer = register(&fake, "audit").await;
     for round in 0..3 {
         fake.inject(Fault::lost_answer(Operation::SubscribeToShard));
@@ -636,7 +640,7 @@ impl std::task::Wake for CallsBack {
 
 #[test]
 fn whoever_is_woken_may_call_at_once() {
-    let fake = Fake::builder().manual_clock().build();
+    let fake = Fake::builder().instant().manual_clock().build();
     let woken = std::sync::Arc::new(CallsBack(fake.clone(), 0.into()));
     let waker = std::sync::Arc::clone(&woken).into();
     let mut context = std::task::Context::from_waker(&waker);
@@ -652,4 +656,23 @@ fn whoever_is_woken_may_call_at_once() {
     assert!(next.as_mut().poll(&mut context).is_pending());
     fake.advance(millis(1));
     assert_eq!(woken.1.load(std::sync::atomic::Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_comes_and_goes_in_ten_seconds_unless_told_otherwise() {
+    let fake = Fake::new(1);
+    let consumer = fake.register_stream_consumer("audit").await.unwrap();
+    assert_eq!(consumer.status, ConsumerStatus::Creating);
+    let at = shard(0);
+    let early = fake.subscribe_to_shard(&consumer.arn, &at, &Position::Latest);
+    assert!(early.await.is_err());
+    sleep(Duration::from_secs(10)).await;
+    let subscription = fake.subscribe_to_shard(&consumer.arn, &at, &Position::Latest);
+    drop(subscription.await.unwrap());
+    let address = ConsumerAddress::Arn(consumer.arn);
+    fake.deregister_stream_consumer(&address).await.unwrap();
+    let leaving = fake.describe_stream_consumer(&address).await.unwrap();
+    assert_eq!(leaving.status, ConsumerStatus::Deleting);
+    sleep(Duration::from_secs(10)).await;
+    assert!(fake.describe_stream_consumer(&address).await.is_err());
 }

@@ -1,6 +1,6 @@
 //! What a plan does to calls.
 
-use kinesis_source::KinesisFanOutApi;
+use kinesis_source::{ConsumerAddress, KinesisFanOutApi};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -162,6 +162,7 @@ async fn the_end_of_a_shard_may_name_no_children() {
     ))
     .await;
     fake.split_shard(&shard(0), 1 << 127).await.unwrap();
+    sleep(Duration::from_secs(30)).await;
     let end = fake.get_records(&at, 10).await.unwrap();
     assert_eq!((end.next, end.children.len()), (None, 0));
     let end = fake.get_records(&at, 10).await.unwrap();
@@ -320,7 +321,7 @@ fn a_seed_strikes_the_same_calls_on_either_runtime() {
 
 /// A subscription from the start of a shard that has three records, whose events meet with `fault`.
 async fn subscribed(fault: Fault) -> (Fake, kinesis_source::ShardSubscription) {
-    let fake = Fake::builder().limits(Limits::none()).build();
+    let fake = Fake::builder().instant().limits(Limits::none()).build();
     fake.put_numbered(0..3).unwrap();
     let consumer = fake.register_stream_consumer("audit").await.unwrap();
     fake.inject(fault.in_stream());
@@ -356,6 +357,83 @@ async fn an_event_is_refused_spoiled_or_delayed_and_a_call_is_not() {
     assert_eq!((event.records.len(), begun.elapsed()), (3, second));
 }
 
+/// Reads events until `end`: whoever hears an error, or nothing for 20 s, subscribes anew. How many records
+/// came.
+async fn follow_events(fake: &Fake, end: Instant) -> usize {
+    let arn = loop {
+        let consumer = fake.register_stream_consumer("audit");
+        match timeout(Duration::from_secs(20), consumer).await {
+            Ok(Ok(consumer)) => break consumer.arn,
+            // The answer was lost on its way.
+            Ok(Err(_)) | Err(_) => {
+                let address = ConsumerAddress::Name("audit".to_owned());
+                if let Ok(found) = fake.describe_stream_consumer(&address).await {
+                    break found.arn;
+                }
+            }
+        }
+        sleep(Duration::from_secs(6)).await;
+    };
+    let (mut position, mut came) = (Position::TrimHorizon, 0);
+    let at = shard(0);
+    while Instant::now() < end {
+        sleep(Duration::from_secs(6)).await;
+        let subscription = fake.subscribe_to_shard(&arn, &at, &position);
+        let Ok(Ok(mut subscription)) = timeout(Duration::from_secs(20), subscription).await else {
+            continue;
+        };
+        while Instant::now() < end
+            && let Ok(Some(Ok(event))) = timeout(Duration::from_secs(20), subscription.next()).await
+        {
+            came += event.records.len();
+            let go_on = event.continuation_sequence_number;
+            position = Position::AfterSequenceNumber(go_on.unwrap());
+        }
+    }
+    came
+}
+
+#[tokio::test(start_paused = true)]
+async fn drawn_plans_strike_events_in_every_way_and_then_all_is_well() {
+    let span = Duration::from_secs(300);
+    let mut struck = std::collections::BTreeMap::new();
+    for seed in 0..100 {
+        let plan = FaultPlan::drawn(seed, span);
+        let fake = Fake::builder().instant().follow(plan).build();
+        let begun = Instant::now();
+        let producer = {
+            let fake = fake.clone();
+            tokio::spawn(async move {
+                for second in 0..600 {
+                    fake.put_numbered(second..second + 1).unwrap();
+                    sleep(Duration::from_secs(1)).await;
+                }
+            })
+        };
+        let came = follow_events(&fake, begun + span * 2 + Duration::from_secs(60)).await;
+        producer.await.unwrap();
+        assert!(came >= 600, "seed {seed}: {came} records came");
+        for row in fake.fault_report().rows {
+            let shown = format!("{:?}", row.fault);
+            if shown.contains(".in_stream()") {
+                let kind = shown.split_once('(').unwrap().0.to_owned();
+                *struck.entry(kind).or_insert(0) += row.fired;
+            }
+        }
+    }
+    let kinds = [
+        "cut_answer",
+        "delayed",
+        "garbled_answer",
+        "held",
+        "lost_answer",
+        "refusal",
+    ];
+    let kinds = kinds.map(|kind| format!("Fault::{kind}"));
+    assert!(struck.keys().eq(&kinds), "{struck:?}");
+    assert!(struck.values().all(|fired| *fired > 0), "{struck:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_subscription_falls_silent_and_does_not_end() {
     let (_, mut subscription) = subscribed(Fault::hung(Operation::SubscribeToShard)).await;
@@ -384,7 +462,7 @@ async fn events_are_rewritten_as_the_name_says() {
 #[tokio::test(start_paused = true)]
 async fn what_is_meant_for_calls_leaves_events_alone() {
     let fault = Fault::refusal(Operation::SubscribeToShard, "InternalFailure").always();
-    let fake = Fake::builder().limits(Limits::none()).build();
+    let fake = Fake::builder().instant().limits(Limits::none()).build();
     fake.put_numbered(0..3).unwrap();
     let consumer = fake.register_stream_consumer("audit").await.unwrap();
     let (shard, position) = (shard(0), Position::TrimHorizon);
@@ -463,7 +541,7 @@ impl Wake for Woken {
 
 #[tokio::test]
 async fn a_rewrite_that_changes_nothing_has_not_fired_and_is_not_spent() {
-    let fake = Fake::builder().limits(Limits::none()).build();
+    let fake = Fake::builder().instant().limits(Limits::none()).build();
     fake.inject(Fault::rewritten(Operation::ListShards, Rewrite::SAME_TOKEN));
     fake.inject(Fault::rewritten(
         Operation::GetRecords,

@@ -306,9 +306,7 @@ async fn arrival_times_may_be_out_of_order() {
 
 #[tokio::test(start_paused = true)]
 async fn two_thousand_records_a_second_are_read_or_any_number() {
-    let mut limits = Limits::default();
-    limits.read_records_per_second = Some(Limits::READ_RECORDS_PER_SECOND);
-    let fake = Fake::builder().limits(limits).build();
+    let fake = Fake::new(1);
     fake.put_numbered(0..3_000).unwrap();
     let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
     let next = fake.get_records(&at, 3_000).await.unwrap().next.unwrap();
@@ -317,7 +315,9 @@ async fn two_thousand_records_a_second_are_read_or_any_number() {
     sleep(millis(1)).await;
     fake.get_records(&next, 1).await.unwrap();
 
-    fake.set_limits(Limits::default());
+    let mut limits = Limits::default();
+    limits.read_records_per_second = None;
+    fake.set_limits(limits);
     sleep(millis(1_000)).await;
     let page = fake.get_records(&at, 3_000).await.unwrap();
     assert_eq!(page.records.len(), 3_000);

@@ -47,7 +47,7 @@ async fn four_shards_become_three_by_way_of_six() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_at_most_doubles_and_at_most_halves() {
-    let fake = Fake::builder().shards(5).build();
+    let fake = Fake::builder().instant().shards(5).build();
     for target in [0, 2, 11] {
         let refused = code(fake.update_shard_count(target).await);
         let expected = match target {
@@ -240,7 +240,7 @@ async fn a_streams_mode_is_switched_twice_a_day() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_distributes_by_itself_needs_no_keys() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let auto = RecordDistribution::Auto;
     let refused = fake.update_stream_record_distribution_strategy(auto).await;
     assert_eq!(code(refused), "InvalidArgumentException");
@@ -259,7 +259,7 @@ async fn a_stream_that_distributes_by_itself_needs_no_keys() {
         "ValidationException"
     );
 
-    let fake = Fake::builder().on_demand().build();
+    let fake = Fake::builder().instant().on_demand().build();
     let set = fake.update_stream_record_distribution_strategy(auto).await;
     set.unwrap();
     let mut entries = vec![entry("", 1); 10];
@@ -302,7 +302,11 @@ async fn an_account_tells_its_limits_once_a_second() {
 async fn an_account_has_fifty_streams_on_demand() {
     let mut limits = Limits::default();
     limits.control_per_second = None;
-    let fake = Fake::builder().limits(limits).without_stream().build();
+    let fake = Fake::builder()
+        .instant()
+        .limits(limits)
+        .without_stream()
+        .build();
     for number in 0..50 {
         let stream = fake.stream(&format!("stream-{number}"));
         stream.create_on_demand_stream().await.unwrap();
@@ -403,7 +407,7 @@ fn a_region_has_no_capitals() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_expired_does_not_come_back_when_retention_grows() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     fake.put("k", "x").unwrap();
     fake.split_shard(&shard(0), 1 << 127).await.unwrap();
     let shard_ids = || async {

@@ -48,6 +48,53 @@ async fn a_panic_in_the_test() {
     fake.list_shards(None).await.unwrap();
 }
 
+/// Without a plan, what was injected is told; beside one, both are.
+#[tokio::test]
+async fn a_panic_where_faults_were_injected() {
+    if !is_inside() {
+        let (failed, printed) = run_inside("a_panic_where_faults_were_injected");
+        let told = "faults:\n    seen   fired  fault\n       1       1  \
+                    Fault::refusal(Operation::ListShards, \"InternalFailure\")\n";
+        assert!(failed, "{printed}");
+        assert_eq!(printed.matches(told).count(), 1, "{printed}");
+        return;
+    }
+    let fake = Fake::new(1);
+    fake.inject(Fault::refusal(Operation::ListShards, "InternalFailure"));
+    fake.list_shards(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_panic_where_faults_were_injected_beside_a_plan() {
+    if !is_inside() {
+        let (failed, printed) = run_inside("a_panic_where_faults_were_injected_beside_a_plan");
+        assert!(failed, "{printed}");
+        for told in [
+            "faults of seed 77:",
+            "Fault::refusal(Operation::ListShards, \"InternalFailure\").always()\n",
+            "Fault::hung(Operation::GetRecords)\n",
+        ] {
+            assert_eq!(printed.matches(told).count(), 1, "{printed}");
+        }
+        return;
+    }
+    let fake = planned();
+    fake.inject(Fault::hung(Operation::GetRecords));
+    fake.list_shards(None).await.unwrap();
+}
+
+/// Nothing went wrong on purpose: there is nothing to tell.
+#[tokio::test]
+async fn a_panic_without_faults() {
+    if !is_inside() {
+        let (failed, printed) = run_inside("a_panic_without_faults");
+        assert!(failed && !printed.contains("fired"), "{printed}");
+        return;
+    }
+    let _fake = Fake::new(1);
+    panic!("as it must");
+}
+
 /// The fake is dropped by this thread, which does not panic.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_on_another_thread() -> Result<(), String> {

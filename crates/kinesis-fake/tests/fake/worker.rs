@@ -170,7 +170,7 @@ async fn a_workers_panic_is_the_tests() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_can_be_cut_off_from_each_dependency() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let worker = Worker::new(&fake);
     let (api, store) = (worker.api(), Arc::new(MemoryCheckpointStore::new()));
     let store = worker.checkpoints(store);
@@ -199,7 +199,7 @@ async fn a_worker_can_be_cut_off_from_each_dependency() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_of_a_worker_stands_still_and_goes_on_with_it() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let worker = Worker::new(&fake);
     let consumer = fake.register_stream_consumer("audit").await.unwrap().arn;
     let api = worker.api();
@@ -231,7 +231,7 @@ async fn a_workers_clock_is_ahead_or_behind() {
 #[tokio::test(start_paused = true)]
 async fn resharding_stays_within_its_bounds_and_is_the_same_for_the_same_seed() {
     let changes = |seed| async move {
-        let fake = Fake::new(1);
+        let fake = Fake::instant(1);
         let mut resharding = Resharding::new(seed).shards(2..=5);
         let (mut changes, mut open) = (Vec::new(), Vec::new());
         for _ in 0..50 {
@@ -253,7 +253,7 @@ async fn resharding_stays_within_its_bounds_and_is_the_same_for_the_same_seed() 
 #[tokio::test(start_paused = true)]
 async fn resharding_leaves_alone_what_may_not_change() {
     for (from, bounds, to) in [(2, 2..=2, 2), (1, 2..=2, 2), (4, 2..=2, 2)] {
-        let fake = Fake::new(from);
+        let fake = Fake::instant(from);
         let mut resharding = Resharding::new(1).shards(bounds);
         for _ in 0..5 {
             resharding.step(&fake).await.unwrap();

@@ -75,7 +75,7 @@ async fn what_a_record_takes_besides_its_bytes_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_can_be_put_on_any_open_shard() {
-    let fake = Fake::new(3);
+    let fake = Fake::instant(3);
     for number in 0..3 {
         fake.put_on(&shard(number), "k", number.to_string())
             .unwrap();

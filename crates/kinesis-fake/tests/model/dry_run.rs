@@ -87,7 +87,7 @@ fn a_dry_run_is_refused_as_the_call_would_be_or_as_one_that_would_have_succeeded
 fn dry_runs_are_one_a_second_of_a_stream_or_as_many_as_is_chosen_and_take_nothing_of_other_limits()
 {
     for (chosen, times) in [(Some(1), 1), (Some(3), 3)] {
-        let mut settings = Settings::default();
+        let mut settings = instant();
         assert_eq!(settings.limits.dry_runs_per_second, Some(1));
         settings.limits.dry_runs_per_second = chosen;
         let mut life = Life::new(1, settings);

@@ -22,11 +22,11 @@ fn shard() -> ShardId {
 }
 
 fn strict() -> Life {
-    Life::new(1, Settings::default())
+    Life::new(1, instant())
 }
 
 fn settings_with(change: impl FnOnce(&mut Limits)) -> Settings {
-    let mut settings = Settings::default();
+    let mut settings = instant();
     change(&mut settings.limits);
     settings
 }

@@ -220,7 +220,7 @@ proptest! {
 
 #[test]
 fn an_account_of_on_demand_advantage_has_fifty_consumers_on_a_stream_on_demand() {
-    let mut settings = Settings::default();
+    let mut settings = instant();
     settings.durations = Durations::all(Duration::ZERO);
     let registered = |shards: Option<u32>, committed: bool| {
         let mut service = Service::new(settings.clone());

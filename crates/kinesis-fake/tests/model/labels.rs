@@ -28,7 +28,7 @@ fn code<T: std::fmt::Debug>(answer: Result<T, kinesis_fake::model::Refusal>) -> 
 
 /// Changes take ten seconds.
 fn slow(limits: Limits) -> Life {
-    let mut settings = Settings::default();
+    let mut settings = instant();
     settings.limits = limits;
     settings.durations = Durations::all(seconds(10));
     Life::new(1, settings)
@@ -148,6 +148,28 @@ fn a_policy_is_kept_as_it_was_given() {
     }
 }
 
+/// As `rules` and `DIFFERENCES.md` say: who is denied everything reads and writes.
+#[test]
+fn a_policy_holds_nobody_back() {
+    let mut life = Life::new(1, no_limits());
+    let now = life.now;
+    let denied =
+        r#"{"Statement":[{"Effect":"Deny","Principal":"*","Action":"kinesis:*","Resource":"*"}]}"#;
+    let service = &mut life.service;
+    service
+        .put_resource_policy(&arn(STREAM), denied, now)
+        .unwrap();
+    let entry = PutEntry {
+        partition_key: "k".into(),
+        explicit_hash_key: None,
+        data: Bytes::from_static(b"x"),
+    };
+    let (shard, _) = service.put_record(STREAM, &entry, now).unwrap();
+    let at = service.get_shard_iterator(STREAM, &shard, &Position::TrimHorizon, now);
+    let page = service.get_records(&at.unwrap(), 10, now).unwrap();
+    assert_eq!(page.records.len(), 1);
+}
+
 #[test]
 fn where_there_is_no_policy_that_is_refused_or_an_empty_one() {
     let mut life = slow(Limits::none());
@@ -202,7 +224,7 @@ fn records_are_encrypted_once_the_stream_is_active_again() {
 
 #[test]
 fn encryption_is_started_and_stopped_25_times_a_day_each() {
-    let mut life = Life::new(1, Settings::default());
+    let mut life = Life::new(1, instant());
     for _ in 0..25 {
         life.service
             .start_stream_encryption(STREAM, "k", life.now)
@@ -322,7 +344,7 @@ fn a_stream_on_demand_is_warmed_up_where_the_account_has_committed_itself() {
 
 #[test]
 fn tags_policies_encryption_monitoring_and_settings_are_five_calls_a_second_each() {
-    let mut life = Life::new(1, Settings::default());
+    let mut life = Life::new(1, instant());
     let now = life.now;
     let service = &mut life.service;
     let one = tags(&[("a", "")]);

@@ -9,7 +9,7 @@ proptest! {
     fn a_reader_that_obeys_is_never_throttled(
         sizes in vec(0..400_000_usize, 1..60), limit in 1..20_usize,
     ) {
-        let mut life = Life::new(1, Settings::default());
+        let mut life = Life::new(1, instant());
         for size in sizes {
             life.put(0, size);
         }
@@ -34,7 +34,7 @@ proptest! {
     fn a_greedy_reader_gets_no_more_than_five_answers_and_two_mib_a_second(
         size in 1..300_000_usize, gap in 1..150_u64, limit in 1..40_usize,
     ) {
-        let mut life = Life::new(1, Settings::default());
+        let mut life = Life::new(1, instant());
         let data = Bytes::from(vec![0; size]);
         for _ in 0..(25 * 1_024 * 1_024 / size).clamp(1, 2_000) {
             life.put_data(0, &data);
@@ -64,7 +64,7 @@ proptest! {
     fn a_shard_never_takes_more_than_it_may(
         sizes in vec(1..200_000_usize, 1..200), gap in 0..100_u64,
     ) {
-        let mut life = Life::new(1, Settings::default());
+        let mut life = Life::new(1, instant());
         let (mut stored, mut bytes) = (0_u64, 0_u64);
         for size in sizes {
             let entry = PutEntry {

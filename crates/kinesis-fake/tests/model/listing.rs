@@ -11,7 +11,7 @@ fn numbers(shards: &[Shard]) -> Vec<u32> {
 
 /// Shard 0 is split after an hour; 1 and 2 are merged after two.
 fn history() -> Life {
-    let mut life = Life::new(1, Settings::default());
+    let mut life = Life::new(1, instant());
     life.now = START.plus(HOUR);
     let halves =
         life.service

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use kinesis_fake::{
-    Limits, TimeBeforeHorizon,
+    Durations, Limits, TimeBeforeHorizon,
     model::{Listing, Moment, Owner, Service, Settings, ShardFilter},
 };
 use kinesis_source::{
@@ -156,8 +156,15 @@ fn arn(stream: &str) -> String {
     Owner::default().arn(stream)
 }
 
-fn no_limits() -> Settings {
+/// As on the service, but for changes, which take no time.
+fn instant() -> Settings {
     let mut settings = Settings::default();
+    settings.durations = Durations::instant();
+    settings
+}
+
+fn no_limits() -> Settings {
+    let mut settings = instant();
     settings.limits = Limits::none();
     settings
 }

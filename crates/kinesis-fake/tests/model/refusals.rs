@@ -98,7 +98,7 @@ proptest! {
 
     #[test]
     fn what_is_refused_changes_nothing(calls in vec(call(), 1..60)) {
-        let mut settings = Settings::default();
+        let mut settings = instant();
         settings.durations.update = Duration::from_millis(700);
         settings.durations.register = Duration::from_millis(1_500);
         settings.limits.open_shards = 8;

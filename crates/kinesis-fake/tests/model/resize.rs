@@ -77,7 +77,7 @@ fn it_takes_few_rounds() {
 
 #[test]
 fn an_order_is_asked_for_by_key_alone() {
-    let mut life = Life::new(1, Settings::default());
+    let mut life = Life::new(1, instant());
     let entry = PutEntry {
         partition_key: "k".to_owned(),
         explicit_hash_key: None,

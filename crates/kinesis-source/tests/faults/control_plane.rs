@@ -46,7 +46,11 @@ fn f23_listing_is_refused_for_minutes() {
 #[test]
 fn f24_a_token_expires_in_the_middle_of_a_listing() {
     each_seed(async |seed| {
-        let mut world = World::of(seed, Fake::builder().shards(20).page_size(3), |_| {});
+        let mut world = World::of(
+            seed,
+            Fake::builder().instant().shards(20).page_size(3),
+            |_| {},
+        );
         let page = world.dice.between(1, 5) as u32;
         let fault = match seed % 2 {
             0 => Fault::delayed(LIST, seconds(301)).after(page),
@@ -79,7 +83,11 @@ fn f25_a_listing_is_incomplete_or_stale_or_the_wrong_way_round() {
 #[test]
 fn f26_a_listing_never_ends() {
     each_seed(async |seed| {
-        let mut world = World::of(seed, Fake::builder().shards(9).page_size(2), |_| {});
+        let mut world = World::of(
+            seed,
+            Fake::builder().instant().shards(9).page_size(2),
+            |_| {},
+        );
         // More of them while it is opened are an error: it never ends.
         let times = world.dice.between(1, 3) as u32;
         let fault = Fault::rewritten(LIST, Rewrite::SAME_TOKEN).times(times);
@@ -94,7 +102,7 @@ fn f26_a_listing_never_ends() {
 #[test]
 fn f27_the_stream_is_being_made_or_changed() {
     each_seed(async |seed| {
-        let mut durations = Durations::default();
+        let mut durations = Durations::instant();
         let span = seconds(5 + seed * 2);
         durations.create = span;
         durations.update = span;

@@ -346,7 +346,7 @@ fn f17_the_end_of_a_shard_comes_with_its_last_records_or_after_them() {
             0 => ShardEnd::WithLastRecords,
             _ => ShardEnd::OneMoreAnswer,
         };
-        let mut world = World::of(seed, Fake::builder().choices(choices), |_| {});
+        let mut world = World::of(seed, Fake::builder().instant().choices(choices), |_| {});
         let slow = millis(world.dice.between(1, 40));
         world.handle_by(move |_, _| Deed::Take(slow));
         world.put(200);
@@ -387,7 +387,7 @@ fn f18_records_come_again_or_the_wrong_way_round_or_from_elsewhere() {
 #[test]
 fn f19_records_of_ten_mebibytes() {
     each_seed(async |seed| {
-        let mut world = World::of(seed, Fake::builder(), |_| {});
+        let mut world = World::of(seed, Fake::builder().instant(), |_| {});
         world.fake.update_max_record_size(10 * 1024).await.unwrap();
         world.set_window(3);
         world.read_by(|source, _| source.read_at_most(1 << 20));

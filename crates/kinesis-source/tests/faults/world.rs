@@ -90,7 +90,7 @@ impl World {
     /// A stream of so many shards with the service's limits, but that shards may be changed at any
     /// pace.
     pub(crate) fn new(seed: u64, shards: u32) -> Self {
-        Self::of(seed, Fake::builder().shards(shards), |_| {})
+        Self::of(seed, Fake::builder().instant().shards(shards), |_| {})
     }
 
     /// A stream as it is built, with these limits.

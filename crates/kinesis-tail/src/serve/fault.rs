@@ -64,6 +64,12 @@ pub(super) fn fault(text: &str) -> Result<Fault, String> {
              SubscribeToShard, SplitShard, MergeShards, events, and PutRecords:some=SHARE"
         ));
     }
+    if whens.iter().any(|when| when.starts_with("swizzle=")) && !fault.may_be_swizzled() {
+        return Err(format!(
+            "calls of {name} do not concern one shard each: `swizzle` is for GetShardIterator, GetRecords, \
+             SubscribeToShard, SplitShard, MergeShards and events"
+        ));
+    }
     let spans = |when: &&str| when.starts_with("between=") || when.starts_with("swizzle=");
     if whens.iter().filter(|when| spans(when)).count() > 1 {
         return Err("a fault has one `between` or one `swizzle`: write two faults".to_owned());
@@ -306,6 +312,10 @@ mod tests {
             (
                 "PutRecord:hang:shard=0",
                 "no call of PutRecord concerns a shard: `shard` is for GetShardIterator",
+            ),
+            (
+                "PutRecords:hold:swizzle=0.5",
+                "calls of PutRecords do not concern one shard each: `swizzle` is for GetShardIterator",
             ),
             (
                 "GetRecords:hang:shard=a",

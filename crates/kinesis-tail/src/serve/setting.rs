@@ -68,9 +68,9 @@ impl<T: Named> Setting<T> {
 }
 
 /// All parts of one, line by line.
-pub(super) fn list<T: Named>() -> String {
+pub(super) fn list<T: Named>(of: &T) -> String {
     let mut lines = String::new();
-    for (name, value) in T::default().parts() {
+    for (name, value) in of.parts() {
         // Writing to a string does not fail.
         let _ = writeln!(lines, "  {name}={value}");
     }

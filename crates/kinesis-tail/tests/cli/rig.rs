@@ -33,7 +33,7 @@ impl Kinesis {
     }
 
     pub(crate) async fn of(builder: Builder) -> Self {
-        let fake = builder.wall_clock().name("orders").build();
+        let fake = builder.instant().wall_clock().name("orders").build();
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), fake.clone());
         let server = server.await.unwrap();
         let endpoint = format!("http://{}", server.local_addr());

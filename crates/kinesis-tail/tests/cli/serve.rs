@@ -312,7 +312,7 @@ async fn the_help_says_what_can_be_said() {
         "--fault GetRecords:ProvisionedThroughputExceededException:0.3",
         "delay=SPAN",
         "  get_records_per_second=5\n",
-        "  read_records_per_second=none\n",
+        "  read_records_per_second=2000\n",
         "  older_than_horizon=Refuse\n",
         "  deregister=0\n",
     ] {

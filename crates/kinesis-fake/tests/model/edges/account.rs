@@ -68,7 +68,7 @@ fn a_stream_is_scaled_ten_times_a_second_and_ten_times_a_day() {
         shards = target;
         Ok(resize)
     });
-    let mut settings = Settings::default();
+    let mut settings = instant();
     settings.limits.update_shard_count_per_day = None;
     let mut life = Life::new(1, settings);
     let mut shards = 1;

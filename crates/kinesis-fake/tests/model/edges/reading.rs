@@ -63,7 +63,7 @@ fn an_answer_has_ten_mib() {
 
 /// When a shard is read again after an answer of so many bytes, in milliseconds.
 fn closed_for(bytes: usize, limits: Limits) -> u64 {
-    let mut settings = Settings::default();
+    let mut settings = instant();
     settings.limits = limits;
     let mut life = Life::new(1, settings);
     put(&mut life, bytes);
@@ -102,7 +102,7 @@ fn an_iterator_lives_for_five_minutes() {
 
 #[test]
 fn a_token_lives_for_five_minutes() {
-    let mut life = Life::new(2, Settings::default());
+    let mut life = Life::new(2, instant());
     let first = Listing::First {
         stream: STREAM,
         filter: ShardFilter::FromTrimHorizon,

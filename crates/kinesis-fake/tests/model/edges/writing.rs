@@ -102,7 +102,7 @@ fn a_tank_of_large_records_has_ten_mib_to_the_byte() {
 
 #[test]
 fn the_size_of_records_is_changed_while_nothing_else_is() {
-    let mut settings = Settings::default();
+    let mut settings = instant();
     settings.durations = Durations::all(SECOND);
     let mut life = Life::new(1, settings);
     let (shard, now) = (shard(), life.now);
