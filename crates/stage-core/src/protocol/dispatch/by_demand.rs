@@ -1,6 +1,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
+    mem,
 };
 
 use super::{Dispatcher, Handout, Refused, Terms};
@@ -15,8 +16,9 @@ use crate::protocol::{Backlog, Demand, SubscriptionId};
 #[doc(alias = "DemandDispatcher")]
 #[derive(Debug, Default)]
 pub struct ByDemand {
-    /// The subscriber, if there is just one: to keep one in order costs nothing.
-    alone: Option<(SubscriptionId, Place)>,
+    /// The subscribers, while there are [few](FEW): to look at each costs less than to keep them in
+    /// order.
+    few: Vec<(SubscriptionId, Place)>,
     /// All subscribers, if there are more.
     places: BTreeMap<SubscriptionId, Place>,
     /// Those of them that have demand, the neediest on top; and among them places that are nobody's
@@ -35,6 +37,9 @@ struct Place {
     turn: Reverse<u64>,
 }
 
+/// How many subscribers are few. They are kept in order if there are more, until half of them are left.
+const FEW: usize = 16;
+
 /// How many places that are nobody's may be in the queue, at least, before they are cleared out.
 const SOME: usize = 32;
 
@@ -45,10 +50,17 @@ impl ByDemand {
     }
 
     /// Whom to give to.
+    #[inline]
     fn neediest(&mut self) -> Option<(Place, SubscriptionId)> {
-        if let Some((id, place)) = self.alone {
-            return (place.demand > 0).then_some((place, id));
+        if self.places.is_empty() {
+            let in_need = self.few.iter().filter(|(_, place)| place.demand > 0);
+            let neediest = in_need.max_by_key(|(_, place)| *place);
+            return neediest.map(|&(id, place)| (place, id));
         }
+        self.top_of_queue()
+    }
+
+    fn top_of_queue(&mut self) -> Option<(Place, SubscriptionId)> {
         while let Some(&(place, id)) = self.queue.peek() {
             if self.places.get(&id) == Some(&place) {
                 return Some((place, id));
@@ -58,29 +70,37 @@ impl ByDemand {
         None
     }
 
-    /// Changes the demand of a subscriber, who is behind its equals from now on.
-    fn change(&mut self, id: SubscriptionId, change: impl FnOnce(usize) -> usize) {
-        if let Some((alone, place)) = &mut self.alone {
-            if *alone == id {
-                // Alone, it is nobody's equal.
-                place.demand = change(place.demand);
-                self.total = place.demand as u128;
-            }
-            return;
+    /// The place of a subscriber.
+    #[inline]
+    fn place(&mut self, id: SubscriptionId) -> Option<&mut Place> {
+        let among_few = self
+            .few
+            .iter_mut()
+            .find(|(subscriber, _)| *subscriber == id);
+        match among_few {
+            Some((_, place)) => Some(place),
+            None => self.places.get_mut(&id),
         }
+    }
+
+    /// Changes the demand of a subscriber, who is behind its equals from now on.
+    #[inline]
+    fn change(&mut self, id: SubscriptionId, change: impl FnOnce(usize) -> usize) {
         let turn = self.next_turn();
-        if let Some(place) = self.places.get_mut(&id) {
+        if let Some(place) = self.place(id) {
             let before = place.demand;
             place.demand = change(before);
             place.turn = turn;
-            self.total = self.total - before as u128 + place.demand as u128;
             let place = *place;
+            self.total = self.total - before as u128 + place.demand as u128;
             self.queue_up(id, place);
         }
     }
 
+    /// Puts one into the queue, if there is one.
+    #[inline]
     fn queue_up(&mut self, id: SubscriptionId, place: Place) {
-        if place.demand == 0 {
+        if place.demand == 0 || self.places.is_empty() {
             return;
         }
         if self.queue.len() >= 2 * self.places.len() + SOME {
@@ -94,22 +114,22 @@ impl ByDemand {
 
 impl<E> Dispatcher<E> for ByDemand {
     fn subscribe(&mut self, id: SubscriptionId, _: Terms<E>) -> Result<(), Refused> {
-        if self.places.contains_key(&id) || self.alone.is_some_and(|(alone, _)| alone == id) {
+        if self.place(id).is_some() {
             return Err(Refused::AlreadySubscribed);
         }
         let place = Place {
             demand: 0,
             turn: self.next_turn(),
         };
-        if self.alone.is_none() && self.places.is_empty() {
-            self.alone = Some((id, place));
+        if self.places.is_empty() && self.few.len() < FEW {
+            self.few.push((id, place));
             return Ok(());
         }
-        if let Some((first, place)) = self.alone.take() {
-            self.places.insert(first, place);
-            self.queue_up(first, place);
-        }
         self.places.insert(id, place);
+        for (id, place) in mem::take(&mut self.few) {
+            self.places.insert(id, place);
+            self.queue_up(id, place);
+        }
         Ok(())
     }
 
@@ -118,13 +138,19 @@ impl<E> Dispatcher<E> for ByDemand {
     }
 
     fn cancel(&mut self, id: SubscriptionId) {
-        let alone = self.alone.take_if(|(alone, _)| *alone == id);
-        let place = alone.map(|(_, place)| place);
-        if let Some(place) = place.or_else(|| self.places.remove(&id)) {
+        let among_few = self
+            .few
+            .iter()
+            .position(|(subscriber, _)| *subscriber == id);
+        let place = match among_few {
+            Some(at) => Some(self.few.remove(at).1),
+            None => self.places.remove(&id),
+        };
+        if let Some(place) = place {
             self.total -= place.demand as u128;
         }
-        if self.places.len() == 1 {
-            self.alone = self.places.pop_first();
+        if self.places.len() == FEW / 2 {
+            self.few.extend(mem::take(&mut self.places));
             self.queue.clear();
         }
     }
@@ -153,12 +179,17 @@ impl<E> Dispatcher<E> for ByDemand {
     }
 
     fn sole(&self) -> Option<SubscriptionId> {
-        self.alone.map(|(alone, _)| alone)
+        match &*self.few {
+            [(alone, _)] => Some(*alone),
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// As long as there is nobody else, and then what went past it can be made up for.
@@ -186,20 +217,96 @@ mod tests {
     #[test]
     fn places_that_are_nobodys_are_cleared_out() {
         let (mut by_demand, mut most) = (ByDemand::default(), 0);
-        for who in 0..3 {
+        let many = FEW as u64 + 1;
+        for who in 0..many {
             let terms = Terms::<u64>::default();
             assert_eq!(by_demand.subscribe(SubscriptionId(who), terms), Ok(()));
         }
         for n in 0..1_000 {
-            by_demand.change(SubscriptionId(n % 3), |before| before + 1);
+            by_demand.change(SubscriptionId(n % many), |before| before + 1);
             most = most.max(by_demand.queue.len());
             assert_eq!(by_demand.total as u64, n + 1);
             // The others are not: the first has waited longest.
             let neediest = by_demand
                 .neediest()
                 .map(|(place, id)| (place.demand as u64, id));
-            assert_eq!(neediest, Some((n / 3 + 1, SubscriptionId(0))));
+            assert_eq!(neediest, Some((n / many + 1, SubscriptionId(0))));
         }
-        assert_eq!(most, 2 * 3 + SOME);
+        assert_eq!(most, 2 * many as usize + SOME);
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Subscribe(u64),
+        Cancel(u64),
+        Ask(u64, usize),
+        Claim(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let who = 0_u64..3 * FEW as u64;
+        prop_oneof![
+            4 => who.clone().prop_map(Step::Subscribe),
+            2 => who.clone().prop_map(Step::Cancel),
+            4 => (who, 1_usize..5).prop_map(|(who, events)| Step::Ask(who, events)),
+            3 => (1_usize..5).prop_map(Step::Claim),
+        ]
+    }
+
+    proptest! {
+        /// However many there are, and whichever way they are kept. The book has them in the order in
+        /// which their demand has changed, latest last.
+        #[test]
+        fn the_neediest_is_the_same_among_few_and_many(
+            steps in proptest::collection::vec(step(), 0..400),
+        ) {
+            let mut by_demand = ByDemand::default();
+            let mut book: Vec<(u64, usize)> = Vec::new();
+            let note = |book: &mut Vec<(u64, usize)>, who, demand| {
+                book.retain(|(other, _)| *other != who);
+                book.push((who, demand));
+            };
+            for step in steps {
+                let demand_of = |book: &[(u64, usize)], who| {
+                    book.iter().find(|(other, _)| *other == who).map(|(_, demand)| *demand)
+                };
+                let dispatcher: &mut dyn Dispatcher<u64> = &mut by_demand;
+                match step {
+                    Step::Subscribe(who) => {
+                        let subscribed = dispatcher.subscribe(SubscriptionId(who), Terms::default());
+                        let is_there = demand_of(&book, who).is_some();
+                        prop_assert_eq!(subscribed.is_err(), is_there);
+                        if !is_there {
+                            book.push((who, 0));
+                        }
+                    }
+                    Step::Cancel(who) => {
+                        dispatcher.cancel(SubscriptionId(who));
+                        book.retain(|(other, _)| *other != who);
+                    }
+                    Step::Ask(who, events) => {
+                        dispatcher.ask(SubscriptionId(who), Demand::new(events).unwrap());
+                        if let Some(before) = demand_of(&book, who) {
+                            note(&mut book, who, before + events);
+                        }
+                    }
+                    Step::Claim(events) => {
+                        // Of equals the last that `max_by_key` sees: the one that has waited longest.
+                        let neediest = book.iter().rev().max_by_key(|(_, demand)| *demand).copied();
+                        let neediest = neediest.filter(|(_, demand)| *demand >= events);
+                        let to = dispatcher.claim(events);
+                        prop_assert_eq!(to, neediest.map(|(who, _)| SubscriptionId(who)));
+                        if let Some((who, before)) = neediest {
+                            note(&mut book, who, before - events);
+                        }
+                    }
+                }
+                let demand = book.iter().map(|(_, demand)| demand).sum();
+                prop_assert_eq!(Dispatcher::<u64>::demand(&by_demand), demand);
+                let sole = book.first().filter(|_| book.len() == 1);
+                let sole = sole.map(|(who, _)| SubscriptionId(*who));
+                prop_assert_eq!(Dispatcher::<u64>::sole(&by_demand), sole);
+            }
+        }
     }
 }

@@ -7,6 +7,10 @@ use crate::{
     spares::Spares,
 };
 
+mod sort;
+
+use sort::{Sort, Unplaced};
+
 /// Gives each event to the lane it belongs to, so that events of one lane stay in order. A lane has
 /// one subscriber at a time.
 ///
@@ -26,8 +30,10 @@ use crate::{
 /// or has left: who has been given all that it asked for must ask again first.
 #[doc(alias = "PartitionDispatcher")]
 pub struct Partition<E> {
-    lane_of: LaneOf<E>,
+    sorter: Box<dyn Sort<E>>,
     lanes: Vec<Lane<E>>,
+    /// By lane, events that are being added, if nobody tracks them.
+    fresh: Vec<Vec<E>>,
     /// Who has which lane.
     taken: BTreeMap<SubscriptionId, usize>,
     /// What the subscribers have asked for and not been given, of each as much as counts.
@@ -46,8 +52,6 @@ pub struct Partition<E> {
 /// wait, and who asks without bound is not to have them wait without bound.
 const MOST_COUNTED: usize = 1 << 14;
 
-type LaneOf<E> = Box<dyn Fn(&E) -> Option<usize> + Send>;
-
 struct Lane<E> {
     subscriber: Option<SubscriptionId>,
     demand: usize,
@@ -55,9 +59,7 @@ struct Lane<E> {
     is_sated: bool,
     /// The marks in it are numbers of notices.
     waiting: Buffer<E>,
-    /// Events that are being added, if nobody tracks them.
-    fresh: Vec<E>,
-    /// And if somebody does.
+    /// Events that are being added, if somebody tracks them.
     fresh_tracked: Batch<E>,
     has_changed: bool,
 }
@@ -87,8 +89,9 @@ impl<E> Partition<E> {
     pub fn by_fn(lanes: usize, lane_of: impl Fn(&E) -> Option<usize> + Send + 'static) -> Self {
         assert!(lanes > 0, "a partition needs at least one lane");
         Self {
-            lane_of: Box::new(lane_of),
+            sorter: Box::new(lane_of),
             lanes: iter::repeat_with(Lane::new).take(lanes).collect(),
+            fresh: iter::repeat_with(Vec::new).take(lanes).collect(),
             taken: BTreeMap::new(),
             asked: 0,
             room: 0,
@@ -134,7 +137,8 @@ impl<E> Partition<E> {
             }
             backlog.spares.give(batch.take_storage());
             for &lane in &self.changed {
-                self.lanes[lane].store_fresh();
+                let fresh = mem::take(&mut self.fresh[lane]);
+                self.lanes[lane].store(fresh);
             }
         }
     }
@@ -148,25 +152,18 @@ impl<E> Partition<E> {
     ) {
         // All of them, so that none goes uncounted if that panics.
         self.held += batch.len();
-        let mut unplaced = 0;
-        for event in batch.drain() {
-            let Some(number) = (self.lane_of)(&event) else {
-                handout.homeless += 1;
-                unplaced += 1;
-                continue;
-            };
-            let Some(lane) = self.lanes.get_mut(number) else {
-                handout.misplaced += 1;
-                unplaced += 1;
-                continue;
-            };
-            if lane.fresh.is_empty() {
-                lane.fresh = spares.take(lane.demand);
-                lane.note_change(number, &mut self.changed);
-            }
-            lane.fresh.push(event);
-        }
-        self.held -= unplaced;
+        let mut open = |number: usize| {
+            let lane: &mut Lane<E> = &mut self.lanes[number];
+            lane.note_change(number, &mut self.changed);
+            spares.take(lane.demand)
+        };
+        let Unplaced {
+            homeless,
+            misplaced,
+        } = self.sorter.sort(batch.drain(), &mut self.fresh, &mut open);
+        handout.homeless += homeless;
+        handout.misplaced += misplaced;
+        self.held -= homeless + misplaced;
     }
 
     /// Puts an event into its lane.
@@ -177,7 +174,7 @@ impl<E> Partition<E> {
         spares: &mut Spares<E>,
         handout: &mut Handout<E>,
     ) {
-        let Some(number) = (self.lane_of)(&event) else {
+        let Some(number) = self.sorter.lane_of(&event) else {
             handout.homeless += 1;
             return receipt.ack();
         };
@@ -313,7 +310,6 @@ impl<E> Lane<E> {
             demand: 0,
             is_sated: false,
             waiting: Buffer::unbounded(),
-            fresh: Vec::new(),
             fresh_tracked: Batch::new(),
             has_changed: false,
         }
@@ -330,10 +326,10 @@ impl<E> Lane<E> {
         self.is_sated || !self.waiting.is_empty()
     }
 
-    /// Puts what is being added behind what waits.
-    fn store_fresh(&mut self) {
-        if !self.fresh.is_empty() {
-            self.waiting.store(mem::take(&mut self.fresh).into());
+    /// Puts what is being added behind what waits: `fresh`, and what is tracked.
+    fn store(&mut self, fresh: Vec<E>) {
+        if !fresh.is_empty() {
+            self.waiting.store(fresh.into());
         }
         if !self.fresh_tracked.is_empty() {
             self.waiting.store(mem::take(&mut self.fresh_tracked));
