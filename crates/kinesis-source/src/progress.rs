@@ -428,6 +428,11 @@ impl Progress {
         }
     }
 
+    /// The answer that named them was not the last.
+    pub(crate) fn forget_children(&self) {
+        self.lock().children.clear();
+    }
+
     /// The children that the shard's last answer named.
     pub(crate) fn children(&self) -> Vec<ShardId> {
         self.lock().children.clone()

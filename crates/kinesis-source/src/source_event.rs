@@ -244,9 +244,10 @@ pub enum SourceEvent {
         /// The children that its last answer named.
         children: Vec<ShardId>,
     },
-    /// A shard was [retired](Self::ShardRetired), in this run or before, and was not over: answers had said wrongly
-    /// that it had ended, and listings have shown it as open for a minute after that. It is read on after the last
-    /// record that it had then; nothing is lost. What it had since comes late.
+    /// A shard was [retired](Self::ShardRetired), in this run or before, and was not over: answers and a listing had
+    /// said wrongly that it had ended, and listings have shown it as open for a minute after that. Or it may not have
+    /// been: they have shown it as open, and then as closed, or as closed elsewhere than before. It is read on after
+    /// the last record that it had then, or from where it began; nothing is lost. What it had since comes late.
     ShardReopened {
         /// The shard.
         shard: ShardId,

@@ -30,6 +30,7 @@ impl ShardGraph {
     /// What was closed after `kept_since` should be kept and listed: it is waited for longer.
     pub(crate) fn note_absent(&mut self, now: Instant, kept_since: Timestamp) {
         let young = self.young_parents(kept_since);
+        let doubts_ends = self.doubts_ends();
         let unfinished: BTreeSet<ShardId> = self.unfinished().cloned().collect();
         let Self {
             shards,
@@ -47,6 +48,8 @@ impl ShardGraph {
         for &shard in &missing {
             let lasts = match checkpoints.get(shard) {
                 Some(it) if it.is_end() => Duration::ZERO,
+                // There may be no such shard: see `take_imagined`.
+                Some(it) if doubts_ends && it.is_untouched_child() => Duration::MAX,
                 Some(_) => ABSENT_THOUGH_READ_FOR,
                 None if young.contains(shard) => ABSENT_THOUGH_READ_FOR,
                 None => ABSENT_FOR,
