@@ -27,7 +27,7 @@ impl ShardGraph {
     /// A listing that was just [discovered](Self::discover) came now. Whether what it lacks has aged out, a later
     /// one proves, if that lacks it, too: parents of shards that wait, and shards that were not read to their
     /// ends. These are read as if they were listed then, so that somebody finds out what they have lost.
-    /// What was closed after `kept_since` should be kept and listed: it is waited for longer.
+    /// What was closed after `kept_since` should be kept and listed: it is waited for longer, and then it is read, too.
     pub(crate) fn note_absent(&mut self, now: Instant, kept_since: Timestamp) {
         let young = self.young_parents(kept_since);
         let doubts_ends = self.doubts_ends();
@@ -63,7 +63,10 @@ impl ShardGraph {
                 *absence = Absence::Proven;
             }
         }
-        for shard in &unfinished {
+        // What should be kept, and of which nothing is known, may be there all the same.
+        let unknown = |shard: &&ShardId| !self.checkpoints.contains_key(shard);
+        let young: Vec<ShardId> = young.iter().filter(unknown).cloned().collect();
+        for shard in unfinished.iter().chain(&young) {
             if matches!(self.absent.get(shard), Some(Absence::Proven)) {
                 self.adopt(shard);
             }
