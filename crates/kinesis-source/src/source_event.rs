@@ -268,7 +268,8 @@ pub enum SourceEvent {
         /// What is missing.
         loss: DataLoss,
     },
-    /// A shard sends its records by a subscription.
+    /// A shard sends its records by a subscription. Not told of one that was
+    /// [taken over](Self::SubscriptionTakenOver) more than once in a row.
     Subscribed {
         /// The shard.
         shard: ShardId,
@@ -278,6 +279,14 @@ pub enum SourceEvent {
         /// The shard.
         shard: ShardId,
     },
+    /// A subscription was to be replaced before its time is over, and was not. It is tried again until then; if that
+    /// fails, too, there is a pause between the two.
+    SubscriptionRenewalFailing {
+        /// The shard.
+        shard: ShardId,
+        /// Why, the first time.
+        error: ApiError,
+    },
     /// A subscription broke off or fell silent. The shard is subscribed to again.
     SubscriptionLost {
         /// The shard.
@@ -286,11 +295,13 @@ pub enum SourceEvent {
         error: ApiError,
     },
     /// By all that is known, another subscriber of the same consumer has taken the shard over. It is
-    /// taken back after a while.
+    /// taken back after a while, and after twice as long each time that it is lost again. It is told the
+    /// first time and, as somebody may read as the same consumer, the second. Once it has gone on for five minutes the
+    /// shard is [stuck](Self::Stuck), until a subscription has lasted for two minutes.
     SubscriptionTakenOver {
         /// The shard.
         shard: ShardId,
-        /// For how long the other has it.
+        /// For how long the other has it, this time.
         truce: Duration,
         /// How often that has happened in a row.
         takeovers: u32,
@@ -381,6 +392,7 @@ impl SourceEvent {
             Self::DataLost { .. } => "data_lost",
             Self::Subscribed { .. } => "subscribed",
             Self::SubscriptionRenewed { .. } => "subscription_renewed",
+            Self::SubscriptionRenewalFailing { .. } => "subscription_renewal_failing",
             Self::SubscriptionLost { .. } => "subscription_lost",
             Self::SubscriptionTakenOver { .. } => "subscription_taken_over",
             Self::SubscriptionLetGo { .. } => "subscription_let_go",
@@ -416,6 +428,7 @@ impl SourceEvent {
             }
             | Self::Subscribed { shard }
             | Self::SubscriptionRenewed { shard }
+            | Self::SubscriptionRenewalFailing { shard, .. }
             | Self::SubscriptionLost { shard, .. }
             | Self::SubscriptionTakenOver { shard, .. }
             | Self::SubscriptionLetGo { shard } => Some(shard),
@@ -434,6 +447,7 @@ impl SourceEvent {
                 reason: ParkReason::Failing { error },
                 ..
             }
+            | Self::SubscriptionRenewalFailing { error, .. }
             | Self::SubscriptionLost { error, .. } => Some(error),
             _ => None,
         }
