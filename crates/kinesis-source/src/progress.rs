@@ -445,6 +445,16 @@ impl Progress {
         self.lock().children.clone()
     }
 
+    /// A listing has the shard as closed with that number.
+    pub(crate) fn note_ending(&self, ending: &SequenceNumber) {
+        self.lock().ending = Some(ending.clone());
+    }
+
+    /// The number that it ends with, if a listing has had it as closed.
+    pub(crate) fn ending(&self) -> Option<SequenceNumber> {
+        self.lock().ending.clone()
+    }
+
     /// Whether nothing will be read any more.
     pub(crate) fn has_ended(&self) -> bool {
         self.phase().is_end()

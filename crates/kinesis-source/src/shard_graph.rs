@@ -99,7 +99,8 @@ struct Node {
     closed_after: Option<Timestamp>,
     /// What is stored of it, if that is its end.
     end: Option<Checkpoint>,
-    /// The number that it ends with by the last listing before that, or the first after it that has it closed.
+    /// The number that it ends with, by the listing that its end was believed by, or the first after it that has it
+    /// closed.
     ending: Option<SequenceNumber>,
     /// From where it was read, or would have been.
     began: Place,
@@ -355,6 +356,13 @@ impl ShardGraph {
     pub(crate) fn closed_after(&mut self, shard: &ShardId, moment: Option<Timestamp>) {
         if let Some(node) = self.shards.get_mut(shard) {
             node.closed_after = node.closed_after.max(moment);
+        }
+    }
+
+    /// A listing had a finished shard as closed with that number, before its end was believed.
+    pub(crate) fn closed_with(&mut self, shard: &ShardId, ending: Option<SequenceNumber>) {
+        if let Some(node) = self.shards.get_mut(shard) {
+            node.ending = ending;
         }
     }
 

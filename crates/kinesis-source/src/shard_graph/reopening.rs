@@ -86,14 +86,11 @@ impl ShardGraph {
         let mut seen = BTreeMap::new();
         for shard in listing {
             let is_wanted = self.wants(&shard.id);
-            let Some(node) = self.shards.get_mut(&shard.id).filter(|_| is_wanted) else {
+            let node = self.shards.get_mut(&shard.id);
+            let Some(node) = node.filter(|node| is_wanted && node.end.is_some()) else {
                 continue;
             };
             let ending = shard.ending_sequence_number.as_ref();
-            if node.end.is_none() {
-                node.ending = ending.cloned();
-                continue;
-            }
             let before = node.ending.as_ref();
             // One that ends elsewhere each time is told nothing by that.
             let is_elsewhere = !node.is_reopened && before.is_some() && before != ending;
@@ -135,10 +132,14 @@ impl ShardGraph {
             (Some(shown), Some(Sight::Open)) => {
                 shown.proof = is_later(shown.first).then_some(asked_at);
             }
-            (Some(shown), sight) => {
+            (Some(shown), Some(_)) => {
                 let is_late = shown.is_late;
                 self.shown_open.remove(shard);
-                return sight.is_some() && !is_late;
+                return !is_late;
+            }
+            // One that lacks it may be from before it was made.
+            (Some(shown), None) if is_later(shown.first) => {
+                self.shown_open.remove(shard);
             }
             (None, Some(Sight::Open)) => {
                 let shown = Shown {
@@ -148,7 +149,7 @@ impl ShardGraph {
                 };
                 self.shown_open.insert(shard.clone(), shown);
             }
-            (None, _) => {}
+            _ => {}
         }
         false
     }

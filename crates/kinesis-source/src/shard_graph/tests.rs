@@ -326,3 +326,28 @@ fn a_shard_that_was_not_finished_and_is_not_listed_is_waited_for_and_then_read()
         assert_eq!(started(&mut graph), ["d", "e"]);
     }
 }
+
+/// That one may be from before it was made. Only one that cannot be late settles that it has aged out.
+#[test]
+fn that_an_ended_shard_was_shown_as_open_is_not_settled_by_a_listing_that_lacks_it() {
+    let sequence_number = 5.into();
+    let stored = [
+        ("a", Checkpoint::EndAfter { sequence_number }),
+        ("b", Checkpoint::Start(PinnedPosition::TrimHorizon)),
+    ];
+    let open = [shard("a", &[], false), shard("b", &[], false)];
+    let closed = [shard("a", &[], true), shard("b", &[], false)];
+    for (lacking_at, is_read_on) in [(1, true), (59, true), (60, false)] {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut graph = graph(&StartPosition::TrimHorizon, &stored);
+        graph.discover(&open);
+        assert!(graph.reopen(&open, start).is_empty());
+        assert!(graph.doubts_ends());
+        assert!(graph.reopen(&open[1..], after(lacking_at)).is_empty());
+        assert_eq!(graph.doubts_ends(), is_read_on);
+        let reopened = graph.reopen(&closed, after(lacking_at + 1));
+        assert_eq!(!reopened.is_empty(), is_read_on, "{lacking_at}");
+        assert!(!graph.doubts_ends());
+    }
+}

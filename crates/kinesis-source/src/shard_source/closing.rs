@@ -104,10 +104,13 @@ impl ShardSource {
             return false;
         };
         let listed = listing.iter().find(|listed| listed.id == *self.shard());
-        match listed.map(Shard::is_closed) {
-            Some(is_closed) => {
+        match listed.map(|it| it.ending_sequence_number.as_ref()) {
+            Some(ending) => {
                 self.unlisted = 0;
-                is_closed && lineage::holes(&listing).is_empty()
+                if let Some(ending) = ending {
+                    self.progress.note_ending(ending);
+                }
+                ending.is_some() && lineage::holes(&listing).is_empty()
             }
             None => self.is_unlisted_again(&listing),
         }
