@@ -9,7 +9,6 @@ use super::awaited::Awaited;
 use crate::{
     Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, Timestamp, WaitingFor,
     progress::{Offer, Phase, Progress},
-    shard_calls::ShardCalls,
     shard_graph::ShardGraph,
 };
 
@@ -20,8 +19,6 @@ pub(super) struct OpenStream {
     pub(super) graph: ShardGraph,
     /// The shards that are being read, or whose end is not stored yet.
     pub(super) active: BTreeMap<ShardId, Arc<Progress>>,
-    /// The calls for shards that were made before these are read.
-    pub(super) calls: BTreeMap<ShardId, Arc<ShardCalls>>,
     /// What is stored about them.
     stored: BTreeMap<ShardId, Checkpoint>,
     pub(super) list_at: Instant,
@@ -72,7 +69,6 @@ impl OpenStream {
             stream,
             graph,
             active: BTreeMap::new(),
-            calls: BTreeMap::new(),
             stored,
             list_at,
             save_at,
