@@ -50,7 +50,7 @@ fn filled(start: &str, element: impl Fn(usize) -> String, end: &str) -> Vec<u8> 
 
 #[tokio::test]
 async fn no_list_and_no_map_of_a_request_grows_without_bounds() {
-    let fake = Fake::builder().limits(Limits::none()).build();
+    let fake = Fake::builder().instant().limits(Limits::none()).build();
     let server = Server::on_loopback(fake).await.unwrap();
     let address = server.local_addr();
     let mut serving = JoinSet::new();

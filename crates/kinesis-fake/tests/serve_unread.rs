@@ -20,7 +20,7 @@ const MIB: usize = 1_024 * 1_024;
 /// 276 MiB.
 #[tokio::test]
 async fn answers_that_nobody_reads_make_others_wait_and_are_given_up() {
-    let fake = Fake::builder().limits(Limits::none()).build();
+    let fake = Fake::builder().instant().limits(Limits::none()).build();
     for _ in 0..10 {
         fake.put("k", vec![0; MIB - 1]).unwrap();
     }

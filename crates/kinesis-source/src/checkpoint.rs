@@ -29,7 +29,7 @@ use crate::{PinnedPosition, SequenceNumber, ShardId, Timestamp};
 ///
 /// The checkpoints of a shard have an order: a [`Start`](Self::Start), the
 /// [quiet after it](Self::QuietStart), then each record by its number (within one record, each part of an aggregate, then the whole, then the quiet after it),
-/// then the [`End`](Self::End) and the [end after a record](Self::EndAfter). See [`is_behind`](Self::is_behind).
+/// then an [`End`](Self::End), [wherever it began](Self::EndFrom), and the [end after a record](Self::EndAfter). See [`is_behind`](Self::is_behind).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Checkpoint {
@@ -64,6 +64,12 @@ pub enum Checkpoint {
     },
     /// The shard is closed, and finished to its end, of which no record is known.
     End,
+    /// The same, and reading began, or would have begun, here: later than at its first record. If it turns out to be
+    /// open all the same, it is [read on](crate::SourceEvent::ShardReopened) from there.
+    EndFrom {
+        /// Where.
+        position: PinnedPosition,
+    },
     /// The shard is closed, and finished to its end, with this record. If it turns out to be open all the same,
     /// it is [read on](crate::SourceEvent::ShardReopened) after that.
     EndAfter {
@@ -187,11 +193,36 @@ impl Checkpoint {
 
     /// Whether the shard is closed, and finished to its end.
     pub fn is_end(&self) -> bool {
-        matches!(self, Self::End | Self::EndAfter { .. })
+        matches!(
+            self,
+            Self::End | Self::EndFrom { .. } | Self::EndAfter { .. }
+        )
     }
 
-    /// Whether `other` is further on in the same shard. Of two starts none is behind the other:
-    /// where reading began is decided once.
+    /// The end of a shard of which no record is known, and of which reading began there.
+    pub(crate) fn end_from(position: &PinnedPosition) -> Self {
+        match position {
+            PinnedPosition::TrimHorizon => Self::End,
+            position => Self::EndFrom {
+                position: position.clone(),
+            },
+        }
+    }
+
+    /// Whether it is what is stored of a child before it is read.
+    pub(crate) fn is_untouched_child(&self) -> bool {
+        matches!(
+            self,
+            Self::Start(PinnedPosition::TrimHorizon)
+                | Self::QuietStart {
+                    position: PinnedPosition::TrimHorizon,
+                    ..
+                }
+        )
+    }
+
+    /// Whether `other` is further on in the same shard. Of two starts, or of two ends without
+    /// a record, none is behind the other: where reading began is decided once.
     ///
     /// ```
     /// use kinesis_source::{Checkpoint, PinnedPosition};
@@ -222,7 +253,7 @@ impl Checkpoint {
                 sequence_number,
                 until,
             } => (1, Some(sequence_number), u128::MAX, Some(*until)),
-            Self::End => (2, None, 0, None),
+            Self::End | Self::EndFrom { .. } => (2, None, 0, None),
             Self::EndAfter { sequence_number } => (2, Some(sequence_number), 0, None),
         }
     }
@@ -255,6 +286,9 @@ mod tests {
                 sub_sequence_number,
             }),
             Just(Checkpoint::End),
+            (0..3i64).prop_map(|millis| Checkpoint::EndFrom {
+                position: PinnedPosition::AtTimestamp(Timestamp::from_millis(millis)),
+            }),
             number.prop_map(|number| Checkpoint::EndAfter {
                 sequence_number: number.into(),
             }),
@@ -281,10 +315,11 @@ mod tests {
         }
 
         #[test]
-        fn only_equal_ones_and_starts_stand_level(a in checkpoint(), b in checkpoint()) {
+        fn only_equal_ones_and_those_without_a_record_stand_level(a in checkpoint(), b in checkpoint()) {
             let level = !a.is_behind(&b) && !b.is_behind(&a);
             let starts = matches!((&a, &b), (Checkpoint::Start(_), Checkpoint::Start(_)));
-            prop_assert_eq!(level, a == b || starts);
+            let is_bare = |it: &Checkpoint| it.is_end() && !matches!(it, Checkpoint::EndAfter { .. });
+            prop_assert_eq!(level, a == b || starts || (is_bare(&a) && is_bare(&b)));
         }
     }
 }

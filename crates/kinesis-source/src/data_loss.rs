@@ -16,6 +16,11 @@ use crate::{SequenceNumber, ShardId};
 /// long while nobody read, that is a doubt, too: it may have been made just now, and have lost nothing.
 /// A stream that is read for the first time has lost nothing of what was gone before that.
 ///
+/// A shard that no listing has, though its children have been made less than the retention time ago by their sequence
+/// numbers, is waited for, [told as missing](crate::SourceEvent::ListingIncomplete) and, after a minute, read as if
+/// it were listed. If it is not found either, what it had is lost from its first record on, and its children are
+/// read only if that is gone on without.
+///
 /// Whoever asks for a place at or after a record ([`StartPosition::After`](crate::StartPosition),
 /// [`StreamHandle::seek`](crate::StreamHandle::seek)) that the stream does not keep, or keeps no more when it
 /// is first read, has lost what came after that. A service may also refuse such a place: then nothing is

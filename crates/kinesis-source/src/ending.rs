@@ -13,6 +13,8 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
     said: Option<Said>,
+    /// Since when listings have it otherwise.
+    denied: Option<Instant>,
 }
 
 /// The shard is said to have no records after those that have come.
@@ -63,6 +65,24 @@ impl Ending {
         self.said.map(|said| said.at + APART)
     }
 
+    /// Whether an answer has said that it is the last, and nothing since that it was not.
+    pub(crate) fn is_said(&self) -> bool {
+        self.said.is_some()
+    }
+
+    /// An answer says that it is the last, and a listing that the shard is open. Returns for how long that has
+    /// been so: a listing may be late.
+    pub(crate) fn denied(&mut self, now: Instant) -> Duration {
+        self.said = None;
+        let since = *self.denied.get_or_insert(now);
+        now.saturating_duration_since(since)
+    }
+
+    /// A listing has the shard as closed, or an answer has more.
+    pub(crate) fn no_longer_denied(&mut self) {
+        self.denied = None;
+    }
+
     /// There is more. Returns whether the end had been said.
     pub(crate) fn refute(&mut self) -> bool {
         self.said.take().is_some()
@@ -96,6 +116,23 @@ mod tests {
         assert!(ending.refute());
         assert!(!ending.refute());
         assert!(!ending.heard(false, false, after(start, 5_000)));
+    }
+
+    #[test]
+    fn what_a_listing_denies_is_to_be_borne_out_anew() {
+        let (mut ending, start) = (Ending::default(), Instant::now());
+        assert!(!ending.heard(false, false, start));
+        assert!(ending.is_said());
+        for seconds in [1, 2, 90] {
+            let denied = ending.denied(start + Duration::from_secs(seconds));
+            assert_eq!(denied, Duration::from_secs(seconds - 1));
+            assert!(!ending.is_said());
+        }
+        ending.no_longer_denied();
+        assert!(!ending.heard(false, false, after(start, 100_000)));
+        assert!(ending.heard(false, false, after(start, 100_200)));
+        let denied = ending.denied(after(start, 200_000));
+        assert_eq!(denied, Duration::ZERO);
     }
 
     #[test]

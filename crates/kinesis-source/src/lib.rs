@@ -120,6 +120,7 @@ mod condition;
 mod coordinator;
 mod data_loss;
 mod deaggregation;
+mod denial;
 mod doubt;
 mod end_position;
 mod ending;

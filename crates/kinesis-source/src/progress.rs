@@ -428,9 +428,24 @@ impl Progress {
         }
     }
 
+    /// The answer that named them was not the last.
+    pub(crate) fn forget_children(&self) {
+        self.lock().children.clear();
+    }
+
     /// The children that the shard's last answer named.
     pub(crate) fn children(&self) -> Vec<ShardId> {
         self.lock().children.clone()
+    }
+
+    /// A listing has the shard as closed with that number.
+    pub(crate) fn note_ending(&self, ending: &SequenceNumber) {
+        self.lock().ending = Some(ending.clone());
+    }
+
+    /// The number that it ends with, if a listing has had it as closed.
+    pub(crate) fn ending(&self) -> Option<SequenceNumber> {
+        self.lock().ending.clone()
     }
 
     /// Whether nothing will be read any more.

@@ -99,6 +99,9 @@ struct Node {
     closed_after: Option<Timestamp>,
     /// What is stored of it, if that is its end.
     end: Option<Checkpoint>,
+    /// The number that it ends with, by the listing that its end was believed by, or the first after it that has it
+    /// closed.
+    ending: Option<SequenceNumber>,
     /// From where it was read, or would have been.
     began: Place,
     starting_sequence_number: SequenceNumber,
@@ -147,7 +150,7 @@ impl Node {
                 until,
             },
             (State::Waiting { from, .. }, None) => Checkpoint::Start(from.position.clone()),
-            _ => Checkpoint::End,
+            _ => Checkpoint::end_from(&self.began.position),
         }
     }
 }
@@ -267,6 +270,7 @@ impl ShardGraph {
                 _ => None,
             },
             end: stored.filter(|it| it.is_end()).cloned(),
+            ending: shard.ending_sequence_number.clone(),
             began: self.first_place(shard),
             starting_sequence_number: shard.starting_sequence_number.clone(),
             is_reopened: false,
@@ -352,6 +356,13 @@ impl ShardGraph {
     pub(crate) fn closed_after(&mut self, shard: &ShardId, moment: Option<Timestamp>) {
         if let Some(node) = self.shards.get_mut(shard) {
             node.closed_after = node.closed_after.max(moment);
+        }
+    }
+
+    /// A listing had a finished shard as closed with that number, before its end was believed.
+    pub(crate) fn closed_with(&mut self, shard: &ShardId, ending: Option<SequenceNumber>) {
+        if let Some(node) = self.shards.get_mut(shard) {
+            node.ending = ending;
         }
     }
 
@@ -453,7 +464,9 @@ impl ShardGraph {
     /// Where a shard stands by its stored checkpoint.
     fn stored(&self, shard: &Shard) -> Option<State> {
         let (done, quiet_until) = match self.checkpoints.get(&shard.id)? {
-            Checkpoint::End | Checkpoint::EndAfter { .. } => return Some(State::Finished),
+            Checkpoint::End | Checkpoint::EndFrom { .. } | Checkpoint::EndAfter { .. } => {
+                return Some(State::Finished);
+            }
             Checkpoint::Start(position) | Checkpoint::QuietStart { position, .. } => {
                 return Some(State::Waiting {
                     from: position.clone().into(),

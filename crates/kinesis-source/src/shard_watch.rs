@@ -10,6 +10,7 @@ use crate::{
     WaitingFor,
     byte_budget::Grant,
     condition::Condition,
+    denial::Denial,
     headway::{Headway, News},
     listing::CALL_DEADLINE,
     source_watch::SourceWatch,
@@ -30,6 +31,10 @@ pub(crate) struct ShardWatch {
 struct Machines {
     condition: Condition,
     headway: Headway,
+    /// Whether its calls are only refused, as too much is asked of it.
+    throttling: Denial,
+    /// Whether another subscriber takes it over, each time that it was taken back.
+    contest: Denial,
     supervision: Supervision,
     /// What it waits for room in, if it ever has.
     budget: Option<ByteBudget>,
@@ -39,6 +44,9 @@ struct Machines {
 
 /// Somebody who reads as fast as there are records has an answer at least so often.
 const UNREAD: Duration = Duration::from_secs(10);
+
+/// So many takeovers in a row are told each: the second says that it is no accident.
+const MOST_TAKEOVERS: u32 = 2;
 
 /// How long a shard may wait for room in the budget. Where sinks are slow, many wait for their turn, and
 /// longer than for an answer.
@@ -63,6 +71,8 @@ impl ShardWatch {
         let machines = Machines {
             condition: Condition::new(shard.clone()),
             headway: Headway::default(),
+            throttling: Denial::default(),
+            contest: Denial::default(),
             supervision: Supervision::new(Instant::now()),
             budget: None,
             last: None,
@@ -133,20 +143,23 @@ impl ShardWatch {
     /// What is to be told by now, as its reader may be stuck or asleep.
     pub(crate) fn check(&self, state: ShardState, now: Instant) -> Vec<SourceEvent> {
         let mut machines = self.lock();
-        let stuck = machines.supervision.check(now);
-        let stuck = stuck.map(|wait| machines.with_numbers(wait));
-        let stuck = stuck.map(|wait| SourceEvent::Stuck {
+        let late = machines.supervision.check(now);
+        let late = late.map(|wait| machines.with_numbers(wait));
+        let late = late.map(|wait| (wait.waiting_for, wait.since));
+        // The reader of these is at work all the time, and gets nowhere.
+        let throttled = machines.throttling.check(now);
+        let throttled = throttled.map(|since| (WaitingFor::Turn, since));
+        let contested = machines.contest.check(now);
+        let contested = contested.map(|since| (WaitingFor::OtherSubscriber, since));
+        let stuck = late.into_iter().chain(throttled).chain(contested);
+        let stuck = stuck.map(|(waiting_for, since)| SourceEvent::Stuck {
             shard: self.shard.clone(),
             state,
-            waiting_for: wait.waiting_for,
-            since: wait.since,
+            waiting_for,
+            since,
         });
-        machines
-            .condition
-            .calmed(now)
-            .into_iter()
-            .chain(stuck)
-            .collect()
+        let calmed = machines.condition.calmed(now);
+        calmed.into_iter().chain(stuck).collect()
     }
 
     /// A read was answered, or a subscription has sent something, with records or without.
@@ -158,8 +171,10 @@ impl ShardWatch {
         machines.last = behind.map(|behind| (now, behind)).or(machines.last);
         let news = machines.condition.answered(behind, now);
         let headway = machines.headway.heard(has_records, behind, now);
+        let throttled = machines.throttling.granted(now);
         drop(machines);
         self.say(news);
+        self.goes_on(WaitingFor::Turn, throttled);
         if let Some(news) = headway {
             self.report(|shard| match news {
                 News::Stopped(since) => SourceEvent::Stuck {
@@ -185,8 +200,48 @@ impl ShardWatch {
 
     /// A call was refused, as too much is asked of the shard.
     pub(crate) fn refused(&self) {
-        let news = self.lock().condition.refused(Instant::now());
+        let (now, mut machines) = (Instant::now(), self.lock());
+        machines.throttling.denied(now);
+        let news = machines.condition.refused(now);
+        drop(machines);
         self.say(news);
+    }
+
+    /// Another subscriber has taken the shard over, for so long.
+    pub(crate) fn taken_over(&self, truce: Duration) {
+        let takeovers = self.lock().contest.denied(Instant::now());
+        if takeovers <= MOST_TAKEOVERS {
+            self.report(|shard| SourceEvent::SubscriptionTakenOver {
+                shard,
+                truce,
+                takeovers,
+            });
+        }
+    }
+
+    /// The shard was subscribed to.
+    pub(crate) fn subscribed(&self) {
+        // Who takes it back again and again does not have it.
+        if self.lock().contest.times() < MOST_TAKEOVERS {
+            self.report(|shard| SourceEvent::Subscribed { shard });
+        }
+    }
+
+    /// A subscription has lasted, whoever had taken the shard over before.
+    pub(crate) fn keeps_subscription(&self) {
+        let contested = self.lock().contest.granted(Instant::now());
+        self.goes_on(WaitingFor::OtherSubscriber, contested);
+    }
+
+    /// What it had waited for so long has come, if that was told.
+    fn goes_on(&self, waiting_for: WaitingFor, after: Option<Duration>) {
+        if let Some(after) = after {
+            self.report(|shard| SourceEvent::Unstuck {
+                shard,
+                waiting_for,
+                after,
+            });
+        }
     }
 
     /// A call failed otherwise.

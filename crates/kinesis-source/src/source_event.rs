@@ -244,9 +244,10 @@ pub enum SourceEvent {
         /// The children that its last answer named.
         children: Vec<ShardId>,
     },
-    /// A shard was [retired](Self::ShardRetired), in this run or before, and was not over: answers had said wrongly
-    /// that it had ended, and listings have shown it as open for a minute after that. It is read on after the last
-    /// record that it had then; nothing is lost. What it had since comes late.
+    /// A shard was [retired](Self::ShardRetired), in this run or before, and was not over: answers and a listing had
+    /// said wrongly that it had ended, and listings have shown it as open for a minute after that. Or it may not have
+    /// been: they have shown it as open, and then as closed, or as closed elsewhere than before. It is read on after
+    /// the last record that it had then, or from where it began; nothing is lost. What it had since comes late.
     ShardReopened {
         /// The shard.
         shard: ShardId,
@@ -267,7 +268,8 @@ pub enum SourceEvent {
         /// What is missing.
         loss: DataLoss,
     },
-    /// A shard sends its records by a subscription.
+    /// A shard sends its records by a subscription. Not told of one that was
+    /// [taken over](Self::SubscriptionTakenOver) more than once in a row.
     Subscribed {
         /// The shard.
         shard: ShardId,
@@ -277,6 +279,14 @@ pub enum SourceEvent {
         /// The shard.
         shard: ShardId,
     },
+    /// A subscription was to be replaced before its time is over, and was not. It is tried again until then; if that
+    /// fails, too, there is a pause between the two.
+    SubscriptionRenewalFailing {
+        /// The shard.
+        shard: ShardId,
+        /// Why, the first time.
+        error: ApiError,
+    },
     /// A subscription broke off or fell silent. The shard is subscribed to again.
     SubscriptionLost {
         /// The shard.
@@ -285,11 +295,13 @@ pub enum SourceEvent {
         error: ApiError,
     },
     /// By all that is known, another subscriber of the same consumer has taken the shard over. It is
-    /// taken back after a while.
+    /// taken back after a while, and after twice as long each time that it is lost again. It is told the
+    /// first time and, as somebody may read as the same consumer, the second. Once it has gone on for five minutes the
+    /// shard is [stuck](Self::Stuck), until a subscription has lasted for two minutes.
     SubscriptionTakenOver {
         /// The shard.
         shard: ShardId,
-        /// For how long the other has it.
+        /// For how long the other has it, this time.
         truce: Duration,
         /// How often that has happened in a row.
         takeovers: u32,
@@ -380,6 +392,7 @@ impl SourceEvent {
             Self::DataLost { .. } => "data_lost",
             Self::Subscribed { .. } => "subscribed",
             Self::SubscriptionRenewed { .. } => "subscription_renewed",
+            Self::SubscriptionRenewalFailing { .. } => "subscription_renewal_failing",
             Self::SubscriptionLost { .. } => "subscription_lost",
             Self::SubscriptionTakenOver { .. } => "subscription_taken_over",
             Self::SubscriptionLetGo { .. } => "subscription_let_go",
@@ -415,6 +428,7 @@ impl SourceEvent {
             }
             | Self::Subscribed { shard }
             | Self::SubscriptionRenewed { shard }
+            | Self::SubscriptionRenewalFailing { shard, .. }
             | Self::SubscriptionLost { shard, .. }
             | Self::SubscriptionTakenOver { shard, .. }
             | Self::SubscriptionLetGo { shard } => Some(shard),
@@ -433,6 +447,7 @@ impl SourceEvent {
                 reason: ParkReason::Failing { error },
                 ..
             }
+            | Self::SubscriptionRenewalFailing { error, .. }
             | Self::SubscriptionLost { error, .. } => Some(error),
             _ => None,
         }

@@ -4,7 +4,6 @@ use tokio::{
     select,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::debug;
 
 use crate::{
     ApiError, ByteBudget, ConsumerArn, KinesisApi, Position, Remedy, SequenceNumber,
@@ -48,6 +47,10 @@ struct Current {
     renew_at: Instant,
     /// Whether anything has come of it.
     has_said: bool,
+    /// Whether it has lasted for so long that nobody else has the shard.
+    is_settled: bool,
+    /// Whether it was told that it is not renewed.
+    is_failing: bool,
 }
 
 const OPERATION: &str = "SubscribeToShard";
@@ -103,9 +106,7 @@ impl Subscribing {
                 }
                 let subscription = self.subscribe(progress).await?;
                 self.take_up(subscription);
-                progress
-                    .watch()
-                    .report(|shard| SourceEvent::Subscribed { shard });
+                progress.watch().subscribed();
                 continue;
             };
             if current.renew_at <= Instant::now() {
@@ -213,6 +214,8 @@ impl Subscribing {
             since: now,
             renew_at: now + RENEW_AFTER,
             has_said: false,
+            is_settled: false,
+            is_failing: false,
         });
     }
 
@@ -221,20 +224,28 @@ impl Subscribing {
         // Without an event there is no place to go on at.
         let renewed = match self.continuation {
             Some(_) => self.subscribe(progress).await,
-            None => Err(ApiError::new(OPERATION, Remedy::Retry)),
+            None => {
+                let error = ApiError::new(OPERATION, Remedy::Retry);
+                Err(error.with_message("no event has said where it goes on"))
+            }
         };
         match renewed {
             Ok(subscription) => {
-                self.takeovers = 0;
+                self.settle(progress);
                 self.take_up(subscription);
                 progress
                     .watch()
                     .report(|shard| SourceEvent::SubscriptionRenewed { shard });
             }
             Err(error) => {
-                debug!(shard = %progress.shard(), %error, "subscription is not renewed yet");
-                if let Some(current) = &mut self.current {
-                    current.renew_at = Instant::now() + RESUBSCRIBE_AFTER;
+                let Some(current) = &mut self.current else {
+                    return;
+                };
+                current.renew_at = Instant::now() + RESUBSCRIBE_AFTER;
+                if !mem::replace(&mut current.is_failing, true) {
+                    progress
+                        .watch()
+                        .report(|shard| SourceEvent::SubscriptionRenewalFailing { shard, error });
                 }
             }
         }
@@ -249,7 +260,7 @@ impl Subscribing {
     /// Leaves the shard to whoever has taken it over, for longer each time.
     fn give_way(&mut self, lasted: Duration, progress: &Progress) {
         if lasted >= SETTLED_AFTER {
-            self.takeovers = 0;
+            self.settle(progress);
         }
         let truce = RESUBSCRIBE_AFTER.saturating_mul(1 << self.takeovers.min(8));
         let truce = truce.min(LONGEST_TRUCE);
@@ -257,14 +268,13 @@ impl Subscribing {
         let calls = progress.calls();
         calls.subscribe_no_sooner_than(Instant::now() + truce);
         progress.note(|figures| figures.takeovers += 1);
-        let takeovers = self.takeovers;
-        progress
-            .watch()
-            .report(|shard| SourceEvent::SubscriptionTakenOver {
-                shard,
-                truce,
-                takeovers,
-            });
+        progress.watch().taken_over(truce);
+    }
+
+    /// Nobody else takes the shard over for now.
+    fn settle(&mut self, progress: &Progress) {
+        self.takeovers = 0;
+        progress.watch().keeps_subscription();
     }
 
     /// A subscription has gone by that error, which is told here.
@@ -287,6 +297,13 @@ impl Subscribing {
         progress: &Progress,
     ) -> Result<Arrival, ApiError> {
         self.event_size.note(1, arrival::bytes(&event.records));
+        if let Some(current) = &mut self.current
+            && !current.is_settled
+            && current.since.elapsed() >= SETTLED_AFTER
+        {
+            current.is_settled = true;
+            self.settle(progress);
+        }
         let mut records = event.records;
         let found = match arrival::drop_repeated(OPERATION, &mut records, progress) {
             Ok(found) => found,

@@ -26,6 +26,9 @@ pub enum WaitingFor {
         /// How many records after it are acknowledged: they would all come again after a crash.
         beyond: u64,
     },
+    /// Another subscriber of the same consumer to leave the shard alone. It is told if that has gone on for five
+    /// minutes: see [`SubscriptionTakenOver`](crate::SourceEvent::SubscriptionTakenOver).
+    OtherSubscriber,
     /// Its parents to be retired. No deadline.
     Parents,
     /// Room in the [budget of bytes](crate::ByteBudget): what was read is to be settled first. The
@@ -42,7 +45,8 @@ pub enum WaitingFor {
         /// How many shards wait for room, of all sources.
         waiting: usize,
     },
-    /// The moment when the service's limits, and other readers, allow the next call.
+    /// The moment when the service's limits, and other readers, allow the next call. It is also told if calls have
+    /// been made for five minutes, and all that could be were [refused](crate::SourceEvent::ThrottlingBegan).
     Turn,
     /// The answer to a call.
     #[non_exhaustive]
@@ -96,6 +100,7 @@ impl fmt::Display for WaitingFor {
                      source, and for which {waiting} shards wait",
                 );
             }
+            Self::OtherSubscriber => "another subscriber to leave it alone",
             Self::Turn => "its turn, by the service's limits",
             Self::Answer { operation } => return write!(f, "the answer to {operation}"),
             Self::Subscription => "its subscription's next event",

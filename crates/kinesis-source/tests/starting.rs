@@ -372,3 +372,20 @@ async fn latest_is_a_moment_that_the_service_has_reached() {
         assert_eq!(sink.numbers(), (10..20).collect::<Vec<_>>(), "{ahead} s");
     }
 }
+
+/// Somebody has a stage of that name, or a reader that has ended has not left yet.
+#[tokio::test(start_paused = true)]
+async fn a_shard_is_read_whatever_other_stages_are_called() {
+    let fake = Fake::new(2);
+    fake.put_numbered(0..200).unwrap();
+    let sink = Sink::default();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    let stage = pipeline.stage("orders/shardId-000000000000");
+    stage.consume(sink.clone(), records.subscribe(Window::new(50)));
+    pipeline
+        .run_until(async { handle.caught_up().await })
+        .await
+        .unwrap();
+    sink.assert_complete(&fake);
+}

@@ -100,7 +100,7 @@ async fn bytes_are_bytes_and_times_are_milliseconds_under_tag_1() {
 
 #[tokio::test]
 async fn a_refusal_is_cbor_too() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let body = cbor!({"StreamName" => "other"}).unwrap();
     let (status, answer) = call(running.address, "DescribeStream", body).await;
     assert_eq!(status, 400);
@@ -113,7 +113,7 @@ async fn a_refusal_is_cbor_too() {
 
 #[tokio::test]
 async fn a_garbled_answer_cannot_be_read_either() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let garbled = Fault::garbled_answer(Operation::DescribeStreamSummary).times(30);
     running.fake.inject(garbled);
     running.fake.set_limits(Limits::none());

@@ -378,7 +378,7 @@ async fn a_stream_falls_silent_and_the_rest_goes_on() {
 
 #[tokio::test]
 async fn streams_are_resized_and_described_as_they_are() {
-    let running = serve(Fake::builder().without_stream().build()).await;
+    let running = serve(Fake::builder().instant().without_stream().build()).await;
     let address = running.address;
     let create = json!({"StreamName": "orders", "ShardCount": 2, "MaxRecordSizeInKiB": 2_048});
     ok(address, "CreateStream", create).await;

@@ -18,7 +18,7 @@ async fn bytes_and_end(address: SocketAddr, request: &[u8]) -> (Vec<u8>, std::io
 
 #[tokio::test]
 async fn a_refusal_is_a_400_or_a_500_and_a_lost_answer_a_broken_connection() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     for (code, status) in [
         ("InternalFailure", 500),
         ("ServiceUnavailable", 503),
@@ -41,7 +41,7 @@ async fn a_refusal_is_a_400_or_a_500_and_a_lost_answer_a_broken_connection() {
 
 #[tokio::test]
 async fn a_connection_is_reset_after_any_number_of_bytes() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let request = request("ListStreams", b"{}", CLOSE);
     let (whole, end) = bytes_and_end(running.address, &request).await;
     end.unwrap();
@@ -75,7 +75,7 @@ async fn a_connection_is_reset_after_any_number_of_bytes() {
 
 #[tokio::test]
 async fn a_garbled_answer_is_a_success_that_nobody_can_read() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let garbled = Fault::garbled_answer(Operation::ListShards).times(50);
     running.fake.inject(garbled);
     for _ in 0..50 {
@@ -90,7 +90,7 @@ async fn a_garbled_answer_is_a_success_that_nobody_can_read() {
 
 #[tokio::test]
 async fn answers_are_rewritten_over_http_too() {
-    let running = serve(Fake::new(2)).await;
+    let running = serve(Fake::instant(2)).await;
     let address = running.address;
     let missing = Fault::rewritten(Operation::ListShards, Rewrite::MISSING_SHARD);
     running.fake.inject(missing);
@@ -110,7 +110,7 @@ async fn answers_are_rewritten_over_http_too() {
 
 #[tokio::test]
 async fn a_hung_call_holds_up_nobody_else_and_no_stop() {
-    let mut running = serve(Fake::new(1)).await;
+    let mut running = serve(Fake::instant(1)).await;
     running.fake.inject(Fault::hung(Operation::PutRecord));
     let mut hung = TcpStream::connect(running.address).await.unwrap();
     let body = serde_json::to_vec(&put()).unwrap();
@@ -129,7 +129,7 @@ async fn a_hung_call_holds_up_nobody_else_and_no_stop() {
 /// A dozen bodies of 13 MiB are more than there is room for.
 #[tokio::test]
 async fn what_hung_calls_have_sent_keeps_no_others_from_sending() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     running
         .fake
         .inject(Fault::hung(Operation::PutRecords).always());
@@ -153,7 +153,7 @@ async fn what_hung_calls_have_sent_keeps_no_others_from_sending() {
 
 #[tokio::test]
 async fn a_part_of_a_put_fails_over_http_too() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let records: Vec<_> = (0..3)
         .map(|_| json!({"PartitionKey": "k", "Data": ""}))
         .collect();

@@ -124,7 +124,7 @@ where
         .build()
         .unwrap();
     let running = runtime
-        .block_on(runtime.spawn(serve(Fake::new(1))))
+        .block_on(runtime.spawn(serve(Fake::instant(1))))
         .unwrap();
     let config = Config {
         failure_persistence: None,

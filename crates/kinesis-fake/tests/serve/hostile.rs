@@ -9,7 +9,7 @@ use super::*;
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_by_its_code() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let address = running.address;
     let shard = "shardId-000000000000";
     for (target, body, code) in [
@@ -203,7 +203,7 @@ async fn what_makes_no_sense_is_refused_by_its_code() {
 
 #[tokio::test]
 async fn all_that_is_wrong_is_told_in_the_services_words() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     for (target, body, message) in [
         (
             "GetShardIterator",
@@ -243,7 +243,7 @@ async fn all_that_is_wrong_is_told_in_the_services_words() {
 
 #[tokio::test]
 async fn hostile_bytes_are_answered_or_dropped_and_the_server_lives() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let address = running.address;
     let nested = "[".repeat(100_000).into_bytes();
     let garbage: Vec<u8> = (0..=255).cycle().take(70_000).collect();
@@ -322,7 +322,7 @@ async fn hostile_bytes_are_answered_or_dropped_and_the_server_lives() {
 
 #[tokio::test]
 async fn a_body_without_end_is_cut_off() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let mut bytes = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\
         Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.PutRecord\r\n\r\n"
         .to_vec();
@@ -340,7 +340,7 @@ async fn a_body_without_end_is_cut_off() {
 
 #[tokio::test]
 async fn a_client_that_stands_still_keeps_nobody_waiting() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let mut idle = Vec::new();
     for bytes in [
         &b""[..],
@@ -356,7 +356,7 @@ async fn a_client_that_stands_still_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn requests_with_bytes_changed_by_chance_are_answered() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let requests = [
         r#"{"StreamName":"stream","StreamARN":null,"ShardCount":1,"RetentionPeriodHours":24,"Limit":3}"#,
@@ -390,7 +390,7 @@ async fn requests_with_bytes_changed_by_chance_are_answered() {
 /// Each has announced more than needs no room, and there is room for eight.
 #[tokio::test]
 async fn bodies_that_stop_coming_keep_nobody_waiting_for_long() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let mut stalled = Vec::new();
     for _ in 0..8 {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -417,7 +417,7 @@ async fn bodies_that_stop_coming_keep_nobody_waiting_for_long() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_told_so_at_once_until_another_ends() {
-    let server = Server::on_loopback(Fake::new(1)).await.unwrap();
+    let server = Server::on_loopback(Fake::instant(1)).await.unwrap();
     let server = server.most_connections(3);
     let address = server.local_addr();
     let mut tasks = JoinSet::new();
@@ -460,7 +460,7 @@ async fn post_status(address: SocketAddr) -> u16 {
 /// Time stands still, but while everybody waits for it.
 #[tokio::test(start_paused = true)]
 async fn who_has_been_idle_for_longest_makes_room_for_who_comes() {
-    let fake = Fake::new(1);
+    let fake = Fake::instant(1);
     let server = Server::on_loopback(fake.clone()).await.unwrap();
     let server = server.most_connections(4);
     let address = server.local_addr();
@@ -513,7 +513,7 @@ async fn who_has_been_idle_for_longest_makes_room_for_who_comes() {
 /// Time stands still, but while everybody waits for it.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_comes_is_waited_for_for_a_minute() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let begin = tokio::time::Instant::now();
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     let bytes = request("ListStreams", &[b' '; 100], "");
@@ -528,7 +528,7 @@ async fn a_body_that_never_comes_is_waited_for_for_a_minute() {
 /// as kinesalite has them of the service.
 #[tokio::test]
 async fn what_real_clients_are_shown_of_sizes_tags_and_positions_is_what_this_server_says() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let shard = "shardId-000000000000";
     let record = |bytes: usize| json!({"PartitionKey": "k", "Data": "AAAA".repeat(bytes / 3)});
     let iterator = |kind: &str, number: Option<&str>| {
@@ -643,7 +643,7 @@ async fn what_real_clients_are_shown_of_sizes_tags_and_positions_is_what_this_se
 /// Kinesalite and moto take them, and no document refuses them.
 #[tokio::test]
 async fn a_time_that_nobody_needs_and_the_number_of_no_record_are_no_faults() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let address = running.address;
     for kind in ["LATEST", "TRIM_HORIZON"] {
         let body = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",

@@ -59,7 +59,7 @@ async fn one_connection_carries_many_calls_at_once() {
 
 #[tokio::test]
 async fn a_large_body_is_taken_and_a_larger_one_is_not() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let mut tasks = JoinSet::new();
     let mut sender = connect(running.address, &mut tasks).await;
     let blank = vec![b' '; 16 << 20];
@@ -76,7 +76,7 @@ async fn a_large_body_is_taken_and_a_larger_one_is_not() {
 
 #[tokio::test]
 async fn a_lost_answer_breaks_the_connection() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let mut tasks = JoinSet::new();
     let mut sender = connect(running.address, &mut tasks).await;
     let lost = Fault::lost_answer(Operation::ListStreams);
@@ -88,7 +88,7 @@ async fn a_lost_answer_breaks_the_connection() {
 
 #[tokio::test]
 async fn a_server_that_is_told_to_stop_ends_its_connections() {
-    let mut running = serve(Fake::new(1)).await;
+    let mut running = serve(Fake::instant(1)).await;
     let mut tasks = JoinSet::new();
     let mut sender = connect(running.address, &mut tasks).await;
     assert_eq!(call(&mut sender, "ListStreams", "{}").await.unwrap().0, 200);
@@ -125,7 +125,7 @@ async fn one_request_too_many_on_a_connection_is_told_so_at_once() {
 
 #[tokio::test]
 async fn a_seat_that_is_not_there_is_told_of_over_http_2_too() {
-    let server = Server::on_loopback(Fake::new(1)).await.unwrap();
+    let server = Server::on_loopback(Fake::instant(1)).await.unwrap();
     let server = server.most_connections(1);
     let address = server.local_addr();
     let mut tasks = JoinSet::new();
@@ -139,7 +139,7 @@ async fn a_seat_that_is_not_there_is_told_of_over_http_2_too() {
 
 #[tokio::test]
 async fn hostile_frames_are_dropped() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let garbage: Vec<u8> = (0..=255).cycle().take(5_000).collect();
     for frames in [
@@ -179,7 +179,7 @@ async fn settings_of(address: SocketAddr) -> std::collections::BTreeMap<u16, u32
 
 #[tokio::test]
 async fn a_connection_has_1088_streams_and_64_kib_of_headers() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let settings = settings_of(running.address).await;
     // SETTINGS_MAX_CONCURRENT_STREAMS and SETTINGS_MAX_HEADER_LIST_SIZE.
     assert_eq!(settings.get(&3), Some(&1_088), "{settings:?}");
@@ -190,7 +190,7 @@ async fn a_connection_has_1088_streams_and_64_kib_of_headers() {
 /// room that the large one has for as long as nobody else wants it.
 #[tokio::test]
 async fn small_answers_are_no_headway_of_a_large_one() {
-    let fake = Fake::builder().limits(Limits::none()).build();
+    let fake = Fake::builder().instant().limits(Limits::none()).build();
     for _ in 0..10 {
         fake.put("k", vec![0; (1 << 20) - 1]).unwrap();
     }

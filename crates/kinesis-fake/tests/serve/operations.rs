@@ -166,7 +166,7 @@ async fn the_limits_hold_over_http_too() {
     let mut limits = Limits::default();
     // What is read takes a minute to be paid for, however slow this machine is.
     limits.read_bytes_per_second = Some(1);
-    let running = serve(Fake::builder().limits(limits).build()).await;
+    let running = serve(Fake::builder().instant().limits(limits).build()).await;
     let address = running.address;
     running.fake.put("k", vec![0; 60]).unwrap();
     let at = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",
@@ -180,7 +180,7 @@ async fn the_limits_hold_over_http_too() {
 
 #[tokio::test]
 async fn an_answer_has_a_type_the_fakes_date_and_ids_of_its_own() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let address = running.address;
     let headers = |answer: Answer| {
         let head = answer.head.to_lowercase();
@@ -213,7 +213,7 @@ async fn an_operation_without_an_answer_has_an_empty_body() {
 
 #[tokio::test]
 async fn signatures_are_taken_as_they_are() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let signed = "Authorization: AWS4-HMAC-SHA256 Credential=nobody/20260101/us-east-1/kinesis/\
         aws4_request, SignedHeaders=host;x-amz-date, Signature=00\r\nX-Amz-Date: 20260101T000000Z\r\n\
         X-Amz-Security-Token: none\r\nX-Amz-Content-Sha256: wrong\r\nConnection: close\r\n";
@@ -225,7 +225,7 @@ async fn signatures_are_taken_as_they_are() {
 
 #[tokio::test]
 async fn one_connection_takes_one_request_after_another() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let mut bytes = request("ListStreams", b"{}", "");
     bytes.extend(request("ListStreams", b"{", ""));
     bytes.extend(request("ListStreams", b"{}", CLOSE));
@@ -238,7 +238,7 @@ async fn one_connection_takes_one_request_after_another() {
 
 #[tokio::test]
 async fn a_server_that_is_told_to_stop_ends_though_clients_are_idle() {
-    let mut running = serve(Fake::new(1)).await;
+    let mut running = serve(Fake::instant(1)).await;
     let idle = TcpStream::connect(running.address).await.unwrap();
     assert_eq!(post_ok(running.address).await, 200);
     running.stop.send(()).unwrap();
@@ -311,7 +311,7 @@ async fn a_stream_that_is_named_twice_is_the_same_both_times() {
 
 #[tokio::test]
 async fn a_limit_below_zero_is_named_as_it_was_given() {
-    let running = serve(Fake::new(1)).await;
+    let running = serve(Fake::instant(1)).await;
     let at = json!({"StreamName": "stream", "ShardId": "shardId-000000000000",
         "ShardIteratorType": "LATEST"});
     let at = ok(running.address, "GetShardIterator", at).await;
@@ -333,7 +333,7 @@ async fn what_may_be_asked_for_is_what_was_chosen() {
     limits.tag_value_chars = 2;
     limits.tags_per_page = 5;
     limits.policy_bytes = 20;
-    let running = serve(Fake::builder().limits(limits).build()).await;
+    let running = serve(Fake::builder().instant().limits(limits).build()).await;
     let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/stream";
     let create = |kib: i64| json!({"StreamName": format!("of-{kib}"), "ShardCount": 1, "MaxRecordSizeInKiB": kib});
     let tag = |key: &str, value: &str| json!({"ResourceARN": arn, "Tags": {key: value}});
@@ -379,7 +379,7 @@ async fn what_may_be_asked_for_is_what_was_chosen() {
 
 #[tokio::test]
 async fn arns_are_of_the_account_and_the_region_that_were_chosen() {
-    let builder = Fake::builder().limits(Limits::none());
+    let builder = Fake::builder().instant().limits(Limits::none());
     let owned = builder.account("123456789012").region("eu-west-1");
     let running = serve(owned.build()).await;
     let address = running.address;
@@ -449,7 +449,7 @@ async fn arns_are_of_the_account_and_the_region_that_were_chosen() {
 
 #[tokio::test]
 async fn a_dry_run_does_nothing() {
-    let running = serve(Fake::builder().limits(Limits::none()).build()).await;
+    let running = serve(Fake::builder().instant().limits(Limits::none()).build()).await;
     let address = running.address;
     let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/stream";
     let register = json!({"StreamARN": arn, "ConsumerName": "audit"});
@@ -496,7 +496,7 @@ async fn an_answer_has_an_end_though_no_limit_says_so() {
     let mut limits = Limits::none();
     limits.records_per_event = usize::MAX;
     limits.bytes_per_event = usize::MAX;
-    let fake = Fake::builder().shards(2).limits(limits).build();
+    let fake = Fake::builder().instant().shards(2).limits(limits).build();
     let shards: Vec<_> = fake.shards().into_iter().map(|it| it.id).collect();
     for _ in 0..40 {
         fake.put_on(&shards[0], "k", vec![0; (1 << 20) - 1])

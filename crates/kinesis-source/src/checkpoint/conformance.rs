@@ -59,6 +59,7 @@ async fn returns_what_was_saved(store: &dyn CheckpointStore) {
         (8, quiet(i64::MAX)),
         (9, quiet_start(i64::MIN)),
         (10, end_after(u128::MAX)),
+        (11, end_from(i64::MIN)),
     ]);
     save(store, &stream, &all).await;
     assert_eq!(
@@ -168,9 +169,10 @@ async fn forgets_what_has_ended(store: &dyn CheckpointStore) {
         (2, after(9)),
         (3, quiet_start(7)),
         (5, end_after(9)),
+        (6, end_from(7)),
     ]);
     save(store, &stream, &all).await;
-    let told = [0, 2, 3, 4, 5].map(shard).into();
+    let told = [0, 2, 3, 4, 5, 6].map(shard).into();
     for _ in 0..2 {
         if let Err(error) = store.forget(&stream, &told).await {
             panic!("forget for {stream} fails: {error}");
@@ -290,6 +292,12 @@ fn after(sequence_number: u128) -> Checkpoint {
 fn end_after(sequence_number: u128) -> Checkpoint {
     Checkpoint::EndAfter {
         sequence_number: sequence_number.into(),
+    }
+}
+
+fn end_from(moment: i64) -> Checkpoint {
+    Checkpoint::EndFrom {
+        position: PinnedPosition::AtTimestamp(Timestamp::from_millis(moment)),
     }
 }
 

@@ -57,6 +57,7 @@ enum Stored {
         until_millis: i64,
     },
     End,
+    EndFrom(Pinned),
     EndAfter {
         sequence_number: String,
     },
@@ -115,6 +116,7 @@ pub(super) fn write_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, BoxEr
             until_millis: until.as_millis(),
         },
         Checkpoint::End => Stored::End,
+        Checkpoint::EndFrom { position } => Stored::EndFrom(position.into()),
         Checkpoint::EndAfter { sequence_number } => Stored::EndAfter {
             sequence_number: sequence_number.to_string(),
         },
@@ -146,6 +148,9 @@ pub(super) fn read_checkpoint(value: &[u8]) -> Result<Checkpoint, BoxError> {
             until: Timestamp::from_millis(until_millis),
         },
         Stored::End => Checkpoint::End,
+        Stored::EndFrom(position) => Checkpoint::EndFrom {
+            position: position.try_into()?,
+        },
         Stored::EndAfter { sequence_number } => Checkpoint::EndAfter {
             sequence_number: sequence_number.parse()?,
         },
@@ -197,6 +202,12 @@ mod tests {
         let moment = Timestamp::from_millis(1_700_000_000_123);
         for (checkpoint, text) in [
             (Checkpoint::End, r#""end""#),
+            (
+                Checkpoint::EndFrom {
+                    position: PinnedPosition::AtTimestamp(moment),
+                },
+                r#"{"end_from":{"at_timestamp_millis":1700000000123}}"#,
+            ),
             (
                 Checkpoint::EndAfter {
                     sequence_number: 7.into(),

@@ -95,6 +95,7 @@ impl OpenStream {
                 self.stopped.insert(shard);
             } else if phase.is_end() && self.graph.finish(&shard) {
                 self.graph.closed_after(&shard, progress.read_until());
+                self.graph.closed_with(&shard, progress.ending());
                 let children = progress.children();
                 for child in &children {
                     self.graph.expect(child, &shard);

@@ -3,12 +3,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use stage_core::{AddError, restarting};
-use tracing::warn;
+use stage_core::{AddError, BoxError, Producer, restarting};
 
 use super::{Means, open_stream::OpenStream};
 use crate::{
-    ShardError, ShardSource, SourceEvent, progress::Progress, reader::Reader, shard_graph::Start,
+    HashRange, ShardError, ShardRecord, ShardSource, SourceEvent, StreamIdentity,
+    progress::Progress, reader::Reader, shard_graph::Start, source_event::sentence,
 };
 
 impl Means {
@@ -34,17 +34,62 @@ impl Means {
             progress.replace_stored();
         }
         let from = progress.next();
+        let name = format!("{}/{shard}", self.source.name);
+        let added = Self::add(&name, |name| {
+            let reader = self.reader(&opened.stream, hash_range, &progress);
+            self.group.add(name, reader)
+        });
+        match added {
+            Ok(()) => {
+                progress
+                    .watch()
+                    .report(|shard| SourceEvent::ShardStarted { shard, from });
+                self.board.add(Arc::clone(&progress));
+                opened.active.insert(shard, progress);
+            }
+            // Nothing is read any more.
+            Err(AddError::Stopping) => {}
+            Err(error) => progress.watch().report(|shard| SourceEvent::ShardStopped {
+                shard,
+                reason: sentence(&error),
+            }),
+        }
+    }
+
+    /// Adds a stage by that name or, if another has it, by one that nobody has: the reader of a shard that is read
+    /// on may have ended and not have left yet, and somebody may have named a stage of the pipeline so.
+    fn add(
+        name: &str,
+        mut add: impl FnMut(String) -> Result<(), AddError>,
+    ) -> Result<(), AddError> {
+        let mut added = add(name.to_owned());
+        for number in 2_u64.. {
+            let Err(AddError::NameTaken { .. }) = added else {
+                break;
+            };
+            added = add(format!("{name}#{number}"));
+        }
+        added
+    }
+
+    /// What reads a shard, and goes on reading it whatever happens to a single reader.
+    fn reader(
+        &self,
+        stream: &StreamIdentity,
+        hash_range: HashRange,
+        progress: &Arc<Progress>,
+    ) -> impl Producer<Event = ShardRecord, Error = BoxError> + use<> {
         let is_first = Arc::new(AtomicBool::new(true));
         let make = {
-            let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(&progress));
-            let (stream, listing) = (opened.stream.clone(), Arc::clone(&self.listing));
+            let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(progress));
+            let (stream, listing) = (stream.clone(), Arc::clone(&self.listing));
             let deaggregation = self.source.deaggregation;
             let consumer = self.consumer.clone();
             let budget = self.source.byte_budget.clone();
             let read_at_most = self.source.read_at_most.min(budget.bytes());
             let on_data_loss = self.source.on_data_loss;
             let until = self.source.until.as_ref();
-            let end = until.and_then(|until| until.of(&shard));
+            let end = until.and_then(|until| until.of(progress.shard()));
             move || {
                 let is_first = is_first.swap(false, Ordering::Relaxed);
                 if !is_first {
@@ -70,18 +115,6 @@ impl Means {
         let restarts = self.source.restarts.clone().unless(ShardError::is_final);
         let renew = move |restarts| restarting(restarts, make.clone());
         let on_failure = self.source.on_shard_failure;
-        let reader = Reader::new(renew, restarts, on_failure, Arc::clone(&progress));
-        let name = format!("{}/{shard}", self.source.name);
-        match self.group.add(name, reader) {
-            Ok(()) => {
-                progress
-                    .watch()
-                    .report(|shard| SourceEvent::ShardStarted { shard, from });
-                self.board.add(Arc::clone(&progress));
-                opened.active.insert(shard, progress);
-            }
-            Err(AddError::Stopping) => {}
-            Err(error) => warn!(%shard, %error, "shard cannot be opened"),
-        }
+        Reader::new(renew, restarts, on_failure, Arc::clone(progress))
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) figures: Figures,
     /// What the shard's last answer named.
     pub(super) children: Vec<ShardId>,
+    /// The number that it ends with, by the last listing that its reader has seen it closed in.
+    pub(super) ending: Option<SequenceNumber>,
     pub(super) halt: Option<Halt>,
     /// Why it is not read any more.
     pub(super) failure: Option<ShardError>,
@@ -91,6 +93,7 @@ impl State {
             asked: 0,
             figures: Figures::default(),
             children: Vec::new(),
+            ending: None,
             halt: None,
             failure: None,
         }

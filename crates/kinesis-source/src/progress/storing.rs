@@ -14,7 +14,7 @@ impl Progress {
                 Some(Mark {
                     sequence_number, ..
                 }) => Checkpoint::EndAfter { sequence_number },
-                None => Checkpoint::End,
+                None => Checkpoint::end_from(&state.start.position),
             });
         }
         let Some(done) = state.done.clone() else {

@@ -27,9 +27,10 @@ impl ShardGraph {
     /// A listing that was just [discovered](Self::discover) came now. Whether what it lacks has aged out, a later
     /// one proves, if that lacks it, too: parents of shards that wait, and shards that were not read to their
     /// ends. These are read as if they were listed then, so that somebody finds out what they have lost.
-    /// What was closed after `kept_since` should be kept and listed: it is waited for longer.
+    /// What was closed after `kept_since` should be kept and listed: it is waited for longer, and then it is read, too.
     pub(crate) fn note_absent(&mut self, now: Instant, kept_since: Timestamp) {
         let young = self.young_parents(kept_since);
+        let doubts_ends = self.doubts_ends();
         let unfinished: BTreeSet<ShardId> = self.unfinished().cloned().collect();
         let Self {
             shards,
@@ -47,6 +48,8 @@ impl ShardGraph {
         for &shard in &missing {
             let lasts = match checkpoints.get(shard) {
                 Some(it) if it.is_end() => Duration::ZERO,
+                // There may be no such shard: see `take_imagined`.
+                Some(it) if doubts_ends && it.is_untouched_child() => Duration::MAX,
                 Some(_) => ABSENT_THOUGH_READ_FOR,
                 None if young.contains(shard) => ABSENT_THOUGH_READ_FOR,
                 None => ABSENT_FOR,
@@ -60,7 +63,10 @@ impl ShardGraph {
                 *absence = Absence::Proven;
             }
         }
-        for shard in &unfinished {
+        // What should be kept, and of which nothing is known, may be there all the same.
+        let unknown = |shard: &&ShardId| !self.checkpoints.contains_key(shard);
+        let young: Vec<ShardId> = young.iter().filter(unknown).cloned().collect();
+        for shard in unfinished.iter().chain(&young) {
             if matches!(self.absent.get(shard), Some(Absence::Proven)) {
                 self.adopt(shard);
             }

@@ -118,8 +118,12 @@ impl ShardGraph {
         };
         parents.retain(|parent| !listing.iter().any(|it| it.id == *parent));
         for parent in &parents {
-            self.checkpoints.insert(parent.clone(), Checkpoint::End);
-            self.unstored.insert(parent.clone(), Checkpoint::End);
+            let end = match &self.first_start {
+                FirstStart::Tip { now } => Checkpoint::end_from(&PinnedPosition::AtTimestamp(*now)),
+                _ => Checkpoint::End,
+            };
+            self.checkpoints.insert(parent.clone(), end.clone());
+            self.unstored.insert(parent.clone(), end);
         }
         self.left_behind.extend(parents);
     }

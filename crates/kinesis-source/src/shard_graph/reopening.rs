@@ -1,11 +1,16 @@
 //! Which shards were not over when they seemed to be.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use tokio::time::Instant;
 
-use super::{ShardGraph, State};
-use crate::{Checkpoint, PinnedPosition, Shard, ShardId, place::Mark, unread::CLOCK_SLACK};
+use super::{Node, ShardGraph, State};
+use crate::{
+    Checkpoint, PinnedPosition, Shard, ShardId, lineage::holes, place::Mark, unread::CLOCK_SLACK,
+};
 
 /// Listings show a shard as open whose end is stored.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +19,17 @@ pub(super) struct Shown {
     first: Instant,
     /// So was the first that was asked for so much later that it cannot be.
     proof: Option<Instant>,
+    /// Whether one before them had its children.
+    is_late: bool,
+}
+
+/// How a listing has a shard whose end is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Open,
+    Closed,
+    /// Closed, with another number than before.
+    ClosedElsewhere,
 }
 
 /// A shard that is to be read on after what had seemed to be its end.
@@ -34,28 +50,61 @@ impl ShardGraph {
     /// One listing proves nothing: it may be out of date, by [`CLOCK_SLACK`] at most, or wrong. So there has to be
     /// one that was asked for later than that after the first that showed the shard as open, which was itself asked
     /// for after the end, and another one later still by as much. That one may also show it as closed by now, or lack it.
+    ///
+    /// One that is shown as closed before that is proven was closed after its end, or the listing that showed it as
+    /// open was late; and so was one that is closed with another number than before. To read on costs little then,
+    /// and there is nothing to be read but what is missing.
     pub(crate) fn reopen(&mut self, listing: &[Shard], asked_at: Instant) -> Vec<Reopened> {
-        let is_over = |id: &ShardId| self.shards.get(id).is_some_and(|node| node.end.is_some());
-        let open = listing.iter().filter(|it| !it.is_closed()).map(|it| &it.id);
-        let mut open: BTreeSet<ShardId> = open
-            .filter(|it| is_over(it) && self.wants(it))
-            .cloned()
-            .collect();
-        if !open.is_empty() {
+        let mut seen = self.see(listing);
+        if seen.values().any(|sight| *sight == Sight::Open) {
             // Whoever has children is closed.
-            listing.iter().flat_map(Shard::parents).for_each(|parent| {
-                open.remove(parent);
-            });
+            for parent in listing.iter().flat_map(Shard::parents) {
+                seen.entry(parent.clone()).and_modify(|sight| {
+                    if *sight == Sight::Open {
+                        *sight = Sight::Closed;
+                    }
+                });
+            }
         }
-        let known: BTreeSet<ShardId> = self.shown_open.keys().chain(&open).cloned().collect();
+        let in_doubt = self.shown_open.keys();
+        let known: BTreeSet<ShardId> = in_doubt.chain(seen.keys()).cloned().collect();
         let mut reopened = Vec::new();
         for shard in known {
-            if self.is_proven_open(&shard, open.contains(&shard), asked_at) {
+            if self.is_proven_open(&shard, seen.get(&shard).copied(), asked_at) {
                 self.shown_open.remove(&shard);
                 reopened.extend(self.read_on(&shard));
             }
         }
+        if let Some(last) = reopened.last_mut() {
+            last.imagined.extend(self.take_imagined(listing));
+        }
         reopened
+    }
+
+    /// How a listing has the shards whose ends are stored, and that are wanted.
+    fn see(&mut self, listing: &[Shard]) -> BTreeMap<ShardId, Sight> {
+        let mut seen = BTreeMap::new();
+        for shard in listing {
+            let is_wanted = self.wants(&shard.id);
+            let node = self.shards.get_mut(&shard.id);
+            let Some(node) = node.filter(|node| is_wanted && node.end.is_some()) else {
+                continue;
+            };
+            let ending = shard.ending_sequence_number.as_ref();
+            let before = node.ending.as_ref();
+            // One that ends elsewhere each time is told nothing by that.
+            let is_elsewhere = !node.is_reopened && before.is_some() && before != ending;
+            let sight = match ending {
+                None => Sight::Open,
+                Some(_) if is_elsewhere => Sight::ClosedElsewhere,
+                Some(_) => Sight::Closed,
+            };
+            if node.ending.is_none() {
+                node.ending = ending.cloned();
+            }
+            seen.insert(shard.id.clone(), sight);
+        }
+        seen
     }
 
     /// Whether there are shards whose end is stored and that the last listing that had them showed as open.
@@ -70,25 +119,37 @@ impl ShardGraph {
         needed.fold(moment, Instant::min)
     }
 
-    fn is_proven_open(&mut self, shard: &ShardId, is_open: bool, asked_at: Instant) -> bool {
+    fn is_proven_open(&mut self, shard: &ShardId, sight: Option<Sight>, asked_at: Instant) -> bool {
         let is_later = |than: Instant| asked_at >= than + CLOCK_SLACK;
-        let shown = self.shown_open.get_mut(shard);
-        match shown {
-            Some(Shown {
-                proof: Some(proof), ..
-            }) => return is_later(*proof) || !is_open,
-            Some(shown) if is_open => shown.proof = is_later(shown.first).then_some(asked_at),
-            Some(_) => {
+        match (self.shown_open.get_mut(shard), sight) {
+            (_, Some(Sight::ClosedElsewhere)) => return true,
+            (
+                Some(Shown {
+                    proof: Some(proof), ..
+                }),
+                _,
+            ) => return is_later(*proof) || sight != Some(Sight::Open),
+            (Some(shown), Some(Sight::Open)) => {
+                shown.proof = is_later(shown.first).then_some(asked_at);
+            }
+            (Some(shown), Some(_)) => {
+                let is_late = shown.is_late;
+                self.shown_open.remove(shard);
+                return !is_late;
+            }
+            // One that lacks it may be from before it was made.
+            (Some(shown), None) if is_later(shown.first) => {
                 self.shown_open.remove(shard);
             }
-            None if is_open => {
+            (None, Some(Sight::Open)) => {
                 let shown = Shown {
                     first: asked_at,
                     proof: None,
+                    is_late: self.children(shard).next().is_some(),
                 };
                 self.shown_open.insert(shard.clone(), shown);
             }
-            None => {}
+            _ => {}
         }
         false
     }
@@ -102,8 +163,11 @@ impl ShardGraph {
                 let state = State::resumed(done, None, &node.starting_sequence_number);
                 (from, state)
             }
-            _ => {
-                let from = node.began.clone();
+            end => {
+                let from = match end {
+                    Checkpoint::EndFrom { position } => position.into(),
+                    _ => node.began.clone(),
+                };
                 let resumed = None;
                 (from.position.clone(), State::Waiting { from, resumed })
             }
@@ -121,10 +185,29 @@ impl ShardGraph {
         })
     }
 
+    fn children<'a>(&'a self, of: &'a ShardId) -> impl Iterator<Item = (&'a ShardId, &'a Node)> {
+        self.shards.iter().filter(|(_, it)| it.parents.contains(of))
+    }
+
     fn begun_children(&self, of: &ShardId) -> Vec<ShardId> {
-        let children = self.shards.iter().filter(|(_, it)| it.parents.contains(of));
-        let begun = children.filter(|(_, it)| !matches!(it.state, State::Waiting { .. }));
+        let begun = self
+            .children(of)
+            .filter(|(_, it)| !matches!(it.state, State::Waiting { .. }));
         begun.map(|(child, _)| child.clone()).collect()
+    }
+
+    /// A shard was not over, by this listing: what a former process has stored of the children that it had announced
+    /// is about shards that there are not. Whose children they are nobody knows; but if the listing has all else of
+    /// which something is stored, it would have those that there are, too: nothing has aged out meanwhile.
+    fn take_imagined(&mut self, listing: &[Shard]) -> BTreeSet<ShardId> {
+        let is_begin = |it: &Checkpoint| it.is_untouched_child();
+        let is_sure = self.checkpoints.values().all(is_begin) && holes(listing).is_empty();
+        if !is_sure {
+            return BTreeSet::new();
+        }
+        let imagined: BTreeSet<ShardId> = mem::take(&mut self.checkpoints).into_keys().collect();
+        self.absent.retain(|shard, _| !imagined.contains(shard));
+        imagined
     }
 
     /// What it announced is not expected any more.

@@ -200,7 +200,7 @@ fn latest_leaves_out_closed_shards_and_is_pinned_to_its_moment() {
     let unstored = graph.unstored().clone();
     let ends = unstored
         .iter()
-        .filter(|(_, stored)| **stored == Checkpoint::End);
+        .filter(|(_, stored)| **stored == Checkpoint::end_from(&now));
     assert_eq!(
         ends.map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
         ["a", "b", "c"]
@@ -285,7 +285,7 @@ fn a_closed_shard_that_the_first_listing_lacks_is_left_out_by_latest_and_after_a
             assert!(!graph.lacks_expected());
             assert_eq!(started(&mut graph), ["d", "e"]);
             let stored = graph.unstored().clone();
-            assert_eq!(stored[&"c".into()], Checkpoint::End);
+            assert!(stored[&"c".into()].is_end());
             graph.note_stored(&stored);
             if restarts {
                 graph = ShardGraph::new(FirstStart::Resumed, stored);
@@ -324,5 +324,30 @@ fn a_shard_that_was_not_finished_and_is_not_listed_is_waited_for_and_then_read()
         assert_eq!(resumed.done, Mark::whole(5.into()));
         graph.finish(&"c".into());
         assert_eq!(started(&mut graph), ["d", "e"]);
+    }
+}
+
+/// That one may be from before it was made. Only one that cannot be late settles that it has aged out.
+#[test]
+fn that_an_ended_shard_was_shown_as_open_is_not_settled_by_a_listing_that_lacks_it() {
+    let sequence_number = 5.into();
+    let stored = [
+        ("a", Checkpoint::EndAfter { sequence_number }),
+        ("b", Checkpoint::Start(PinnedPosition::TrimHorizon)),
+    ];
+    let open = [shard("a", &[], false), shard("b", &[], false)];
+    let closed = [shard("a", &[], true), shard("b", &[], false)];
+    for (lacking_at, is_read_on) in [(1, true), (59, true), (60, false)] {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut graph = graph(&StartPosition::TrimHorizon, &stored);
+        graph.discover(&open);
+        assert!(graph.reopen(&open, start).is_empty());
+        assert!(graph.doubts_ends());
+        assert!(graph.reopen(&open[1..], after(lacking_at)).is_empty());
+        assert_eq!(graph.doubts_ends(), is_read_on);
+        let reopened = graph.reopen(&closed, after(lacking_at + 1));
+        assert_eq!(!reopened.is_empty(), is_read_on, "{lacking_at}");
+        assert!(!graph.doubts_ends());
     }
 }

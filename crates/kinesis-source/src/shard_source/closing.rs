@@ -10,6 +10,7 @@ use crate::{
     arrival::{self, Arrival},
     feed::Feed,
     lineage,
+    unread::CLOCK_SLACK,
 };
 
 /// What has come says of the shard's end.
@@ -28,19 +29,29 @@ impl ShardSource {
     pub(super) async fn judge_end(&mut self, arrival: &mut Arrival) -> End {
         let has_records = !arrival.records.is_empty();
         if has_records && self.ending.refute() {
+            self.progress.forget_children();
             self.tell_of_false_end("the shard has ended, and it has more records");
         }
         if !arrival.says_end {
+            self.ending.no_longer_denied();
             return End::Open;
         }
-        // Whoever names children has seen the shard closed.
-        if arrival.children.is_empty() && !self.is_closed().await {
-            self.ending.refute();
+        let names_children = !arrival.children.is_empty();
+        // What bears the end out is asked for after a listing that has the shard as closed: what came before it
+        // was closed cannot be missing then, whatever answers have said.
+        let is_known = names_children && self.ending.is_said();
+        if !is_known && !self.is_closed().await {
+            arrival.children.clear();
+            self.progress.forget_children();
             self.feed.start_over(Remedy::Retry);
-            let wait = self.backoff.failed();
-            self.tell_of_false_end("the shard has ended, and it is not listed as closed");
+            let (denied, wait) = (self.ending.denied(Instant::now()), self.backoff.failed());
+            // Whoever names children has seen it closed, as a rule, and the listing is late.
+            if !names_children || denied >= CLOCK_SLACK {
+                self.tell_of_false_end("the shard has ended, and it is not listed as closed");
+            }
             return End::Denied(wait);
         }
+        self.ending.no_longer_denied();
         self.feed.start_over(Remedy::Retry);
         let is_heard = self
             .ending
@@ -86,16 +97,20 @@ impl ShardSource {
         self.progress.note(|figures| figures.retries += 1);
     }
 
-    /// Whether the shard is listed as closed, or not any more. If nobody knows, it is not.
+    /// Whether the shard is listed as closed, or not any more, and its hash keys fall on others. If nobody knows,
+    /// it is not.
     async fn is_closed(&mut self) -> bool {
         let Some(listing) = self.list().await else {
             return false;
         };
         let listed = listing.iter().find(|listed| listed.id == *self.shard());
-        match listed.map(Shard::is_closed) {
-            Some(is_closed) => {
+        match listed.map(|it| it.ending_sequence_number.as_ref()) {
+            Some(ending) => {
                 self.unlisted = 0;
-                is_closed
+                if let Some(ending) = ending {
+                    self.progress.note_ending(ending);
+                }
+                ending.is_some() && lineage::holes(&listing).is_empty()
             }
             None => self.is_unlisted_again(&listing),
         }

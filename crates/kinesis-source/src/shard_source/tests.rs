@@ -47,6 +47,26 @@ fn child() -> ChildShard {
     }
 }
 
+fn closed_shard() -> Shard {
+    Shard {
+        id: "s".into(),
+        parent: None,
+        adjacent_parent: None,
+        hash_range: HashRange::ALL,
+        starting_sequence_number: 0.into(),
+        ending_sequence_number: Some(99.into()),
+    }
+}
+
+/// Whatever the shard is asked for, it is listed as closed, unless a test has it otherwise.
+fn listed(mut api: MockKinesisApi) -> MockKinesisApi {
+    api.expect_list_shards().returning(|_| {
+        let shards = vec![closed_shard()];
+        Ok(crate::ShardsPage { shards, next: None })
+    });
+    api
+}
+
 fn after(number: u128) -> Position {
     Position::AfterSequenceNumber(number.into())
 }
@@ -56,7 +76,11 @@ fn error(code: &str) -> ApiError {
 }
 
 fn source(api: MockKinesisApi) -> ShardSource {
-    ShardSource::new(Arc::new(api), "s".into(), PinnedPosition::TrimHorizon)
+    ShardSource::new(
+        Arc::new(listed(api)),
+        "s".into(),
+        PinnedPosition::TrimHorizon,
+    )
 }
 
 /// Calls of the mock, in the order they have to come.
@@ -230,7 +254,7 @@ async fn a_position_that_is_refused_fails_and_no_other_is_tried() {
     let at = Position::AtSequenceNumber(1.into());
     let script = Script::default().iterator_from(at, Err("InvalidArgumentException"));
     let start = PinnedPosition::AfterSequenceNumber(1.into());
-    let mut source = ShardSource::new(Arc::new(script.api), "s".into(), start);
+    let mut source = ShardSource::new(Arc::new(listed(script.api)), "s".into(), start);
     let error = all(&mut source).await.unwrap_err();
     assert!(matches!(error, ShardError::InvalidPosition { .. }));
     assert!(ShardError::is_final(&error));
@@ -276,7 +300,7 @@ async fn a_moment_that_the_service_has_yet_to_reach_is_waited_for() {
     let now = || Timestamp::from_millis(3_000);
     script.api.expect_now().returning(now);
     let progress = Progress::new("s".into(), moment, Arc::default());
-    let api = Arc::new(script.api);
+    let api = Arc::new(listed(script.api));
     let mut source = ShardSource::with_progress(api, progress, false);
     assert_eq!(all(&mut source).await.unwrap(), [1]);
 }
@@ -288,7 +312,7 @@ async fn a_moment_that_is_far_off_is_not_waited_for() {
         Script::default().iterator_from(Position::from(&moment), Err("InvalidArgumentException"));
     let now = || Timestamp::from_millis(3_000);
     script.api.expect_now().returning(now);
-    let mut source = ShardSource::new(Arc::new(script.api), "s".into(), moment);
+    let mut source = ShardSource::new(Arc::new(listed(script.api)), "s".into(), moment);
     let error = all(&mut source).await.unwrap_err();
     assert!(matches!(error, ShardError::InvalidPosition { .. }));
 }
@@ -399,7 +423,8 @@ async fn a_call_without_an_answer_is_given_up_and_made_again() {
             &self,
             _: Option<crate::NextToken>,
         ) -> Result<crate::ShardsPage, ApiError> {
-            unreachable!()
+            let shards = vec![closed_shard()];
+            Ok(crate::ShardsPage { shards, next: None })
         }
         async fn get_shard_iterator(
             &self,
@@ -440,7 +465,7 @@ async fn a_moment_stays_where_it_is_whatever_fails() {
             .read("3", Ok(page([2], None)))
             .end(2);
         let progress = Progress::new("s".into(), moment.clone(), Arc::default());
-        let api = Arc::new(script.api);
+        let api = Arc::new(listed(script.api));
         let mut source = ShardSource::with_progress(api, progress, false);
         assert_eq!(all(&mut source).await.unwrap(), [1, 2], "{code}");
     }
@@ -457,7 +482,7 @@ async fn who_has_to_wait_for_room_keeps_its_place() {
         }
         let script = script.read(at, Ok(page([1], None))).end(1);
         let progress = Progress::new("s".into(), moment.clone(), Arc::default());
-        let api = Arc::new(script.api);
+        let api = Arc::new(listed(script.api));
         let budget = ByteBudget::new(1_000);
         let source = ShardSource::with_progress(api, progress, false);
         let mut source = source.byte_budget(&budget);
@@ -611,7 +636,8 @@ async fn what_is_done_is_read_again_to_see_that_it_is_there() {
         .read("2", Ok(page([7], None)))
         .end(7);
     let progress = resumed(5);
-    let mut source = ShardSource::with_progress(Arc::new(script.api), Arc::clone(&progress), false);
+    let mut source =
+        ShardSource::with_progress(Arc::new(listed(script.api)), Arc::clone(&progress), false);
     assert_eq!(all(&mut source).await.unwrap(), [6, 7]);
     assert_eq!(progress.snapshot().figures.repeated, 0);
     assert_eq!(progress.loss(), None);
@@ -623,7 +649,7 @@ async fn a_record_that_the_shard_should_have_and_has_not_is_none_of_its() {
         .iterator_from(at(5), Err("InvalidArgumentException"))
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([3, 4, 6], Some("1"))));
-    let mut source = ShardSource::with_progress(Arc::new(script.api), resumed(5), false);
+    let mut source = ShardSource::with_progress(Arc::new(listed(script.api)), resumed(5), false);
     let error = all(&mut source).await.unwrap_err();
     assert!(
         matches!(error, ShardError::InvalidPosition { .. }),
@@ -639,7 +665,7 @@ async fn a_closed_shard_of_which_nothing_is_kept_has_lost_what_followed() {
         .read("0", Ok(page([], None)))
         .iterator_from(Position::TrimHorizon, Ok("1"))
         .read("1", Ok(page([], None)));
-    let mut source = ShardSource::with_progress(Arc::new(script.api), resumed(5), false);
+    let mut source = ShardSource::with_progress(Arc::new(listed(script.api)), resumed(5), false);
     let error = all(&mut source).await.unwrap_err();
     let ShardError::DataLoss(loss) = error else {
         panic!("{error:?}")

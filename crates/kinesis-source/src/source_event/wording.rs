@@ -180,6 +180,10 @@ impl fmt::Display for SourceEvent {
             Self::SubscriptionRenewed { shard } => {
                 write!(f, "the subscription to shard `{shard}` was renewed")
             }
+            Self::SubscriptionRenewalFailing { shard, .. } => write!(
+                f,
+                "the subscription to shard `{shard}` is not renewed yet; trying again"
+            ),
             Self::SubscriptionLost { shard, .. } => {
                 write!(
                     f,
