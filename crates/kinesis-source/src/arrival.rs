@@ -1,5 +1,6 @@
 use crate::{
-    ApiError, ChildShard, Record, Remedy, byte_budget::Charge, doubt::Found, progress::Progress,
+    ApiError, ChildShard, Record, Remedy, SequenceNumber, byte_budget::Charge, doubt::Found,
+    progress::Progress,
 };
 
 /// What has come of a shard at once: a page that was read, or an event that was sent.
@@ -7,6 +8,8 @@ use crate::{
 pub(crate) struct Arrival {
     /// New ones, in order.
     pub(crate) records: Vec<Record>,
+    /// What they count against the service's limits.
+    pub(crate) bytes: u64,
     /// What they take of the budget.
     pub(crate) charge: Charge,
     /// Whether the record that was in doubt is there.
@@ -31,10 +34,27 @@ impl Arrival {
     pub(crate) fn is_behind(&self) -> bool {
         is_behind(self.millis_behind_latest)
     }
+}
 
-    /// What these records count against the service's limits, in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        bytes(&self.records)
+/// What one look at records shows. An answer may have ten thousand, and each look takes its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Survey {
+    /// What they count against the service's limits.
+    pub(crate) bytes: u64,
+    /// Whether each has a higher number than the one before.
+    is_in_order: bool,
+}
+
+impl Survey {
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let (mut bytes, mut is_in_order) = (0, true);
+        let mut before: Option<&SequenceNumber> = None;
+        for record in records {
+            bytes += size(record);
+            is_in_order &= before.is_none_or(|before| *before < record.sequence_number);
+            before = Some(&record.sequence_number);
+        }
+        Self { bytes, is_in_order }
     }
 }
 
@@ -45,13 +65,14 @@ pub(crate) fn is_behind(millis: Option<u64>) -> bool {
 }
 
 /// Drops records that came before, and refuses those that are out of order. Says what they tell
-/// about a doubt.
+/// about a doubt. The survey is of those that are left, then.
 pub(crate) fn drop_repeated(
     operation: &'static str,
     records: &mut Vec<Record>,
+    survey: &mut Survey,
     progress: &Progress,
 ) -> Result<Option<Found>, ApiError> {
-    if !records.is_sorted_by(|a, b| a.sequence_number < b.sequence_number) {
+    if !survey.is_in_order {
         let message = "records out of order: the answer is dropped and asked for again";
         return Err(ApiError::new(operation, Remedy::Retry).with_message(message));
     }
@@ -60,6 +81,7 @@ pub(crate) fn drop_repeated(
     let found = doubt.as_ref().map(|doubt| doubt.look(records));
     let mut repeated = records.partition_point(|record| next.is_beyond(&record.sequence_number));
     if repeated > 0 {
+        survey.bytes -= bytes(&records[..repeated]);
         let last = records.drain(..repeated).next_back();
         let was_asked_for = |doubt| last.is_some_and(|last| last.sequence_number == doubt);
         repeated -= usize::from(doubt.is_some_and(|doubt| was_asked_for(doubt.from)));

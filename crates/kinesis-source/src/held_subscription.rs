@@ -13,7 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    ApiError, ByteBudget, ShardSubscription, SubscribeEvent, arrival,
+    ApiError, ByteBudget, ShardSubscription, SubscribeEvent,
+    arrival::Survey,
     byte_budget::{Charge, Grant},
 };
 
@@ -42,7 +43,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) enum Said {
     /// With what its records take of the budget.
-    Event(SubscribeEvent, Charge),
+    Event(SubscribeEvent, Survey, Charge),
     /// It was the last that it said.
     Failed(ApiError),
     Ended,
@@ -89,8 +90,8 @@ impl HeldSubscription {
             };
             Pin::new(events).poll_next(context).map(|said| match said {
                 Some(Ok(event)) => {
-                    let charge = grant.answered(arrival::bytes(&event.records));
-                    Said::Event(event, charge)
+                    let survey = Survey::of(&event.records);
+                    Said::Event(event, survey, grant.answered(survey.bytes))
                 }
                 Some(Err(error)) => Said::Failed(error),
                 None => Said::Ended,

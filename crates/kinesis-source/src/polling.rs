@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     ApiError, ByteBudget, KinesisApi, RecordsPage, ShardIterator, WaitingFor,
-    arrival::{self, Arrival},
+    arrival::{self, Arrival, Survey},
     byte_budget::Charge,
     doubt::Found,
     progress::Progress,
@@ -83,12 +83,12 @@ impl Polling {
         // The one that is looked for comes as well.
         let limit = limit + usize::from(progress.doubt().is_some() && limit < MOST_RECORDS);
         let read = calls.read(&*self.api, &iterator, limit, expected, watch);
-        let mut page = read.await?;
-        let bytes = arrival::bytes(&page.records);
-        let charge = grant.answered(bytes);
-        self.read_size.note(page.records.len(), bytes);
-        let found = arrival::drop_repeated("GetRecords", &mut page.records, progress)?;
-        Ok(self.accept(page, charge, found, limit))
+        let (mut page, mut survey) = read.await?;
+        let charge = grant.answered(survey.bytes);
+        self.read_size.note(page.records.len(), survey.bytes);
+        let records = &mut page.records;
+        let found = arrival::drop_repeated("GetRecords", records, &mut survey, progress)?;
+        Ok(self.accept(page, survey, charge, found, limit))
     }
 
     /// An iterator that is young enough.
@@ -128,6 +128,7 @@ impl Polling {
     fn accept(
         &mut self,
         page: RecordsPage,
+        survey: Survey,
         charge: Charge,
         found: Option<Found>,
         limit: usize,
@@ -135,6 +136,7 @@ impl Polling {
         let arrival = Arrival {
             is_full: page.records.len() >= limit,
             records: page.records,
+            bytes: survey.bytes,
             charge,
             found,
             millis_behind_latest: page.millis_behind_latest,

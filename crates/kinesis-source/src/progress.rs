@@ -252,12 +252,12 @@ impl Progress {
     ) -> (Arc<dyn Acknowledge>, u64) {
         let mut state = self.lock();
         let first = state.watermark.next();
-        let mut last = None;
-        for mark in marks {
-            last = Some(mark.clone());
-            state.watermark.issue(mark);
-        }
-        if let Some(last) = last {
+        state.watermark.issue_all(marks);
+        let last = state
+            .watermark
+            .last()
+            .filter(|_| first < state.watermark.next());
+        if let Some(last) = last.cloned() {
             state.next = last.into();
             // What is handed out now covers it.
             state.passed = None;

@@ -1,15 +1,19 @@
-use std::{fmt, sync::Arc};
+use std::fmt;
+
+use smol_str::SmolStr;
 
 use crate::SequenceNumber;
 
 /// Names a shard within its stream, as `shardId-000000000003`.
+///
+/// Such a name is held in place: each record has one, and to clone it costs next to nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(Arc<str>);
+pub struct ShardId(SmolStr);
 
 impl ShardId {
     /// The shard of this name.
-    pub fn new(id: impl Into<Arc<str>>) -> Self {
-        Self(id.into())
+    pub fn new(id: impl AsRef<str>) -> Self {
+        Self(SmolStr::new(id))
     }
 
     /// Its name.

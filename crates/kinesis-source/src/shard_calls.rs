@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardId, ShardIterator, WaitingFor,
-    arrival, governor::Governor, listing::within_deadline, shard_watch::ShardWatch,
+    arrival::Survey, governor::Governor, listing::within_deadline, shard_watch::ShardWatch,
 };
 
 /// The calls for one shard that the service allows only so many of, one after another.
@@ -81,10 +81,14 @@ impl ShardCalls {
         limit: usize,
         expected: u64,
         watch: &ShardWatch,
-    ) -> Result<RecordsPage, ApiError> {
+    ) -> Result<(RecordsPage, Survey), ApiError> {
         self.reads.wait_for_turn(watch).await;
-        let call = api.get_records(iterator, limit);
-        let bytes = |page: &RecordsPage| arrival::bytes(&page.records);
+        let call = async {
+            let page = api.get_records(iterator, limit).await?;
+            let survey = Survey::of(&page.records);
+            Ok((page, survey))
+        };
+        let bytes = |(_, survey): &(RecordsPage, Survey)| survey.bytes;
         self.reads.make(call, expected, bytes, watch).await
     }
 

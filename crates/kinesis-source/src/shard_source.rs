@@ -221,11 +221,10 @@ impl ShardSource {
     fn take_in(&mut self, mut arrival: Arrival, asked: u64) {
         self.progress
             .note_children(arrival.children.iter().map(|child| child.id.clone()));
-        let bytes = arrival.bytes();
         self.progress.note(|figures| {
             figures.reads += 1;
             figures.records += arrival.records.len() as u64;
-            figures.bytes += bytes;
+            figures.bytes += arrival.bytes;
             figures.millis_behind_latest = arrival.millis_behind_latest;
         });
         self.is_read = arrival.is_end;

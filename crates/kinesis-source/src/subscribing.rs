@@ -8,7 +8,7 @@ use tokio::{
 use crate::{
     ApiError, ByteBudget, ConsumerArn, KinesisApi, Position, Remedy, SequenceNumber,
     ShardSubscription, SourceEvent, SubscribeEvent, WaitingFor,
-    arrival::{self, Arrival},
+    arrival::{self, Arrival, Survey},
     byte_budget::Charge,
     fan_out::{Consumer, READY_WITHIN},
     held_subscription::{HeldSubscription, Said},
@@ -128,9 +128,9 @@ impl Subscribing {
                 }
             };
             match said {
-                Said::Event(event, charge) => {
+                Said::Event(event, survey, charge) => {
                     current.has_said = true;
-                    return self.accept(event, charge, progress);
+                    return self.accept(event, survey, charge, progress);
                 }
                 // It may be let go meanwhile, as when nobody asks.
                 Said::NoRoom => grant = Some(watch.waits_for_room(budget, expected).await),
@@ -293,10 +293,11 @@ impl Subscribing {
     fn accept(
         &mut self,
         event: SubscribeEvent,
+        mut survey: Survey,
         charge: Charge,
         progress: &Progress,
     ) -> Result<Arrival, ApiError> {
-        self.event_size.note(1, arrival::bytes(&event.records));
+        self.event_size.note(1, survey.bytes);
         if let Some(current) = &mut self.current
             && !current.is_settled
             && current.since.elapsed() >= SETTLED_AFTER
@@ -305,7 +306,8 @@ impl Subscribing {
             self.settle(progress);
         }
         let mut records = event.records;
-        let found = match arrival::drop_repeated(OPERATION, &mut records, progress) {
+        let repeated = arrival::drop_repeated(OPERATION, &mut records, &mut survey, progress);
+        let found = match repeated {
             Ok(found) => found,
             Err(error) => {
                 // It is not sent again but to the next subscription.
@@ -323,6 +325,7 @@ impl Subscribing {
         }
         Ok(Arrival {
             records,
+            bytes: survey.bytes,
             charge,
             found,
             millis_behind_latest: event.millis_behind_latest,

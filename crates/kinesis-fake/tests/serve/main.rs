@@ -48,7 +48,10 @@ async fn serve(fake: Fake) -> Running {
 }
 
 async fn unlimited() -> Running {
-    let fake = Fake::builder().instant().without_stream().limits(Limits::none());
+    let fake = Fake::builder()
+        .instant()
+        .without_stream()
+        .limits(Limits::none());
     serve(fake.build()).await
 }
 

@@ -159,7 +159,7 @@ impl ShardSource {
         let call = calls.iterator(&*self.api, self.shard(), place, watch);
         let iterator = call.await?;
         let call = calls.read(&*self.api, &iterator, 1, MOST_BYTES, watch);
-        call.await
+        call.await.map(|(page, _)| page)
     }
 
     /// Goes on without what is lost, after and before these records, if anything is; else, returns why

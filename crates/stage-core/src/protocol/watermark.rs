@@ -52,6 +52,17 @@ impl<P> Watermark<P> {
         self.next() - 1
     }
 
+    /// Numbers positions that are handed out, in order. The first gets the number that was
+    /// [next](Self::next).
+    pub fn issue_all(&mut self, positions: impl IntoIterator<Item = P>) {
+        self.open.extend(positions);
+    }
+
+    /// The last position that was handed out, unless everything is done.
+    pub fn last(&self) -> Option<&P> {
+        self.open.back()
+    }
+
     /// The number that the next position will have.
     pub fn next(&self) -> u64 {
         self.base + self.open.len() as u64
