@@ -49,7 +49,7 @@ pub(crate) struct Progress {
     unsettled: Mutex<Unsettled>,
     watch: ShardWatch,
     /// When its readers may make their calls.
-    calls: ShardCalls,
+    calls: OnceLock<Arc<ShardCalls>>,
     /// How its checkpoints are stored, if somebody does.
     saving: OnceLock<Arc<Saving>>,
     /// Where to read on, if that is elsewhere.
@@ -131,7 +131,7 @@ impl Progress {
         let start = start.into();
         Arc::new(Self {
             watch: ShardWatch::new(shard.clone()),
-            calls: ShardCalls::new(seed_of(shard.as_str())),
+            calls: OnceLock::new(),
             shard,
             state: Mutex::new(State::new(start)),
             watcher,
@@ -191,7 +191,14 @@ impl Progress {
 
     /// The calls for it that the service counts.
     pub(crate) fn calls(&self) -> &ShardCalls {
-        &self.calls
+        let none_before = || Arc::new(ShardCalls::new(seed_of(self.shard.as_str())));
+        self.calls.get_or_init(none_before)
+    }
+
+    /// Calls for it were made before it was read.
+    pub(crate) fn call_on(&self, calls: Arc<ShardCalls>) {
+        // It is told once, before it is read.
+        let _ = self.calls.set(calls);
     }
 
     /// Where the next read goes on.

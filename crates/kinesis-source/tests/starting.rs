@@ -370,6 +370,7 @@ async fn latest_is_a_moment_that_the_service_has_reached() {
         fake.put_numbered(10..20).unwrap();
         run.await.unwrap().unwrap();
         assert_eq!(sink.numbers(), (10..20).collect::<Vec<_>>(), "{ahead} s");
+        assert_eq!(fake.calls().throttled(), 0, "{ahead} s");
     }
 }
 

@@ -9,6 +9,7 @@ use super::awaited::Awaited;
 use crate::{
     Checkpoint, ShardId, SourceEvent, StreamError, StreamIdentity, Timestamp, WaitingFor,
     progress::{Offer, Phase, Progress},
+    shard_calls::ShardCalls,
     shard_graph::ShardGraph,
 };
 
@@ -19,6 +20,8 @@ pub(super) struct OpenStream {
     pub(super) graph: ShardGraph,
     /// The shards that are being read, or whose end is not stored yet.
     pub(super) active: BTreeMap<ShardId, Arc<Progress>>,
+    /// The calls for shards that were made before these are read.
+    pub(super) calls: BTreeMap<ShardId, Arc<ShardCalls>>,
     /// What is stored about them.
     stored: BTreeMap<ShardId, Checkpoint>,
     pub(super) list_at: Instant,
@@ -69,6 +72,7 @@ impl OpenStream {
             stream,
             graph,
             active: BTreeMap::new(),
+            calls: BTreeMap::new(),
             stored,
             list_at,
             save_at,

@@ -9,11 +9,13 @@ use super::{
 use crate::{
     ApiError, Checkpoint, CheckpointError, EndPosition, PinnedPosition, Position, Remedy, Shard,
     ShardId, SourceEvent, StreamError, StreamIdentity, StreamSource, StreamStatus, WaitingFor,
-    backoff::Backoff,
+    backoff::{Backoff, seed_of},
     fan_out::Consumer,
     lineage,
     listing::within_deadline,
+    shard_calls::ShardCalls,
     shard_graph::{ABSENT_FOR, FirstStart, Opened, ShardGraph},
+    shard_watch::ShardWatch,
     shared_listing::SharedListing,
     source_watch::SourceWatch,
     unread::CLOCK_SLACK,
@@ -29,6 +31,8 @@ pub(super) struct Opening<'a> {
     watch: &'a SourceWatch,
     backoff: Backoff,
     is_told: bool,
+    /// The calls for shards, which count when these are read.
+    calls: BTreeMap<ShardId, Arc<ShardCalls>>,
 }
 
 /// How many failures in a row are put up with.
@@ -37,9 +41,6 @@ const PATIENCE: u32 = 5;
 /// How much earlier a moment is tried, after one that is yet to come, first and last.
 const FIRST_STEP_BACK: Duration = Duration::from_secs(1);
 const LAST_STEP_BACK: Duration = Duration::from_secs(7 * 24 * 3_600);
-
-/// GetShardIterator may be called five times a second for a shard.
-const BETWEEN_STEPS: Duration = Duration::from_millis(200);
 
 /// How long to wait for a stream that is being made.
 const CREATING_POLL: Duration = Duration::from_secs(1);
@@ -58,6 +59,7 @@ impl<'a> Opening<'a> {
             watch,
             backoff: Backoff::for_name(&source.name),
             is_told: false,
+            calls: BTreeMap::new(),
         }
     }
 
@@ -117,6 +119,7 @@ impl<'a> Opening<'a> {
         let list_at = graph.list_by(now + wait);
         let save_at = now + source.checkpoint_every;
         let mut opened = OpenStream::new(stream, graph, stored, list_at, save_at);
+        opened.calls = self.calls;
         opened.complete_at = is_complete.then(|| listed_at.minus(CLOCK_SLACK));
         Ok(opened)
     }
@@ -221,7 +224,6 @@ impl<'a> Opening<'a> {
                     self.backoff.succeeded();
                     now = latest.minus(back);
                     back *= 2;
-                    sleep(BETWEEN_STEPS).await;
                 }
                 Err(error) => return Err(self.refused_start(error)),
             }
@@ -293,7 +295,11 @@ impl<'a> Opening<'a> {
         position: &PinnedPosition,
     ) -> Result<(), ApiError> {
         let (api, position) = (&self.source.api, Position::from(position));
-        let call = || within_deadline("GetShardIterator", api.get_shard_iterator(shard, &position));
+        let none_before = || Arc::new(ShardCalls::new(seed_of(shard.as_str())));
+        let calls = self.calls.entry(shard.clone()).or_insert_with(none_before);
+        // Nobody looks after it yet.
+        let (calls, watch) = (Arc::clone(calls), ShardWatch::new(shard.clone()));
+        let call = || calls.iterator(&**api, shard, &position, &watch);
         self.insist(call).await.map(drop)
     }
 

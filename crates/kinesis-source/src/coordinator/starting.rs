@@ -30,6 +30,9 @@ impl Means {
         };
         progress.watch().join(Arc::clone(&self.watch));
         progress.save_by(Arc::clone(&self.saving));
+        if let Some(calls) = opened.calls.remove(&shard) {
+            progress.call_on(calls);
+        }
         if is_reopened {
             progress.replace_stored();
         }

@@ -61,12 +61,14 @@ pub(super) struct Quiet {
     /// How many records had been handed out.
     pub(super) handed_out: u64,
     pub(super) since: Option<Timestamp>,
-    /// What the checkpoint says.
+    /// What the checkpoint says, while the shard is read.
     pub(super) until: Option<Timestamp>,
+    /// What it says in the end.
+    pub(super) latest: Option<Timestamp>,
 }
 
-/// How often the checkpoint of a quiet shard says that it is. The service keeps records for 24 hours
-/// at least.
+/// How often the checkpoint of a quiet shard says that it is, and once more when it is read no longer. The
+/// service keeps records for 24 hours at least.
 const QUIET_EVERY: Duration = Duration::from_secs(3_600);
 
 impl State {
@@ -127,6 +129,7 @@ impl State {
                 ..Quiet::default()
             };
         }
+        self.quiet.latest = Some(now);
         let since = *self.quiet.since.get_or_insert(now);
         if now.since(self.quiet.until.unwrap_or(since)) >= QUIET_EVERY {
             self.quiet.until = Some(now);
@@ -136,7 +139,11 @@ impl State {
     /// Since when, at least, there is nothing after what is done.
     pub(super) fn quiet_until(&self) -> Option<Timestamp> {
         let is_all = self.quiet.handed_out == self.watermark.next() && self.watermark.is_complete();
-        self.quiet.until.filter(|_| is_all)
+        let until = match self.phase.is_end() {
+            true => self.quiet.latest.or(self.quiet.until),
+            false => self.quiet.until,
+        };
+        until.filter(|_| is_all)
     }
 
     /// How old what comes after the last read may be, if something was read and nothing is in doubt.
