@@ -37,8 +37,8 @@ pub enum Checkpoint {
     /// which it was meant, so that a failure before the first record skips nothing.
     Start(PinnedPosition),
     /// The same, and at that moment there was nothing to read from there on: the shard was empty, or was
-    /// not made yet. Of a shard to which nothing comes this is stored about once an hour, so that it can be
-    /// told whether what came later was lost before it was read.
+    /// not made yet. Of a shard to which nothing comes this is stored about once an hour and at a stop, so that it
+    /// can be told whether what came later was lost before it was read.
     QuietStart {
         /// Where reading began.
         position: PinnedPosition,
@@ -54,8 +54,8 @@ pub enum Checkpoint {
         sub_sequence_number: Option<u64>,
     },
     /// Everything is finished up to and with this record, and at that moment there was nothing after
-    /// it. Of a shard to which nothing comes this is stored about once an hour: when its last record
-    /// is not kept any more, it tells whether others were lost with it.
+    /// it. Of a shard to which nothing comes this is stored about once an hour and at a stop: when its last
+    /// record is not kept any more, it tells whether others were lost with it.
     Quiet {
         /// The record's number.
         sequence_number: SequenceNumber,
@@ -197,6 +197,11 @@ impl Checkpoint {
             self,
             Self::End | Self::EndFrom { .. } | Self::EndAfter { .. }
         )
+    }
+
+    /// The last record that is finished, wholly or in part, if there is one.
+    pub fn sequence_number(&self) -> Option<&SequenceNumber> {
+        self.rank().1
     }
 
     /// The end of a shard of which no record is known, and of which reading began there.

@@ -82,9 +82,16 @@ fn source(fake: &Fake, store: &Arc<MemoryCheckpointStore>) -> StreamSource {
     StreamSource::new("orders", Arc::new(fake.clone())).checkpoints(Arc::clone(store) as _)
 }
 
+/// How far it is stored, whether or not anything was known to come after that.
 async fn stored(fake: &Fake, store: &dyn CheckpointStore) -> Option<Checkpoint> {
     let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
-    store.load(&stream).await.unwrap().remove(&root())
+    let stored = store.load(&stream).await.unwrap().remove(&root())?;
+    Some(match stored {
+        Checkpoint::Quiet {
+            sequence_number, ..
+        } => Checkpoint::after(sequence_number),
+        other => other,
+    })
 }
 
 async fn seconds(seconds: u64) {

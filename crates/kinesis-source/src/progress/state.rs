@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) undone: Option<Unread>,
     pub(super) loss: Option<DataLoss>,
     pub(super) quiet: Quiet,
+    /// The same of what was handed out before, while no more than that is settled.
+    pub(super) earlier_quiet: Quiet,
     pub(super) phase: Phase,
     /// How many records were handed out when a read found the tip, the first since somebody asked.
     pub(super) tip: Option<u64>,
@@ -90,6 +92,7 @@ impl State {
             undone: None,
             loss: None,
             quiet: Quiet::default(),
+            earlier_quiet: Quiet::default(),
             phase: Phase::Reading,
             tip: None,
             asked: 0,
@@ -103,6 +106,12 @@ impl State {
 
     /// What was handed out by now counts no more.
     pub(super) fn begin_generation(&mut self) {
+        // What is done stays as it is.
+        self.quiet = Quiet {
+            handed_out: 0,
+            ..self.quiet_of_done().unwrap_or_default()
+        };
+        self.earlier_quiet = Quiet::default();
         self.generation += 1;
         self.watermark = Watermark::new();
         self.saved = 0;
@@ -124,6 +133,9 @@ impl State {
         let now = now.minus(CLOCK_SLACK);
         let handed_out = self.watermark.next();
         if self.quiet.handed_out != handed_out {
+            if self.quiet.handed_out == self.settled() {
+                self.earlier_quiet = self.quiet;
+            }
             self.quiet = Quiet {
                 handed_out,
                 ..Quiet::default()
@@ -136,14 +148,20 @@ impl State {
         }
     }
 
-    /// Since when, at least, there is nothing after what is done.
+    /// Until when, at least, there was nothing after what is done.
     pub(super) fn quiet_until(&self) -> Option<Timestamp> {
-        let is_all = self.quiet.handed_out == self.watermark.next() && self.watermark.is_complete();
-        let until = match self.phase.is_end() {
-            true => self.quiet.latest.or(self.quiet.until),
-            false => self.quiet.until,
-        };
-        until.filter(|_| is_all)
+        let quiet = self.quiet_of_done()?;
+        match self.phase.is_end() {
+            true => quiet.latest.max(quiet.until),
+            false => quiet.until,
+        }
+    }
+
+    /// For how long there was nothing after what is done, if that is known.
+    fn quiet_of_done(&self) -> Option<Quiet> {
+        let settled = self.settled();
+        let mut known = [self.quiet, self.earlier_quiet].into_iter();
+        known.find(|it| it.handed_out == settled)
     }
 
     /// How old what comes after the last read may be, if something was read and nothing is in doubt.

@@ -164,9 +164,46 @@ fn a_shard_is_not_quiet_while_records_are_open() {
         sequence_number: 14.into(),
         until: hour(2).minus(CLOCK_SLACK),
     };
+    assert_eq!(progress.checkpoint(), Some(quiet.clone()));
+    // What comes after that was not there by then: what is done stays quiet, until more is.
+    let (book, first) = hand_out(&progress, 15..17);
+    assert_eq!(progress.checkpoint(), Some(quiet.clone()));
+    progress.found_tip(Some(hour(4)), progress.asked());
     assert_eq!(progress.checkpoint(), Some(quiet));
-    let _open = hand_out(&progress, 15..16);
-    assert_eq!(progress.checkpoint(), Some(Checkpoint::after(14.into())));
+    book.settle(first..first + 1, Outcome::Acked);
+    assert_eq!(progress.checkpoint(), Some(Checkpoint::after(15.into())));
+}
+
+/// It says so to the hour as long as it is read, and to the moment when it is not read any more. Nothing takes
+/// that back.
+#[test]
+fn a_shard_that_is_stopped_has_been_quiet_until_then() {
+    let progress = progress();
+    let minute = |minutes| Timestamp::from_millis(0).plus(Duration::from_secs(60) * minutes);
+    let (book, first) = hand_out(&progress, 10..12);
+    book.settle(first..first + 2, Outcome::Acked);
+    for minutes in [10, 25] {
+        progress.found_tip(Some(minute(minutes)), progress.asked());
+    }
+    assert_eq!(progress.checkpoint(), Some(Checkpoint::after(11.into())));
+    progress.enter(Phase::Stopped);
+    let quiet = Checkpoint::Quiet {
+        sequence_number: 11.into(),
+        until: minute(25).minus(CLOCK_SLACK),
+    };
+    assert_eq!(progress.checkpoint(), Some(quiet.clone()));
+    // Another life, in which records are nacked.
+    let done = Resumed {
+        done: Mark::whole(11.into()),
+        quiet_until: Some(minute(25).minus(CLOCK_SLACK)),
+        is_plausible: true,
+    };
+    let progress = Progress::resumed("s".into(), done, Arc::default());
+    let (book, first) = hand_out(&progress, 12..14);
+    assert_eq!(progress.checkpoint(), Some(quiet.clone()));
+    book.settle(first..first + 2, Outcome::Nacked);
+    progress.resume();
+    assert_eq!(progress.checkpoint(), Some(quiet));
 }
 
 /// Its start is quiet until something comes, and is not stored anew after a seek.
@@ -185,11 +222,11 @@ fn a_shard_that_nothing_has_come_to_says_so() {
         position: from.clone(),
         until: hour(4).minus(CLOCK_SLACK),
     };
-    assert_eq!(progress.checkpoint(), Some(quiet));
+    assert_eq!(progress.checkpoint(), Some(quiet.clone()));
     assert!(!progress.begins_too_late(|| hour(27)));
     assert!(progress.begins_too_late(|| hour(28)));
     let (_open, _) = hand_out(&progress, 10..11);
-    assert_eq!(progress.checkpoint(), None);
+    assert_eq!(progress.checkpoint(), Some(quiet));
     assert!(
         !progress.begins_too_late(|| hour(28)),
         "there is a record to look for"

@@ -54,6 +54,18 @@ impl<P> Watermark<P> {
 
     /// Numbers positions that are handed out, in order. The first gets the number that was
     /// [next](Self::next).
+    ///
+    /// ```
+    /// use stage_core::protocol::Watermark;
+    ///
+    /// let mut mark = Watermark::new();
+    /// mark.issue("a");
+    /// mark.issue_all(["b", "c"]);
+    /// assert_eq!((mark.next(), mark.last()), (3, Some(&"c")));
+    /// assert_eq!(mark.settle(0..3)?, Some("c"));
+    /// assert_eq!(mark.last(), None);
+    /// # Ok::<(), stage_core::protocol::SettleError>(())
+    /// ```
     pub fn issue_all(&mut self, positions: impl IntoIterator<Item = P>) {
         self.open.extend(positions);
     }
