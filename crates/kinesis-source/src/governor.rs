@@ -40,7 +40,7 @@ const CALLS_PER_SECOND: usize = 5;
 
 /// Bytes a second and shard. After a larger answer the service refuses reads until the average is
 /// met. (Same page.)
-const BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
+pub(crate) const BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
 
 const WHOLE: u32 = 1_000;
 

@@ -1,13 +1,17 @@
 use std::{
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    num::NonZeroU32,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardId, ShardIterator, WaitingFor,
-    arrival::Survey, governor::Governor, listing::within_deadline, shard_watch::ShardWatch,
+    arrival::Survey,
+    governor::{BYTES_PER_SECOND, Governor},
+    listing::within_deadline,
+    shard_watch::ShardWatch,
 };
 
 /// The calls for one shard that the service allows only so many of, one after another.
@@ -17,6 +21,8 @@ use crate::{
 pub(crate) struct ShardCalls {
     iterators: Calls,
     reads: Calls,
+    /// How many bytes each record counts as at least, if the service counts records, too.
+    least_bytes: OnceLock<u64>,
     /// When SubscribeToShard may be called again.
     subscribe_at: Mutex<Instant>,
 }
@@ -45,8 +51,22 @@ impl ShardCalls {
         Self {
             iterators: calls("GetShardIterator"),
             reads: calls("GetRecords"),
+            least_bytes: OnceLock::new(),
             subscribe_at: Mutex::new(now),
         }
+    }
+
+    /// The service lets so many records of the shard be read in a second, too.
+    pub(crate) fn count_records(&self, per_second: NonZeroU32) {
+        let least = BYTES_PER_SECOND.div_ceil(per_second.get().into());
+        // It is told once, before it is read.
+        let _ = self.least_bytes.set(least);
+    }
+
+    /// What so many records count as, in bytes.
+    fn counted(&self, records: usize, bytes: u64) -> u64 {
+        let least = self.least_bytes.get().copied().unwrap_or(0);
+        bytes.max(least.saturating_mul(records as u64))
     }
 
     /// Waits until an iterator may be asked for. Cancel safe.
@@ -88,8 +108,10 @@ impl ShardCalls {
             let survey = Survey::of(&page.records);
             Ok((page, survey))
         };
-        let bytes = |(_, survey): &(RecordsPage, Survey)| survey.bytes;
-        self.reads.make(call, expected, bytes, watch).await
+        let counted =
+            |(page, survey): &(RecordsPage, Survey)| self.counted(page.records.len(), survey.bytes);
+        let expected = self.counted(limit, expected);
+        self.reads.make(call, expected, counted, watch).await
     }
 
     /// When the shard may be subscribed to.

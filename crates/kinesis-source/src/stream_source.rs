@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use stage_core::{Group, Lane, Outlet, Pipeline, Restart};
 
@@ -90,6 +90,7 @@ pub struct StreamSource {
     pub(crate) on_data_loss: OnDataLoss,
     pub(crate) on_shard_failure: OnShardFailure,
     pub(crate) read_at_most: u64,
+    pub(crate) records_per_second: Option<NonZeroU32>,
     pub(crate) metrics_by_shard: bool,
     pub(crate) byte_budget: ByteBudget,
 }
@@ -135,6 +136,7 @@ impl StreamSource {
             on_data_loss: OnDataLoss::default(),
             on_shard_failure: OnShardFailure::default(),
             read_at_most: MOST_BYTES,
+            records_per_second: None,
             metrics_by_shard: false,
             byte_budget: ByteBudget::default(),
         }
@@ -291,6 +293,21 @@ impl StreamSource {
     pub fn read_at_most(self, bytes: u64) -> Self {
         Self {
             read_at_most: bytes,
+            ..self
+        }
+    }
+
+    /// How many records a second may be read of a shard by GetRecords, by all who read it together; any number
+    /// that comes to 2 MiB unless this is called.
+    ///
+    /// The [API reference] counts bytes alone, and one page of the service's documents has 2,000 records a second
+    /// besides. Where that holds, small records are read a little slower for not knowing: each time that too many
+    /// have come the service refuses a few calls, which loses nothing.
+    ///
+    /// [API reference]: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
+    pub fn records_per_second(self, records: NonZeroU32) -> Self {
+        Self {
+            records_per_second: Some(records),
             ..self
         }
     }

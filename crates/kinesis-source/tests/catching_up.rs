@@ -4,7 +4,7 @@
 
 mod rig;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kinesis_fake::{Fake, Fault, Limits, Operation};
@@ -15,8 +15,7 @@ use tokio::time::{Instant, sleep};
 
 const MIB: usize = 1_024 * 1_024;
 
-/// A shard with so many MiB of records of that size, their keys included. Its limit is that of bytes: of the
-/// 2,000 records a second, which one page of the documents has, the source knows nothing.
+/// A shard with so many MiB of records of that size, their keys included. Its limit is that of bytes alone.
 fn filled(mib: usize, size: usize) -> Fake {
     let mut limits = Limits::default();
     limits.read_records_per_second = None;
@@ -56,6 +55,36 @@ async fn a_shard_that_is_behind_is_read_at_98_percent_of_what_is_allowed_and_nev
         // The last answer need not be paid for.
         let share = (400.0 - 10.0) / 2.0 / took;
         assert!(share >= 0.98, "{share} with {size} B, {round_trip} ms");
+    }
+}
+
+/// Where the service counts records, too, and the source has been told. Nobody has to: then calls are refused.
+#[tokio::test(start_paused = true)]
+async fn small_records_are_read_at_98_percent_of_what_is_allowed_of_them() {
+    for (size, is_told) in [(100, true), (1_000, true), (100, false)] {
+        let fake = Fake::builder().build();
+        let data = Bytes::from(vec![b'x'; size]);
+        for _ in 0..200_000 {
+            fake.put("k", data.clone()).unwrap();
+        }
+        let most = NonZeroU32::new(2_000).unwrap();
+        let source = match is_told {
+            true => source(&fake).records_per_second(most),
+            false => source(&fake),
+        };
+        let (sink, start) = (Sink::default(), Instant::now());
+        run_until_caught_up(source, &sink, Window::new(20_000))
+            .await
+            .unwrap();
+        let took = start.elapsed().as_secs_f64();
+        assert_eq!(sink.taken().len(), 200_000);
+        let (refused, share) = (fake.calls().throttled(), 200_000.0 / 2_000.0 / took);
+        if is_told {
+            assert_eq!(refused, 0, "{size} B");
+            assert!(share >= 0.98, "{share} with {size} B");
+        } else {
+            assert!(refused > 0 && share >= 0.8, "{refused}, {share}");
+        }
     }
 }
 

@@ -33,6 +33,9 @@ impl Means {
         if let Some(calls) = opened.calls.remove(&shard) {
             progress.call_on(calls);
         }
+        if let Some(records) = self.source.records_per_second {
+            progress.calls().count_records(records);
+        }
         if is_reopened {
             progress.replace_stored();
         }
