@@ -423,6 +423,32 @@ async fn what_waits_in_the_reader_is_forgotten() {
     assert_eq!(run.stop().await, expected);
 }
 
+/// Its caller is told, and does not wait for a reader that is gone.
+#[tokio::test(start_paused = true)]
+async fn a_seek_that_is_overtaken_by_a_stop_is_answered() {
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
+    fake.put_numbered(0..100).unwrap();
+    let sink = Sink::default();
+    let gate = sink.close();
+    let run = Run::start(source(&fake, &store), sink.clone(), 10);
+    seconds(20).await;
+    let handle = run.handle.clone();
+    let horizon = PinnedPosition::TrimHorizon;
+    let seeking = tokio::spawn(async move { handle.seek(&root(), horizon).await });
+    seconds(20).await;
+    assert!(!seeking.is_finished(), "nobody asks for more");
+    run.stop.send(()).unwrap();
+    seconds(1).await;
+    drop(gate);
+    run.ending.await.unwrap().unwrap();
+    let answer = timeout(Duration::from_secs(1), seeking).await;
+    let answer = answer.unwrap().unwrap();
+    assert!(
+        matches!(answer, Err(SeekError::NotRead { .. })),
+        "{answer:?}"
+    );
+}
+
 /// Five iterators and five reads a second are what the service allows of a shard, for whatever they are.
 #[tokio::test(start_paused = true)]
 async fn however_often_a_shard_is_sought_nothing_is_refused() {
