@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use kinesis_fake::{Fake, Limits};
+use kinesis_fake::{Fake, Fault, Limits, Operation};
 use kinesis_source::{
     Checkpoint, CheckpointStore, EndPosition, KinesisApi, KinesisWriteApi, MemoryCheckpointStore,
     NotCaughtUp, OnDataLoss, OnShardFailure, PinnedPosition, ShardError, ShardId, ShardState,
@@ -367,6 +367,30 @@ async fn a_source_of_which_no_shard_can_go_on_ends() {
         said.contains(shards[0].as_str()) && said.contains(shards[1].as_str()),
         "{said}"
     );
+}
+
+/// What it handed out before is waited for, and stored: nobody is to take it in again.
+#[tokio::test(start_paused = true)]
+async fn a_source_ends_with_a_stopped_shard_once_what_that_handed_out_is_stored() {
+    let world = World::of(1).await;
+    for operation in [Operation::GetRecords, Operation::GetShardIterator] {
+        let refused = Fault::refusal(operation, "InvalidArgumentException");
+        world.fake.inject(refused.after(1).always());
+    }
+    let sink = Sink::by(seconds(120));
+    let mut pipeline = Pipeline::new();
+    let (records, _) = world.source().add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(200)));
+    let error = timeout(seconds(600), pipeline.run())
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(stopped(&error).len(), 1, "{error:?}");
+    assert_eq!(sink.numbers(), everything(100));
+    let (shard, records) = world.fake.records().remove(0);
+    let last = records.last().unwrap().sequence_number.clone();
+    let stored = world.stored().await.remove(&shard);
+    assert_eq!(stored, Some(Checkpoint::after(last)));
 }
 
 /// A replay ends when all that can be read is, and says what was not.
