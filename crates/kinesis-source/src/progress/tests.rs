@@ -3,7 +3,7 @@ use std::{ops::Range, time::Duration};
 use stage_core::Outcome;
 
 use super::*;
-use crate::{Checkpoint, unread::CLOCK_SLACK};
+use crate::{Checkpoint, WaitingFor, unread::CLOCK_SLACK};
 
 fn progress() -> Arc<Progress> {
     Progress::new("s".into(), PinnedPosition::TrimHorizon, Arc::default())
@@ -267,4 +267,38 @@ fn what_is_passed_does_not_take_back_what_is_handed_out_after_it() {
     let (_, second) = hand_out(&progress, 12..13);
     book.settle(first..second + 1, Outcome::Acked);
     assert_eq!(progress.checkpoint(), Some(Checkpoint::after(12.into())));
+}
+
+/// A wait that nobody ends is told, and not taken for one that is over as nothing is in hand.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_receipts_though_none_is_missing_is_told() {
+    let progress = progress();
+    let (book, first) = hand_out(&progress, 10..12);
+    book.settle(first..first + 2, Outcome::Nacked);
+    let within = Duration::from_secs(120);
+    let check = || progress.check_unsettled(within, Instant::now());
+    for waiting_for in [
+        WaitingFor::Receipts { beyond: 1 },
+        WaitingFor::Acknowledgements,
+    ] {
+        progress.watch().waits_for(waiting_for, None);
+        assert!(check().is_none());
+        tokio::time::advance(within).await;
+        assert!(check().is_none(), "it is in time");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let told = check();
+        assert!(
+            matches!(told, Some(SourceEvent::Stuck { since, .. }) if since > within),
+            "{waiting_for}: {told:?}"
+        );
+        assert!(progress.look(Instant::now()).is_stuck);
+        progress.watch().waits_for(WaitingFor::Demand, None);
+        let told = check();
+        assert!(
+            matches!(told, Some(SourceEvent::Unstuck { .. })),
+            "{waiting_for}: {told:?}"
+        );
+        tokio::time::advance(2 * within).await;
+        assert!(check().is_none(), "a slow sink is no fault of the source");
+    }
 }
