@@ -32,15 +32,15 @@ fn a_nack_takes_the_next_life_back_to_the_gap_and_the_old_one_counts_no_more() {
     let progress = progress();
     let (old, first) = hand_out(&progress, 10..20);
     old.settle(first..first + 3, Outcome::Acked);
-    old.settle(first + 3..first + 4, Outcome::Nacked);
-    assert_eq!(progress.nacked(), 1);
+    old.settle(first + 3..first + 6, Outcome::Nacked);
+    assert_eq!(progress.nacked(), 3);
     progress.resume();
     assert_eq!(
         progress.next(),
         PinnedPosition::AfterSequenceNumber(12.into())
     );
     assert_eq!(progress.nacked(), 0);
-    old.settle(first + 4..first + 10, Outcome::Acked);
+    old.settle(first + 6..first + 10, Outcome::Acked);
     assert_eq!(progress.checkpoint(), Some(Checkpoint::after(12.into())));
     let (new, first) = hand_out(&progress, 13..15);
     assert_eq!(progress.snapshot().in_flight, 2);
@@ -226,6 +226,36 @@ fn a_nack_right_after_a_seek_goes_back_to_where_that_was_to() {
     book.settle(first..first + 1, Outcome::Nacked);
     progress.resume();
     assert_eq!(progress.next(), there);
+}
+
+/// It is not halted where it was told to go on, whatever it was halted for.
+#[test]
+fn a_seek_ends_a_halt() {
+    for until in [Halt::UntilDone, Halt::UntilRead] {
+        let progress = progress();
+        let reason = "no key".to_owned();
+        let hour = Duration::from_secs(3_600);
+        progress.halt(until, ParkReason::Failed { reason }, hour);
+        assert!(progress.is_halted());
+        progress.seek(PinnedPosition::TrimHorizon, None);
+        assert!(!progress.is_halted(), "{until:?}");
+    }
+}
+
+/// How old that was which was in hand before says nothing about what comes there.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_made_anew_right_after_a_seek_is_not_late() {
+    let (progress, hour) = (progress(), Duration::from_secs(3_600));
+    let before = Timestamp::from_millis(0);
+    progress.note_arrivals(Some(before), Some(before));
+    let (book, first) = hand_out(&progress, 10..12);
+    book.settle(first..first + 2, Outcome::Acked);
+    let now = before.plus(30 * hour);
+    progress.seek(PinnedPosition::TrimHorizon, Some(now));
+    assert!(!progress.begins_too_late(|| now.plus(hour)));
+    progress.resume();
+    assert!(!progress.begins_too_late(|| now.plus(hour)));
+    assert!(progress.begins_too_late(|| now.plus(24 * hour)));
 }
 
 #[test]
