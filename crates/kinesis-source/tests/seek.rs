@@ -369,6 +369,26 @@ async fn with_a_store_that_cannot_go_back_the_shard_does() {
     assert_eq!(stored(&fake, &*store).await, Some(end));
 }
 
+/// It can go on, as ever.
+#[tokio::test(start_paused = true)]
+async fn with_a_store_that_cannot_go_back_a_seek_onwards_is_stored() {
+    let (fake, store) = (Fake::instant(1), Arc::new(Forward::default()));
+    fake.put_numbered(0..100).unwrap();
+    let source = StreamSource::new("orders", Arc::new(fake.clone()))
+        .checkpoints(Arc::clone(&store) as _)
+        .checkpoint_every(Duration::from_secs(60));
+    let run = Run::start(source, Sink::by(Duration::from_secs(1)), 10);
+    seconds(3).await;
+    run.handle.seek(&root(), after(&fake, 89)).await.unwrap();
+    run.handle.caught_up().await;
+    // All that was sought is stored at once.
+    seconds(120).await;
+    let last = number(&fake, 99);
+    let stored = stored(&fake, &*store).await;
+    assert_eq!(stored, Some(Checkpoint::after(last)));
+    assert!(run.stop().await.len() < 50);
+}
+
 /// It is not the old place that is gone back to.
 #[tokio::test(start_paused = true)]
 async fn what_is_nacked_before_anything_is_acked_is_read_again_from_the_new_place() {
