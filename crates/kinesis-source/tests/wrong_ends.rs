@@ -447,3 +447,27 @@ async fn an_end_that_is_sent_and_contradicts_itself_is_not_believed() {
     run.await.unwrap().unwrap();
     sink.assert_complete(&fake);
 }
+
+/// However rarely the shards are listed: once a listing has shown that, the next ones are made soon.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_was_ended_wrongly_is_read_on_minutes_after_it_is_listed_as_open() {
+    let hour = seconds(3_600);
+    let (fake, store) = (Fake::instant(2), Arc::default());
+    fake.put_numbered(0..200).unwrap();
+    let sink = Sink::default();
+    let source = source(&fake, &store, false).discover_every(hour);
+    let (pipeline, handle) = reading(source, &sink);
+    let mut events = handle.events();
+    let story = async {
+        sleep(seconds(10)).await;
+        end_wrongly(&fake, &shard(0), false, false);
+        retired(&mut events).await;
+        sleep(seconds(1)).await;
+        fake.clear_faults();
+        fake.put_numbered(200..400).unwrap();
+        sleep(hour + seconds(600)).await;
+    };
+    pipeline.run_until(story).await.unwrap();
+    sink.assert_complete(&fake);
+    assert_eq!(reopened(&told(&mut events).await).len(), 1);
+}
