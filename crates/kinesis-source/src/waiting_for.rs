@@ -15,7 +15,8 @@ pub enum WaitingFor {
     /// Somebody downstream to ask for records. No deadline.
     Demand,
     /// What is on its way to be acknowledged: the shard is at its end, or records were nacked. No
-    /// deadline.
+    /// deadline but that of each record in hand, and of whoever waits when there is none: see
+    /// [`Receipts`](Self::Receipts).
     Acknowledgements,
     /// The oldest record in hand to be settled. However much is settled after it, the shard's checkpoint
     /// does not pass it. That is [told](crate::SourceEvent::Stuck) if it takes

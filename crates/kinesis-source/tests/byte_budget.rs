@@ -228,6 +228,52 @@ async fn an_answer_that_is_larger_than_the_whole_budget_passes_alone() {
     }
 }
 
+/// An answer is handed out in several batches: each counts until it is settled, whatever became of those
+/// before it.
+#[tokio::test(start_paused = true)]
+async fn each_batch_of_an_answer_counts_until_it_is_settled() {
+    const SIZE: u64 = 1_000;
+    for by_fan_out in [false, true] {
+        let (fake, budget) = (Fake::instant(1), ByteBudget::default());
+        let data = Bytes::from(vec![b'x'; SIZE as usize]);
+        for _ in 0..3_000 {
+            fake.put("k", data.clone()).unwrap();
+        }
+        let source = match by_fan_out {
+            true => source(&fake, &budget).fan_out(FanOut::new(Arc::new(fake.clone()), "audit")),
+            false => source(&fake, &budget),
+        };
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source.add_to(&mut pipeline);
+        let slow = stage_core::for_each_async(|_: ShardRecord| async {
+            sleep(Duration::from_millis(10)).await;
+            Ok::<(), Infallible>(())
+        });
+        pipeline.consume(slow, records.subscribe(Window::new(3_000)));
+        let looking = async {
+            let mut least = u64::MAX;
+            loop {
+                sleep(Duration::from_millis(500)).await;
+                let status = handle.status().remove(0);
+                let acked = handle.drain_report()[0].acked;
+                if acked == 3_000 {
+                    break;
+                }
+                let unsettled = status.records_read - acked;
+                assert!(
+                    budget.in_use() >= unsettled * SIZE,
+                    "{} bytes in use, and {unsettled} records in hand",
+                    budget.in_use()
+                );
+                least = least.min(unsettled);
+            }
+            assert!(least < 500, "{least} in hand at the last look");
+        };
+        pipeline.run_until(looking).await.unwrap();
+        assert_eq!(budget.in_use(), 0);
+    }
+}
+
 /// Records of 10 MiB, from as many shards as want.
 #[tokio::test(start_paused = true)]
 async fn the_largest_records_there_are_keep_to_the_bound() {

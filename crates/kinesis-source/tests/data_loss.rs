@@ -287,6 +287,42 @@ async fn what_is_lost_while_a_sink_stalls_is_told() {
     }
 }
 
+/// Records an hour apart are in hand for most of a day, and then one is refused: it, and what came after
+/// it, is not kept any more.
+#[tokio::test(start_paused = true)]
+async fn what_is_nacked_once_it_is_not_kept_any_more_is_told() {
+    for refused in [0, 1] {
+        for world in World::all(OnDataLoss::GoOn) {
+            for number in 0..10 {
+                world.fake.put_numbered(number..number + 1).unwrap();
+                sleep(HOUR).await;
+            }
+            let from = match refused {
+                0 => 0.into(),
+                _ => world.kept()[0].clone(),
+            };
+            let sink = Sink::default().refusing_once(refused);
+            let gate = sink.close();
+            let mut pipeline = Pipeline::new();
+            let (records, handle) = world.source().add_to(&mut pipeline);
+            pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+            let run = tokio::spawn(pipeline.run_until(sleep(17 * HOUR)));
+            sleep(16 * HOUR + HOUR / 2).await;
+            let to = world.kept()[0].clone();
+            drop(gate);
+            run.await.unwrap().unwrap();
+            let (mut first, again) = (numbers(0..10), world.kept().len() as u64);
+            first.retain(|&number| number != refused);
+            assert_eq!(again, 7);
+            let expected = [first, numbers(10 - again..10)].concat();
+            assert_eq!(sink.numbers_in_order(), expected);
+            let lost = handle.data_losses();
+            let lost: Vec<_> = lost.iter().map(|it| (&it.from, &it.to)).collect();
+            assert_eq!(lost, [(&from, &Some(to))]);
+        }
+    }
+}
+
 /// Runs a reader that is slower than what comes, for three days and a half. Returns what it took in, the
 /// losses that were told, and how it ended, if it did.
 async fn overtake(

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
     Aggregation, Checkpoint, CheckpointStore, Deaggregation, FanOut, KinesisWriteApi,
-    MemoryCheckpointStore, OnShardFailure, OutsideRange, ShardError, ShardId, ShardRecord,
-    ShardStatus, StreamIdentity, StreamSource,
+    MemoryCheckpointStore, OnShardFailure, OutsideRange, PinnedPosition, ShardError, ShardId,
+    ShardRecord, ShardStatus, StreamIdentity, StreamSource,
     kpl::{Damage, MAGIC},
 };
 use md5::{Digest, Md5};
@@ -468,4 +468,35 @@ async fn a_large_aggregate_is_handed_out_as_it_is_asked_for() {
     drop(closed);
     run.await.unwrap().unwrap();
     assert_eq!(sink.numbers_in_order(), everything(3_000));
+}
+
+/// What is packed yet when its shard is told to go on elsewhere is of the old place.
+#[tokio::test(start_paused = true)]
+async fn a_seek_in_the_middle_of_an_aggregate_forgets_its_rest() {
+    for by_fan_out in [false, true] {
+        let (fake, store) = (fake(1), Arc::default());
+        for first in (0..200).step_by(40) {
+            fake.put("outer", aggregated(first..first + 40)).unwrap();
+        }
+        let source = match by_fan_out {
+            true => delivering_by_fan_out(&fake, &store),
+            false => delivering(&fake, &store),
+        };
+        let sink = Sink::by(Duration::from_millis(300));
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source.add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(6)));
+        let shard = fake.shards().remove(0).id;
+        let seeking = async move {
+            sleep(Duration::from_secs(1)).await;
+            let horizon = PinnedPosition::TrimHorizon;
+            handle.seek(&shard, horizon).await.unwrap();
+            handle.caught_up().await;
+        };
+        pipeline.run_until(seeking).await.unwrap();
+        let taken = sink.numbers_in_order();
+        let before = (taken.len() as u64).saturating_sub(200);
+        assert!((1..40).contains(&before), "{before} of the first aggregate");
+        assert_eq!(taken, [everything(before), everything(200)].concat());
+    }
 }

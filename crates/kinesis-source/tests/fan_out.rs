@@ -200,6 +200,22 @@ async fn a_consumer_goes_or_stays_as_it_was_told() {
     }
 }
 
+/// It is there, and costs, though nobody was told so: whoever has asked for it takes it away.
+#[tokio::test(start_paused = true)]
+async fn a_consumer_whose_registration_was_not_answered_goes() {
+    let fake = Fake::instant(1);
+    fake.put_numbered(0..10).unwrap();
+    fake.inject(Fault::lost_answer(Operation::RegisterStreamConsumer));
+    let fan_out = by_fan_out(&fake).deregister(Deregistration::IfRegisteredHere);
+    let sink = Sink::default();
+    run_until_caught_up(polling(&fake).fan_out(fan_out), &sink, Window::new(50))
+        .await
+        .unwrap();
+    assert_eq!(sink.numbers(), everything(10));
+    assert_eq!(fake.calls().of(Operation::RegisterStreamConsumer).made, 1);
+    assert_eq!(consumers(&fake).await, 0);
+}
+
 /// Also if nothing is ever read.
 #[tokio::test(start_paused = true)]
 async fn a_consumer_goes_when_the_stream_cannot_be_opened() {

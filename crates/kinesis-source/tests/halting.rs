@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-use kinesis_fake::{Fake, Limits};
+use kinesis_fake::{Fake, Fault, Limits, Operation};
 use kinesis_source::{
     Checkpoint, CheckpointStore, EndPosition, KinesisApi, KinesisWriteApi, MemoryCheckpointStore,
     NotCaughtUp, OnDataLoss, OnShardFailure, PinnedPosition, ShardError, ShardId, ShardState,
     SourceEvent, SourceEvents, StreamError, StreamIdentity, StreamSource, WaitingFor,
 };
 use rig::{Sink, everything, shard_error};
-use stage_core::{Pipeline, PipelineError, Window};
+use stage_core::{Pipeline, PipelineError, Restart, Window};
 use tokio::time::{Instant, sleep, timeout};
 
 fn seconds(seconds: u64) -> Duration {
@@ -225,6 +225,38 @@ async fn a_parked_shard_goes_on_where_it_is_told_to() {
     assert_eq!(of(&events, "shard_resumed").len(), 1, "{events:#?}");
 }
 
+/// Once it has gone on, it is as any other: it is made anew a few times when it fails again, and then parked.
+#[tokio::test(start_paused = true)]
+async fn a_parked_shard_that_went_on_is_restarted_and_parked_again() {
+    let world = World::new().await;
+    let (shard, _) = world.place_of(60);
+    let sink = Sink::default().refusing_always(60);
+    let mut pipeline = Pipeline::new();
+    let restarts = Restart::new(3, seconds(60));
+    let (records, handle) = world.source().restarts(restarts).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let mut events = handle.events();
+    let running = pipeline.run_until(sleep(seconds(3_000)));
+    let meanwhile = async {
+        // The second time, it was the reader that was made for one try that failed first.
+        for restarts in [3, 4] {
+            sleep(seconds(600)).await;
+            let told = taken(&mut events);
+            let names = told.iter().map(SourceEvent::name);
+            let of_it = names.filter(|name| ["shard_restarted", "shard_parked"].contains(name));
+            let expected = [vec!["shard_restarted"; restarts], vec!["shard_parked"]].concat();
+            assert_eq!(of_it.collect::<Vec<_>>(), expected);
+            sink.mend();
+            handle.caught_up().await;
+            assert_eq!(of(&taken(&mut events), "shard_resumed").len(), 1);
+            sink.relapse();
+            let horizon = PinnedPosition::TrimHorizon;
+            handle.seek(&shard, horizon).await.unwrap();
+        }
+    };
+    tokio::join!(running, meanwhile).0.unwrap();
+}
+
 /// Parked for longer than records are kept: what is lost by that is told, and not passed over.
 #[tokio::test(start_paused = true)]
 async fn what_a_parked_shard_loses_meanwhile_is_told() {
@@ -367,6 +399,30 @@ async fn a_source_of_which_no_shard_can_go_on_ends() {
         said.contains(shards[0].as_str()) && said.contains(shards[1].as_str()),
         "{said}"
     );
+}
+
+/// What it handed out before is waited for, and stored: nobody is to take it in again.
+#[tokio::test(start_paused = true)]
+async fn a_source_ends_with_a_stopped_shard_once_what_that_handed_out_is_stored() {
+    let world = World::of(1).await;
+    for operation in [Operation::GetRecords, Operation::GetShardIterator] {
+        let refused = Fault::refusal(operation, "InvalidArgumentException");
+        world.fake.inject(refused.after(1).always());
+    }
+    let sink = Sink::by(seconds(120));
+    let mut pipeline = Pipeline::new();
+    let (records, _) = world.source().add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(200)));
+    let error = timeout(seconds(600), pipeline.run())
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(stopped(&error).len(), 1, "{error:?}");
+    assert_eq!(sink.numbers(), everything(100));
+    let (shard, records) = world.fake.records().remove(0);
+    let last = records.last().unwrap().sequence_number.clone();
+    let stored = world.stored().await.remove(&shard);
+    assert_eq!(stored, Some(Checkpoint::after(last)));
 }
 
 /// A replay ends when all that can be read is, and says what was not.

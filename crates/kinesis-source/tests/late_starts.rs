@@ -259,6 +259,26 @@ async fn the_children_of_an_old_shard_are_young() {
     }
 }
 
+/// Nothing can be listed for longer than records are kept, and then it is split: all that there was before is
+/// read.
+#[tokio::test(start_paused = true)]
+async fn children_are_as_young_as_the_last_that_was_read_before_them() {
+    for world in World::all(OnDataLoss::Stop) {
+        let sink = Sink::default();
+        let (run, handle) = world.run(&sink, 27 * HOUR);
+        sleep(HOUR / 2).await;
+        let refused = Fault::refusal(Operation::ListShards, "InternalFailure");
+        let refused = refused.between(Duration::ZERO..26 * HOUR);
+        world.fake.inject(refused);
+        sleep(25 * HOUR).await;
+        world.split().await;
+        world.put(0..10);
+        run.await.unwrap().unwrap();
+        assert_eq!(sink.numbers(), Vec::from_iter(0..10));
+        assert_eq!(handle.data_losses(), []);
+    }
+}
+
 /// A shard that is read from a moment on is not read at all for longer than records are kept since.
 #[tokio::test(start_paused = true)]
 async fn what_came_after_the_moment_to_start_at_is_lost_if_it_is_read_too_late() {

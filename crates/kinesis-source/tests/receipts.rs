@@ -146,6 +146,30 @@ async fn a_crash_while_a_receipt_is_kept_repeats_no_more_than_that() {
     assert_eq!(again.numbers(), everything(20_000));
 }
 
+/// One that is kept until too much is acknowledged beyond it, and is then refused, holds up nothing any more.
+#[tokio::test(start_paused = true)]
+async fn a_receipt_that_was_kept_and_is_refused_has_all_after_it_read_again() {
+    let fake = Fake::new(1);
+    fake.put_numbered(0..500).unwrap();
+    let sink = Holder::default();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).unsaved_at_most(100).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(20)));
+    let run = tokio::spawn(pipeline.run_until(sleep(seconds(400))));
+    sleep(seconds(100)).await;
+    let taken = sink.taken.numbers_in_order();
+    assert!((101..=121).contains(&taken.len()), "{}", taken.len());
+    let waiting = handle.explain().shards[0].waiting;
+    let WaitingFor::Receipts { beyond, .. } = waiting.waiting_for else {
+        panic!("{waiting:?}");
+    };
+    assert_eq!(beyond, taken.len() as u64 - 1);
+    sink.held.lock().unwrap().take().unwrap().nack();
+    run.await.unwrap().unwrap();
+    let expected = [taken, everything(500)].concat();
+    assert_eq!(sink.taken.numbers_in_order(), expected);
+}
+
 /// A shard is told by itself, also while it is waited for by a stop.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_never_returns_is_told_before_and_after_a_stop() {

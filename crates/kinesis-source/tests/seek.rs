@@ -376,6 +376,26 @@ async fn with_a_store_that_cannot_go_back_the_shard_does() {
     assert_eq!(stored(&fake, &*store).await, Some(end));
 }
 
+/// It can go on, as ever.
+#[tokio::test(start_paused = true)]
+async fn with_a_store_that_cannot_go_back_a_seek_onwards_is_stored() {
+    let (fake, store) = (Fake::instant(1), Arc::new(Forward::default()));
+    fake.put_numbered(0..100).unwrap();
+    let source = StreamSource::new("orders", Arc::new(fake.clone()))
+        .checkpoints(Arc::clone(&store) as _)
+        .checkpoint_every(Duration::from_secs(60));
+    let run = Run::start(source, Sink::by(Duration::from_secs(1)), 10);
+    seconds(3).await;
+    run.handle.seek(&root(), after(&fake, 89)).await.unwrap();
+    run.handle.caught_up().await;
+    // All that was sought is stored at once.
+    seconds(120).await;
+    let last = number(&fake, 99);
+    let stored = stored(&fake, &*store).await;
+    assert_eq!(stored, Some(Checkpoint::after(last)));
+    assert!(run.stop().await.len() < 50);
+}
+
 /// It is not the old place that is gone back to.
 #[tokio::test(start_paused = true)]
 async fn what_is_nacked_before_anything_is_acked_is_read_again_from_the_new_place() {
@@ -428,6 +448,32 @@ async fn what_waits_in_the_reader_is_forgotten() {
     seconds(60).await;
     let expected = [everything(taken), (1_900..2_000).collect()].concat();
     assert_eq!(run.stop().await, expected);
+}
+
+/// Its caller is told, and does not wait for a reader that is gone.
+#[tokio::test(start_paused = true)]
+async fn a_seek_that_is_overtaken_by_a_stop_is_answered() {
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
+    fake.put_numbered(0..100).unwrap();
+    let sink = Sink::default();
+    let gate = sink.close();
+    let run = Run::start(source(&fake, &store), sink.clone(), 10);
+    seconds(20).await;
+    let handle = run.handle.clone();
+    let horizon = PinnedPosition::TrimHorizon;
+    let seeking = tokio::spawn(async move { handle.seek(&root(), horizon).await });
+    seconds(20).await;
+    assert!(!seeking.is_finished(), "nobody asks for more");
+    run.stop.send(()).unwrap();
+    seconds(1).await;
+    drop(gate);
+    run.ending.await.unwrap().unwrap();
+    let answer = timeout(Duration::from_secs(1), seeking).await;
+    let answer = answer.unwrap().unwrap();
+    assert!(
+        matches!(answer, Err(SeekError::NotRead { .. })),
+        "{answer:?}"
+    );
 }
 
 /// Five iterators and five reads a second are what the service allows of a shard, for whatever they are.

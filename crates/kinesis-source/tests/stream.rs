@@ -165,6 +165,32 @@ async fn a_stream_that_is_written_to_all_the_time_is_caught_up_with() {
     );
 }
 
+/// Who asks whether all is dealt with wants to know that it is, and not that it is on its way.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_caught_up_with_while_the_sink_holds_it() {
+    for by_fan_out in [false, true] {
+        let fake = Fake::instant(2);
+        fake.put_numbered(0..10).unwrap();
+        let source = match by_fan_out {
+            true => source(&fake).fan_out(FanOut::new(Arc::new(fake.clone()), "audit")),
+            false => source(&fake),
+        };
+        let sink = Sink::default();
+        let gate = sink.close();
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source.add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+        let asking = async {
+            let caught_up = timeout(Duration::from_secs(60), handle.caught_up()).await;
+            assert!(caught_up.is_err(), "none is acknowledged");
+            drop(gate);
+            handle.caught_up().await;
+            assert_eq!(sink.numbers(), everything(10));
+        };
+        pipeline.run_until(asking).await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn latest_takes_what_comes_and_goes_on_from_its_moment() {
     let fake = Fake::instant(2);

@@ -419,3 +419,55 @@ async fn a_shard_that_was_ended_wrongly_before_a_record_goes_on_where_it_began()
         );
     }
 }
+
+/// An end that is sent is borne out by a read, but not by one that also says that there is more.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_sent_and_contradicts_itself_is_not_believed() {
+    let (fake, store) = (Fake::instant(2), Arc::default());
+    let sink = Sink::default();
+    let (pipeline, handle) = reading(source(&fake, &store, true), &sink);
+    let run = tokio::spawn(pipeline.run_until(sleep(seconds(600))));
+    caught_up(&handle).await;
+    let sent = Rewrite::events("the end, sent", |event| {
+        event.continuation_sequence_number = None;
+    });
+    let read = Rewrite::records("the end, far behind", |page| {
+        page.next = None;
+        page.millis_behind_latest = Some(5_000);
+    });
+    let sent = Fault::rewritten(Operation::SubscribeToShard, sent).in_stream();
+    let read = Fault::rewritten(Operation::GetRecords, read);
+    for fault in [sent, read] {
+        fake.inject(fault.on_shard(&shard(1)).times(1));
+    }
+    fake.inject(listed_as_closed(&shard(1)));
+    sleep(seconds(60)).await;
+    assert_eq!(fake.calls().of(Operation::GetRecords).made, 1);
+    fake.put_numbered(0..100).unwrap();
+    run.await.unwrap().unwrap();
+    sink.assert_complete(&fake);
+}
+
+/// However rarely the shards are listed: once a listing has shown that, the next ones are made soon.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_was_ended_wrongly_is_read_on_minutes_after_it_is_listed_as_open() {
+    let hour = seconds(3_600);
+    let (fake, store) = (Fake::instant(2), Arc::default());
+    fake.put_numbered(0..200).unwrap();
+    let sink = Sink::default();
+    let source = source(&fake, &store, false).discover_every(hour);
+    let (pipeline, handle) = reading(source, &sink);
+    let mut events = handle.events();
+    let story = async {
+        sleep(seconds(10)).await;
+        end_wrongly(&fake, &shard(0), false, false);
+        retired(&mut events).await;
+        sleep(seconds(1)).await;
+        fake.clear_faults();
+        fake.put_numbered(200..400).unwrap();
+        sleep(hour + seconds(600)).await;
+    };
+    pipeline.run_until(story).await.unwrap();
+    sink.assert_complete(&fake);
+    assert_eq!(reopened(&told(&mut events).await).len(), 1);
+}

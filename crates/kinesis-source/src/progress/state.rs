@@ -205,8 +205,16 @@ impl State {
             0 => (self.watermark.open() as u64).saturating_sub(self.in_flight),
             _ => 0,
         };
-        let oldest = (self.generation, self.settled());
-        (self.in_flight > 0).then_some(InHand { oldest, beyond })
+        let nothing = self.nothing_in_hand();
+        (self.in_flight > 0).then_some(InHand { beyond, ..nothing })
+    }
+
+    /// How far it is when nothing is in hand.
+    pub(super) fn nothing_in_hand(&self) -> InHand {
+        InHand {
+            oldest: (self.generation, self.settled()),
+            beyond: 0,
+        }
     }
 
     /// How many records are acknowledged without a gap.

@@ -3,7 +3,7 @@ use std::{ops::Range, time::Duration};
 use stage_core::Outcome;
 
 use super::*;
-use crate::{Checkpoint, unread::CLOCK_SLACK};
+use crate::{Checkpoint, WaitingFor, unread::CLOCK_SLACK};
 
 fn progress() -> Arc<Progress> {
     Progress::new("s".into(), PinnedPosition::TrimHorizon, Arc::default())
@@ -32,15 +32,15 @@ fn a_nack_takes_the_next_life_back_to_the_gap_and_the_old_one_counts_no_more() {
     let progress = progress();
     let (old, first) = hand_out(&progress, 10..20);
     old.settle(first..first + 3, Outcome::Acked);
-    old.settle(first + 3..first + 4, Outcome::Nacked);
-    assert_eq!(progress.nacked(), 1);
+    old.settle(first + 3..first + 6, Outcome::Nacked);
+    assert_eq!(progress.nacked(), 3);
     progress.resume();
     assert_eq!(
         progress.next(),
         PinnedPosition::AfterSequenceNumber(12.into())
     );
     assert_eq!(progress.nacked(), 0);
-    old.settle(first + 4..first + 10, Outcome::Acked);
+    old.settle(first + 6..first + 10, Outcome::Acked);
     assert_eq!(progress.checkpoint(), Some(Checkpoint::after(12.into())));
     let (new, first) = hand_out(&progress, 13..15);
     assert_eq!(progress.snapshot().in_flight, 2);
@@ -265,6 +265,36 @@ fn a_nack_right_after_a_seek_goes_back_to_where_that_was_to() {
     assert_eq!(progress.next(), there);
 }
 
+/// It is not halted where it was told to go on, whatever it was halted for.
+#[test]
+fn a_seek_ends_a_halt() {
+    for until in [Halt::UntilDone, Halt::UntilRead] {
+        let progress = progress();
+        let reason = "no key".to_owned();
+        let hour = Duration::from_secs(3_600);
+        progress.halt(until, ParkReason::Failed { reason }, hour);
+        assert!(progress.is_halted());
+        progress.seek(PinnedPosition::TrimHorizon, None);
+        assert!(!progress.is_halted(), "{until:?}");
+    }
+}
+
+/// How old that was which was in hand before says nothing about what comes there.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_made_anew_right_after_a_seek_is_not_late() {
+    let (progress, hour) = (progress(), Duration::from_secs(3_600));
+    let before = Timestamp::from_millis(0);
+    progress.note_arrivals(Some(before), Some(before));
+    let (book, first) = hand_out(&progress, 10..12);
+    book.settle(first..first + 2, Outcome::Acked);
+    let now = before.plus(30 * hour);
+    progress.seek(PinnedPosition::TrimHorizon, Some(now));
+    assert!(!progress.begins_too_late(|| now.plus(hour)));
+    progress.resume();
+    assert!(!progress.begins_too_late(|| now.plus(hour)));
+    assert!(progress.begins_too_late(|| now.plus(24 * hour)));
+}
+
 #[test]
 fn without_a_nack_the_next_life_goes_on_after_what_was_read() {
     let progress = progress();
@@ -304,4 +334,38 @@ fn what_is_passed_does_not_take_back_what_is_handed_out_after_it() {
     let (_, second) = hand_out(&progress, 12..13);
     book.settle(first..second + 1, Outcome::Acked);
     assert_eq!(progress.checkpoint(), Some(Checkpoint::after(12.into())));
+}
+
+/// A wait that nobody ends is told, and not taken for one that is over as nothing is in hand.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_receipts_though_none_is_missing_is_told() {
+    let progress = progress();
+    let (book, first) = hand_out(&progress, 10..12);
+    book.settle(first..first + 2, Outcome::Nacked);
+    let within = Duration::from_secs(120);
+    let check = || progress.check_unsettled(within, Instant::now());
+    for waiting_for in [
+        WaitingFor::Receipts { beyond: 1 },
+        WaitingFor::Acknowledgements,
+    ] {
+        progress.watch().waits_for(waiting_for, None);
+        assert!(check().is_none());
+        tokio::time::advance(within).await;
+        assert!(check().is_none(), "it is in time");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let told = check();
+        assert!(
+            matches!(told, Some(SourceEvent::Stuck { since, .. }) if since > within),
+            "{waiting_for}: {told:?}"
+        );
+        assert!(progress.look(Instant::now()).is_stuck);
+        progress.watch().waits_for(WaitingFor::Demand, None);
+        let told = check();
+        assert!(
+            matches!(told, Some(SourceEvent::Unstuck { .. })),
+            "{waiting_for}: {told:?}"
+        );
+        tokio::time::advance(2 * within).await;
+        assert!(check().is_none(), "a slow sink is no fault of the source");
+    }
 }

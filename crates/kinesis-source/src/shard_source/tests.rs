@@ -715,3 +715,47 @@ async fn a_shard_is_trimmed_if_two_whole_listings_in_a_row_lack_it() {
         assert_eq!(source.is_trimmed().await, is_trimmed, "{step}");
     }
 }
+
+/// Two answers a second apart prove the tip, if none between them says that there is more.
+#[tokio::test(start_paused = true)]
+async fn an_answer_behind_the_tip_takes_back_what_was_said_before_it() {
+    for behind in [0, 5_000] {
+        let between = RecordsPage {
+            millis_behind_latest: Some(behind),
+            ..page([], Some("4"))
+        };
+        let script = Script::with_clock()
+            .iterator_from(Position::TrimHorizon, Ok("1"))
+            .read("1", Ok(page([], Some("2"))))
+            .read("2", Ok(page([], Some("3"))))
+            .read("3", Ok(between))
+            .read("4", Ok(page([], Some("5"))))
+            .read("5", Ok(page([], Some("6"))))
+            .read("6", Ok(page([1], Some("7"))));
+        let mut source = source(script.api);
+        let mut batch = Batch::new();
+        let flow = source.produce(Demand::MIN, &mut batch).await.unwrap();
+        assert_eq!(flow, Flow::More);
+        assert_eq!(source.progress.is_at_rest(), behind == 0, "{behind} ms");
+    }
+}
+
+/// What was said of the shard's end at the place before does not bear out what is said at the new one.
+#[tokio::test(start_paused = true)]
+async fn after_a_seek_an_end_is_proven_anew() {
+    let script = Script::with_clock()
+        .iterator_from(Position::TrimHorizon, Ok("1"))
+        .read("1", Ok(page([1], None)))
+        .iterator_from(Position::TrimHorizon, Ok("2"))
+        .read("2", Ok(page([], None)))
+        .iterator_from(Position::TrimHorizon, Ok("3"))
+        .read("3", Ok(page([1, 2], None)))
+        .end(2);
+    let mut source = source(script.api);
+    let mut batch = Batch::new();
+    let flow = source.produce(Demand::MIN, &mut batch).await.unwrap();
+    assert_eq!((flow, batch.len()), (Flow::More, 1));
+    sleep(Duration::from_secs(1)).await;
+    drop(source.progress.request_seek(PinnedPosition::TrimHorizon));
+    assert_eq!(all(&mut source).await.unwrap(), [1, 2]);
+}

@@ -66,6 +66,11 @@ impl Sink {
         self.is_mended.store(true, Ordering::SeqCst);
     }
 
+    /// From now on it refuses again what it did before.
+    pub(crate) fn relapse(&self) {
+        self.is_mended.store(false, Ordering::SeqCst);
+    }
+
     /// Takes nothing in until what this returns is dropped.
     pub(crate) fn close(&self) -> OwnedRwLockWriteGuard<()> {
         Arc::clone(&self.gate).try_write_owned().unwrap()
