@@ -24,6 +24,8 @@ struct State {
     /// Once it is known to be active.
     arn: Option<ConsumerArn>,
     registered_here: bool,
+    /// Of which one it was told that it is active.
+    told: Option<ConsumerArn>,
 }
 
 /// How long to wait before asking again whether it is active. 20 such calls a second are allowed.
@@ -86,10 +88,13 @@ impl Consumer {
             if let Some(consumer) = self.find_or_register(&mut state).await?
                 && consumer.status == ConsumerStatus::Active
             {
-                self.reporter.report(&SourceEvent::ConsumerActive {
-                    consumer: consumer.arn.clone(),
-                    registered_here: state.registered_here,
-                });
+                // It may be looked for again and again, and be the same.
+                if state.told.replace(consumer.arn.clone()).as_ref() != Some(&consumer.arn) {
+                    self.reporter.report(&SourceEvent::ConsumerActive {
+                        consumer: consumer.arn.clone(),
+                        registered_here: state.registered_here,
+                    });
+                }
                 return Ok(state.arn.insert(consumer.arn).clone());
             }
             if Instant::now() >= deadline {
