@@ -70,7 +70,8 @@ use crate::{
 /// shards [wait](Self::settle_within) is told.
 ///
 /// Then the last checkpoints are stored: that is tried again if it fails, and takes 10 s at most, also with a
-/// store that hangs. So does taking the consumer of [fan-out](Self::fan_out) away, if that is wanted.
+/// store that hangs. So does taking the consumer of [fan-out](Self::fan_out) away, if that is wanted; and no
+/// longer than there is time: that it is left there is [told](crate::SourceEvent::ConsumerLeft), and no error.
 #[derive(Debug)]
 #[must_use = "a source does nothing until it is added to a pipeline"]
 pub struct StreamSource {
@@ -408,7 +409,14 @@ impl StreamSource {
             watch: Arc::clone(&watch),
         };
         let name = self.name.clone();
-        let coordinator = Coordinator::new(self, group.clone(), board, inquiries, watch);
+        let coordinator = Coordinator::new(
+            self,
+            group.clone(),
+            pipeline.handle(),
+            board,
+            inquiries,
+            watch,
+        );
         pipeline.stage(name).join(group, coordinator);
         pipeline.drain_by_default(DRAIN_WITHIN);
         handle

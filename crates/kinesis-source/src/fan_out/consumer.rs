@@ -145,10 +145,14 @@ impl Consumer {
         }
     }
 
-    /// Takes it away, if that is wanted. What does not work is logged: it goes on costing.
-    pub(crate) async fn leave(&self) {
-        if timeout(LEFT_WITHIN, self.deregister()).await.is_err() {
-            let message = format!("not done within {} s", LEFT_WITHIN.as_secs());
+    /// Takes it away, if that is wanted, before so much time is over, if there is no more. What does not work is
+    /// logged: it goes on costing.
+    pub(crate) async fn leave(&self, left: Option<Duration>) {
+        // Some of it is for the end of whoever waits for this.
+        let left = left.map(|left| left - left / 10);
+        let within = left.map_or(LEFT_WITHIN, |left| left.min(LEFT_WITHIN));
+        if timeout(within, self.deregister()).await.is_err() {
+            let message = format!("not done within {:.1} s", within.as_secs_f32());
             let error = ApiError::new("DeregisterStreamConsumer", Remedy::Retry);
             let error = error.with_message(&message);
             let consumer = self.to_string();
