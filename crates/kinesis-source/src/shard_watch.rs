@@ -12,6 +12,7 @@ use crate::{
     byte_budget::Grant,
     condition::Condition,
     denial::Denial,
+    footprint::Need,
     headway::{Headway, News},
     listing::CALL_DEADLINE,
     source_watch::SourceWatch,
@@ -124,13 +125,14 @@ impl ShardWatch {
     }
 
     /// Its reader waits for room in the budget, unless there is some.
-    pub(crate) async fn waits_for_room(&self, budget: &ByteBudget, expected: u64) -> Grant {
-        if let Some(grant) = budget.try_reserve(expected) {
+    pub(crate) async fn waits_for_room(&self, budget: &ByteBudget, need: impl Into<Need>) -> Grant {
+        let need = need.into();
+        if let Some(grant) = budget.try_reserve(need) {
             return grant;
         }
         self.waits_for(budget.waiting_for(), ROOM_WITHIN);
         self.lock().budget = Some(budget.clone());
-        budget.reserve(expected).await
+        budget.reserve(need).await
     }
 
     /// What its reader waits for.

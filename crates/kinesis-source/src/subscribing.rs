@@ -281,7 +281,7 @@ impl Subscribing {
         charge: Charge,
         progress: &Progress,
     ) -> Result<Arrival, ApiError> {
-        self.event_size.note(1, survey.bytes);
+        self.event_size.note(1, survey.taken);
         if let Some(current) = &mut self.current
             && !current.is_settled
             && current.since.elapsed() >= SETTLED_AFTER
