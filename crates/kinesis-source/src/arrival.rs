@@ -1,6 +1,6 @@
 use crate::{
     ApiError, ChildShard, Record, Remedy, SequenceNumber, byte_budget::Charge, doubt::Found,
-    progress::Progress,
+    footprint::taken, progress::Progress,
 };
 
 /// What has come of a shard at once: a page that was read, or an event that was sent.
@@ -41,6 +41,8 @@ impl Arrival {
 pub(crate) struct Survey {
     /// What they count against the service's limits.
     pub(crate) bytes: u64,
+    /// What they take in memory.
+    pub(crate) taken: u64,
     /// Whether each has a higher number than the one before.
     is_in_order: bool,
 }
@@ -54,7 +56,11 @@ impl Survey {
             is_in_order &= before.is_none_or(|before| *before < record.sequence_number);
             before = Some(&record.sequence_number);
         }
-        Self { bytes, is_in_order }
+        Self {
+            bytes,
+            taken: taken(records.len() as u64, bytes),
+            is_in_order,
+        }
     }
 }
 

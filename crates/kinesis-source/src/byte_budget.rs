@@ -9,9 +9,9 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::account::{Account, Holder, Terms, Ticket};
-use crate::WaitingFor;
+use crate::{WaitingFor, footprint::Need};
 
-/// How many bytes of records may be in memory at once, for all sources that share it.
+/// How many bytes records may take in memory at once, for all sources that share it.
 ///
 /// A stalled shard holds what was read of it. With a thousand of them, that is a thousand reads of up
 /// to 10 MiB each, whatever the windows say: they count records. So each read takes bytes from a
@@ -36,27 +36,29 @@ use crate::WaitingFor;
 ///
 /// # The bound
 ///
-/// How large an answer is shows only when it is there. As long as there are 10 MiB, the most that an
-/// answer has, a read takes those, and cannot exceed them. After that, reads are made with what they
-/// expect, on trust, but no more than [`fetches`](Self::fetches) at a time; 8 unless said otherwise.
-/// So at every instant, at most **`bytes` + `fetches` × 10 MiB** are in use. An answer that is larger
+/// How large an answer is shows only when it is there. As long as there is the most that an answer takes (10 MiB
+/// of data, and the records that are asked for: 13 MiB with 10,000), a read takes that, and cannot exceed it.
+/// After that, reads are made with what they expect, on trust, but no more than [`fetches`](Self::fetches) at a time; 8 unless said otherwise.
+/// So at every instant, at most **`bytes` + `fetches` × 13 MiB** are in use. An answer that is larger
 /// than the whole budget passes, alone.
 ///
 /// A source that shares its budget, and stalls, does not starve the others: each that has no bytes may
 /// make one read, whatever the others have, and so goes on by a read at a time. For that, what is in
-/// use is at most 10 MiB more for each source, where several share one.
+/// use is at most 13 MiB more for each source, where several share one.
 ///
-/// It follows how many reads can be under way: with 256 MiB, 25 and 8 more. At 50 ms each that is
+/// It follows how many reads can be under way: with 256 MiB, 19 to 25 and 8 more. At 50 ms each that is
 /// some 600 a second, so that a thousand quiet shards are read every other second; who wants more, or
 /// has a longer way to the service, takes more fetches or bytes.
 ///
 /// # What counts
 ///
-/// Keys and data, from before the read until the record is acked, nacked, or dropped together with its
+/// Keys and data, and some 300 bytes for each record, which is what it takes besides: itself, its receipt, where it
+/// stands, and how all that is kept. So tiny records are bounded, too. They count
+/// from before the read until the record is acked, nacked, or dropped together with its
 /// receipt, wherever that is: also of records that a transform turned into others, until those are
 /// settled, and of all that a broadcast gave to several. Records that were handed out together (512
 /// at most) are given back together, when the last of them is settled; where records are
-/// [taken apart](crate::Deaggregation), all that one read brought.
+/// [taken apart](crate::Deaggregation), all that one read brought; what user records take besides does not count.
 ///
 /// Whoever acks a record and keeps its data (a clone of the `Bytes`, say) keeps it on an account of
 /// their own. And a stage that settles nothing before it has more, such as one that collects a
@@ -164,11 +166,12 @@ impl ByteBudget {
     }
 
     /// Waits until a read that expects so many bytes may be made. Safe to cancel.
-    pub(crate) async fn reserve(&self, expected: u64) -> Grant {
-        if let Some(grant) = self.try_reserve(expected) {
+    pub(crate) async fn reserve(&self, need: impl Into<Need>) -> Grant {
+        let need = need.into();
+        if let Some(grant) = self.try_reserve(need) {
             return grant;
         }
-        let (queued, told) = self.queue(expected);
+        let (queued, told) = self.queue(need);
         // It may be its turn by now.
         self.admit();
         let grant = told.await;
@@ -177,16 +180,16 @@ impl ByteBudget {
     }
 
     /// Whether a read that expects so many bytes may be made now. Nobody is passed that waits.
-    pub(crate) fn try_reserve(&self, expected: u64) -> Option<Grant> {
+    pub(crate) fn try_reserve(&self, need: impl Into<Need>) -> Option<Grant> {
         let mut state = self.lock();
-        let terms = state.account.try_begin(self.holder, expected)?;
+        let terms = state.account.try_begin(self.holder, need)?;
         state.note();
         Some(self.grant(terms))
     }
 
-    fn queue(&self, expected: u64) -> (Queued, oneshot::Receiver<Grant>) {
+    fn queue(&self, need: Need) -> (Queued, oneshot::Receiver<Grant>) {
         let mut state = self.lock();
-        let ticket = state.account.wait(self.holder, expected);
+        let ticket = state.account.wait(self.holder, need);
         let (tell, told) = oneshot::channel();
         state.waiting.insert(ticket, tell);
         let queued = Queued {

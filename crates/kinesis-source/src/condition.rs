@@ -45,6 +45,9 @@ struct Trouble {
     failures: u64,
     since: Instant,
     last: Instant,
+    /// Which of it was told: that reads fail, and that a subscription was lost.
+    is_failing_told: bool,
+    is_loss_told: bool,
 }
 
 /// A shard so far behind its tip is behind. Below that, it comes and goes with each burst.
@@ -112,20 +115,34 @@ impl Condition {
 
     /// A read failed otherwise.
     pub(crate) fn failed(&mut self, error: &ApiError, now: Instant) -> Option<SourceEvent> {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.failures += 1;
-            trouble.last = now;
-            return None;
-        }
-        self.trouble = Some(Trouble {
-            failures: 1,
-            since: now,
-            last: now,
-        });
-        Some(SourceEvent::ShardFailing {
+        let trouble = self.trouble(now);
+        (!mem::replace(&mut trouble.is_failing_told, true)).then(|| SourceEvent::ShardFailing {
             shard: self.shard.clone(),
             error: error.clone(),
         })
+    }
+
+    /// Its subscription has gone by that error.
+    pub(crate) fn lost(&mut self, error: &ApiError, now: Instant) -> Option<SourceEvent> {
+        let trouble = self.trouble(now);
+        (!mem::replace(&mut trouble.is_loss_told, true)).then(|| SourceEvent::SubscriptionLost {
+            shard: self.shard.clone(),
+            error: error.clone(),
+        })
+    }
+
+    /// It has failed once more.
+    fn trouble(&mut self, now: Instant) -> &mut Trouble {
+        let trouble = self.trouble.get_or_insert(Trouble {
+            failures: 0,
+            since: now,
+            last: now,
+            is_failing_told: false,
+            is_loss_told: false,
+        });
+        trouble.failures += 1;
+        trouble.last = now;
+        trouble
     }
 
     /// It has failed so often that it is tried only about so often from now on, whoever reads it.
@@ -198,6 +215,8 @@ mod tests {
         Refused,
         Failed,
         FailedAgain,
+        Lost,
+        LostAgain,
         Halted,
         WentOn,
         Wait(u64),
@@ -210,6 +229,8 @@ mod tests {
             Just(Step::Refused),
             Just(Step::Failed),
             Just(Step::FailedAgain),
+            Just(Step::Lost),
+            Just(Step::LostAgain),
             Just(Step::Halted),
             Just(Step::WentOn),
             (0..90u64).prop_map(Step::Wait),
@@ -223,6 +244,7 @@ mod tests {
         behind: Option<bool>,
         throttled: bool,
         failing: bool,
+        lost: bool,
         parked: bool,
         /// Whether what is told next is the end of a halt.
         halted: bool,
@@ -251,8 +273,12 @@ mod tests {
                 SourceEvent::ShardFailing { .. } => {
                     assert!(!mem::replace(&mut self.failing, true));
                 }
+                SourceEvent::SubscriptionLost { .. } => {
+                    assert!(!mem::replace(&mut self.lost, true));
+                }
                 SourceEvent::ShardRecovered { failures, .. } => {
-                    assert!(mem::take(&mut self.failing));
+                    let (failing, lost) = (&mut self.failing, &mut self.lost);
+                    assert!(mem::take(failing) | mem::take(lost));
                     self.failures += failures;
                 }
                 SourceEvent::ShardParked { .. } => {
@@ -264,7 +290,8 @@ mod tests {
                     if mem::take(&mut self.halted) {
                         self.halts += failures;
                     } else {
-                        assert!(mem::take(&mut self.failing));
+                        let (failing, lost) = (&mut self.failing, &mut self.lost);
+                        assert!(mem::take(failing) | mem::take(lost));
                         self.failures += failures;
                     }
                 }
@@ -315,12 +342,20 @@ mod tests {
                         halts = 0;
                         news
                     }
+                    Step::Lost => {
+                        failures += 1;
+                        last_failure = now;
+                        condition.lost(&error, now).into_iter().collect()
+                    }
                     // Whoever parks has failed before.
-                    Step::FailedAgain => {
+                    Step::FailedAgain | Step::LostAgain => {
                         reads_fail = true;
                         failures += 1;
                         last_failure = now;
-                        let failed = condition.failed(&error, now);
+                        let failed = match step {
+                            Step::LostAgain => condition.lost(&error, now),
+                            _ => condition.failed(&error, now),
+                        };
                         let parked = condition.parked(&error, CALM);
                         failed.into_iter().chain(parked).collect()
                     }
@@ -333,20 +368,22 @@ mod tests {
                 prop_assert_eq!(told.parked, halts > 0 || reads_fail);
                 match step {
                     Step::Answered(millis) => {
-                        prop_assert!(!told.failing || now - last_failure < CALM);
+                        prop_assert!(!(told.failing || told.lost) || now - last_failure < CALM);
                         prop_assert!(millis <= 60_000 || told.behind == Some(true));
                     }
                     Step::Tip => prop_assert_eq!(told.behind, Some(false)),
                     Step::Refused => prop_assert!(told.throttled),
                     Step::Failed => prop_assert!(told.failing),
                     Step::FailedAgain => prop_assert!(told.failing && told.parked),
+                    Step::Lost => prop_assert!(told.lost),
+                    Step::LostAgain => prop_assert!(told.lost && told.parked),
                     Step::Halted | Step::WentOn => {}
                     Step::Wait(seconds) => prop_assert!(seconds < 60 || !told.throttled),
                 }
             }
             now += CALM;
             condition.answered(None, now).iter().for_each(|event| told.learn(event));
-            let over = !told.throttled && !told.failing;
+            let over = !told.throttled && !told.failing && !told.lost;
             prop_assert!(over && told.refusals == refusals && told.failures == failures);
         }
     }

@@ -7,7 +7,7 @@ mod storing;
 
 use std::sync::Arc;
 
-use stage_core::{Batch, Demand, Flow, Group, Producer};
+use stage_core::{Batch, Demand, Flow, Group, PipelineHandle, Producer};
 use tokio::{
     select,
     time::{Instant, sleep_until},
@@ -44,6 +44,8 @@ struct Means {
     /// Whom the shards send to, if they are not asked.
     consumer: Option<Arc<Consumer>>,
     group: Group<ShardRecord>,
+    /// Where it all runs.
+    pipeline: PipelineHandle,
     board: Arc<Board>,
     inquiries: Arc<Inquiries>,
     watch: Arc<SourceWatch>,
@@ -59,6 +61,7 @@ impl Coordinator {
     pub(crate) fn new(
         source: StreamSource,
         group: Group<ShardRecord>,
+        pipeline: PipelineHandle,
         board: Arc<Board>,
         inquiries: Arc<Inquiries>,
         watch: Arc<SourceWatch>,
@@ -72,6 +75,7 @@ impl Coordinator {
             saving: Arc::new(Saving::new(source.checkpoint_after, source.unsaved_at_most)),
             source,
             group,
+            pipeline,
             board,
             news: Arc::clone(&inquiries.news),
             inquiries,
@@ -120,6 +124,13 @@ impl Means {
             self.inquiries.answer(opened.inquiry);
         } else if let Some(stopped) = opened.caught_up_without() {
             self.inquiries.answer_without(opened.inquiry, stopped);
+        }
+    }
+
+    /// Takes the consumer away, if that is wanted, while there is time.
+    async fn leave(&self) {
+        if let Some(consumer) = &self.consumer {
+            consumer.leave(self.pipeline.drain_left()).await;
         }
     }
 
@@ -191,9 +202,7 @@ impl Producer for Coordinator {
         let ended = self.coordinate().await;
         // There is nothing to finish for whoever has failed.
         if let Err(error) = &ended {
-            if let Some(consumer) = &self.means.consumer {
-                consumer.leave().await;
-            }
+            self.means.leave().await;
             self.means.end(StreamEnd::failed(error));
         }
         ended
@@ -212,9 +221,7 @@ impl Producer for Coordinator {
             },
             None => Ok(()),
         };
-        if let Some(consumer) = &means.consumer {
-            consumer.leave().await;
-        }
+        means.leave().await;
         let is_complete = opened.as_ref().is_some_and(OpenStream::is_complete);
         means.end(match &stored {
             Err(error) => StreamEnd::failed(error),

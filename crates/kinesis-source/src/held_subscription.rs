@@ -91,7 +91,7 @@ impl HeldSubscription {
             Pin::new(events).poll_next(context).map(|said| match said {
                 Some(Ok(event)) => {
                     let survey = Survey::of(&event.records);
-                    Said::Event(event, survey, grant.answered(survey.bytes))
+                    Said::Event(event, survey, grant.answered(survey.taken))
                 }
                 Some(Err(error)) => Said::Failed(error),
                 None => Said::Ended,

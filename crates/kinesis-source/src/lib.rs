@@ -128,6 +128,7 @@ mod explanation;
 mod fan_out;
 mod fan_out_api;
 mod feed;
+mod footprint;
 mod governor;
 mod headway;
 mod held_subscription;

@@ -7,6 +7,7 @@ use crate::{
     arrival::{self, Arrival, Survey},
     byte_budget::Charge,
     doubt::Found,
+    footprint::{MOST_TAKEN, Need, taken},
     progress::Progress,
     read_size::{MOST_BYTES, MOST_RECORDS, ReadSize},
     unread::MARGIN,
@@ -78,13 +79,18 @@ impl Polling {
         calls.wait_for_read(watch).await;
         let limit = self.read_size.limit(wanted);
         let expected = self.read_size.expected(limit);
-        let grant = watch.waits_for_room(budget, expected).await;
+        let need = Need {
+            expected: self.read_size.room(limit),
+            // With the one that may be looked for.
+            most: taken(limit as u64 + 1, MOST_BYTES).min(MOST_TAKEN),
+        };
+        let grant = watch.waits_for_room(budget, need).await;
         let iterator = self.iterator(progress).await?;
         // The one that is looked for comes as well.
         let limit = limit + usize::from(progress.doubt().is_some() && limit < MOST_RECORDS);
         let read = calls.read(&*self.api, &iterator, limit, expected, watch);
         let (mut page, mut survey) = read.await?;
-        let charge = grant.answered(survey.bytes);
+        let charge = grant.answered(survey.taken);
         self.read_size.note(page.records.len(), survey.bytes);
         let records = &mut page.records;
         let found = arrival::drop_repeated("GetRecords", records, &mut survey, progress)?;

@@ -116,6 +116,8 @@ pub(crate) struct Offer {
     settled: u64,
     /// Whether it may go back.
     pub(crate) is_sought: bool,
+    /// Whether it is of before the shard went on elsewhere.
+    is_left: bool,
 }
 
 /// A picture of a shard's progress.

@@ -1,4 +1,6 @@
-/// How many records to ask for: what is wanted, but no more bytes than may come at once.
+use crate::footprint::taken;
+
+/// How many records to ask for: what is wanted, but no more bytes than may come at once, in memory.
 ///
 /// The service counts records, and cuts an answer at 10 MiB. How large the next ones are is not known:
 /// they are taken to be as large as the last ones on average.
@@ -9,6 +11,8 @@ pub(crate) struct ReadSize {
     mean: u64,
     /// Of an answer, in bytes, once there was one.
     answer: Option<u64>,
+    /// In an answer, once there was one.
+    records: Option<u64>,
 }
 
 /// The most that an answer has.
@@ -27,6 +31,7 @@ impl ReadSize {
             most_bytes,
             mean: FIRST_MEAN,
             answer: None,
+            records: None,
         }
     }
 
@@ -37,13 +42,20 @@ impl ReadSize {
         all.min(self.answer.unwrap_or(MOST_BYTES)).min(MOST_BYTES)
     }
 
+    /// How much of the budget it will take: the same, with what the records take besides.
+    pub(crate) fn room(&self, limit: usize) -> u64 {
+        let limit = limit as u64;
+        let records = self.records.map_or(limit, |records| records.min(limit));
+        taken(records, self.expected(limit as usize))
+    }
+
     /// How many records to ask for if so many are wanted; at least one.
     pub(crate) fn limit(&self, wanted: usize) -> usize {
         let wanted = wanted.clamp(1, MOST_RECORDS);
         if self.most_bytes >= MOST_BYTES {
             return wanted;
         }
-        let affordable = usize::try_from(self.most_bytes / self.mean.max(1));
+        let affordable = usize::try_from(self.most_bytes / taken(1, self.mean));
         wanted.min(affordable.unwrap_or(MOST_RECORDS).max(1))
     }
 
@@ -52,6 +64,8 @@ impl ReadSize {
         // As below: a larger one counts at once.
         let last = self.answer.unwrap_or(bytes);
         self.answer = Some(bytes.max((last + bytes) / 2));
+        let (last, came) = (self.records.unwrap_or(records as u64), records as u64);
+        self.records = Some(came.max((last + came) / 2));
         let Some(count) = u64::try_from(records).ok().filter(|&count| count > 0) else {
             return;
         };
@@ -77,12 +91,13 @@ mod tests {
 
     #[test]
     fn it_follows_the_size_of_records() {
-        let mut size = ReadSize::new(2 * 1024 * 1024);
+        let mut size = ReadSize::new(taken(4, 2 * 1024 * 1024));
         assert_eq!(size.limit(10_000), 2);
         for _ in 0..20 {
             size.note(2, 2 * 1_024);
         }
-        assert!((2_000..=2_048).contains(&size.limit(10_000)));
+        let most = (taken(4, 2 * 1024 * 1024) / taken(1, 1_024)) as usize;
+        assert!((most - 40..=most).contains(&size.limit(10_000)));
         assert_eq!(size.limit(100), 100);
         size.note(3, 3 * 512 * 1024);
         assert_eq!(size.limit(10_000), 4, "larger ones count at once");

@@ -8,13 +8,14 @@ use crate::{
     Aggregation, ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi,
     OnDataLoss, PinnedPosition, Record, Shard, ShardError, ShardId, ShardRecord, StreamIdentity,
     WaitingFor,
-    arrival::{self, Arrival},
+    arrival::Arrival,
     backoff::{Backoff, seed_of},
     byte_budget::Charge,
     end_position::ShardEnd,
     ending::Ending,
     fan_out::Consumer,
     feed::Feed,
+    footprint::taken_by,
     place::Mark,
     polling::Polling,
     progress::{Phase, Progress},
@@ -275,9 +276,7 @@ impl ShardSource {
             .iter()
             .map(|record| Mark::whole(record.sequence_number.clone()));
         let charge = match &mut self.charge {
-            Some(charge) if events < self.read.len() => {
-                Some(charge.split_off(arrival::bytes(records)))
-            }
+            Some(charge) if events < self.read.len() => Some(charge.split_off(taken_by(records))),
             last => last.take(),
         };
         let (book, first) = self.progress.hand_out(marks, charge.map(Arc::new));

@@ -1,4 +1,5 @@
 use std::{
+    mem,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use crate::{
     byte_budget::Grant,
     condition::Condition,
     denial::Denial,
+    footprint::Need,
     headway::{Headway, News},
     listing::CALL_DEADLINE,
     source_watch::SourceWatch,
@@ -35,6 +37,10 @@ struct Machines {
     throttling: Denial,
     /// Whether another subscriber takes it over, each time that it was taken back.
     contest: Denial,
+    /// Whether it was told that it is subscribed to, and nothing since that says otherwise.
+    is_subscribed: bool,
+    /// Whether it was told that its subscription is not renewed, and none has been since.
+    is_unrenewed: bool,
     supervision: Supervision,
     /// What it waits for room in, if it ever has.
     budget: Option<ByteBudget>,
@@ -73,6 +79,8 @@ impl ShardWatch {
             headway: Headway::default(),
             throttling: Denial::default(),
             contest: Denial::default(),
+            is_subscribed: false,
+            is_unrenewed: false,
             supervision: Supervision::new(Instant::now()),
             budget: None,
             last: None,
@@ -117,13 +125,14 @@ impl ShardWatch {
     }
 
     /// Its reader waits for room in the budget, unless there is some.
-    pub(crate) async fn waits_for_room(&self, budget: &ByteBudget, expected: u64) -> Grant {
-        if let Some(grant) = budget.try_reserve(expected) {
+    pub(crate) async fn waits_for_room(&self, budget: &ByteBudget, need: impl Into<Need>) -> Grant {
+        let need = need.into();
+        if let Some(grant) = budget.try_reserve(need) {
             return grant;
         }
         self.waits_for(budget.waiting_for(), ROOM_WITHIN);
         self.lock().budget = Some(budget.clone());
-        budget.reserve(expected).await
+        budget.reserve(need).await
     }
 
     /// What its reader waits for.
@@ -209,8 +218,12 @@ impl ShardWatch {
 
     /// Another subscriber has taken the shard over, for so long.
     pub(crate) fn taken_over(&self, truce: Duration) {
-        let takeovers = self.lock().contest.denied(Instant::now());
-        if takeovers <= MOST_TAKEOVERS {
+        let mut machines = self.lock();
+        let takeovers = machines.contest.denied(Instant::now());
+        let is_news = takeovers <= MOST_TAKEOVERS;
+        machines.is_subscribed &= !is_news;
+        drop(machines);
+        if is_news {
             self.report(|shard| SourceEvent::SubscriptionTakenOver {
                 shard,
                 truce,
@@ -219,10 +232,49 @@ impl ShardWatch {
         }
     }
 
+    /// Its subscription has gone by that error.
+    pub(crate) fn lost(&self, error: &ApiError) {
+        let mut machines = self.lock();
+        let news = machines.condition.lost(error, Instant::now());
+        machines.is_subscribed &= news.is_none();
+        drop(machines);
+        self.say(news);
+    }
+
+    /// Its subscription was let go, as nobody has read it.
+    pub(crate) fn let_go(&self) {
+        self.lock().is_subscribed = false;
+        self.report(|shard| SourceEvent::SubscriptionLetGo { shard });
+    }
+
+    /// Its subscription is not replaced before its time is over.
+    pub(crate) fn not_renewed(&self, error: ApiError) {
+        let mut machines = self.lock();
+        let is_news = !mem::replace(&mut machines.is_unrenewed, true);
+        machines.is_subscribed &= !is_news;
+        drop(machines);
+        if is_news {
+            self.report(|shard| SourceEvent::SubscriptionRenewalFailing { shard, error });
+        }
+    }
+
+    /// Its subscription was replaced before its time was over.
+    pub(crate) fn renewed(&self) {
+        let mut machines = self.lock();
+        machines.is_subscribed = true;
+        machines.is_unrenewed = false;
+        drop(machines);
+        self.report(|shard| SourceEvent::SubscriptionRenewed { shard });
+    }
+
     /// The shard was subscribed to.
     pub(crate) fn subscribed(&self) {
+        let mut machines = self.lock();
         // Who takes it back again and again does not have it.
-        if self.lock().contest.times() < MOST_TAKEOVERS {
+        let is_held = machines.contest.times() < MOST_TAKEOVERS;
+        let is_news = is_held && !mem::replace(&mut machines.is_subscribed, is_held);
+        drop(machines);
+        if is_news {
             self.report(|shard| SourceEvent::Subscribed { shard });
         }
     }

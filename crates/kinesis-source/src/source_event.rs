@@ -207,8 +207,8 @@ pub enum SourceEvent {
         /// How long it had.
         after: Duration,
     },
-    /// A shard is read again, and has been for a minute, after it [could not be](Self::ShardFailing):
-    /// what fails now and then is said once.
+    /// A shard is read again, and has been for a minute, after it [could not be](Self::ShardFailing), or after
+    /// [subscriptions were lost](Self::SubscriptionLost): what fails now and then is said once.
     ShardRecovered {
         /// The shard.
         shard: ShardId,
@@ -268,8 +268,8 @@ pub enum SourceEvent {
         /// What is missing.
         loss: DataLoss,
     },
-    /// A shard sends its records by a subscription. Not told of one that was
-    /// [taken over](Self::SubscriptionTakenOver) more than once in a row.
+    /// A shard sends its records by a subscription: told at first, and after one of the events that say that it
+    /// does not any more. Not told of one that was [taken over](Self::SubscriptionTakenOver) more than once in a row.
     Subscribed {
         /// The shard.
         shard: ShardId,
@@ -280,14 +280,15 @@ pub enum SourceEvent {
         shard: ShardId,
     },
     /// A subscription was to be replaced before its time is over, and was not. It is tried again until then; if that
-    /// fails, too, there is a pause between the two.
+    /// fails, too, there is a pause between the two. It is told once until one [is](Self::SubscriptionRenewed).
     SubscriptionRenewalFailing {
         /// The shard.
         shard: ShardId,
         /// Why, the first time.
         error: ApiError,
     },
-    /// A subscription broke off or fell silent. The shard is subscribed to again.
+    /// A subscription broke off or fell silent. The shard is subscribed to again. If that happens again within a
+    /// minute, and so on, it is told once, and [counted](Self::ShardRecovered) until it is over.
     SubscriptionLost {
         /// The shard.
         shard: ShardId,

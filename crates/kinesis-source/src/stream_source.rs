@@ -70,7 +70,8 @@ use crate::{
 /// shards [wait](Self::settle_within) is told.
 ///
 /// Then the last checkpoints are stored: that is tried again if it fails, and takes 10 s at most, also with a
-/// store that hangs. So does taking the consumer of [fan-out](Self::fan_out) away, if that is wanted.
+/// store that hangs. So does taking the consumer of [fan-out](Self::fan_out) away, if that is wanted; and no
+/// longer than there is time: that it is left there is [told](crate::SourceEvent::ConsumerLeft), and no error.
 #[derive(Debug)]
 #[must_use = "a source does nothing until it is added to a pipeline"]
 pub struct StreamSource {
@@ -98,6 +99,9 @@ pub struct StreamSource {
 /// How often checkpoints are stored.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
+/// More often than that is no use, and a loop that does nothing else.
+const CHECKPOINT_EVERY_LEAST: Duration = Duration::from_millis(10);
+
 /// How many records of a shard may be handed out after its checkpoint while none can be stored, and be
 /// acknowledged beyond one that is not.
 const UNSAVED_AT_MOST: u64 = 10_000;
@@ -112,6 +116,12 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 /// How often shards are listed when there is no other reason to. Children of a shard that ends are
 /// looked for at once.
 const DISCOVER_EVERY: Duration = Duration::from_secs(60);
+
+/// All sources of an account share the calls that may be made, and one for each page is made.
+const DISCOVER_EVERY_LEAST: Duration = Duration::from_secs(1);
+
+/// As good as never, and a moment that is so far ahead can still be counted.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// How often a shard's reader may be made anew, and within what span.
 const RESTARTS: (usize, Duration) = (3, Duration::from_secs(600));
@@ -186,9 +196,10 @@ impl StreamSource {
 
     /// How often to store checkpoints; each second unless this is called. They are also stored when
     /// a shard ends and when the pipeline does, and [by number](Self::checkpoint_after) if wanted.
+    /// That is every 10 ms at most; [`Duration::MAX`] is never.
     pub fn checkpoint_every(self, interval: Duration) -> Self {
         Self {
-            checkpoint_every: interval,
+            checkpoint_every: interval.clamp(CHECKPOINT_EVERY_LEAST, NEVER),
             ..self
         }
     }
@@ -232,10 +243,10 @@ impl StreamSource {
     }
 
     /// How often to list the shards, besides after the end of one; each minute unless this is
-    /// called.
+    /// called. That is every second at most; [`Duration::MAX`] is never.
     pub fn discover_every(self, interval: Duration) -> Self {
         Self {
-            discover_every: interval,
+            discover_every: interval.clamp(DISCOVER_EVERY_LEAST, NEVER),
             ..self
         }
     }
@@ -415,7 +426,14 @@ impl StreamSource {
             watch: Arc::clone(&watch),
         };
         let name = self.name.clone();
-        let coordinator = Coordinator::new(self, group.clone(), board, inquiries, watch);
+        let coordinator = Coordinator::new(
+            self,
+            group.clone(),
+            pipeline.handle(),
+            board,
+            inquiries,
+            watch,
+        );
         pipeline.stage(name).join(group, coordinator);
         pipeline.drain_by_default(DRAIN_WITHIN);
         handle

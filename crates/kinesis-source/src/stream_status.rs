@@ -191,9 +191,10 @@ impl StreamHandle {
     /// [`on_data_loss`](crate::StreamSource::on_data_loss) says.
     ///
     /// What was handed out before and is still on its way is delivered, but its receipts do not count
-    /// any more. The shard's checkpoint stays what it was until the first record from the new place is
-    /// acknowledged; then it is there, also if that is [further back](crate::CheckpointStore::rewind).
-    /// So a process that crashes in between goes on where it was before the seek.
+    /// any more. The shard's checkpoint is how far it was acknowledged before, which is stored as ever, until
+    /// the first record from the new place is acknowledged; then it is there, also if that is
+    /// [further back](crate::CheckpointStore::rewind). So after a crash or a stop in between, the next process
+    /// goes on where the shard was before the seek: what is to hold for it, too, is best sought there again.
     ///
     /// Other shards, the shard's children among them, are read as they were: going back over a split
     /// means to start another source.

@@ -7,7 +7,7 @@ use tokio::{
 
 use crate::{
     ApiError, ByteBudget, ConsumerArn, KinesisApi, Position, Remedy, SequenceNumber,
-    ShardSubscription, SourceEvent, SubscribeEvent, WaitingFor,
+    ShardSubscription, SubscribeEvent, WaitingFor,
     arrival::{self, Arrival, Survey},
     byte_budget::Charge,
     fan_out::{Consumer, READY_WITHIN},
@@ -49,8 +49,6 @@ struct Current {
     has_said: bool,
     /// Whether it has lasted for so long that nobody else has the shard.
     is_settled: bool,
-    /// Whether it was told that it is not renewed.
-    is_failing: bool,
 }
 
 const OPERATION: &str = "SubscribeToShard";
@@ -161,9 +159,7 @@ impl Subscribing {
                     }
                 }
                 Said::LetGo => {
-                    progress
-                        .watch()
-                        .report(|shard| SourceEvent::SubscriptionLetGo { shard });
+                    progress.watch().let_go();
                     self.end();
                 }
             }
@@ -215,7 +211,6 @@ impl Subscribing {
             renew_at: now + RENEW_AFTER,
             has_said: false,
             is_settled: false,
-            is_failing: false,
         });
     }
 
@@ -233,20 +228,14 @@ impl Subscribing {
             Ok(subscription) => {
                 self.settle(progress);
                 self.take_up(subscription);
-                progress
-                    .watch()
-                    .report(|shard| SourceEvent::SubscriptionRenewed { shard });
+                progress.watch().renewed();
             }
             Err(error) => {
                 let Some(current) = &mut self.current else {
                     return;
                 };
                 current.renew_at = Instant::now() + RESUBSCRIBE_AFTER;
-                if !mem::replace(&mut current.is_failing, true) {
-                    progress
-                        .watch()
-                        .report(|shard| SourceEvent::SubscriptionRenewalFailing { shard, error });
-                }
+                progress.watch().not_renewed(error);
             }
         }
     }
@@ -277,15 +266,10 @@ impl Subscribing {
         progress.watch().keeps_subscription();
     }
 
-    /// A subscription has gone by that error, which is told here.
+    /// A subscription has gone by that error, which is told or counted here.
     fn lost(&mut self, error: ApiError, progress: &Progress) -> ApiError {
         self.is_told = true;
-        progress
-            .watch()
-            .report(|shard| SourceEvent::SubscriptionLost {
-                shard,
-                error: error.clone(),
-            });
+        progress.watch().lost(&error);
         error
     }
 
@@ -297,7 +281,7 @@ impl Subscribing {
         charge: Charge,
         progress: &Progress,
     ) -> Result<Arrival, ApiError> {
-        self.event_size.note(1, survey.bytes);
+        self.event_size.note(1, survey.taken);
         if let Some(current) = &mut self.current
             && !current.is_settled
             && current.since.elapsed() >= SETTLED_AFTER

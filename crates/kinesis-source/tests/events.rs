@@ -222,15 +222,60 @@ async fn subscriptions_come_and_go_with_an_event_for_each() {
         let mut expected = begin.to_vec();
         expected.extend(["subscription_lost", "subscribed"]);
         if takeover == Takeover::Fails {
-            expected.push("subscription_taken_over");
+            expected.extend(["subscription_taken_over", "subscribed"]);
         }
-        // One that only ends is like one whose time is over.
-        expected.push("subscribed");
+        // One that only ends is like one whose time is over, and nothing is told of it.
         let length = expected.len();
         assert_eq!(of_subscriptions[..length], expected, "{takeover:?}");
         // None of it is a failure besides, unless the shard is found in use.
         let fails = names(&events).contains(&"shard_failing");
         assert!(!fails || takeover == Takeover::Ends, "{events:?}");
+    }
+}
+
+/// However often subscriptions are lost, and whether the shard is parked for that or goes on in between.
+#[tokio::test(start_paused = true)]
+async fn subscriptions_that_are_lost_again_and_again_are_told_once_and_counted() {
+    let failing = || Fault::refusal(Operation::SubscribeToShard, "InternalFailure").in_stream();
+    let absent = Fault::refusal(Operation::SubscribeToShard, "ResourceNotFoundException");
+    let faults = [
+        (failing().every(3), false),
+        (failing().always(), true),
+        (absent.in_stream().always(), true),
+    ];
+    for (fault, is_parked) in faults {
+        let fake = Fake::new(2);
+        fake.put_numbered(0..100).unwrap();
+        let source = source(&fake).fan_out(FanOut::new(Arc::new(fake.clone()), "audit"));
+        let events = events_of(source, seconds(8_000), async {
+            sleep(seconds(60)).await;
+            fake.inject(fault);
+            sleep(seconds(7_200)).await;
+            fake.clear_faults();
+        });
+        let events = events.await;
+        let of_one = events
+            .iter()
+            .filter(|it| it.shard().map(|it| it.as_str()) == Some(SHARD));
+        let of_one: Vec<_> = of_one.cloned().collect();
+        let mut expected = vec!["shard_started", "subscribed", "shard_caught_up"];
+        expected.extend(["subscription_lost", "subscribed"]);
+        expected.extend(match is_parked {
+            true => ["shard_parked", "shard_resumed"].as_slice(),
+            false => ["shard_recovered"].as_slice(),
+        });
+        let mut told = names(&of_one);
+        told.retain(|name| *name != "subscription_renewed");
+        assert_eq!(told, expected);
+        let (SourceEvent::ShardRecovered { failures, .. }
+        | SourceEvent::ShardResumed { failures, .. }) = of_one
+            .iter()
+            .find(|it| ["shard_recovered", "shard_resumed"].contains(&it.name()))
+            .unwrap()
+        else {
+            unreachable!();
+        };
+        assert!(*failures > 50, "{failures} were counted");
     }
 }
 

@@ -82,16 +82,20 @@ fn source(fake: &Fake, store: &Arc<MemoryCheckpointStore>) -> StreamSource {
     StreamSource::new("orders", Arc::new(fake.clone())).checkpoints(Arc::clone(store) as _)
 }
 
-/// How far it is stored, whether or not anything was known to come after that.
-async fn stored(fake: &Fake, store: &dyn CheckpointStore) -> Option<Checkpoint> {
-    let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
-    let stored = store.load(&stream).await.unwrap().remove(&root())?;
-    Some(match stored {
+/// Where the shard goes on. How long it had been quiet there does not matter here.
+fn place(checkpoint: Checkpoint) -> Checkpoint {
+    match checkpoint {
         Checkpoint::Quiet {
             sequence_number, ..
         } => Checkpoint::after(sequence_number),
         other => other,
-    })
+    }
+}
+
+async fn stored(fake: &Fake, store: &dyn CheckpointStore) -> Option<Checkpoint> {
+    let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
+    let stored = store.load(&stream).await.unwrap().remove(&root());
+    stored.map(place)
 }
 
 async fn seconds(seconds: u64) {
@@ -210,6 +214,66 @@ async fn the_checkpoint_follows_with_the_first_acknowledgement() {
     let expected = [everything(100), (50..100).collect(), everything(100)].concat();
     assert_eq!(taken, expected);
     assert_eq!(stored(&fake, &*store).await, Some(end));
+}
+
+/// What is acknowledged is stored sooner or later, whatever is sought meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_seek_loses_nothing_that_was_acknowledged_before() {
+    for by_fan_out in [false, true] {
+        let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
+        fake.put_numbered(0..100).unwrap();
+        let source = || {
+            let source = source(&fake, &store).checkpoint_every(Duration::from_secs(60));
+            match by_fan_out {
+                true => source.fan_out(FanOut::new(Arc::new(fake.clone()), "audit")),
+                false => source,
+            }
+        };
+        let run = Run::start(source(), Sink::default(), 10);
+        run.handle.caught_up().await;
+        let start = Checkpoint::Start(PinnedPosition::TrimHorizon);
+        assert_eq!(stored(&fake, &*store).await, Some(start), "it is early");
+        let last = Checkpoint::after(number(&fake, 99));
+        // Neither a seek, nor the next one, nor a stop that comes before anything is read there.
+        for _ in 0..2 {
+            run.handle.seek(&root(), after(&fake, 99)).await.unwrap();
+        }
+        seconds(5).await;
+        let handle = run.handle.clone();
+        assert_eq!(run.stop().await, everything(100));
+        assert_eq!(stored(&fake, &*store).await, Some(last.clone()));
+        let reported = handle.drain_report().remove(0).checkpoint;
+        assert_eq!(reported.map(place), Some(last.clone()));
+        // The next one goes on there.
+        let run = Run::start(source(), Sink::default(), 10);
+        run.handle.caught_up().await;
+        assert_eq!(run.stop().await, everything(0));
+        assert_eq!(stored(&fake, &*store).await, Some(last));
+    }
+}
+
+/// What was done between two seeks is where a stop leaves the shard, also if that is further back.
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_between_two_seeks_is_stored_though_it_is_further_back() {
+    let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
+    fake.put_numbered(0..100).unwrap();
+    let source = source(&fake, &store).checkpoint_every(Duration::from_secs(60));
+    let run = Run::start(source, Sink::by(Duration::from_millis(100)), 10);
+    seconds(61).await;
+    let last = Checkpoint::after(number(&fake, 99));
+    assert_eq!(stored(&fake, &*store).await, Some(last.clone()));
+    run.handle.seek(&root(), after(&fake, 19)).await.unwrap();
+    sleep(Duration::from_millis(350)).await;
+    run.handle.seek(&root(), after(&fake, 99)).await.unwrap();
+    assert_eq!(stored(&fake, &*store).await, Some(last.clone()));
+    let taken = run.stop().await.split_off(100);
+    assert_eq!(taken.first(), Some(&20));
+    let place = stored(&fake, &*store).await.unwrap();
+    assert!(place.is_behind(&last), "{place:?}");
+    assert!(
+        !place.is_behind(&Checkpoint::after(number(&fake, 20))),
+        "{place:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

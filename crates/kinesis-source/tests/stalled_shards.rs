@@ -73,7 +73,7 @@ async fn stall(case: Case) {
     }
     let api = Copying::new(&fake);
     let budget = ByteBudget::new(64 * MIB);
-    let bound = budget.bytes() + budget.fetches() as u64 * 10 * MIB;
+    let bound = budget.bytes() + budget.fetches() as u64 * 13 * MIB;
     let source = StreamSource::new("orders", Arc::new(api.clone())).byte_budget(&budget);
     let source = match case.by_fan_out {
         true => source.fan_out(FanOut::new(Arc::new(api.clone()), "audit")),

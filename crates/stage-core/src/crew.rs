@@ -4,9 +4,10 @@ use std::{
     fmt, mem,
     pin::Pin,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     AddError,
@@ -42,6 +43,10 @@ struct State {
     waiting: Vec<(Arc<Member>, Task)>,
     groups: Weaks<dyn Close>,
     stopping: bool,
+    /// How long the rest may take from then on.
+    drain_within: Option<Duration>,
+    /// When that is up, once somebody has looked.
+    drain_until: Option<Instant>,
     ended: bool,
 }
 
@@ -228,6 +233,23 @@ impl Crew {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.lock().stopping
+    }
+
+    /// How long the rest may take once it stops.
+    pub(crate) fn drain_within(&self, time: Option<Duration>) {
+        self.lock().drain_within = time;
+    }
+
+    /// When the time for draining is up, if it stops and there is such a time. It runs from when that is first
+    /// seen: whoever stops it may be on another thread, with another clock.
+    pub(crate) fn drain_until(&self) -> Option<Instant> {
+        let state = &mut *self.lock();
+        let within = state.drain_within.filter(|_| state.stopping)?;
+        if state.drain_until.is_none() {
+            // One that is too far off to be counted never comes.
+            state.drain_until = Instant::now().checked_add(within);
+        }
+        state.drain_until
     }
 
     /// Lets no stage in any more: whoever ran the pipeline does so no longer.

@@ -3,9 +3,10 @@ use std::{
     fmt,
     hash::Hash,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     AddError, Consumer, Intake, Lane, LaneBuilder, Outlet, PipelineStatus, Producer, Subscription,
@@ -227,6 +228,14 @@ impl PipelineHandle {
         if let Some(crew) = self.0.upgrade() {
             crew.stop();
         }
+    }
+
+    /// How much is left of the [time for draining](crate::Pipeline::drain_within); `None` unless the pipeline
+    /// stops, and there is such a time. For what a stage does last: what outlasts it is cut off, and that is an
+    /// error of the pipeline.
+    pub fn drain_left(&self) -> Option<Duration> {
+        let until = self.0.upgrade()?.drain_until()?;
+        Some(until.saturating_duration_since(Instant::now()))
     }
 
     /// What runs in the pipeline, and how it stands. Empty once it has ended.

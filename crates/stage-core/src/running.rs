@@ -23,9 +23,7 @@ pub(crate) struct Running {
     crew: Arc<Crew>,
     tasks: JoinSet<Ended>,
     members: HashMap<Id, (Arc<Member>, Arc<Seat>)>,
-    /// How long the rest may take once the producers were told to stop.
-    drain_within: Option<Duration>,
-    /// When that is up.
+    /// When the time for draining is up.
     deadline: Option<Instant>,
     report: DrainReport,
     _ending: Ending,
@@ -40,12 +38,12 @@ struct Ending(Arc<Crew>);
 
 impl Running {
     pub(crate) fn new(crew: Arc<Crew>, drain_within: Option<Duration>) -> Self {
+        crew.drain_within(drain_within);
         Self {
             _ending: Ending(Arc::clone(&crew)),
             crew,
             tasks: JoinSet::new(),
             members: HashMap::new(),
-            drain_within,
             deadline: None,
             report: DrainReport::new(),
         }
@@ -98,9 +96,7 @@ impl Running {
     fn note_stop(&mut self) -> bool {
         let stopping = self.crew.is_stopping();
         if stopping && self.deadline.is_none() && !self.report.timed_out {
-            let now = Instant::now();
-            // One that is too far off to be counted never comes.
-            self.deadline = self.drain_within.and_then(|within| now.checked_add(within));
+            self.deadline = self.crew.drain_until();
         }
         stopping
     }

@@ -540,6 +540,33 @@ async fn a_source_may_bring_a_deadline_and_the_pipeline_has_the_last_word() {
     }
 }
 
+/// Whatever a stage does last, it can do within what is left; and where there is no time, it is not told of one.
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_the_drain_can_be_asked_for() {
+    for time in [Some(20 * SECOND), Some(Duration::MAX), None] {
+        let (source, _book) = Tracked::up_to(40);
+        let mut pipeline = Pipeline::new();
+        if let Some(time) = time {
+            pipeline = pipeline.drain_within(time);
+        }
+        let handle = pipeline.handle();
+        let numbers = pipeline.produce(source);
+        pipeline.consume(Slow::by(10 * SECOND), numbers.subscribe(Window::new(8)));
+        let running = tokio::spawn(pipeline.run());
+        sleep(SECOND).await;
+        assert_eq!(handle.drain_left(), None, "it does not stop yet");
+        handle.stop();
+        // Whoever asks first.
+        let left = time.filter(|time| *time < Duration::MAX);
+        assert_eq!(handle.drain_left(), left);
+        sleep(3 * SECOND).await;
+        let left = left.map(|left| left - 3 * SECOND);
+        assert_eq!(handle.drain_left(), left);
+        running.await.unwrap().unwrap();
+        assert_eq!(handle.drain_left(), None, "it has ended");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_failed_stage_had_is_reported_as_nacked() {
     struct FailsAt(u64);

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::read_size::MOST_BYTES;
+use crate::footprint::Need;
 
 /// Who may read how much, so that what has been read and is not dealt with stays within bounds.
 ///
@@ -42,7 +42,7 @@ pub(super) struct Ticket(u64);
 #[derive(Clone, Copy, Debug)]
 struct Asking {
     holder: Holder,
-    expected: u64,
+    need: Need,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,22 +103,24 @@ impl Account {
     }
 
     /// A read that expects so many bytes, now or not at all.
-    pub(super) fn try_begin(&mut self, holder: Holder, expected: u64) -> Option<Terms> {
+    pub(super) fn try_begin(&mut self, holder: Holder, need: impl Into<Need>) -> Option<Terms> {
+        let need = need.into();
         let in_turn = match self.waiting.is_empty() {
-            true => self.begin(holder, expected),
+            true => self.begin(holder, need),
             false => None,
         };
         in_turn.or_else(|| match self.waiting_by.contains_key(&holder) {
             true => None,
-            false => self.begin_on_share(holder, expected),
+            false => self.begin_on_share(holder, need),
         })
     }
 
     /// A read that expects so many bytes, and waits for its turn.
-    pub(super) fn wait(&mut self, holder: Holder, expected: u64) -> Ticket {
+    pub(super) fn wait(&mut self, holder: Holder, need: impl Into<Need>) -> Ticket {
+        let need = need.into();
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.waiting.insert(ticket, Asking { holder, expected });
+        self.waiting.insert(ticket, Asking { holder, need });
         self.waiting_by.entry(holder).or_default().insert(ticket);
         ticket
     }
@@ -139,7 +141,7 @@ impl Account {
     /// Whose turn it is, if there is room.
     pub(super) fn admit(&mut self) -> Option<(Ticket, Terms)> {
         let (&first, &asking) = self.waiting.first_key_value()?;
-        let in_turn = self.begin(asking.holder, asking.expected);
+        let in_turn = self.begin(asking.holder, asking.need);
         let (ticket, terms) = match in_turn {
             Some(terms) => (first, terms),
             None => self.admit_on_share()?,
@@ -153,8 +155,8 @@ impl Account {
         let mut firsts = self.waiting_by.iter();
         let (&holder, tickets) = firsts.find(|(holder, _)| !self.held.contains_key(holder))?;
         let &ticket = tickets.first()?;
-        let expected = self.waiting.get(&ticket)?.expected;
-        Some((ticket, self.begin_on_share(holder, expected)?))
+        let need = self.waiting.get(&ticket)?.need;
+        Some((ticket, self.begin_on_share(holder, need)?))
     }
 
     /// A read has brought so many bytes. They are in use from now on.
@@ -185,17 +187,17 @@ impl Account {
         }
     }
 
-    fn begin(&mut self, holder: Holder, expected: u64) -> Option<Terms> {
+    fn begin(&mut self, holder: Holder, need: Need) -> Option<Terms> {
         let fits = |bytes: u64| self.in_use.saturating_add(bytes) <= self.limit;
-        let terms = if fits(MOST_BYTES) {
+        let terms = if fits(need.most) {
             Terms {
                 holder,
-                reserved: MOST_BYTES,
+                reserved: need.most,
                 is_on_trust: false,
             }
         } else {
             // What is more than there ever is goes alone.
-            let reserved = expected.min(self.limit);
+            let reserved = need.expected.min(self.limit);
             if self.on_trust >= self.most_on_trust || !fits(reserved) {
                 return None;
             }
@@ -209,12 +211,12 @@ impl Account {
     }
 
     /// One that has nothing is not kept waiting by those that have all.
-    fn begin_on_share(&mut self, holder: Holder, expected: u64) -> Option<Terms> {
+    fn begin_on_share(&mut self, holder: Holder, need: Need) -> Option<Terms> {
         let has_any = self.held.contains_key(&holder);
         (!has_any).then(|| {
             self.begin_by(Terms {
                 holder,
-                reserved: expected.min(self.limit),
+                reserved: need.expected.min(self.limit),
                 is_on_trust: false,
             })
         })
@@ -238,6 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::footprint::MOST_TAKEN;
 
     const MIB: u64 = 1_024 * 1_024;
     const ONE: Holder = Holder(0);
@@ -245,18 +248,18 @@ mod tests {
 
     #[test]
     fn reads_that_are_covered_are_not_counted() {
-        let mut account = Account::new(100 * MIB, 2);
+        let mut account = Account::new(10 * MOST_TAKEN, 2);
         for _ in 0..10 {
             assert!(account.try_begin(ONE, 1).is_some());
         }
-        assert_eq!(account.in_use(), 100 * MIB);
+        assert_eq!(account.in_use(), 10 * MOST_TAKEN);
         assert_eq!(account.try_begin(ONE, 1), None);
     }
 
     /// Those that have all that they could need are not among the few that go on trust; nor are shares.
     #[test]
     fn what_is_reserved_in_full_is_not_on_trust() {
-        let mut account = Account::new(35 * MIB, 1);
+        let mut account = Account::new(3 * MOST_TAKEN + 5 * MIB, 1);
         for _ in 0..3 {
             assert!(account.try_begin(ONE, MIB).is_some());
         }
@@ -345,7 +348,7 @@ mod tests {
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
         let any = any::<prop::sample::Index>;
-        let bytes = || prop_oneof![0..3u64, 0..MOST_BYTES + 1, Just(MOST_BYTES)];
+        let bytes = || prop_oneof![0..3u64, 0..MOST_TAKEN + 1, Just(MOST_TAKEN)];
         let act = prop_oneof![
             4 => (0..HOLDERS, bytes()).prop_map(|(who, bytes)| Act::Ask(Holder(who), bytes)),
             4 => (any(), bytes()).prop_map(|(which, bytes)| Act::Answer(which, bytes)),
@@ -431,9 +434,9 @@ mod tests {
             let by = (0..HOLDERS).map(|it| self.account.held_by(Holder(it)));
             assert_eq!(by.sum::<u64>(), held + reserved);
             // Also if every answer that is to come were as large as can be.
-            let worst = held + self.reading.len() as u64 * MOST_BYTES;
+            let worst = held + self.reading.len() as u64 * MOST_TAKEN;
             let more = on_trust.max(1) as u64 + HOLDERS;
-            assert!(worst <= limit + more * MOST_BYTES, "{worst}");
+            assert!(worst <= limit + more * MOST_TAKEN, "{worst}");
             assert_eq!(self.account.waiting(), self.waiting.len());
             for (holder, _) in &self.waiting {
                 assert!(self.has_any(*holder), "somebody can go on");
@@ -461,7 +464,7 @@ mod tests {
             }
             // Whatever is answered and released in the end, nobody is left.
             while !rig.reading.is_empty() || !rig.held.is_empty() {
-                rig.act(&Act::Answer(any, MOST_BYTES));
+                rig.act(&Act::Answer(any, MOST_TAKEN));
                 rig.act(&Act::Release(any));
                 rig.check(limit, on_trust);
             }

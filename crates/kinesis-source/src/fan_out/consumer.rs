@@ -24,6 +24,8 @@ struct State {
     /// Once it is known to be active.
     arn: Option<ConsumerArn>,
     registered_here: bool,
+    /// Of which one it was told that it is active.
+    told: Option<ConsumerArn>,
 }
 
 /// How long to wait before asking again whether it is active. 20 such calls a second are allowed.
@@ -86,10 +88,13 @@ impl Consumer {
             if let Some(consumer) = self.find_or_register(&mut state).await?
                 && consumer.status == ConsumerStatus::Active
             {
-                self.reporter.report(&SourceEvent::ConsumerActive {
-                    consumer: consumer.arn.clone(),
-                    registered_here: state.registered_here,
-                });
+                // It may be looked for again and again, and be the same.
+                if state.told.replace(consumer.arn.clone()).as_ref() != Some(&consumer.arn) {
+                    self.reporter.report(&SourceEvent::ConsumerActive {
+                        consumer: consumer.arn.clone(),
+                        registered_here: state.registered_here,
+                    });
+                }
                 return Ok(state.arn.insert(consumer.arn).clone());
             }
             if Instant::now() >= deadline {
@@ -140,10 +145,14 @@ impl Consumer {
         }
     }
 
-    /// Takes it away, if that is wanted. What does not work is logged: it goes on costing.
-    pub(crate) async fn leave(&self) {
-        if timeout(LEFT_WITHIN, self.deregister()).await.is_err() {
-            let message = format!("not done within {} s", LEFT_WITHIN.as_secs());
+    /// Takes it away, if that is wanted, before so much time is over, if there is no more. What does not work is
+    /// logged: it goes on costing.
+    pub(crate) async fn leave(&self, left: Option<Duration>) {
+        // Some of it is for the end of whoever waits for this.
+        let left = left.map(|left| left - left / 10);
+        let within = left.map_or(LEFT_WITHIN, |left| left.min(LEFT_WITHIN));
+        if timeout(within, self.deregister()).await.is_err() {
+            let message = format!("not done within {:.1} s", within.as_secs_f32());
             let error = ApiError::new("DeregisterStreamConsumer", Remedy::Retry);
             let error = error.with_message(&message);
             let consumer = self.to_string();

@@ -47,16 +47,15 @@ impl Progress {
         self.sought.notified().await;
     }
 
-    /// Reading goes on there. What was handed out by now counts no more; the checkpoint stays until
-    /// something is acknowledged that is handed out from now on. What is to be read arrived at `since` or
+    /// Reading goes on there. What was handed out by now counts no more; the checkpoint stays where
+    /// it is by now, stored or not yet, until something is acknowledged that is handed out from now on. What is to be read arrived at `since` or
     /// later, if that is known.
     pub(crate) fn seek(&self, position: PinnedPosition, since: Option<Timestamp>) {
         let mut state = self.lock();
+        state.leave();
         state.begin_generation();
         state.next = position.into();
         state.start = state.next.clone();
-        state.is_sought = true;
-        state.done = None;
         state.doubt_place(None);
         let now = Instant::now();
         state.unread = since.map(|since| Unread::of_start(since, now));

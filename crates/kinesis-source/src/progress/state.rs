@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) is_sought: bool,
     /// Everything up to this is acknowledged.
     pub(super) done: Option<Mark>,
+    /// How far it was before it went on elsewhere.
+    pub(super) left: Option<Left>,
     /// Up to this there is nothing to hand out, since what was handed out last.
     pub(super) passed: Option<Mark>,
     pub(super) in_flight: u64,
@@ -57,6 +59,15 @@ pub(super) struct State {
     pub(super) failure: Option<ShardError>,
 }
 
+/// How far a shard was before it was told to go on elsewhere. That is its checkpoint until something is done
+/// that was read there: it may not be stored yet.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    pub(super) checkpoint: Checkpoint,
+    /// Whether it may go back behind the stored one.
+    pub(super) is_sought: bool,
+}
+
 /// How long there has been nothing after what was handed out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Quiet {
@@ -84,6 +95,7 @@ impl State {
             stored: None,
             is_sought: false,
             done: None,
+            left: None,
             passed: None,
             in_flight: 0,
             nacked: 0,
@@ -173,6 +185,32 @@ impl State {
     /// The last record that was read, if the next is the one after it or that one.
     pub(super) fn last_read(&self) -> Option<&SequenceNumber> {
         self.next.position.sequence_number()
+    }
+
+    /// Reading goes on elsewhere: what is done so far is not forgotten.
+    pub(super) fn leave(&mut self) {
+        if self.done.is_some() || self.left.is_none() {
+            self.left = self.reached().map(|checkpoint| Left {
+                checkpoint,
+                is_sought: self.is_sought,
+            });
+        }
+        self.done = None;
+        self.is_sought = true;
+    }
+
+    /// What to store about the shard while it is read, of what was done since it went on elsewhere, if it did.
+    pub(super) fn reached(&self) -> Option<Checkpoint> {
+        let Some(done) = self.done.clone() else {
+            return self.quiet_start();
+        };
+        Some(match self.quiet_until() {
+            Some(until) if done.sub_sequence_number.is_none() => Checkpoint::Quiet {
+                sequence_number: done.sequence_number,
+                until,
+            },
+            _ => done.into(),
+        })
     }
 
     /// What to store of a shard that nothing has come to. After a seek, the stored checkpoint stays.

@@ -2,31 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Offer, Phase, Progress};
+use super::{Offer, Phase, Progress, state::Left};
 use crate::{Checkpoint, WaitingFor, place::Mark, saving::Saving};
 
 impl Progress {
     /// What to store about the shard; `None` while there is nothing to add to its start.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
-        let state = self.lock();
-        if state.phase == Phase::Finished {
-            return Some(match state.done.clone() {
-                Some(Mark {
-                    sequence_number, ..
-                }) => Checkpoint::EndAfter { sequence_number },
-                None => Checkpoint::end_from(&state.start.position),
-            });
-        }
-        let Some(done) = state.done.clone() else {
-            return state.quiet_start();
-        };
-        Some(match state.quiet_until() {
-            Some(until) if done.sub_sequence_number.is_none() => Checkpoint::Quiet {
-                sequence_number: done.sequence_number,
-                until,
-            },
-            _ => done.into(),
-        })
+        self.offer_checkpoint().map(|(checkpoint, _)| checkpoint)
     }
 
     /// The checkpoint, to be stored, and what to [note](Self::note_saved) once it is.
@@ -36,9 +18,35 @@ impl Progress {
             generation: state.generation,
             settled: state.settled(),
             is_sought: state.is_sought,
+            is_left: false,
         };
-        drop(state);
-        Some((self.checkpoint()?, offer))
+        if state.phase == Phase::Finished {
+            let checkpoint = match state.done.clone() {
+                Some(Mark {
+                    sequence_number, ..
+                }) => Checkpoint::EndAfter { sequence_number },
+                None => Checkpoint::end_from(&state.start.position),
+            };
+            return Some((checkpoint, offer));
+        }
+        match (&state.done, &state.left) {
+            (
+                None,
+                Some(Left {
+                    checkpoint,
+                    is_sought,
+                }),
+            ) => {
+                let (is_sought, is_left) = (*is_sought, true);
+                let offer = Offer {
+                    is_sought,
+                    is_left,
+                    ..offer
+                };
+                Some((checkpoint.clone(), offer))
+            }
+            _ => Some((state.reached()?, offer)),
+        }
     }
 
     /// What was offered is stored.
@@ -47,7 +55,8 @@ impl Progress {
         state.stored = Some(checkpoint);
         if state.generation == offer.generation {
             state.saved = offer.settled;
-            state.is_sought = false;
+            // What is done elsewhere may be further back than what was left.
+            state.is_sought &= offer.is_left;
         }
     }
 

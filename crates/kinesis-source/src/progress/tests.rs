@@ -96,6 +96,36 @@ fn receipts_of_a_former_life_settle_nothing_of_this_one() {
     assert_eq!(progress.checkpoint(), Some(Checkpoint::after(10.into())));
 }
 
+/// What was acknowledged before a seek is stored, however many seeks follow, until something of the new place
+/// is; and whether each may go back is its own.
+#[test]
+fn what_was_done_before_a_seek_is_the_checkpoint_until_more_is() {
+    let progress = progress();
+    let offered = |progress: &Progress| {
+        let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
+        (checkpoint, offer.is_sought)
+    };
+    let (book, first) = hand_out(&progress, 10..20);
+    book.settle(first..first + 9, Outcome::Acked);
+    let left = Checkpoint::after(18.into());
+    for _ in 0..2 {
+        progress.seek(PinnedPosition::TrimHorizon, None);
+        assert_eq!(offered(&progress), (left.clone(), false));
+    }
+    let (checkpoint, offer) = progress.offer_checkpoint().unwrap();
+    progress.note_saved(offer, checkpoint);
+    let (book, first) = hand_out(&progress, 1..4);
+    assert_eq!(offered(&progress), (left, false));
+    book.settle(first..first + 2, Outcome::Acked);
+    let back = Checkpoint::after(2.into());
+    assert_eq!(offered(&progress), (back.clone(), true), "it goes back");
+    progress.seek(PinnedPosition::AfterSequenceNumber(99.into()), None);
+    assert_eq!(offered(&progress), (back, true), "it still does");
+    let (book, first) = hand_out(&progress, 100..101);
+    book.settle(first..first + 1, Outcome::Acked);
+    assert_eq!(offered(&progress), (Checkpoint::after(100.into()), true));
+}
+
 /// What is stored late says nothing of what has been handed out since.
 #[test]
 fn what_was_offered_by_a_former_life_is_not_this_ones() {
