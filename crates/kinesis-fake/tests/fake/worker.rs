@@ -169,6 +169,35 @@ async fn a_workers_panic_is_the_tests() {
 }
 
 #[tokio::test(start_paused = true)]
+#[should_panic(expected = "this worker is broken")]
+async fn what_died_by_itself_was_not_killed() {
+    let worker = Worker::new(&Fake::new(1));
+    worker.run(std::future::pending());
+    worker.run(async { panic!("this worker is broken") });
+    sleep(SECOND).await;
+    worker.kill().await;
+}
+
+/// What it does on its way out is nobody's business.
+#[tokio::test(start_paused = true)]
+async fn a_panic_that_the_kill_itself_makes_is_not_the_tests() {
+    struct LastWords;
+    impl Drop for LastWords {
+        fn drop(&mut self) {
+            panic!("killed");
+        }
+    }
+    let worker = Worker::new(&Fake::new(1));
+    let last = LastWords;
+    worker.run(async move {
+        let _last = last;
+        std::future::pending::<()>().await;
+    });
+    sleep(SECOND).await;
+    worker.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_can_be_cut_off_from_each_dependency() {
     let fake = Fake::instant(1);
     let worker = Worker::new(&fake);
