@@ -293,6 +293,47 @@ async fn resharding_leaves_alone_what_may_not_change() {
     }
 }
 
+/// Lets whatever was woken run.
+async fn settle() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn resharding_goes_by_a_clock_that_is_moved_by_hand() {
+    let fake = Fake::builder().instant().manual_clock().build();
+    let resharding = Resharding::new(1).every(SECOND * 10).run(fake.clone());
+    let resharding = tokio::spawn(resharding);
+    settle().await;
+    fake.advance(SECOND * 9);
+    settle().await;
+    assert_eq!(fake.shards().len(), 1);
+    for _ in 0..360 {
+        fake.advance(SECOND * 10);
+        settle().await;
+    }
+    assert!(fake.shards().len() > 360, "each made a shard or two");
+    // A leap is one wait.
+    let before = fake.shards().len();
+    fake.advance(SECOND * 3_600);
+    settle().await;
+    let made = fake.shards().len() - before;
+    assert!((1..=2).contains(&made), "{made}");
+    resharding.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn resharding_goes_by_a_fast_clock() {
+    let fake = Fake::builder().instant().clock_rate(3_600).build();
+    let resharding = Resharding::new(1).every(SECOND * 10).run(fake.clone());
+    let resharding = tokio::spawn(resharding);
+    sleep(SECOND).await;
+    // 360 but for what waiting for whole milliseconds takes.
+    assert!(fake.shards().len() > 200, "{}", fake.shards().len());
+    resharding.abort();
+}
+
 /// Notes what it takes in, slowly.
 struct Handler(Deliveries, Gate);
 
