@@ -138,6 +138,25 @@ async fn five_consumers_are_registered_at_one_moment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn consumers_that_are_active_or_go_are_not_being_registered() {
+    let fake = Fake::builder().build();
+    let mut consumers = Vec::new();
+    for number in 0..5 {
+        consumers.push(register(&fake, &format!("consumer-{number}")).await);
+    }
+    sleep(millis(10_000)).await;
+    register(&fake, "while-they-are-active").await;
+    for consumer in consumers {
+        let consumer = ConsumerAddress::Arn(consumer);
+        fake.deregister_stream_consumer(&consumer).await.unwrap();
+    }
+    let status = fake.describe_stream_consumer(&named("consumer-0")).await;
+    assert_eq!(status.unwrap().status, ConsumerStatus::Deleting);
+    sleep(millis(1_000)).await;
+    register(&fake, "while-they-go").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_about_consumers_are_five_a_second_and_twenty_to_describe() {
     let fake = Fake::new(1);
     for number in 0..5 {
