@@ -192,8 +192,14 @@ impl Builder {
 
     /// Its time passes so many times as fast as tokio's: at 3,600, an hour takes a second. For clients of
     /// the [server](crate::Server) that are to see records trimmed and shards expire. Everything goes
-    /// by that clock: limits allow so much more in a second, iterators and subscriptions live so much
-    /// shorter, and [heartbeats](Choices::heartbeat) come so much more often, unless told otherwise.
+    /// by that clock: limits allow so much more in a second, and iterators live so much shorter, unless
+    /// told otherwise.
+    ///
+    /// A subscription lasts for five of its minutes, which are 83 ms at 3,600: clients of enhanced fan-out
+    /// do little but subscribe then, unless [`subscription_life`](Limits::subscription_life) has it last
+    /// longer. How fast a client and its network are does not change with the clock. So two durations are
+    /// tokio's, whatever the rate: [heartbeats](Choices::heartbeat) come every five seconds, and a
+    /// subscriber may [not read](Limits::subscriber_stall) for thirty. So are the time-outs of the server.
     ///
     /// # Panics
     ///
@@ -221,6 +227,9 @@ impl Builder {
             false => Clock::starting_at(self.epoch, self.rate),
         };
         let mut settings = self.settings;
+        if !self.manual {
+            settings.clock_rate = self.rate;
+        }
         if let Some(most) = self.page_size {
             let limits = &mut settings.limits;
             limits.shards_per_page = most;

@@ -118,6 +118,18 @@ pub enum WrongDelivery {
         /// How many may have.
         window: usize,
     },
+    /// A record came more often than it may.
+    #[error("record {number} of {shard} was delivered {times} times; {most} may be")]
+    TooOften {
+        /// Its shard.
+        shard: ShardId,
+        /// Its number.
+        number: SequenceNumber,
+        /// How often it came.
+        times: usize,
+        /// How often it may.
+        most: usize,
+    },
 }
 
 impl Deliveries {
@@ -287,6 +299,10 @@ impl Deliveries {
     /// Checks that whatever was delivered again was among the last `window` records of its shard by
     /// then: as many as may be delivered and not remembered as done. None is, with a window of zero.
     ///
+    /// It is about how far back deliveries go, and not about how often: with a window of one, the newest
+    /// record may come a thousand times. [`check_deliveries_at_most`](Self::check_deliveries_at_most) bounds
+    /// that.
+    ///
     /// # Errors
     ///
     /// The first that does not.
@@ -314,6 +330,33 @@ impl Deliveries {
             }
         }
         Ok(())
+    }
+
+    /// Checks that no record was delivered more than `most` times: once for each start of a consumer that
+    /// tries nothing again by itself, however much it had in hand when it ended. One that was started twice
+    /// delivers none more than twice.
+    ///
+    /// # Errors
+    ///
+    /// The first that was, with how often it was in all.
+    pub fn check_deliveries_at_most(&self, most: usize) -> Result<(), WrongDelivery> {
+        let log = self.lock();
+        let mut times = BTreeMap::<_, usize>::new();
+        for it in log.iter() {
+            *times
+                .entry((&it.shard, &it.record.sequence_number))
+                .or_default() += 1;
+        }
+        let mut delivered = log.iter().map(|it| (&it.shard, &it.record.sequence_number));
+        match delivered.find(|record| times[record] > most) {
+            None => Ok(()),
+            Some((shard, number)) => Err(WrongDelivery::TooOften {
+                shard: shard.clone(),
+                number: number.clone(),
+                times: times[&(shard, number)],
+                most,
+            }),
+        }
     }
 
     /// [Checks](Self::check_each_delivered) that every record was delivered.
@@ -344,6 +387,16 @@ impl Deliveries {
     #[track_caller]
     pub fn assert_duplicates_within(&self, window: usize) {
         must(self.check_duplicates_within(window));
+    }
+
+    /// [Checks](Self::check_deliveries_at_most) how often records came.
+    ///
+    /// # Panics
+    ///
+    /// If one came more often.
+    #[track_caller]
+    pub fn assert_deliveries_at_most(&self, most: usize) {
+        must(self.check_deliveries_at_most(most));
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Delivery>> {

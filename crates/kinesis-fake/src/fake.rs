@@ -194,7 +194,13 @@ impl Fake {
 
     /// Lets something go wrong with calls to come, for all streams of the account. It is printed where a
     /// test fails, as a [plan](Self::follow) is.
+    ///
+    /// # Panics
+    ///
+    /// If it [could never strike](Fault::may_strike).
+    #[track_caller]
     pub fn inject(&self, fault: Fault) {
+        fault.must_be_possible();
         let mut state = self.lock();
         let now = self.moment();
         state.faults.add(fault, now);

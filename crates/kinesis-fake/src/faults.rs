@@ -8,6 +8,7 @@ mod chance;
 mod effect;
 mod expression;
 mod fault;
+mod never;
 mod operations;
 mod plan;
 mod report;
@@ -16,6 +17,7 @@ mod swizzle;
 
 pub(crate) use effect::{About, Blow, Spoiling, Subject};
 pub use fault::Fault;
+pub use never::NeverStrikes;
 pub use operations::Operations;
 pub use plan::FaultPlan;
 pub use report::{FaultReport, FaultTally};

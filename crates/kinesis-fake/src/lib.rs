@@ -89,7 +89,9 @@ pub use builder::Builder;
 pub use calls::{Calls, Tally};
 pub use deliveries::{Deliveries, WrongDelivery};
 pub use fake::{Fake, TestOutcome};
-pub use faults::{Fault, FaultPlan, FaultReport, FaultTally, Operations, Rewrite, Swizzle};
+pub use faults::{
+    Fault, FaultPlan, FaultReport, FaultTally, NeverStrikes, Operations, Rewrite, Swizzle,
+};
 pub use model::{
     AccountLimits, Choices, Continuation, DeletingStream, Durations, ForeignArn, FutureTimestamp,
     Limits, MergeOrder, NoPolicy, OlderThanHorizon, Operation, ReadLimit, RecordDistribution,

@@ -1,7 +1,6 @@
 use std::{convert::Infallible, ops::RangeInclusive, time::Duration};
 
 use kinesis_source::{ApiError, HashRange, KinesisWriteApi, ShardId};
-use tokio::time::sleep;
 
 use crate::Fake;
 
@@ -55,8 +54,11 @@ impl Resharding {
         }
     }
 
-    /// How long to wait before each change. One that takes longer than that, as a split on a fake that is
-    /// not [instant](Fake::instant), has the next ones refused.
+    /// How long to wait before each change, by the fake's clock: one that is
+    /// [moved by hand](crate::Builder::manual_clock) has waited once however far it leaps, so move it by no
+    /// more than that and let the changes be made in between. One that takes longer than that, as a split
+    /// on a fake that is not [instant](Fake::instant), has the next ones refused. Less than a millisecond
+    /// is taken for one.
     pub fn every(self, every: Duration) -> Self {
         Self { every, ..self }
     }
@@ -70,7 +72,9 @@ impl Resharding {
     /// Makes the changes, for ever. One that is refused, as while another goes on, is left out.
     pub async fn run(mut self, fake: Fake) -> Infallible {
         loop {
-            sleep(self.every).await;
+            // A clock that stands still would never let go of us otherwise.
+            let wait = self.every.max(Duration::from_millis(1));
+            fake.pause_until(fake.moment().plus(wait)).await;
             // Refused is refused: the next one comes.
             let _ = self.step(&fake).await;
         }

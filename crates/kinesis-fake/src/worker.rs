@@ -1,5 +1,8 @@
 use std::{
+    any::Any,
     future::{Future, poll_fn},
+    iter,
+    panic::resume_unwind,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, ready},
@@ -7,7 +10,7 @@ use std::{
 };
 
 use kinesis_source::CheckpointStore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet, unconstrained};
 
 use crate::Fake;
 
@@ -117,10 +120,20 @@ impl Worker {
 
     /// Kills it as `kill -9` does. First its gate closes for good, so that nothing its tasks do on
     /// their way out is seen outside; then they are dropped. Returns when they are.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of a task that had ended so before: it was not killed, it failed by itself. What
+    /// panics because it is dropped is nothing wrong.
     pub async fn kill(&self) {
-        self.gate.close();
         let mut tasks = std::mem::take(&mut *self.tasks());
+        // All that there are, however much this task has done since it last waited.
+        let failed = unconstrained(async { panic_of_ended(&mut tasks) }).await;
+        self.gate.close();
         tasks.shutdown().await;
+        if let Some(panic) = failed {
+            resume_unwind(panic);
+        }
     }
 
     /// Waits until all its tasks have ended by themselves.
@@ -131,10 +144,8 @@ impl Worker {
     pub async fn finish(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks());
         while let Some(task) = tasks.join_next().await {
-            if let Err(error) = task
-                && error.is_panic()
-            {
-                std::panic::resume_unwind(error.into_panic());
+            if let Some(panic) = panic_of(task) {
+                resume_unwind(panic);
             }
         }
     }
@@ -163,6 +174,21 @@ impl Worker {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The first panic of the tasks that have ended, if there is one.
+fn panic_of_ended(tasks: &mut JoinSet<()>) -> Option<Panic> {
+    let ended = iter::from_fn(|| tasks.try_join_next());
+    // To the last of them: each is taken out.
+    ended
+        .filter_map(panic_of)
+        .fold(None, |first, it| first.or(Some(it)))
+}
+
+fn panic_of(task: Result<(), JoinError>) -> Option<Panic> {
+    task.err()?.try_into_panic().ok()
+}
+
+type Panic = Box<dyn Any + Send>;
 
 async fn frozen_while_paused(task: impl Future<Output = ()>, gate: Gate) {
     let mut task = pin!(task);

@@ -33,3 +33,23 @@ fn every_rule_names_a_test_that_exists() {
     }
     assert!(rules.len() > 90, "only {} rules", rules.len());
 }
+
+/// Who copies an example that leaves it out waits for hours.
+#[test]
+fn the_page_on_testing_shows_how_time_is_paused() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(here.join("src/testing.md")).unwrap();
+    let pausing = page
+        .lines()
+        .filter(|line| line.contains("tokio::main(flavor"));
+    let pausing: Vec<_> = pausing.collect();
+    assert!(pausing.len() > 4, "{pausing:?}");
+    for line in pausing {
+        assert!(
+            line.starts_with("#[") && line.contains("start_paused = true"),
+            "{line}"
+        );
+    }
+    assert!(page.contains("#[tokio::test(start_paused = true)]"));
+    assert!(page.contains(r#"features = ["macros", "rt", "test-util"]"#));
+}

@@ -79,7 +79,8 @@ pub(crate) struct ServeArgs {
 
     /// Let its time pass so many times as fast: at 3600 an hour takes a second, and records are trimmed
     /// after 24 s. Everything goes by that clock: rates allow so much more, iterators live so much
-    /// shorter. Heartbeats alone come as often as ever
+    /// shorter, and subscriptions last for 83 ms unless --limit subscription_life=none. Only heartbeats and
+    /// the time for which a subscriber may not read (subscriber_stall) are by the clients' clock
     #[arg(long, value_name = "N", default_value = "1", value_parser = number(1..=MOST_RATE))]
     clock_rate: u32,
 
@@ -130,8 +131,6 @@ pub(crate) struct ServeArgs {
 const MOST_CONNECTIONS: usize = 65_536;
 /// A day in less than a second. Sequence numbers can tell times for five hundred years.
 const MOST_RATE: u32 = 100_000;
-/// By the clock of whoever subscribes.
-const LEAST_HEARTBEAT: Duration = Duration::from_millis(100);
 /// A hundred years.
 const MOST_HOURS: u32 = 876_000;
 
@@ -211,18 +210,7 @@ impl ServeArgs {
 
     fn choices(&self) -> Result<Choices, String> {
         let mut choices = Choices::default();
-        choices.heartbeat *= self.clock_rate;
         changed(&mut choices, &self.choices)?;
-        let shortest = LEAST_HEARTBEAT * self.clock_rate;
-        if choices.heartbeat < shortest {
-            return Err(format!(
-                "--choice heartbeat cannot be {}: with --clock-rate {} it is {} at least, as \
-                 subscribers are sent nothing else otherwise",
-                choices.heartbeat.write(),
-                self.clock_rate,
-                shortest.write()
-            ));
-        }
         Ok(choices)
     }
 

@@ -28,7 +28,7 @@ enum Wait {
 
 impl Fake {
     /// Waits for a moment of the fake's clock.
-    pub(super) fn pause_until(&self, until: Moment) -> Pause {
+    pub(crate) fn pause_until(&self, until: Moment) -> Pause {
         let clock = &self.account.clock;
         let wait = match clock.is_manual() {
             true => Wait::Manual(None),

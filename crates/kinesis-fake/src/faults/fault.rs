@@ -37,9 +37,9 @@ use crate::model::Operation;
 #[derive(Clone, PartialEq)]
 #[must_use = "a fault does nothing until it is injected"]
 pub struct Fault {
-    operations: Operations,
-    effect: Effect,
-    in_stream: bool,
+    pub(super) operations: Operations,
+    pub(super) effect: Effect,
+    pub(super) in_stream: bool,
     shard: Option<ShardId>,
     when: When,
     after: u64,
@@ -128,7 +128,8 @@ impl Fault {
         Self::new(operations, Effect::Garble)
     }
 
-    /// A call is carried out, and its answer is changed.
+    /// A call is carried out, and its answer is changed. Each operation that it names must have answers
+    /// with such a part: otherwise it [never strikes](Self::may_strike), and cannot be injected.
     pub fn rewritten(operations: impl Into<Operations>, rewrite: Rewrite) -> Self {
         Self::new(operations, Effect::Rewrite(rewrite))
     }

@@ -58,7 +58,13 @@ impl FaultPlan {
     }
 
     /// And that goes wrong, too. Where several strike the same call, the first of them does.
+    ///
+    /// # Panics
+    ///
+    /// If it [could never strike](Fault::may_strike).
+    #[track_caller]
     pub fn with(mut self, fault: Fault) -> Self {
+        fault.must_be_possible();
         self.faults.push(fault);
         self
     }

@@ -2,7 +2,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use kinesis_source::{PutOutcome, Record, RecordsPage, ShardsPage, SubscribeEvent};
 
-use super::effect::About;
+use super::{effect::About, never::Part};
 use crate::model::INTERNAL_FAILURE;
 
 /// How an answer is changed before the caller sees it: for [`Fault::rewritten`](super::Fault::rewritten).
@@ -146,6 +146,17 @@ impl Rewrite {
         Self(How::Puts(name, Arc::new(change)))
     }
 
+    /// What it changes.
+    pub(super) fn part(&self) -> Part {
+        match &self.0 {
+            How::Named(named) => named.part(),
+            How::Records(..) => Part::Page,
+            How::Shards(..) => Part::Shards,
+            How::Puts(..) => Part::Puts,
+            How::Events(..) => Part::Event,
+        }
+    }
+
     /// Changes an answer, if it is of a kind that this is about; whether it is another one then.
     pub(crate) fn apply(&self, answer: &mut dyn Any, about: &About, draw: u64) -> bool {
         if let Some(page) = answer.downcast_mut() {
@@ -241,6 +252,28 @@ impl Rewrite {
 }
 
 impl Named {
+    fn part(self) -> Part {
+        match self {
+            Self::EmptyPage | Self::DuplicatePage => Part::Page,
+            Self::RepeatedRecords
+            | Self::WrongOrder
+            | Self::MissingRecord
+            | Self::NoNextIterator
+            | Self::NoChildren
+            | Self::NoPartitionKeys
+            | Self::NoArrivalTimes
+            | Self::ArrivalTimesBackwards
+            | Self::NoLag
+            | Self::HugeLag => Part::Records,
+            Self::MissingShard
+            | Self::NoShards
+            | Self::ShardsBackwards
+            | Self::SameToken
+            | Self::NoToken => Part::Shards,
+            Self::StoredAndRefused | Self::MissingOutcome | Self::OutcomesBackwards => Part::Puts,
+        }
+    }
+
     /// What it does to records, wherever they are.
     fn change(self, records: &mut Vec<Record>, draw: u64) {
         match self {

@@ -163,7 +163,8 @@ pub struct Limits {
     pub records_per_event: usize,
     /// Bytes in an event of a subscription: 32 MiB at most, whatever is said. One record is sent however large it is.
     pub bytes_per_event: usize,
-    /// How long an event may wait for its subscriber to take it before the connection breaks.
+    /// How long an event may wait for its subscriber to take it before the connection breaks: of the
+    /// subscriber's time, whatever the [clock's rate](crate::Builder::clock_rate).
     pub subscriber_stall: Option<Duration>,
     /// Bytes that all streams keep: not a limit of the service but of the memory at hand. A record
     /// takes 168 besides its data and its key.

@@ -18,6 +18,10 @@ pub struct Settings {
     pub retention_hours: u32,
     /// What its iterators and tokens are sealed with.
     pub seed: u64,
+    /// How many times as fast as its clients' the clock is whose times it is told. What is about a client
+    /// and its network, and not about the service, keeps the client's time: [`Choices::heartbeat`] and
+    /// [`Limits::subscriber_stall`].
+    pub clock_rate: u32,
 }
 
 impl Default for Settings {
@@ -29,6 +33,7 @@ impl Default for Settings {
             owner: Owner::default(),
             retention_hours: *RETENTION_HOURS.start(),
             seed: 0,
+            clock_rate: 1,
         }
     }
 }
@@ -117,7 +122,8 @@ pub struct Choices {
     /// How much earlier than it came a record may say that it came, drawn for each: arrival times are
     /// approximate, and not in order. Zero by default.
     pub arrival_disorder: Duration,
-    /// How long after its last event a subscription sends one without records: five seconds.
+    /// How long after its last event a subscription sends one without records: five seconds, of its
+    /// client's time whatever the [clock's rate](crate::Builder::clock_rate).
     pub heartbeat: Duration,
     /// Reading and writing a stream that is being removed.
     pub deleting_stream: DeletingStream,

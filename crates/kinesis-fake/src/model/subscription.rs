@@ -128,8 +128,9 @@ impl Subscription {
         let rate = limits.subscription_bytes_per_second;
         let paid = self.debt.is_free(rate, Duration::ZERO, now);
         let unread = shard.arrival_at(self.place);
-        let heartbeat = self.last.plus(choices.heartbeat);
-        if self.has_stalled(unread, heartbeat, limits, now) {
+        let heartbeat = choices.heartbeat.saturating_mul(settings.clock_rate);
+        let heartbeat = self.last.plus(heartbeat);
+        if self.has_stalled(unread, heartbeat, settings, now) {
             self.state = State::Ended;
             return Sent::Broken;
         }
@@ -158,13 +159,14 @@ impl Subscription {
         &self,
         unread: Option<Moment>,
         heartbeat: Moment,
-        limits: &Limits,
+        settings: &Settings,
         now: Moment,
     ) -> bool {
         let paid = self.debt.free_at().unwrap_or(self.last);
         let due = unread.map(|arrival| arrival.max(self.last).max(paid));
         let due = due.map_or(heartbeat, |due| due.min(heartbeat));
-        let most = limits.subscriber_stall;
+        let most = settings.limits.subscriber_stall;
+        let most = most.map(|most| most.saturating_mul(settings.clock_rate));
         most.is_some_and(|most| now.since(due) > most)
     }
 

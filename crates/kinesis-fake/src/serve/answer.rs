@@ -130,7 +130,8 @@ fn status(code: &str) -> StatusCode {
 }
 
 /// Of its connection: what the client still sends is not looked at.
-fn last<T>(mut response: Response<T>) -> Response<T> {
+/// Nothing more is answered on its connection.
+pub(super) fn last<T>(mut response: Response<T>) -> Response<T> {
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response

@@ -101,6 +101,25 @@ impl Bodies {
         Ok(Placed::new(bytes, room))
     }
 
+    /// Takes a body that nobody wants to its end, and keeps nothing of it: the next request on its
+    /// connection begins there. Whether it came to that: not if it has more than a body may, or has not
+    /// ended after [`PATIENCE`].
+    pub(super) async fn discard(body: Incoming) -> bool {
+        if body.size_hint().lower() > MOST_BODY as u64 {
+            return false;
+        }
+        let mut body = Limited::new(body, MOST_BODY);
+        let to_its_end = async {
+            while let Some(frame) = body.frame().await {
+                if frame.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        timeout(PATIENCE, to_its_end).await.unwrap_or(false)
+    }
+
     /// Room for a body that is not too large, once there is.
     async fn room(&self, kib: u32) -> Result<OwnedSemaphorePermit, Unread> {
         let room = Arc::clone(&self.free).acquire_many_owned(kib);

@@ -47,11 +47,16 @@ pub(super) fn exception(refusal: &Refusal, format: Format) -> Vec<u8> {
         INTERNAL_FAILURE => "InternalFailureException",
         code => code,
     };
-    let headers = [
+    let mut headers = vec![
         (":message-type", "exception"),
         (":exception-type", code),
         (":content-type", format.content_type()),
     ];
+    if !MODELLED.contains(&code) {
+        // Where boto3 looks for what is none of these.
+        headers.push((":error-code", code));
+        headers.push((":error-message", refusal.message()));
+    }
     frame(&headers, &payload)
 }
 
@@ -120,6 +125,20 @@ fn shortened(text: &str) -> &str {
     &text[..end.unwrap_or_default()]
 }
 
+/// The exceptions that a subscription can have among its events by the service's model
+/// ([SubscribeToShardEventStream](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShardEventStream.html)).
+/// Clients know them by their type, and others, if at all, by the headers of an error.
+const MODELLED: [&str; 9] = [
+    "InternalFailureException",
+    "KMSAccessDeniedException",
+    "KMSDisabledException",
+    "KMSInvalidStateException",
+    "KMSNotFoundException",
+    "KMSOptInRequired",
+    "KMSThrottlingException",
+    "ResourceInUseException",
+    "ResourceNotFoundException",
+];
 /// The type of a header whose value is text.
 const TEXT: u8 = 7;
 const LONGEST: usize = 1_024;

@@ -4,7 +4,7 @@ use hyper::{HeaderMap, Method, Request, Response, Version, body::Incoming};
 use kinesis_source::KinesisApi;
 
 use super::{
-    answer::Answers,
+    answer::{Answers, last},
     bodies::{Allowance, BODY_TIMEOUT, Bodies, MOST_BODY, PATIENCE, Placed, Unread},
     call::{self, Wanted, Written},
     events::{Events, Reply, Way},
@@ -173,7 +173,16 @@ impl Desk {
         allowance: &Allowance,
         answers: Answers,
     ) -> Result<(Operation, Placed), Response<Reply>> {
-        let operation = operation(&request).map_err(|refusal| answers.refusal(&refusal))?;
+        let operation = match operation(&request) {
+            Ok(operation) => operation,
+            Err(refusal) => {
+                let refused = answers.refusal(&refusal);
+                return Err(match Bodies::discard(request.into_body()).await {
+                    true => refused,
+                    false => last(refused),
+                });
+            }
+        };
         match self.bodies.read(request.into_body(), allowance).await {
             Ok(body) => Ok((operation, body)),
             Err(Unread::TooLarge) => Err(answers.too_large(MOST_BODY)),

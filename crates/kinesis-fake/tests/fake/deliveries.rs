@@ -152,6 +152,28 @@ async fn what_comes_again_lies_within_the_window() {
     }
 }
 
+/// A consumer that begins again and again where it was is within any window.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_comes_again_for_ever_comes_too_often() {
+    let (_, log) = delivered();
+    let mut again = log.clone();
+    let newest = log.last().unwrap().clone();
+    again.resize(log.len() + 999, newest.clone());
+    let deliveries = noted(&again);
+    deliveries.assert_duplicates_within(1);
+    deliveries.assert_deliveries_at_most(1_000);
+    let expected = WrongDelivery::TooOften {
+        shard: newest.0,
+        number: newest.1.sequence_number,
+        times: 1_000,
+        most: 999,
+    };
+    assert_eq!(deliveries.check_deliveries_at_most(999), Err(expected));
+    noted(&log).assert_deliveries_at_most(1);
+    assert!(noted(&log).check_deliveries_at_most(0).is_err());
+    Deliveries::new().assert_deliveries_at_most(0);
+}
+
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "was never delivered")]
 async fn an_assertion_says_what_is_wrong() {

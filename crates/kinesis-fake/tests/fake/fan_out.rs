@@ -138,6 +138,25 @@ async fn five_consumers_are_registered_at_one_moment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn consumers_that_are_active_or_go_are_not_being_registered() {
+    let fake = Fake::builder().build();
+    let mut consumers = Vec::new();
+    for number in 0..5 {
+        consumers.push(register(&fake, &format!("consumer-{number}")).await);
+    }
+    sleep(millis(10_000)).await;
+    register(&fake, "while-they-are-active").await;
+    for consumer in consumers {
+        let consumer = ConsumerAddress::Arn(consumer);
+        fake.deregister_stream_consumer(&consumer).await.unwrap();
+    }
+    let status = fake.describe_stream_consumer(&named("consumer-0")).await;
+    assert_eq!(status.unwrap().status, ConsumerStatus::Deleting);
+    sleep(millis(1_000)).await;
+    register(&fake, "while-they-go").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_about_consumers_are_five_a_second_and_twenty_to_describe() {
     let fake = Fake::new(1);
     for number in 0..5 {
@@ -534,6 +553,44 @@ async fn who_does_not_read_for_thirty_seconds_loses_the_connection_and_nothing_e
     let position = Position::AfterSequenceNumber(read.continuation_sequence_number.unwrap());
     let mut anew = subscribe(&fake, &consumer, 0, position).await.unwrap();
     assert_eq!(data(&event(&mut anew).await.records), ["2"]);
+}
+
+/// How fast its reader and the network between them are does not change with the clock.
+#[tokio::test(start_paused = true)]
+async fn a_fast_clock_hurries_no_reader() {
+    let mut limits = Limits::default();
+    limits.subscription_life = None;
+    let fast = Fake::builder()
+        .instant()
+        .limits(limits)
+        .clock_rate(14_400)
+        .retention_hours(8_760);
+    // Where a record is kept for longer than a reader is waited for.
+    let fake = fast.build();
+    let (_, mut subscription) = subscribed(&fake).await;
+    for _ in 0..3 {
+        let begin = Instant::now();
+        assert!(event(&mut subscription).await.records.is_empty());
+        assert_eq!(begin.elapsed(), millis(5_000), "a heartbeat");
+    }
+    // A reader that is busy, and one that has gone.
+    fake.put("k", "1").unwrap();
+    sleep(millis(29_900)).await;
+    assert_eq!(data(&event(&mut subscription).await.records), ["1"]);
+    fake.put("k", "2").unwrap();
+    sleep(millis(30_001)).await;
+    let error = subscription.next().await.unwrap().unwrap_err();
+    assert_eq!((error.remedy(), error.code()), (Remedy::Retry, None));
+}
+
+/// The rest goes by its clock: a day of it, at four hours a second, is 288 subscriptions.
+#[tokio::test(start_paused = true)]
+async fn with_a_fast_clock_a_subscription_lives_for_five_of_its_minutes() {
+    let fake = Fake::builder().instant().clock_rate(100).build();
+    let (_, mut subscription) = subscribed(&fake).await;
+    let begin = Instant::now();
+    assert!(subscription.next().await.is_none());
+    assert_eq!(begin.elapsed(), millis(3_000));
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,7 +131,8 @@ async fn records_are_rewritten_as_the_name_says() {
     let own = Rewrite::records("only one", |page| page.records.truncate(1));
     assert_eq!(pages(own).await.records.len(), 1);
     // What is about listings leaves reads alone.
-    assert_eq!(pages(Rewrite::NO_SHARDS).await.records.len(), 3);
+    let listings = Fault::rewritten(Operations::ALL, Rewrite::NO_SHARDS);
+    assert_eq!(read_under(listings).await.records.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -549,9 +550,9 @@ async fn a_rewrite_that_changes_nothing_has_not_fired_and_is_not_spent() {
     ));
     fake.inject(Fault::rewritten(
         Operation::PutRecords,
-        Rewrite::MISSING_RECORD,
+        Rewrite::OUTCOMES_BACKWARDS,
     ));
-    fake.inject(Fault::rewritten(Operation::MergeShards, Rewrite::NO_LAG).times(2));
+    fake.inject(Fault::rewritten(Operations::ALL, Rewrite::NO_TOKEN).times(2));
     fake.list_shards(None).await.unwrap();
     let at = iterator(&fake, &shard(0), Position::TrimHorizon).await;
     fake.get_records(&at, 1).await.unwrap();
@@ -714,4 +715,80 @@ async fn outcomes_of_puts_are_rewritten_as_the_name_says() {
     assert!(format!("{first_only:?}").contains("Rewrite::puts(\"first only\", ..)"));
     let (outcomes, twin) = put(first_only).await;
     assert_eq!(outcomes, twin[..1]);
+}
+
+/// What each says when it is refused, or nothing.
+fn refusal(give: impl FnOnce()) -> Option<String> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(give));
+    caught.err().map(|it| *it.downcast::<String>().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewrite_of_answers_that_have_no_such_part_is_refused() {
+    use Operation::{
+        DescribeStream, GetRecords, GetShardIterator, ListShards, ListStreams, PutRecords,
+        SubscribeToShard,
+    };
+    let rewritten = |operation: Operation, rewrite| Fault::rewritten(operation, rewrite);
+    let records = || Rewrite::records("own", |_| ());
+    let events = || Rewrite::events("own", |_| ());
+    for (never, says) in [
+        (
+            rewritten(GetShardIterator, Rewrite::EMPTY_PAGE),
+            "GetShardIterator",
+        ),
+        (rewritten(ListStreams, Rewrite::NO_SHARDS), "ListStreams"),
+        (
+            rewritten(DescribeStream, Rewrite::NO_SHARDS),
+            "DescribeStream",
+        ),
+        (rewritten(GetRecords, Rewrite::NO_SHARDS), "ListShards"),
+        (
+            rewritten(ListShards, Rewrite::STORED_AND_REFUSED),
+            "PutRecords",
+        ),
+        (rewritten(PutRecords, Rewrite::NO_LAG), "GetRecords"),
+        (rewritten(ListShards, records()), "GetRecords"),
+        (rewritten(GetRecords, events()), "in_stream"),
+        (rewritten(GetRecords, events()), "events"),
+        (
+            rewritten(SubscribeToShard, Rewrite::WRONG_ORDER),
+            "in_stream",
+        ),
+        (
+            rewritten(SubscribeToShard, Rewrite::EMPTY_PAGE).in_stream(),
+            "GetRecords",
+        ),
+        (
+            rewritten(SubscribeToShard, Rewrite::DUPLICATE_PAGE).in_stream(),
+            "GetRecords",
+        ),
+        (
+            rewritten(SubscribeToShard, records()).in_stream(),
+            "GetRecords",
+        ),
+        (
+            Fault::rewritten(Operations::ALL, Rewrite::NO_TOKEN).in_stream(),
+            "ListShards",
+        ),
+        (Fault::rewritten(Operations::ALL, events()), "in_stream"),
+        (
+            Fault::rewritten([ListShards, ListStreams], Rewrite::NO_TOKEN),
+            "ListStreams",
+        ),
+    ] {
+        let shown = format!("{never:?}");
+        let planned = never.clone();
+        let said = refusal(|| Fake::new(1).inject(never)).expect(&shown);
+        assert!(said.contains("never strike"), "{shown}: {said}");
+        assert!(said.contains(says), "{shown}: {said}");
+        let said = refusal(|| drop(FaultPlan::new(1).with(planned)));
+        assert!(said.is_some_and(|said| said.contains(says)), "{shown}");
+    }
+    let fake = Fake::new(1);
+    for rewrite in Rewrite::ALL {
+        fake.inject(Fault::rewritten(Operations::ALL, rewrite.clone()));
+    }
+    fake.inject(Fault::rewritten(Operations::ALL, events()).in_stream());
+    fake.inject(rewritten(SubscribeToShard, Rewrite::NO_LAG).in_stream());
 }

@@ -169,6 +169,35 @@ async fn a_workers_panic_is_the_tests() {
 }
 
 #[tokio::test(start_paused = true)]
+#[should_panic(expected = "this worker is broken")]
+async fn what_died_by_itself_was_not_killed() {
+    let worker = Worker::new(&Fake::new(1));
+    worker.run(std::future::pending());
+    worker.run(async { panic!("this worker is broken") });
+    sleep(SECOND).await;
+    worker.kill().await;
+}
+
+/// What it does on its way out is nobody's business.
+#[tokio::test(start_paused = true)]
+async fn a_panic_that_the_kill_itself_makes_is_not_the_tests() {
+    struct LastWords;
+    impl Drop for LastWords {
+        fn drop(&mut self) {
+            panic!("killed");
+        }
+    }
+    let worker = Worker::new(&Fake::new(1));
+    let last = LastWords;
+    worker.run(async move {
+        let _last = last;
+        std::future::pending::<()>().await;
+    });
+    sleep(SECOND).await;
+    worker.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_can_be_cut_off_from_each_dependency() {
     let fake = Fake::instant(1);
     let worker = Worker::new(&fake);
@@ -262,6 +291,47 @@ async fn resharding_leaves_alone_what_may_not_change() {
         let open = fake.shards().iter().filter(|it| !it.is_closed()).count();
         assert_eq!(open, to, "from {from}");
     }
+}
+
+/// Lets whatever was woken run.
+async fn settle() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn resharding_goes_by_a_clock_that_is_moved_by_hand() {
+    let fake = Fake::builder().instant().manual_clock().build();
+    let resharding = Resharding::new(1).every(SECOND * 10).run(fake.clone());
+    let resharding = tokio::spawn(resharding);
+    settle().await;
+    fake.advance(SECOND * 9);
+    settle().await;
+    assert_eq!(fake.shards().len(), 1);
+    for _ in 0..360 {
+        fake.advance(SECOND * 10);
+        settle().await;
+    }
+    assert!(fake.shards().len() > 360, "each made a shard or two");
+    // A leap is one wait.
+    let before = fake.shards().len();
+    fake.advance(SECOND * 3_600);
+    settle().await;
+    let made = fake.shards().len() - before;
+    assert!((1..=2).contains(&made), "{made}");
+    resharding.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn resharding_goes_by_a_fast_clock() {
+    let fake = Fake::builder().instant().clock_rate(3_600).build();
+    let resharding = Resharding::new(1).every(SECOND * 10).run(fake.clone());
+    let resharding = tokio::spawn(resharding);
+    sleep(SECOND).await;
+    // 360 but for what waiting for whole milliseconds takes.
+    assert!(fake.shards().len() > 200, "{}", fake.shards().len());
+    resharding.abort();
 }
 
 /// Notes what it takes in, slowly.

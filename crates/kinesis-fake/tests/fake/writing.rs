@@ -130,6 +130,32 @@ async fn large_records_draw_on_a_tank_of_ten_mib_that_fills_up_at_one_a_second()
 }
 
 #[tokio::test(start_paused = true)]
+async fn small_records_draw_on_the_tank_and_on_their_seconds_worth() {
+    let fake = Fake::new(1);
+    fake.update_max_record_size(10_240).await.unwrap();
+    let half = [entry("k", MIB / 2 - 1)];
+    let five = [entry("k", 5 * MIB - 1)];
+    assert!(was_stored(&fake.put_records(&half).await.unwrap()));
+    assert!(was_stored(&fake.put_records(&half).await.unwrap()));
+    // Nine of the ten are there, and nothing of the second.
+    assert!(!was_stored(&fake.put_records(&half).await.unwrap()));
+    assert!(was_stored(&fake.put_records(&five).await.unwrap()));
+    assert!(!was_stored(&fake.put_records(&five).await.unwrap()));
+}
+
+/// Each draws on the tank alone, whatever is left of the second's worth, and leaves that to others.
+#[tokio::test(start_paused = true)]
+async fn a_large_record_neither_needs_nor_takes_the_seconds_worth() {
+    let fake = Fake::new(1);
+    fake.update_max_record_size(10_240).await.unwrap();
+    let (small, five) = ([entry("k", MIB / 2)], [entry("k", 5 * MIB)]);
+    assert!(was_stored(&fake.put_records(&small).await.unwrap()));
+    assert!(was_stored(&fake.put_records(&five).await.unwrap()));
+    let small = [entry("k", MIB / 2 - 10)];
+    assert!(was_stored(&fake.put_records(&small).await.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tank_changes_nothing_for_small_records() {
     let fake = Fake::new(1);
     fake.update_max_record_size(10_240).await.unwrap();

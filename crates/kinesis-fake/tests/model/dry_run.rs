@@ -7,6 +7,7 @@ use super::*;
 
 const DONE: &str = "DryRunOperationException";
 const NOT_FOUND: &str = "ResourceNotFoundException";
+const IN_USE: &str = "ResourceInUseException";
 const ARGUMENT: &str = "InvalidArgumentException";
 
 fn entry(key: &str) -> PutEntry {
@@ -122,4 +123,73 @@ fn dry_runs_are_one_a_second_of_a_stream_or_as_many_as_is_chosen_and_take_nothin
             life.service.get_records(&iterator, 1, later).unwrap();
         }
     }
+}
+
+/// What has gone since an iterator was given, and what is not there yet.
+#[test]
+fn a_dry_run_looks_at_what_is_there_at_its_time() {
+    let mut settings = no_limits();
+    settings.durations.register = Duration::from_secs(10);
+    let mut life = Life::new(1, settings);
+    let parent = life.open()[0].id.clone();
+    let iterator = life.iterator(&parent, &Position::TrimHorizon);
+    let split = life
+        .service
+        .split_shard(STREAM, &parent, 1 << 127, life.now);
+    split.unwrap();
+    let read = DryRun::GetRecords {
+        stream: None,
+        iterator: &iterator,
+        limit: 10,
+    };
+    life.now = START.plus(DAY);
+    assert_eq!(life.service.dry_run(read, life.now).code(), DONE);
+    life.now = life.now.plus(Duration::from_millis(1));
+    // Its shard has expired; the iterator has not.
+    assert_eq!(life.service.dry_run(read, life.now).code(), NOT_FOUND);
+    let answer = life.service.get_records(&iterator, 10, life.now);
+    assert_eq!(answer.unwrap_err().code(), NOT_FOUND);
+
+    let registered = life
+        .service
+        .register_stream_consumer(STREAM, "audit", life.now);
+    let consumer = registered.unwrap().arn;
+    let child = life.open()[0].id.clone();
+    let subscribe = DryRun::SubscribeToShard {
+        consumer: &consumer,
+        shard: &child,
+        position: &Position::TrimHorizon,
+    };
+    assert_eq!(life.service.dry_run(subscribe, life.now).code(), IN_USE);
+    life.now = life.now.plus(Duration::from_secs(10));
+    assert_eq!(life.service.dry_run(subscribe, life.now).code(), DONE);
+}
+
+#[test]
+fn a_stream_that_is_being_made_is_neither_subscribed_to_nor_removed() {
+    let mut settings = no_limits();
+    settings.durations.create = Duration::from_secs(20);
+    let mut service = Service::new(settings);
+    service.create_stream(STREAM, 1, START).unwrap();
+    let consumer = ConsumerArn::new(format!("{}/consumer/audit:1", arn(STREAM)));
+    let (shard, position) = (ShardId::new("shardId-000000000000"), Position::TrimHorizon);
+    let subscribe = DryRun::SubscribeToShard {
+        consumer: &consumer,
+        shard: &shard,
+        position: &position,
+    };
+    let active = START.plus(Duration::from_secs(20));
+    for (now, code) in [(START, IN_USE), (active, NOT_FOUND)] {
+        let refused = service.subscribe_to_shard(&consumer, &shard, &position, now);
+        assert_eq!(refused.unwrap_err().code(), code);
+        assert_eq!(service.dry_run(subscribe, now).code(), code);
+        if now == START {
+            let refused = service.delete_stream(STREAM, now).unwrap_err();
+            assert_eq!(refused.code(), IN_USE);
+            let refused = service.delete_stream_and_consumers(STREAM, now);
+            assert_eq!(refused.unwrap_err().code(), IN_USE);
+        }
+    }
+    assert_eq!(service.shards(STREAM, active).len(), 1, "it was made");
+    service.delete_stream(STREAM, active).unwrap();
 }

@@ -101,6 +101,21 @@ fn a_time_before_the_horizon_is_taken_at_its_word_or_is_the_horizon() {
     );
 }
 
+/// A stream that is younger than its retention has its horizon where it was made.
+#[test]
+fn before_a_young_stream_was_made_it_is_the_horizon() {
+    let mut life = history();
+    let minute_before = Timestamp::from_millis(START.timestamp().as_millis() - 60_000);
+    let before = ShardFilter::AtTimestamp(minute_before);
+    assert_eq!(numbers(&list(&mut life, before.clone())), [0; 0]);
+    let settings = life.service.settings_mut();
+    settings.choices.time_before_horizon = TimeBeforeHorizon::TrimHorizon;
+    assert_eq!(numbers(&list(&mut life, before)), [0]);
+    // What is not before it is taken at its word.
+    let between = ShardFilter::AtTimestamp(minute_after(at(1)));
+    assert_eq!(numbers(&list(&mut life, between)), [1, 2]);
+}
+
 #[test]
 fn a_stream_may_be_meant_by_the_time_of_its_making() {
     let mut life = history();
@@ -188,23 +203,56 @@ fn after_a_shard_there_are_those_of_higher_ids() {
     assert_eq!(after("shardId-000000000003"), [0; 0]);
 }
 
+/// Each ends before shard 3, which a listing of all would go on to.
 #[test]
 fn a_token_knows_its_filter() {
-    let mut life = history();
+    let a_day_after_the_split = START.plus(25 * HOUR).plus(Duration::from_millis(1));
+    for (filter, now) in [
+        (
+            ShardFilter::AtTimestamp(minute_after(at(1))),
+            START.plus(2 * HOUR),
+        ),
+        (ShardFilter::AtTrimHorizon, a_day_after_the_split),
+    ] {
+        let mut life = history();
+        life.now = now;
+        let listing = Listing::First {
+            stream: STREAM,
+            filter: filter.clone(),
+            max_results: Some(1),
+        };
+        let first = life.service.list_shards(&listing, life.now).unwrap();
+        assert_eq!(numbers(&first.shards), [1], "{filter:?}");
+        let listing = Listing::Next {
+            stream: Some(STREAM),
+            token: &first.next.unwrap(),
+            max_results: None,
+        };
+        let rest = life.service.list_shards(&listing, life.now).unwrap();
+        let rest = (numbers(&rest.shards), rest.next);
+        assert_eq!(rest, (vec![2], None), "{filter:?}");
+    }
+    // One that is split meanwhile is not open any more.
+    let mut life = Life::new(3, instant());
     let listing = Listing::First {
         stream: STREAM,
-        filter: ShardFilter::FromTimestamp(minute_after(at(1))),
-        max_results: Some(2),
+        filter: ShardFilter::AtLatest,
+        max_results: Some(1),
     };
     let first = life.service.list_shards(&listing, life.now).unwrap();
-    assert_eq!(numbers(&first.shards), [1, 2]);
+    let second = life.open()[1].clone();
+    let middle = second.hash_range.start + (second.hash_range.end - second.hash_range.start) / 2;
+    let split = life
+        .service
+        .split_shard(STREAM, &second.id, middle, life.now);
+    split.unwrap();
     let listing = Listing::Next {
         stream: Some(STREAM),
         token: &first.next.unwrap(),
         max_results: None,
     };
     let rest = life.service.list_shards(&listing, life.now).unwrap();
-    assert_eq!((numbers(&rest.shards), rest.next), (vec![3], None));
+    assert_eq!((numbers(&rest.shards), rest.next), (vec![2, 3, 4], None));
 }
 
 #[test]

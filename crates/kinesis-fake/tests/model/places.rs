@@ -117,6 +117,11 @@ fn a_shard_is_listed_from_its_first_moment_to_its_last() {
         let from = list(&mut life, ShardFilter::FromTimestamp(time));
         assert_eq!((at.len(), from.len()), (at_time, from_time), "{time}");
     }
+    life.now = START.plus(Duration::from_millis(10)).plus(DAY);
+    assert_eq!(list(&mut life, ShardFilter::FromTrimHorizon).len(), 3);
+    life.now = life.now.plus(Duration::from_millis(1));
+    let left = list(&mut life, ShardFilter::FromTrimHorizon);
+    assert!(left.len() == 2 && left.iter().all(|it| it.id != parent));
 }
 
 #[test]

@@ -276,6 +276,13 @@ async fn what_goes_wrong_in_a_stream_is_an_exception_among_its_events() {
         assert_eq!(frame.headers[":message-type"], "exception");
         assert_eq!(frame.kind(), sent);
         assert!(frame.json()["message"].is_string());
+        // boto3 and the SDK for JavaScript look there for what their models do not have.
+        let unknown = code == "UnheardOfException";
+        let error = frame.headers.get(":error-code").map(String::as_str);
+        assert_eq!(error, unknown.then_some(code));
+        let said = frame.headers.get(":error-message").map(String::as_str);
+        let message = frame.json()["message"].as_str().unwrap().to_owned();
+        assert_eq!(said, unknown.then_some(&message[..]));
         assert!(subscription.next().await.unwrap().is_none());
     }
 }

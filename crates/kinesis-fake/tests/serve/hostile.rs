@@ -660,3 +660,63 @@ async fn a_time_that_nobody_needs_and_the_number_of_no_record_are_no_faults() {
     let refusal = refused(address, "PutRecord", put("9".repeat(56))).await;
     assert_eq!(refusal, "InvalidArgumentException");
 }
+
+/// Reads one answer that says how long it is; the connection goes on.
+async fn one_answer(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).to_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let (_, size) = head.split_once("content-length: ").unwrap();
+            let size = size.lines().next().unwrap().parse::<usize>().unwrap();
+            if body.len() == size {
+                return text;
+            }
+        }
+        let read = timeout(Duration::from_secs(20), stream.read_buf(&mut bytes)).await;
+        assert!(
+            read.expect("an answer").unwrap() > 0,
+            "the connection broke"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_outlives_a_refusal_whose_body_nobody_wanted() {
+    let running = serve(Fake::instant(1)).await;
+    let body = vec![b' '; 100 * 1_024];
+    let refused = [
+        request("GetNothing", &body, ""),
+        request_in("xml", "ListStreams", &body, ""),
+    ];
+    for refused in refused {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        for _ in 0..20 {
+            stream.write_all(&refused).await.unwrap();
+            let answer = one_answer(&mut stream).await;
+            assert!(answer.contains("unknownoperationexception"), "{answer}");
+            assert!(!answer.contains("connection: close"), "{answer}");
+            let asked = request("DescribeLimits", b"{}", "");
+            stream.write_all(&asked).await.unwrap();
+            one_answer(&mut stream).await;
+        }
+    }
+}
+
+/// Who does not send what was announced, or announces too much, is told that it is over.
+#[tokio::test]
+async fn a_refusal_waits_neither_long_nor_for_much() {
+    let running = serve(Fake::instant(1)).await;
+    let head = |size: usize| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-amz-json-1.1\r\n\
+             X-Amz-Target: Kinesis_20131202.GetNothing\r\nContent-Length: {size}\r\n\r\n"
+        )
+    };
+    for size in [100_000, 1 << 40] {
+        let answer = raw(running.address, head(size).as_bytes()).await.unwrap();
+        assert_eq!(answer.code(), "UnknownOperationException");
+        let head = answer.head.to_lowercase();
+        assert!(head.contains("connection: close"), "{size}: {head}");
+    }
+}

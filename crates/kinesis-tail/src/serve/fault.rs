@@ -1,6 +1,6 @@
 //! Faults as they are written on the command line: `GetRecords:delay=2s:every=5`.
 
-use std::{fs, ops::Range, time::Duration};
+use std::{collections::BTreeSet, fs, ops::Range, time::Duration};
 
 use kinesis_fake::{Fault, Operation, Operations, Rewrite, Swizzle};
 use kinesis_source::ShardId;
@@ -53,6 +53,10 @@ pub(super) fn fault(text: &str) -> Result<Fault, String> {
         "events" => with_effect(Operation::SubscribeToShard.into(), effect)?.in_stream(),
         _ => with_effect(operations_of(name)?, effect)?,
     };
+    fault.may_strike().map_err(|never| match name {
+        "events" => format!("events:{effect} would never strike: {}", never.meant()),
+        _ => format!("{name}:{effect} would never strike: {}", never.meant()),
+    })?;
     let mut whens: Vec<_> = parts
         .next()
         .into_iter()
@@ -70,6 +74,9 @@ pub(super) fn fault(text: &str) -> Result<Fault, String> {
              SubscribeToShard, SplitShard, MergeShards and events"
         ));
     }
+    if let Some(twice) = said_twice(&whens) {
+        return Err(format!("{twice} is said twice: write two faults"));
+    }
     let spans = |when: &&str| when.starts_with("between=") || when.starts_with("swizzle=");
     if whens.iter().filter(|when| spans(when)).count() > 1 {
         return Err("a fault has one `between` or one `swizzle`: write two faults".to_owned());
@@ -78,6 +85,16 @@ pub(super) fn fault(text: &str) -> Result<Fault, String> {
         whens.push("always");
     }
     whens.into_iter().try_fold(fault, at)
+}
+
+/// What of a fault's WHEN is there more than once: the later one would undo the one before.
+fn said_twice(whens: &[&str]) -> Option<String> {
+    let mut names = BTreeSet::new();
+    let mut said = whens.iter().map(|when| match when.split_once('=') {
+        Some((name, _)) => format!("`{name}`"),
+        None => "a probability".to_owned(),
+    });
+    said.find(|name| !names.insert(name.clone()))
 }
 
 /// Reads a file with a fault on each line. Empty lines and what follows a `#` say nothing.
@@ -336,6 +353,46 @@ mod tests {
             (
                 "GetRecords:hold:between=1s..2s,swizzle=0.5",
                 "one `between` or one `swizzle`",
+            ),
+            (
+                "GetRecords:hang:shard=0,shard=1",
+                "`shard` is said twice: write two faults",
+            ),
+            ("GetRecords:hang:every=2,every=3", "`every` is said twice"),
+            ("GetRecords:hang:after=2,after=2", "`after` is said twice"),
+            ("GetRecords:hang:times=2,times=3", "`times` is said twice"),
+            ("GetRecords:hang:0.5,0.1", "a probability is said twice"),
+            (
+                "GetShardIterator:empty-page",
+                "would never strike: it is for GetRecords",
+            ),
+            (
+                "ListStreams:no-shards",
+                "would never strike: it is for ListShards",
+            ),
+            (
+                "DescribeStream:no-shards",
+                "would never strike: it is for ListShards",
+            ),
+            (
+                "GetRecords+ListShards:no-token",
+                "would never strike: it is for ListShards",
+            ),
+            (
+                "events:empty-page",
+                "would never strike: it is for GetRecords",
+            ),
+            (
+                "events:duplicate-page",
+                "would never strike: it is for GetRecords",
+            ),
+            (
+                "SubscribeToShard:empty-page",
+                "would never strike: it is for GetRecords",
+            ),
+            (
+                "SubscribeToShard:no-lag",
+                "it is for GetRecords, and for events",
             ),
         ] {
             let said = fault(text).unwrap_err();

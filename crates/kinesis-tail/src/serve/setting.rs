@@ -267,8 +267,7 @@ const OF_LIMITS: &[Bounds] = &[
 ];
 
 const OF_CHOICES: &[Bounds] = &[
-    // At 0, subscribers were sent nothing else and as fast as they could take it.
-    // With a clock that is fast, an hour is short.
+    // At 0, subscribers were sent nothing else and as fast as they could take it. It is by their clock.
     (&["heartbeat"], "100ms", "876000h"),
     (&["arrival_disorder"], "0", "24h"),
 ];
