@@ -282,6 +282,15 @@ async fn nothing_is_over_while_an_ended_shard_is_listed_as_open() {
     sink.assert_complete(&fake);
 }
 
+/// The shard is closed in earnest, and read to its end, and so are its children.
+async fn split_and_go_on(fake: &Fake, handle: &StreamHandle) {
+    fake.split_shard(&shard(0), 1 << 126).await.unwrap();
+    sleep(seconds(1)).await;
+    fake.put_numbered(400..600).unwrap();
+    sleep(seconds(300)).await;
+    caught_up(handle).await;
+}
+
 /// It is split before that is proven: then it is read on all the same, and its children wait for it.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_was_ended_wrongly_and_is_closed_by_now_is_read_on() {
@@ -293,11 +302,7 @@ async fn a_shard_that_was_ended_wrongly_and_is_closed_by_now_is_read_on() {
     let story = async {
         end_early(&fake, &mut events).await;
         sleep(seconds(90)).await;
-        fake.split_shard(&shard(0), 1 << 126).await.unwrap();
-        sleep(seconds(1)).await;
-        fake.put_numbered(400..600).unwrap();
-        sleep(seconds(300)).await;
-        caught_up(&handle).await;
+        split_and_go_on(&fake, &handle).await;
     };
     pipeline.run_until(story).await.unwrap();
     sink.assert_complete(&fake);
@@ -323,11 +328,7 @@ async fn a_shard_that_answers_end_wrongly_and_that_is_closed_soon_is_read_to_its
                 fake.clear_faults();
                 fake.put_numbered(200..400).unwrap();
                 sleep(seconds(closed_after)).await;
-                fake.split_shard(&shard(0), 1 << 126).await.unwrap();
-                sleep(seconds(1)).await;
-                fake.put_numbered(400..600).unwrap();
-                sleep(seconds(300)).await;
-                caught_up(&handle).await;
+                split_and_go_on(&fake, &handle).await;
             };
             pipeline.run_until(story).await.unwrap();
             sink.assert_complete(&fake);
@@ -359,11 +360,7 @@ async fn a_shard_that_was_ended_wrongly_and_is_closed_soon_is_read_to_its_end() 
                     let _ = timeout(seconds(1), handle.caught_up()).await;
                 }
                 sleep(seconds(closed_after)).await;
-                fake.split_shard(&shard(0), 1 << 126).await.unwrap();
-                sleep(seconds(1)).await;
-                fake.put_numbered(400..600).unwrap();
-                sleep(seconds(300)).await;
-                caught_up(&handle).await;
+                split_and_go_on(&fake, &handle).await;
             };
             pipeline.run_until(story).await.unwrap();
             sink.assert_complete(&fake);
