@@ -49,7 +49,11 @@ impl Servers {
         limits.describe_stream_per_second = None;
         limits.describe_stream_summary_per_second = None;
         limits.control_per_second = None;
-        let fake = Fake::builder().without_stream().wall_clock().limits(limits);
+        let fake = Fake::builder()
+            .instant()
+            .without_stream()
+            .wall_clock()
+            .limits(limits);
         let server = Server::on_loopback(fake.build()).await.unwrap();
         let ours = address(&server.endpoint());
         tokio::spawn(server.run());
