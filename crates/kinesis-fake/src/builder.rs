@@ -30,7 +30,6 @@ pub struct Builder {
     others: Vec<(String, u32)>,
     epoch: Timestamp,
     manual: bool,
-    rate: u32,
     settings: Settings,
     page_size: Option<usize>,
     plan: Option<FaultPlan>,
@@ -52,7 +51,6 @@ impl Default for Builder {
             others: Vec::new(),
             epoch: EPOCH,
             manual: false,
-            rate: 1,
             settings: Settings::default(),
             page_size: None,
             plan: None,
@@ -207,7 +205,7 @@ impl Builder {
     #[track_caller]
     pub fn clock_rate(self, rate: u32) -> Self {
         assert!(rate > 0, "a clock goes: its rate is 1 at least");
-        Self { rate, ..self }
+        self.settings(|settings| settings.clock_rate = rate)
     }
 
     /// Its time passes by [`Fake::advance`] and not otherwise: for tests where tokio's clock cannot
@@ -222,14 +220,14 @@ impl Builder {
     /// Makes the fake. To run in paused time, make it where time is paused.
     #[must_use]
     pub fn build(self) -> Fake {
-        let clock = match self.manual {
-            true => Clock::standing_at(self.epoch),
-            false => Clock::starting_at(self.epoch, self.rate),
-        };
         let mut settings = self.settings;
-        if !self.manual {
-            settings.clock_rate = self.rate;
-        }
+        let clock = match self.manual {
+            true => {
+                settings.clock_rate = 1;
+                Clock::standing_at(self.epoch)
+            }
+            false => Clock::starting_at(self.epoch, settings.clock_rate),
+        };
         if let Some(most) = self.page_size {
             let limits = &mut settings.limits;
             limits.shards_per_page = most;

@@ -10,7 +10,6 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport, ShardError, ShardId,
     SourceEvent, Timestamp,
-    backoff::seed_of,
     byte_budget::Charge,
     doubt::Doubt,
     news::News,
@@ -193,7 +192,7 @@ impl Progress {
 
     /// The calls for it that the service counts.
     pub(crate) fn calls(&self) -> &ShardCalls {
-        let none_before = || Arc::new(ShardCalls::new(seed_of(self.shard.as_str())));
+        let none_before = || Arc::new(ShardCalls::of(&self.shard));
         self.calls.get_or_init(none_before)
     }
 

@@ -61,18 +61,18 @@ impl ReadSize {
 
     /// Takes note that so many records have come, and how large they were together.
     pub(crate) fn note(&mut self, records: usize, bytes: u64) {
-        // As below: a larger one counts at once.
-        let last = self.answer.unwrap_or(bytes);
-        self.answer = Some(bytes.max((last + bytes) / 2));
-        let (last, came) = (self.records.unwrap_or(records as u64), records as u64);
-        self.records = Some(came.max((last + came) / 2));
-        let Some(count) = u64::try_from(records).ok().filter(|&count| count > 0) else {
-            return;
-        };
-        let mean = bytes.div_ceil(count);
-        // Larger ones count at once, smaller ones once there were some.
-        self.mean = mean.max((self.mean + mean) / 2).max(1);
+        let records = records as u64;
+        self.answer = Some(follow(self.answer.unwrap_or(bytes), bytes));
+        self.records = Some(follow(self.records.unwrap_or(records), records));
+        if records > 0 {
+            self.mean = follow(self.mean, bytes.div_ceil(records)).max(1);
+        }
     }
+}
+
+/// Larger ones count at once, smaller ones once there were some.
+fn follow(before: u64, now: u64) -> u64 {
+    now.max((before + now) / 2)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardId, ShardIterator, WaitingFor,
     arrival::Survey,
+    backoff::seed_of,
     governor::{BYTES_PER_SECOND, Governor},
     listing::within_deadline,
     shard_watch::ShardWatch,
@@ -42,8 +43,8 @@ struct OnItsWay<'a> {
 }
 
 impl ShardCalls {
-    pub(crate) fn new(seed: u64) -> Self {
-        let now = Instant::now();
+    pub(crate) fn of(shard: &ShardId) -> Self {
+        let (now, seed) = (Instant::now(), seed_of(shard.as_str()));
         let calls = |operation| Calls {
             operation,
             governor: Mutex::new(Governor::new(now, seed)),

@@ -40,6 +40,16 @@ fn reading(source: StreamSource, sink: &Sink) -> (Pipeline, StreamHandle) {
     (pipeline, handle)
 }
 
+/// Two shards, with 200 records, and how they are read.
+fn of_two_shards(by_fan_out: bool) -> (Fake, Sink, Pipeline, StreamHandle, SourceEvents) {
+    let fake = Fake::instant(2);
+    fake.put_numbered(0..200).unwrap();
+    let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
+    let (pipeline, handle) = reading(source(&fake, &store, by_fan_out), &sink);
+    let events = handle.events();
+    (fake, sink, pipeline, handle, events)
+}
+
 /// A child that there is not.
 fn imagined(parent: &ShardId) -> ChildShard {
     ChildShard {
@@ -294,11 +304,7 @@ async fn split_and_go_on(fake: &Fake, handle: &StreamHandle) {
 /// It is split before that is proven: then it is read on all the same, and its children wait for it.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_was_ended_wrongly_and_is_closed_by_now_is_read_on() {
-    let fake = Fake::instant(2);
-    fake.put_numbered(0..200).unwrap();
-    let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
-    let (pipeline, handle) = reading(source(&fake, &store, false), &sink);
-    let mut events = handle.events();
+    let (fake, sink, pipeline, handle, mut events) = of_two_shards(false);
     let story = async {
         end_early(&fake, &mut events).await;
         sleep(seconds(90)).await;
@@ -316,11 +322,7 @@ async fn a_shard_that_was_ended_wrongly_and_is_closed_by_now_is_read_on() {
 async fn a_shard_that_answers_end_wrongly_and_that_is_closed_soon_is_read_to_its_end() {
     for by_fan_out in [false, true] {
         for (wrong_for, closed_after) in [(2, 0), (10, 1), (10, 30), (90, 0)] {
-            let fake = Fake::instant(2);
-            fake.put_numbered(0..200).unwrap();
-            let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
-            let (pipeline, handle) = reading(source(&fake, &store, by_fan_out), &sink);
-            let mut events = handle.events();
+            let (fake, sink, pipeline, handle, mut events) = of_two_shards(by_fan_out);
             let story = async {
                 sleep(seconds(10)).await;
                 answer_end(&fake, &shard(0), by_fan_out, true);
@@ -343,11 +345,7 @@ async fn a_shard_that_answers_end_wrongly_and_that_is_closed_soon_is_read_to_its
 async fn a_shard_that_was_ended_wrongly_and_is_closed_soon_is_read_to_its_end() {
     for by_fan_out in [false, true] {
         for (closed_after, shown_open) in [(1, true), (20, true), (50, true), (1, false)] {
-            let fake = Fake::instant(2);
-            fake.put_numbered(0..200).unwrap();
-            let (sink, store) = (Sink::default(), Arc::new(MemoryCheckpointStore::new()));
-            let (pipeline, handle) = reading(source(&fake, &store, by_fan_out), &sink);
-            let mut events = handle.events();
+            let (fake, sink, pipeline, handle, mut events) = of_two_shards(by_fan_out);
             let story = async {
                 sleep(seconds(10)).await;
                 end_wrongly(&fake, &shard(0), by_fan_out, true);

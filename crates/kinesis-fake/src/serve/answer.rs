@@ -5,7 +5,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper::{
-    Response, StatusCode,
+    HeaderMap, Response, StatusCode,
     header::{CONNECTION, CONTENT_TYPE, DATE, HeaderValue},
 };
 use kinesis_source::Timestamp;
@@ -28,6 +28,14 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// To a request with these headers. Who names no format that there is gets JSON.
+    pub(super) fn to(headers: &HeaderMap, now: Timestamp) -> Self {
+        Self {
+            format: Format::of(headers).unwrap_or(Format::Json),
+            now,
+        }
+    }
+
     pub(super) fn success(self, body: Pieces) -> Response<Reply> {
         let whole = Reply::Whole(body);
         self.dressed(StatusCode::OK, self.format.content_type(), whole)
@@ -129,8 +137,7 @@ fn status(code: &str) -> StatusCode {
     }
 }
 
-/// Of its connection: what the client still sends is not looked at.
-/// Nothing more is answered on its connection.
+/// Of its connection: nothing more is answered there, and what the client still sends is not looked at.
 pub(super) fn last<T>(mut response: Response<T>) -> Response<T> {
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -108,16 +108,7 @@ impl Bodies {
         if body.size_hint().lower() > MOST_BODY as u64 {
             return false;
         }
-        let mut body = Limited::new(body, MOST_BODY);
-        let to_its_end = async {
-            while let Some(frame) = body.frame().await {
-                if frame.is_err() {
-                    return false;
-                }
-            }
-            true
-        };
-        timeout(PATIENCE, to_its_end).await.unwrap_or(false)
+        timeout(PATIENCE, to_its_end(body)).await.unwrap_or(false)
     }
 
     /// Room for a body that is not too large, once there is.
@@ -147,6 +138,18 @@ impl Allowance {
             free: Arc::new(Semaphore::new(ALLOWED_KIB as usize)),
         }
     }
+}
+
+/// Takes a body to its end, and keeps nothing of it. Whether it came to that: not if it has more than a body may,
+/// or breaks off.
+pub(super) async fn to_its_end(body: Incoming) -> bool {
+    let mut body = Limited::new(body, MOST_BODY);
+    while let Some(frame) = body.frame().await {
+        if frame.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Reads a body to its end. With `patience`, it must make [headway](HEADWAY) each time: it may keep

@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use kinesis_source::KinesisApi;
@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{answer::Answers, bodies::MOST_BODY, connection, format::Format};
+use super::{answer::Answers, bodies, connection};
 use crate::Fake;
 
 /// Where those connections are that there is no seat for. They are told so, and go.
@@ -62,15 +62,11 @@ impl Doorstep {
 async fn turn_away(stream: TcpStream, fake: Fake, seats: usize) {
     let answered = Arc::new(Notify::new());
     let service = service_fn(|request: Request<Incoming>| {
-        let answers = Answers {
-            format: Format::of(request.headers()).unwrap_or(Format::Json),
-            now: fake.now(),
-        };
+        let answers = Answers::to(request.headers(), fake.now());
         let answered = Arc::clone(&answered);
         async move {
-            // To its end, without keeping it: whoever is still sending does not look for an answer.
-            let mut body = Limited::new(request.into_body(), MOST_BODY);
-            while let Some(Ok(_)) = body.frame().await {}
+            // Whoever is still sending does not look for an answer.
+            bodies::to_its_end(request.into_body()).await;
             answered.notify_one();
             Ok::<_, Infallible>(no_seat(answers, seats))
         }

@@ -60,7 +60,7 @@ impl Desk {
         let message = format!(
             "This connection has {most} requests in hand, by subscriptions perhaps. Use another."
         );
-        let response = self.answers(request.headers()).unavailable(&message);
+        let response = Answers::to(request.headers(), self.fake.now()).unavailable(&message);
         Ok(self.placed(response.map(Reply::Said), traffic).await)
     }
 
@@ -78,20 +78,13 @@ impl Desk {
         response
     }
 
-    fn answers(&self, headers: &HeaderMap) -> Answers {
-        Answers {
-            format: Format::of(headers).unwrap_or(Format::Json),
-            now: self.fake.now(),
-        }
-    }
-
     async fn respond(
         &self,
         (cut, traffic): (&Cut, &Arc<Traffic>),
         allowance: &Allowance,
         request: Request<Incoming>,
     ) -> Response<Reply> {
-        let answers = self.answers(request.headers());
+        let answers = Answers::to(request.headers(), self.fake.now());
         // On HTTP/2, an answer may still be on its way that is to be cut.
         if request.version() < Version::HTTP_2 {
             cut.lift();
