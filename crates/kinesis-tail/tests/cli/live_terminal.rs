@@ -200,6 +200,32 @@ async fn a_terminal_that_stands_still_holds_up_nothing() {
     assert_eq!(consumer.end().await.code, Some(0));
 }
 
+/// Who does not wait for what is on its way finds the cursor below what was shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_twice_it_leaves_the_view_and_the_cursor_below() {
+    let kinesis = Kinesis::new(1).await;
+    // More than a pipe has room for, and nobody reads it.
+    kinesis.fake.put_numbered(0..1_000).unwrap();
+    let terminal = Terminal::new(200, 24);
+    let mut consume = kinesis.tail(&LIVE);
+    consume.args(["--log", "info"]);
+    terminal.shows_errors_of(&mut consume);
+    let consumer = Running::new(consume);
+    terminal
+        .shows_that(|seen| seen.has(" 1000 read, 1000 in flight"))
+        .await;
+    consumer.signal("INT").await;
+    terminal
+        .shows_that(|seen| seen.has("once more leaves at once"))
+        .await;
+    consumer.signal("INT").await;
+    assert_eq!(consumer.end().await.code, Some(130));
+    let seen = terminal.settled().await;
+    assert_eq!(seen.with("shardId-000000000000  ").count(), 1, "{seen:#?}");
+    let below = u16::try_from(seen.lines.len()).unwrap();
+    assert_eq!(seen.cursor, (below, 0), "{seen:#?}");
+}
+
 /// Such as an editor's, which shows each sequence that moves the cursor.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_that_cannot_move_its_cursor_has_lines() {
