@@ -196,7 +196,7 @@ pub use checkpoint::{
 pub use data_loss::{DataLoss, OnDataLoss};
 pub use deaggregation::{Deaggregation, OutsideRange};
 pub use end_position::EndPosition;
-pub use explanation::{Explanation, ShardExplanation, Waiting};
+pub use explanation::{BudgetLevel, Explanation, ShardExplanation, Totals, Waiting};
 pub use fan_out::{Deregistration, FanOut};
 #[cfg(any(test, feature = "mock"))]
 pub use fan_out_api::MockKinesisFanOutApi;

@@ -4,8 +4,8 @@ use metrics::{Label, counter, gauge};
 use tokio::time::Instant;
 
 use crate::{
-    ByteBudget, ShardId, ShardState, ShardStatus, metric_names as names, source_watch::SourceWatch,
-    stream_status::Reading,
+    ByteBudget, ShardExplanation, ShardId, ShardState, ShardStatus, metric_names as names,
+    source_watch::SourceWatch,
 };
 
 /// Brings a source's numbers up to date with the metrics facade.
@@ -62,14 +62,19 @@ impl Meters {
     }
 
     /// Publishes what was counted since the last time, and how it is now.
-    pub(crate) fn publish(&mut self, readings: &[Reading], source: &SourceWatch, now: Instant) {
+    pub(crate) fn publish(
+        &mut self,
+        shards: &[ShardExplanation],
+        source: &SourceWatch,
+        now: Instant,
+    ) {
         let (mut news, mut levels) = (Counted::default(), Levels::default());
         let before = mem::take(&mut self.counted);
-        for reading in readings {
-            let (shard, counted) = (&reading.status.shard, Counted::of(&reading.status));
+        for it in shards {
+            let (shard, counted) = (&it.status.shard, Counted::of(&it.status));
             let of_shard = counted.since(before.get(shard).copied().unwrap_or_default());
             news = news.plus(of_shard);
-            let level = Levels::of(reading, source.retention());
+            let level = Levels::of(it);
             levels = levels.and(level);
             if self.by_shard {
                 let name = shard.as_str().to_owned();
@@ -93,9 +98,9 @@ impl Meters {
             gauge!(names::CHECKPOINT_AGE, labels).set(age.as_secs_f64());
         }
         for (state, name) in STATES {
-            let shards = readings.iter().filter(|it| it.status.state == state);
+            let of_state = shards.iter().filter(|it| it.status.state == state);
             let labels = vec![self.stream.clone(), Label::new("state", name)];
-            gauge!(names::SHARDS, labels).set(shards.count() as f64);
+            gauge!(names::SHARDS, labels).set(of_state.count() as f64);
         }
     }
 }
@@ -146,18 +151,11 @@ impl Counted {
 }
 
 impl Levels {
-    fn of(reading: &Reading, retention: Option<Duration>) -> Self {
-        let state = reading.status.state;
-        let is_read = !matches!(
-            state,
-            ShardState::Finished | ShardState::Complete | ShardState::Stopped
-        );
-        let behind = reading.behind.filter(|_| is_read);
-        let headroom = |behind| Some(retention?.saturating_sub(behind));
+    fn of(shard: &ShardExplanation) -> Self {
         Self {
-            in_flight: reading.status.in_flight,
-            behind,
-            headroom: behind.and_then(headroom),
+            in_flight: shard.status.in_flight,
+            behind: shard.behind,
+            headroom: shard.headroom,
         }
     }
 

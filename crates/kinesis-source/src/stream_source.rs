@@ -424,6 +424,7 @@ impl StreamSource {
             board: Arc::clone(&board),
             inquiries: Arc::clone(&inquiries),
             watch: Arc::clone(&watch),
+            budget: self.byte_budget.clone(),
         };
         let name = self.name.clone();
         let coordinator = Coordinator::new(

@@ -11,8 +11,9 @@ use std::{
 use tokio::{select, sync::watch, time::Instant};
 
 use crate::{
-    DataLoss, Explanation, NotCaughtUp, PinnedPosition, SeekError, ShardDrainReport,
-    ShardExplanation, ShardId, SourceEvent, SourceEvents, Waiting, WaitingFor,
+    BudgetLevel, ByteBudget, DataLoss, Explanation, NotCaughtUp, PinnedPosition, SeekError,
+    ShardDrainReport, ShardExplanation, ShardId, SourceEvent, SourceEvents, Totals, Waiting,
+    WaitingFor,
     news::News,
     progress::{Phase, Progress, Snapshot},
     source_watch::SourceWatch,
@@ -24,6 +25,7 @@ pub struct StreamHandle {
     pub(crate) board: Arc<Board>,
     pub(crate) inquiries: Arc<Inquiries>,
     pub(crate) watch: Arc<SourceWatch>,
+    pub(crate) budget: ByteBudget,
 }
 
 /// Questions whether everything has been read, and the last one that can be answered with yes.
@@ -50,18 +52,12 @@ struct State {
     waiting: BTreeMap<ShardId, Instant>,
     /// The last losses of shards that are forgotten.
     losses: VecDeque<DataLoss>,
+    /// What was counted of these.
+    forgotten: Totals,
 }
 
 /// How many losses of forgotten shards are told.
 const LOSSES: usize = 1_000;
-
-/// A shard's figures at one moment.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    pub(crate) status: ShardStatus,
-    /// How far reading is behind the tip.
-    pub(crate) behind: Option<Duration>,
-}
 
 /// How one shard is being read. Numbers count from the start of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +73,9 @@ pub struct ShardStatus {
     pub records_read: u64,
     /// Their size in bytes, keys and data.
     pub bytes_read: u64,
+    /// Records that were acknowledged, each time that they were. User records, where records are taken
+    /// apart.
+    pub acked: u64,
     /// Records that were handed out and are not settled.
     pub in_flight: u64,
     /// How far the last answer was behind the shard's tip, in milliseconds.
@@ -137,12 +136,18 @@ impl StreamHandle {
     }
 
     /// What each shard waits for, and for how long it has.
+    ///
+    /// That looks at every shard: a few milliseconds, where there are ten thousand.
     pub fn explain(&self) -> Explanation {
         let now = Instant::now();
+        let (shards, totals) = self.board.explain(self.watch.retention(), now);
         Explanation {
             source: self.watch.reporter().name().to_owned(),
             waiting: self.watch.look(now),
-            shards: self.board.explain(now),
+            totals,
+            budget: BudgetLevel::of(&self.budget),
+            checkpoint_age: self.watch.checkpoint_age(now),
+            shards,
         }
     }
 
@@ -333,6 +338,9 @@ impl Board {
         let over: Vec<_> = state.reading.extract_if(.., over).collect();
         let losses = over.iter().filter_map(|(_, progress)| progress.loss());
         state.losses.extend(losses);
+        for (shard, progress) in &over {
+            state.forgotten.add(&status(shard, &progress.snapshot()));
+        }
         let too_many = state.losses.len().saturating_sub(LOSSES);
         state.losses.drain(..too_many);
     }
@@ -354,37 +362,32 @@ impl Board {
         reading.chain(waiting).collect()
     }
 
-    fn explain(&self, now: Instant) -> Vec<ShardExplanation> {
+    /// How every shard is, and what was counted of all that there ever were.
+    pub(crate) fn explain(
+        &self,
+        retention: Option<Duration>,
+        now: Instant,
+    ) -> (Vec<ShardExplanation>, Totals) {
         let state = self.lock();
-        let reading = state.reading.values().map(|progress| ShardExplanation {
-            status: status(progress.shard(), &progress.snapshot()),
-            waiting: progress.look(now),
+        let reading = state.reading.values().map(|progress| {
+            let status = status(progress.shard(), &progress.snapshot());
+            let behind = progress.watch().behind(now);
+            ShardExplanation::new(status, progress.look(now), behind, retention)
         });
         let waiting = state.waiting.iter().map(|(shard, &since)| {
-            let since = now.saturating_duration_since(since);
-            let status = waiting(shard);
-            let waiting = Waiting {
+            let waiting_for = Waiting {
                 waiting_for: WaitingFor::Parents,
-                since,
+                since: now.saturating_duration_since(since),
                 is_stuck: false,
             };
-            ShardExplanation { status, waiting }
+            ShardExplanation::new(waiting(shard), waiting_for, None, retention)
         });
-        reading.chain(waiting).collect()
-    }
-
-    /// Every shard's figures.
-    pub(crate) fn readings(&self, now: Instant) -> Vec<Reading> {
-        let state = self.lock();
-        let reading = state.reading.values().map(|progress| Reading {
-            status: status(progress.shard(), &progress.snapshot()),
-            behind: progress.watch().behind(now),
-        });
-        let waiting = state.waiting.keys().map(|shard| Reading {
-            status: waiting(shard),
-            behind: None,
-        });
-        reading.chain(waiting).collect()
+        let shards: Vec<_> = reading.chain(waiting).collect();
+        let mut totals = state.forgotten;
+        for shard in &shards {
+            totals.add(&shard.status);
+        }
+        (shards, totals)
     }
 
     /// What is to be told of the shards by now. Each record in hand is to be settled within that time.
@@ -431,6 +434,7 @@ fn status(shard: &ShardId, snapshot: &Snapshot) -> ShardStatus {
         reads: figures.reads,
         records_read: figures.records,
         bytes_read: figures.bytes,
+        acked: figures.acked,
         in_flight: snapshot.in_flight,
         millis_behind_latest: figures.millis_behind_latest,
         throttled: figures.throttled,
@@ -454,6 +458,7 @@ fn waiting(shard: &ShardId) -> ShardStatus {
         reads: 0,
         records_read: 0,
         bytes_read: 0,
+        acked: 0,
         in_flight: 0,
         millis_behind_latest: None,
         throttled: 0,

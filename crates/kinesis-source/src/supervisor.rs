@@ -63,8 +63,8 @@ impl Rounds {
     }
 
     fn publish(&mut self, now: Instant) {
-        let readings = self.board.readings(now);
-        self.meters.publish(&readings, &self.source, now);
+        let (shards, _) = self.board.explain(self.source.retention(), now);
+        self.meters.publish(&shards, &self.source, now);
     }
 }
 

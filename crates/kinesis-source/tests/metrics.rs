@@ -7,7 +7,7 @@ mod rig;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kinesis_fake::{Fake, Fault, Operation};
-use kinesis_source::{KinesisWriteApi, StreamSource, metric_names as names};
+use kinesis_source::{Explanation, KinesisWriteApi, StreamSource, metric_names as names};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use rig::{FailingStore, Sink};
 use stage_core::{Pipeline, Window};
@@ -64,6 +64,8 @@ async fn what_was_counted_of_a_shard_that_is_forgotten_stays_counted() {
         }
         assert_eq!(handle.status().len(), 2, "it is forgotten");
         sleep(seconds(10)).await;
+        let totals = handle.explain().totals;
+        assert_eq!((totals.records_read, totals.acked), (500, 500));
         told(&snapshotter)[&of_stream(names::RECORDS)]
     };
     let mut counted = 0.0;
@@ -72,6 +74,41 @@ async fn what_was_counted_of_a_shard_that_is_forgotten_stays_counted() {
         .await
         .unwrap();
     assert_eq!(counted, 500.0);
+}
+
+/// Whoever asks what is waited for is given the same numbers, but for what has changed since these were told.
+fn assert_explained(explained: &Explanation, told: &BTreeMap<String, f64>) {
+    let budget = &explained.budget;
+    assert_eq!(told[&of_stream(names::BUDGET)], budget.bytes as f64);
+    assert_eq!(told[&of_stream(names::BUDGET_IN_USE)], budget.in_use as f64);
+    assert_eq!(
+        told[&of_stream(names::BUDGET_WAITING)],
+        budget.waiting as f64
+    );
+    let shards = &explained.shards;
+    let behind = shards.iter().filter_map(|it| it.behind).max().unwrap();
+    let headroom = shards.iter().filter_map(|it| it.headroom).min().unwrap();
+    for (name, explained, unit) in [
+        (names::MILLIS_BEHIND_LATEST, behind, 1_000.0),
+        (names::RETENTION_HEADROOM, headroom, 1.0),
+        (
+            names::CHECKPOINT_AGE,
+            explained.checkpoint_age.unwrap(),
+            1.0,
+        ),
+    ] {
+        let told = told[&of_stream(name)] / unit;
+        let explained = explained.as_secs_f64();
+        assert!((told - explained).abs() < 6.0, "{name}: {told} {explained}");
+    }
+    let in_flight: u64 = shards.iter().map(|it| it.status.in_flight).sum();
+    assert_eq!(told[&of_stream(names::IN_FLIGHT)], in_flight as f64);
+    let millis = behind.as_millis();
+    assert!(
+        explained
+            .to_string()
+            .contains(&format!("{millis} ms behind"))
+    );
 }
 
 fn of_stream(name: &str) -> String {
@@ -97,7 +134,7 @@ async fn what_is_read_is_counted_and_how_far_it_is_behind() {
     let sink = Sink::default();
     let gate = sink.close();
     let mut pipeline = Pipeline::new();
-    let (records, _) = source(&fake).add_to(&mut pipeline);
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
     pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
     let running = pipeline.run_until(sleep(seconds(7_300)));
     let snapshotter = recorder.snapshotter();
@@ -119,6 +156,7 @@ async fn what_is_read_is_counted_and_how_far_it_is_behind() {
             told["kinesis_source_shards{stream=orders,state=reading}"],
             2.0
         );
+        assert_explained(&handle.explain(), &told);
         drop(gate);
         told
     };
@@ -136,6 +174,9 @@ async fn what_is_read_is_counted_and_how_far_it_is_behind() {
     assert_eq!(total(names::READS), answered as f64);
     assert_eq!(told[&of_stream(names::IN_FLIGHT)], 0.0);
     assert_eq!(told[&of_stream(names::BUDGET_IN_USE)], 0.0);
+    let totals = handle.explain().totals;
+    assert_eq!((totals.records_read, totals.acked), (1_000, 1_000));
+    assert_eq!((totals.bytes_read, totals.throttled), (bytes, 3));
     let event = |name: &str| {
         let key = format!("{}{{stream=orders,event={name}}}", names::EVENTS);
         before.get(&key).unwrap_or(&0.0) + told.get(&key).unwrap_or(&0.0)

@@ -16,10 +16,12 @@ use crate::{
     cli::{ConnectArgs, number},
     connect::{self, connect, describe},
     failure,
+    live::Live,
     metrics::{self, Endpoint},
     moment,
     output::Decode,
     printer::Printer,
+    screen::Screen,
     signals,
     stdout::{self, LineSink},
 };
@@ -117,6 +119,17 @@ pub(crate) struct ConsumeArgs {
     #[arg(long, value_name = "ADDR", value_parser = metrics::address)]
     metrics: Option<SocketAddr>,
 
+    /// Show on standard error how each shard is doing, while it runs
+    ///
+    /// On a terminal, the view stands below what is printed and moves in place: what is done with (written
+    /// and flushed) in all and each second, what is in flight, and a line for each shard, as far as there is
+    /// room: those that are stuck, fail, or are furthest behind come first, and the last line says what all
+    /// others are doing. Elsewhere, and where TERM is dumb or unset, it is a line at once when
+    /// a shard begins or ceases to need looking at, or shards come or go, and else one each ten seconds, if
+    /// anything moves; never more than one a second. Its numbers are those of --metrics.
+    #[arg(long)]
+    live: bool,
+
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -165,7 +178,7 @@ impl ConsumeArgs {
     }
 }
 
-pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
+pub(crate) async fn run(args: ConsumeArgs, screen: Screen) -> Result<(), BoxError> {
     // First of all: what is printed counts as done with.
     stdout::check_writable(args.checkpoint.is_some())?;
     let mut told_to_stop = pin!(signals::listen()?);
@@ -179,12 +192,16 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
         source = open(&args) => source?,
     };
     let most = args.max_records.map_or(u64::MAX, NonZeroU64::get);
-    let printer = Printer::new(LineSink::stdout(), args.decode, most);
+    let printer = Printer::new(LineSink::stdout(&screen), args.decode, most);
     let enough = printer.enough();
     let mut pipeline = Pipeline::new();
     let (records, stream) = source.add_to(&mut pipeline);
     let records = records.subscribe(args.window());
     pipeline.stage(PRINTER).consume(printer, records);
+    let has_store = args.checkpoint.is_some();
+    let live = args
+        .live
+        .then(|| Live::start(stream.clone(), screen, has_store));
     let stop = async {
         let why = tokio::select! {
             biased;
@@ -204,6 +221,9 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<(), BoxError> {
         done = pipeline.run_until(stop) => done.map_err(failure::without_stage),
         never = serve(endpoint, stream.clone()) => match never {},
     };
+    if let Some(live) = live {
+        live.end().await;
+    }
     done.map_err(|error| ConsumeError::or_else(error, args.checkpoint))
 }
 

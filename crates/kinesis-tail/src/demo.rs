@@ -29,6 +29,7 @@ use self::{
 use crate::{
     failure,
     publish::{Put, Tally},
+    screen::Screen,
     signals, stdout,
 };
 
@@ -76,12 +77,12 @@ struct Watched {
     stream: StreamHandle,
 }
 
-pub(crate) async fn run(_: DemoArgs) -> Result<(), BoxError> {
+pub(crate) async fn run(_: DemoArgs, screen: Screen) -> Result<(), BoxError> {
     let mut told_to_stop = pin!(signals::listen()?);
     let verdict = tokio::select! {
         biased;
         () = &mut told_to_stop => return Err(Stopped.into()),
-        verdict = perform() => verdict?,
+        verdict = perform(screen) => verdict?,
     };
     stdout::print(&verdict.to_string())?;
     if verdict.holds() {
@@ -91,7 +92,7 @@ pub(crate) async fn run(_: DemoArgs) -> Result<(), BoxError> {
     }
 }
 
-async fn perform() -> Result<Verdict, BoxError> {
+async fn perform(screen: Screen) -> Result<Verdict, BoxError> {
     // The server ends when this is dropped.
     let mut servers = JoinSet::new();
     let api = Arc::new(embed(&mut servers).await?);
@@ -99,7 +100,7 @@ async fn perform() -> Result<Verdict, BoxError> {
     let mut pipeline = Pipeline::new();
     let watched = wire(&mut pipeline, api.clone(), put.tally());
     let mut published = Ok(());
-    let mut display = Display::new();
+    let mut display = Display::on(screen);
     let stop = async {
         let all_in = async {
             published = publisher::publish(&api, put).await;

@@ -5,12 +5,15 @@ mod connect;
 mod consume;
 mod demo;
 mod failure;
+mod figures;
+mod live;
 mod logs;
 mod metrics;
 mod moment;
 mod output;
 mod printer;
 mod publish;
+mod screen;
 mod serve;
 mod shards;
 mod signals;
@@ -21,15 +24,16 @@ use std::process::ExitCode;
 
 use stage_core::BoxError;
 
-use crate::cli::Command;
+use crate::{cli::Command, screen::Screen};
 
 fn main() -> ExitCode {
     let cli = match usage::read() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    logs::to_standard_error(&cli.log);
-    match run(cli.command) {
+    let screen = Screen::standard_error();
+    logs::to_standard_error(&cli.log, screen.clone());
+    match run(cli.command, screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             failure::report(&*error);
@@ -38,12 +42,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), BoxError> {
+fn run(command: Command, screen: Screen) -> Result<(), BoxError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let done = runtime.block_on(async {
         match command {
-            Command::Consume(args) => consume::run(args).await,
-            Command::Demo(args) => demo::run(args).await,
+            Command::Consume(args) => consume::run(args, screen).await,
+            Command::Demo(args) => demo::run(args, screen).await,
             Command::Publish(args) => publish::run(args).await,
             Command::Shards(args) => shards::run(args).await,
             Command::Serve(args) => serve::run(args).await,

@@ -4,7 +4,7 @@ mod writable;
 
 use std::{
     future,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -12,6 +12,7 @@ use std::{
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 pub(crate) use self::writable::check_writable;
+use crate::screen::Screen;
 
 /// Somewhere to write whole lines to, without holding up the runtime's threads.
 #[derive(Debug)]
@@ -28,9 +29,15 @@ pub(crate) enum WriteError {
     Failed(#[source] io::Error),
 }
 
-impl LineSink<io::Stdout> {
-    pub(crate) fn stdout() -> Self {
-        Self::new(io::stdout())
+impl LineSink<Box<dyn Write + Send>> {
+    /// Standard output. If it is a terminal, it may be the one that the screen is: then lines are written beside
+    /// what is shown there.
+    pub(crate) fn stdout(screen: &Screen) -> Self {
+        let stdout = io::stdout();
+        Self::new(match stdout.is_terminal() {
+            true => Box::new(screen.writer(stdout)),
+            false => Box::new(stdout),
+        })
     }
 }
 

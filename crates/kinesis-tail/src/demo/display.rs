@@ -1,14 +1,12 @@
 mod bars;
 mod lines;
 
-use std::{
-    io::{self, IsTerminal},
-    time::Duration,
-};
+use std::time::Duration;
 
-use kinesis_source::{ShardExplanation, ShardStatus};
+use kinesis_source::ShardExplanation;
 
 use self::{bars::Bars, lines::Lines};
+use crate::{figures::span_or_dash, screen::Screen};
 
 /// How it is going, at one moment.
 #[derive(Debug)]
@@ -28,9 +26,9 @@ pub(super) enum Display {
 }
 
 impl Display {
-    pub(super) fn new() -> Self {
-        if io::stderr().is_terminal() {
-            Self::Bars(Bars::new())
+    pub(super) fn on(screen: Screen) -> Self {
+        if screen.can_move() {
+            Self::Bars(Bars::on(screen))
         } else {
             Self::Lines(Lines)
         }
@@ -58,10 +56,7 @@ fn state(shard: &ShardExplanation) -> String {
     format!("{state}, waits for {}", waiting.waiting_for)
 }
 
-/// How far behind its tip a shard's last answer was.
-fn lag(status: &ShardStatus) -> String {
-    match status.millis_behind_latest {
-        Some(millis) => format!("{:.1} s", millis as f64 / 1_000.0),
-        None => "-".to_owned(),
-    }
+/// How far reading is behind the shard's tip.
+fn lag(shard: &ShardExplanation) -> String {
+    span_or_dash(shard.behind)
 }

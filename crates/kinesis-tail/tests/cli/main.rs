@@ -7,6 +7,10 @@ mod consume;
 mod demo;
 mod failures;
 mod fan_out;
+#[cfg(unix)]
+mod live;
+#[cfg(target_os = "linux")]
+mod live_terminal;
 mod main_job;
 mod metrics;
 mod nowhere;
@@ -15,4 +19,6 @@ mod resume;
 mod rig;
 mod serve;
 mod shards;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod usage;

@@ -158,6 +158,15 @@ pub(crate) async fn run(mut command: Command) -> Finished {
     Finished::of(within_patience(command.output()).await.unwrap())
 }
 
+/// Runs a command to its end, whose standard error goes elsewhere.
+pub(crate) async fn run_unheard(mut command: Command) -> Finished {
+    let child = command.spawn().unwrap();
+    // Or the command's own copy would keep that open.
+    drop(command);
+    let output = within_patience(child.wait_with_output());
+    Finished::of(output.await.unwrap())
+}
+
 /// What a command did.
 #[derive(Debug)]
 pub(crate) struct Finished {

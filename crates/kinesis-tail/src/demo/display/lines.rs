@@ -31,7 +31,7 @@ fn text(view: &View) -> String {
             status.shard,
             status.records_read,
             status.in_flight,
-            lag(status),
+            lag(shard),
             status.throttled,
             state(shard)
         );

@@ -1,0 +1,103 @@
+use std::{cmp::Reverse, time::Duration};
+
+use kinesis_source::WaitingFor;
+
+use super::snapshot::{ShardView, Wait};
+
+/// Why somebody should look at a shard. The worst comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Concern {
+    /// What it waits for should have happened by now.
+    Stuck,
+    /// Calls or readers of it fail, or have failed of late.
+    Failing,
+    /// It is so far behind that records will soon be lost.
+    Expiring,
+}
+
+/// How little time there may be until records are lost.
+const LEAST_HEADROOM: Duration = Duration::from_secs(3_600);
+
+impl Concern {
+    pub(super) fn of(waiting: Wait, headroom: Option<Duration>, has_failed: bool) -> Option<Self> {
+        let fails = matches!(
+            waiting.waiting_for,
+            WaitingFor::Retry
+                | WaitingFor::Probe
+                | WaitingFor::Restart
+                | WaitingFor::Headway
+                | WaitingFor::OtherSubscriber
+        );
+        if waiting.is_stuck {
+            Some(Self::Stuck)
+        } else if fails || has_failed {
+            Some(Self::Failing)
+        } else if headroom.is_some_and(|headroom| headroom < LEAST_HEADROOM) {
+            Some(Self::Expiring)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Stuck => "stuck",
+            Self::Failing => "failing",
+            Self::Expiring => "soon losing records",
+        }
+    }
+}
+
+/// In which order shards are shown: those of concern, then those that are furthest behind. Lags that are much
+/// the same do not count, nor does anything that changes from one moment to the next: lines are to stand still.
+pub(super) fn rank(shard: &ShardView) -> impl Ord + '_ {
+    let concern = shard
+        .concern
+        .map_or((1, None), |concern| (0, Some(concern)));
+    (concern, Reverse(lag_class(shard.behind)), &shard.shard)
+}
+
+/// All below ten seconds are one class, then each is twice as long as the one before.
+fn lag_class(behind: Option<Duration>) -> u32 {
+    let tens = behind.map_or(0, |behind| behind.as_secs() / 10);
+    tens.checked_ilog2().map_or(0, |log| log + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(waiting_for: WaitingFor, is_stuck: bool) -> Wait {
+        Wait {
+            waiting_for,
+            since: Duration::ZERO,
+            is_stuck,
+        }
+    }
+
+    #[test]
+    fn the_worst_is_what_is_said() {
+        let (demand, retry) = (WaitingFor::Demand, WaitingFor::Retry);
+        let hours = |hours: u64| Some(Duration::from_secs(3_600 * hours));
+        let (expiring, failing) = (Some(Concern::Expiring), Some(Concern::Failing));
+        for (waiting, headroom, has_failed, concern) in [
+            (wait(demand, false), hours(23), false, None),
+            (wait(demand, false), None, false, None),
+            (wait(demand, false), hours(0), false, expiring),
+            (wait(demand, false), hours(0), true, failing),
+            (wait(retry, false), hours(23), false, failing),
+            (wait(retry, true), hours(0), true, Some(Concern::Stuck)),
+        ] {
+            assert_eq!(Concern::of(waiting, headroom, has_failed), concern);
+        }
+        assert!(Concern::Stuck < Concern::Expiring);
+    }
+
+    #[test]
+    fn a_small_change_of_lag_moves_no_line() {
+        let class = |seconds| lag_class(Some(Duration::from_secs(seconds)));
+        assert_eq!((lag_class(None), class(9)), (0, 0));
+        assert_eq!((class(10), class(19), class(20), class(39)), (1, 1, 2, 2));
+        assert!(class(86_400) > class(3_600));
+    }
+}
