@@ -32,9 +32,11 @@ pub(crate) struct Desk<L> {
 struct State<L> {
     /// Links that the stage has not seen yet, by slot.
     arrivals: Vec<(usize, L)>,
-    /// Slots whose link has gone.
+    /// Slots below the next whose link has gone.
     free: Vec<usize>,
     next_slot: usize,
+    /// Some link was given a slot.
+    ever_used: bool,
     /// How many others may still bring links.
     expecting: usize,
     /// Whatever they may, no links are to be waited for.
@@ -85,6 +87,7 @@ impl<L> Desk<L> {
                 held: false,
                 free: Vec::new(),
                 next_slot: DESK + 1,
+                ever_used: false,
                 expecting: 0,
                 expects_nobody: false,
                 closed: false,
@@ -104,6 +107,7 @@ impl<L> Desk<L> {
         if state.closed {
             return None;
         }
+        state.ever_used = true;
         if let Some(slot) = state.free.pop() {
             return Some(slot);
         }
@@ -135,7 +139,12 @@ impl<L> Desk<L> {
 
     /// Gives a slot back whose link has gone.
     pub(crate) fn release(&self, slot: usize) {
-        self.lock().free.push(slot);
+        let mut state = self.lock();
+        if slot + 1 == state.next_slot {
+            state.next_slot = slot;
+        } else {
+            state.free.push(slot);
+        }
     }
 
     /// Somebody else may bring links from now on.
@@ -152,7 +161,7 @@ impl<L> Desk<L> {
     /// Whether any link was ever handed in, or may come.
     pub(crate) fn is_in_use(&self) -> bool {
         let state = self.lock();
-        state.next_slot > DESK + 1 || state.expecting > 0
+        state.ever_used || state.expecting > 0
     }
 
     /// Whether the stage has ended.

@@ -172,7 +172,9 @@ pub(crate) fn connect<E: Send + 'static>(
         wish,
     });
     let control = Arc::downgrade(&link);
-    link.wish.handle.bind(control.clone());
+    if let Some(handle) = &link.wish.handle {
+        handle.bind(control.clone());
+    }
     down.enter(control);
     let sender = SendEnd {
         link: Arc::clone(&link),

@@ -150,12 +150,11 @@ impl Running {
     }
 
     fn failure(&self, stage: &str, ended: Result<(Id, Ended), JoinError>) -> Option<PipelineError> {
-        let stage = stage.to_owned();
         match ended {
-            Ok((_, Ok(result))) => result.err().map(|failure| failure.of(stage)),
-            Ok((_, Err(Cancelled))) => None,
+            Ok((_, Ok(Ok(())) | Err(Cancelled))) => None,
+            Ok((_, Ok(Err(failure)))) => Some(failure.of(stage.to_owned())),
             Err(error) => Some(PipelineError::Panicked {
-                stage,
+                stage: stage.to_owned(),
                 message: what_it_said(error),
             }),
         }

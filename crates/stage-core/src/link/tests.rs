@@ -11,7 +11,7 @@ fn linked(window: usize) -> (SendEnd<u64>, ReceiveEnd<u64>) {
         mode: Mode::default(),
         terms: Terms::default(),
         scale: None,
-        handle: Arc::default(),
+        handle: None,
     };
     connect(&up, &down, wish);
     let (_, sender) = up.news().arrivals.pop().unwrap();
