@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     doorbell::Doorbell,
+    line::Line,
     link::Control,
     meter::Meter,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -31,7 +32,7 @@ pub(crate) struct Desk<L> {
 
 struct State<L> {
     /// Links that the stage has not seen yet, by slot.
-    arrivals: Vec<(usize, L)>,
+    arrivals: Line<(usize, L)>,
     /// Slots below the next whose link has gone.
     free: Vec<usize>,
     next_slot: usize,
@@ -57,7 +58,7 @@ pub(crate) type Notice = oneshot::Sender<()>;
 
 /// What the stage finds at its desk.
 pub(crate) struct News<L> {
-    pub(crate) arrivals: Vec<(usize, L)>,
+    pub(crate) arrivals: Line<(usize, L)>,
     /// Whether more links may come.
     pub(crate) expecting: bool,
     pub(crate) notices: Vec<Notice>,
@@ -80,7 +81,7 @@ impl<L> Desk<L> {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             meter: Arc::clone(meter),
             state: Mutex::new(State {
-                arrivals: Vec::new(),
+                arrivals: Line::new(),
                 links: Weaks::new(),
                 notices: Vec::new(),
                 leaving: false,

@@ -13,6 +13,7 @@ use crate::{
     desk::{DESK, Desk, Notice},
     doorbell::Ear,
     in_hand::{Done, Hand, MAX_PORTION},
+    line::Line,
     link::{Arrival, ReceiveEnd},
     meter::{Meter, OnDuty},
     protocol::{Down, End, Fate, Ledger, Reason},
@@ -49,7 +50,8 @@ pub(crate) struct Inbox<E> {
     wants_events: bool,
     /// The only one, if there is nothing out of the ordinary. It needs no turns.
     sole: Option<usize>,
-    opened: VecDeque<Box<Change>>,
+    /// Those that the stage has not been told of.
+    changes: Line<Change<E>>,
     notices: Vec<Behind>,
     meter: Arc<Meter>,
     /// Another stage was woken, and nobody has taken note of that yet.
@@ -92,8 +94,8 @@ struct Behind {
 pub(crate) enum Input {
     /// Events to take in together: the inbox's [`portion`](Inbox::portion).
     Events(Debt),
-    /// A subscription has come or gone.
-    Change(Box<Change>),
+    /// A subscription has come or gone: see [`take_change`](Inbox::take_change).
+    Change,
     /// There will be nothing any more.
     End,
 }
@@ -137,7 +139,7 @@ impl<E> Inbox<E> {
             turns: VecDeque::new(),
             wants_events: false,
             sole: None,
-            opened: VecDeque::new(),
+            changes: Line::new(),
             notices: Vec::new(),
             meter,
             has_woken: false,
@@ -162,6 +164,11 @@ impl<E> Inbox<E> {
         }
     }
 
+    /// The subscription that [`Input::Change`] is about.
+    pub(crate) fn take_change(&mut self) -> Option<Change<E>> {
+        self.changes.pop()
+    }
+
     /// Whether another stage was woken since the last call.
     pub(crate) fn has_woken(&mut self) -> bool {
         mem::take(&mut self.has_woken)
@@ -173,7 +180,7 @@ impl<E> Inbox<E> {
         if self.sole_has_nothing() {
             return None;
         }
-        let has_some = self.sole.is_some() || !self.turns.is_empty() || !self.opened.is_empty();
+        let has_some = self.sole.is_some() || !self.turns.is_empty() || !self.changes.is_empty();
         match has_some || self.open == 0 {
             true => self.look(),
             false => None,
@@ -232,8 +239,8 @@ impl<E> Inbox<E> {
             return input;
         }
         self.read_news();
-        if let Some(change) = self.opened.pop_front() {
-            return Some(Input::Change(change));
+        if !self.changes.is_empty() {
+            return Some(Input::Change);
         }
         let input = take_turns(self);
         if self.open == 1 {
@@ -340,8 +347,7 @@ impl<E> Inbox<E> {
             if self.links.len() <= slot {
                 self.links.resize_with(slot + 1, || None);
             }
-            let opened = Change::Opened(self.info(&end));
-            self.opened.push_back(Box::new(opened));
+            self.changes.push(Change::Opened(Arc::clone(end.link())));
             // The link was made with its first ask in it.
             let asker = match end.wish().asking {
                 Asking::Automatic(window) => Asker::Ledger(Ledger::open(window).0),
@@ -446,11 +452,12 @@ impl<E> Inbox<E> {
         self.open -= 1;
         self.desk.release(slot);
         self.advance_notices(slot, usize::MAX);
-        let info = self.info(&incoming.end);
+        let link = incoming.end.link();
         if self.closing.is_none() {
-            self.judge(&info, &end);
+            self.judge(link.info(), &end);
         }
-        Some(Input::Change(Box::new(Change::Ended(info, end))))
+        self.changes.push(Change::Ended(Arc::clone(link), end));
+        Some(Input::Change)
     }
 
     /// Decides what the end of a subscription means for the stage.
@@ -471,10 +478,6 @@ impl<E> Inbox<E> {
                 end: end.clone(),
             })),
         }
-    }
-
-    fn info(&self, end: &ReceiveEnd<E>) -> SubscriptionInfo {
-        end.wish().info(end.peer(), self.desk.stage())
     }
 
     /// Ends all subscriptions, and says why.

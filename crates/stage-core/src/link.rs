@@ -56,6 +56,7 @@ pub(crate) struct Link<E> {
     up: Bellpull,
     down: Bellpull,
     wish: Wish<E>,
+    info: SubscriptionInfo,
 }
 
 /// What is not looked at while all goes well.
@@ -148,6 +149,7 @@ pub(crate) fn connect<E: Send + 'static>(
     };
     let (ring, incoming) = RingBuffer::new(places);
     let (returning, returned) = RingBuffer::new(places);
+    let info = wish.info(&up.meter.stage, &down.meter.stage);
     let link = Arc::new(Link {
         asked: AtomicU64::new(first as u64),
         asked_by_hand: AtomicU64::new(0),
@@ -170,6 +172,7 @@ pub(crate) fn connect<E: Send + 'static>(
         up: Bellpull::new(&up.bell, up_slot.unwrap_or_default(), &up.meter),
         down: Bellpull::new(&down.bell, down_slot, &down.meter),
         wish,
+        info,
     });
     let control = Arc::downgrade(&link);
     if let Some(handle) = &link.wish.handle {
@@ -214,6 +217,11 @@ impl<E> State<E> {
 }
 
 impl<E> Link<E> {
+    /// What is known of the subscription.
+    pub(crate) fn info(&self) -> &SubscriptionInfo {
+        &self.info
+    }
+
     /// Asked for in all. The largest number is without bound.
     #[inline]
     fn asked(&self) -> u64 {
@@ -372,7 +380,7 @@ impl<E: Send> Control for Link<E> {
     }
 
     fn info(&self) -> SubscriptionInfo {
-        self.wish.info(&self.up.meter.stage, &self.down.meter.stage)
+        self.info.clone()
     }
 
     fn upstream(&self) -> Arc<Meter> {

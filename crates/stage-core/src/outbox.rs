@@ -14,6 +14,7 @@ use crate::{
     change::Change,
     desk::{DESK, Desk, Notice},
     doorbell::Ear,
+    line::Line,
     link::{Request, SendEnd},
     meter::{Meter, OnDuty, StageState},
     pace::Worked,
@@ -21,7 +22,6 @@ use crate::{
         Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason, Refused,
         SubscriptionId,
     },
-    subscription::SubscriptionInfo,
 };
 
 mod sole;
@@ -42,7 +42,8 @@ pub(crate) struct Outbox<E: 'static> {
     broken: Option<ExcessEvents>,
     dispatcher: Box<dyn Dispatcher<E>>,
     buffer: Buffer<E>,
-    changes: VecDeque<Box<Change>>,
+    /// Those that the stage has not been told of.
+    changes: Line<Change<E>>,
     /// Notices that have not passed yet.
     notices: VecDeque<(Mark, Notice)>,
     next_mark: u64,
@@ -70,8 +71,8 @@ pub(crate) struct Outbox<E: 'static> {
 pub(crate) enum Wanted {
     /// More is asked for than there is.
     Events(Demand),
-    /// Subscribers have come or gone.
-    Change(Box<Change>),
+    /// Subscribers have come or gone: see [`take_change`](Outbox::take_change).
+    Change,
     /// Nothing more: the stage is to stop, or everybody has left.
     Nothing(End),
 }
@@ -92,7 +93,7 @@ impl<E: Send + 'static> Outbox<E> {
             broken: None,
             dispatcher,
             buffer: Buffer::unbounded(),
-            changes: VecDeque::new(),
+            changes: Line::new(),
             notices: VecDeque::new(),
             next_mark: 0,
             meter,
@@ -111,6 +112,11 @@ impl<E: Send + 'static> Outbox<E> {
     pub(crate) fn batch(&mut self, events: usize) -> Batch<E> {
         let storage = self.storage_of_sole(events);
         Batch::from(storage.unwrap_or_else(|| self.buffer.front().spares.take(events)))
+    }
+
+    /// The subscription that [`Wanted::Change`] is about.
+    pub(crate) fn take_change(&mut self) -> Option<Change<E>> {
+        self.changes.pop()
     }
 
     /// Whether another stage was woken since the last call.
@@ -172,10 +178,10 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[cold]
     fn next_unusual(&mut self) -> Option<Wanted> {
-        if let Some(change) = self.changes.pop_front() {
+        if !self.changes.is_empty() {
             // For those who look on when they are told.
             self.note_wanted();
-            return Some(Wanted::Change(change));
+            return Some(Wanted::Change);
         }
         let done = self.is_done();
         self.is_unusual = done.is_some() || self.open == 0;
@@ -306,7 +312,7 @@ impl<E: Send + 'static> Outbox<E> {
     /// # Errors
     ///
     /// If the dispatcher gave out more than was asked for.
-    pub(crate) fn close(mut self, end: &End) -> Result<VecDeque<Box<Change>>, ExcessEvents> {
+    pub(crate) fn close(mut self, end: &End) -> Result<Line<Change<E>>, ExcessEvents> {
         let broken = self.broken.take();
         let end = match broken {
             Some(excess) => &End::Down(Down::OverDelivered(excess)),
@@ -314,9 +320,8 @@ impl<E: Send + 'static> Outbox<E> {
         };
         let mut changes = mem::take(&mut self.changes);
         for link in mem::take(&mut self.links).into_iter().flatten() {
-            let info = self.info(&link);
+            changes.push(Change::Ended(Arc::clone(link.link()), end.clone()));
             link.close(end.clone());
-            changes.push_back(Box::new(Change::Ended(info, end.clone())));
         }
         // Who has come too late to be seen is told the same.
         self.desk.close_with(|link| link.close(end.clone()));
@@ -409,8 +414,7 @@ impl<E: Send + 'static> Outbox<E> {
         if self.links.len() <= slot {
             self.links.resize_with(slot + 1, || None);
         }
-        let opened = Change::Opened(self.info(&link));
-        self.changes.push_back(Box::new(opened));
+        self.changes.push(Change::Opened(Arc::clone(link.link())));
         self.links[slot] = Some(link);
         self.open += 1;
         self.read_request(slot);
@@ -453,17 +457,13 @@ impl<E: Send + 'static> Outbox<E> {
     fn forget(&mut self, slot: usize, end: End) {
         let id = SubscriptionId(slot as u64);
         if let Some(link) = self.links[slot].take() {
-            let ended = Change::Ended(self.info(&link), end);
-            self.changes.push_back(Box::new(ended));
+            self.changes
+                .push(Change::Ended(Arc::clone(link.link()), end));
             self.is_unusual = true;
             self.open -= 1;
             self.dispatcher.cancel(id);
             self.desk.release(slot);
         }
-    }
-
-    fn info(&self, link: &SendEnd<E>) -> SubscriptionInfo {
-        link.wish().info(self.desk.stage(), link.peer())
     }
 
     #[inline(never)]

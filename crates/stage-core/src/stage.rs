@@ -74,8 +74,10 @@ async fn make<P: Producer>(
         };
         let demand = match wanted {
             Wanted::Events(demand) => demand,
-            Wanted::Change(change) => {
-                tell_producer(producer, &change);
+            Wanted::Change => {
+                if let Some(change) = outbox.take_change() {
+                    tell_producer(producer, &change);
+                }
                 continue;
             }
             Wanted::Nothing(end) => return Ok(end),
@@ -100,10 +102,10 @@ async fn make<P: Producer>(
     }
 }
 
-fn tell_producer<P: Producer>(producer: &mut P, change: &Change) {
+fn tell_producer<P: Producer>(producer: &mut P, change: &Change<P::Event>) {
     match change {
-        Change::Opened(info) => producer.subscribed(info),
-        Change::Ended(info, end) => producer.unsubscribed(info, end),
+        Change::Opened(link) => producer.subscribed(link.info()),
+        Change::Ended(link, end) => producer.unsubscribed(link.info(), end),
     }
 }
 
@@ -142,7 +144,7 @@ where
 /// What a transform has to do next.
 enum Step {
     Input(Input),
-    Change(Box<Change>),
+    Change,
     Due,
     Nothing(End),
 }
@@ -174,8 +176,15 @@ where
                     return Ok(end);
                 }
             }
-            Step::Input(Input::Change(change)) | Step::Change(change) => {
-                tell_transform(stage, &change);
+            Step::Input(Input::Change) => {
+                if let Some(change) = inbox.take_change() {
+                    tell_transform(stage, &change);
+                }
+            }
+            Step::Change => {
+                if let Some(change) = outbox.take_change() {
+                    tell_transform(stage, &change);
+                }
             }
             Step::Due => {
                 let mut out = outbox.batch(1);
@@ -230,7 +239,7 @@ fn look<In, Out: Send + 'static>(
     outbox: &mut Outbox<Out>,
 ) -> Option<Step> {
     match outbox.look() {
-        Some(Wanted::Change(change)) => Some(Step::Change(change)),
+        Some(Wanted::Change) => Some(Step::Change),
         Some(Wanted::Nothing(end)) => Some(Step::Nothing(end)),
         Some(Wanted::Events(_)) if is_due => Some(Step::Due),
         Some(Wanted::Events(_)) => inbox.look().map(Step::Input),
@@ -267,10 +276,11 @@ async fn wait<In, Out: Send + 'static>(
     .await
 }
 
-fn tell_transform<In, T: Transform<In>>(stage: &mut T, change: &Change) {
+/// Of a subscription at either side, whatever its events are.
+fn tell_transform<In, T: Transform<In>, E>(stage: &mut T, change: &Change<E>) {
     match change {
-        Change::Opened(info) => stage.subscribed(info),
-        Change::Ended(info, end) => stage.unsubscribed(info, end),
+        Change::Opened(link) => stage.subscribed(link.info()),
+        Change::Ended(link, end) => stage.unsubscribed(link.info(), end),
     }
 }
 
@@ -311,9 +321,10 @@ where
                 inbox.portion.ack();
                 inbox.settle(debt);
             }
-            Input::Change(change) => match &*change {
-                Change::Opened(info) => consumer.subscribed(info),
-                Change::Ended(info, end) => consumer.unsubscribed(info, end),
+            Input::Change => match inbox.take_change() {
+                Some(Change::Opened(link)) => consumer.subscribed(link.info()),
+                Some(Change::Ended(link, end)) => consumer.unsubscribed(link.info(), &end),
+                None => {}
             },
             Input::End => return Ok(inbox.outcome()?),
         }

@@ -143,13 +143,17 @@ impl<E> ReceiveEnd<E> {
         self.link.cancel_with(end);
     }
 
+    pub(crate) fn link(&self) -> &Arc<Link<E>> {
+        &self.link
+    }
+
     pub(crate) fn wish(&self) -> &Wish<E> {
         &self.link.wish
     }
 
     /// The stage at the other end.
     pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.link.up.meter.stage
+        &self.link.info.from
     }
 }
 

@@ -121,13 +121,17 @@ impl<E> SendEnd<E> {
         self.link.lock().ended.get_or_insert(end);
     }
 
+    pub(crate) fn link(&self) -> &Arc<Link<E>> {
+        &self.link
+    }
+
     pub(crate) fn wish(&self) -> &Wish<E> {
         &self.link.wish
     }
 
     /// The stage at the other end.
     pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.link.down.meter.stage
+        &self.link.info.to
     }
 }
 
