@@ -96,6 +96,8 @@ pub(crate) trait AnyDesk: Send + Sync {
     fn is_in_use(&self) -> bool;
     fn links(&self) -> Vec<Arc<dyn Control>>;
     fn event_type(&self) -> &'static str;
+    fn meter(&self) -> &Meter;
+    fn ring(&self, slot: usize);
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -135,6 +137,14 @@ impl<L: Carries> AnyDesk for Desk<L> {
 
     fn event_type(&self) -> &'static str {
         L::event_type()
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    fn ring(&self, slot: usize) {
+        self.bell.ring(slot);
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

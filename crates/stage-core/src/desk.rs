@@ -22,7 +22,7 @@ pub(crate) const DESK: usize = 0;
 
 /// Where one side of a stage takes new links in, also while it runs.
 pub(crate) struct Desk<L> {
-    pub(crate) bell: Arc<Doorbell>,
+    pub(crate) bell: Doorbell,
     /// The meter of the stage.
     pub(crate) meter: Arc<Meter>,
     /// Tells this desk from all others.
@@ -73,7 +73,7 @@ pub(crate) struct News<L> {
 impl<L> Desk<L> {
     /// A desk with its first news already announced: that there may be nobody.
     pub(crate) fn new(meter: &Arc<Meter>) -> Arc<Self> {
-        let bell = Arc::<Doorbell>::default();
+        let bell = Doorbell::default();
         bell.ring(DESK);
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {

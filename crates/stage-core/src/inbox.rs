@@ -10,6 +10,7 @@ use std::{
 use crate::{
     Batch,
     change::Change,
+    crew::AnyDesk,
     desk::{DESK, Desk, Notice},
     doorbell::Ear,
     in_hand::{Done, Hand, MAX_PORTION},
@@ -28,7 +29,7 @@ use sole::Wish;
 
 /// The asking side of a stage: all its subscriptions, served in turn.
 #[derive(Debug)]
-pub(crate) struct Inbox<E> {
+pub(crate) struct Inbox<E: Send + 'static> {
     desk: Arc<Desk<ReceiveEnd<E>>>,
     /// What the stage has been given and has not settled.
     pub(crate) portion: Batch<E>,
@@ -124,7 +125,7 @@ impl Upstream {
     }
 }
 
-impl<E> Inbox<E> {
+impl<E: Send + 'static> Inbox<E> {
     pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>, meter: Arc<Meter>) -> Self {
         Self {
             desk,
@@ -356,7 +357,7 @@ impl<E> Inbox<E> {
             self.links[slot] = Some(Incoming {
                 end,
                 asker,
-                hand: Hand::new(&self.desk.bell, slot, &self.meter),
+                hand: Hand::new(Arc::clone(&self.desk) as Arc<dyn AnyDesk>, slot),
                 spare_hand: None,
                 rest: Rest::new(),
                 has_parts: false,
@@ -583,7 +584,7 @@ impl<E> Incoming<E> {
     }
 }
 
-impl<E> Drop for Inbox<E> {
+impl<E: Send + 'static> Drop for Inbox<E> {
     fn drop(&mut self) {
         for incoming in self.links.iter().flatten() {
             incoming.hand.lose_all();

@@ -5,7 +5,6 @@ use rtrb::RingBuffer;
 use crate::{
     Batch, Demand,
     desk::Desk,
-    doorbell::Doorbell,
     held_back::HeldBack,
     meter::Meter,
     protocol::{End, Reason},
@@ -53,8 +52,8 @@ pub(crate) struct Link<E> {
     /// Batches on their way. The receiving end takes them, and whoever cancels.
     inbound: Mutex<Inbound<E>>,
     state: Mutex<State<E>>,
-    up: Bellpull,
-    down: Bellpull,
+    up: Bellpull<SendEnd<E>>,
+    down: Bellpull<ReceiveEnd<E>>,
     wish: Wish<E>,
     info: SubscriptionInfo,
 }
@@ -76,11 +75,11 @@ struct State<E> {
 const RING: usize = if cfg!(shuttle) { 2 } else { 8 };
 
 /// How one end of a link tells the other that there is news.
-struct Bellpull {
-    bell: Arc<Doorbell>,
+struct Bellpull<L> {
+    /// Of the stage at that end. It has no link any more once the stage has ended, so neither keeps the
+    /// other for ever.
+    desk: Arc<Desk<L>>,
     slot: usize,
-    /// The meter of the stage that answers this bell.
-    meter: Arc<Meter>,
 }
 
 /// Counts of one link at one instant.
@@ -131,8 +130,8 @@ pub(crate) trait Control: Send + Sync {
 /// Links two stages. What the subscription asks for at first is asked for. Nothing happens if
 /// either has ended: then the end of the other is told.
 pub(crate) fn connect<E: Send + 'static>(
-    up: &Desk<SendEnd<E>>,
-    down: &Desk<ReceiveEnd<E>>,
+    up: &Arc<Desk<SendEnd<E>>>,
+    down: &Arc<Desk<ReceiveEnd<E>>>,
     mut wish: Wish<E>,
 ) {
     wish.terms = wish.terms.subscriber(down.id);
@@ -169,8 +168,8 @@ pub(crate) fn connect<E: Send + 'static>(
             ended: None,
             cancelled: None,
         }),
-        up: Bellpull::new(&up.bell, up_slot.unwrap_or_default(), &up.meter),
-        down: Bellpull::new(&down.bell, down_slot, &down.meter),
+        up: Bellpull::new(up, up_slot.unwrap_or_default()),
+        down: Bellpull::new(down, down_slot),
         wish,
         info,
     });
@@ -260,7 +259,7 @@ impl<E> Link<E> {
     /// It was cancelled before this was sent.
     #[cold]
     fn drop_unsent(&self, batch: Batch<E>) {
-        self.up.meter.lost(batch.len());
+        self.up.meter().lost(batch.len());
         drop(batch);
     }
 
@@ -302,12 +301,12 @@ impl<E> Link<E> {
         let lost = (mem::take(&mut state.crowd), state.held_back.take());
         drop(state);
         let events = held_back + lost.0.iter().map(|batch| batch.len()).sum::<usize>();
-        self.down.meter.lost(events);
+        self.down.meter().lost(events);
         // Outside the lock: what is dropped may have receipts, and those call their source.
         drop(lost);
         // Whoever is just about to send something sees from here on that it was cancelled, or what it
         // sends is seen here.
-        self.down.bell.touch();
+        self.down.desk.bell.touch();
         self.drop_inbound();
         self.up.pull();
         self.down.pull();
@@ -318,7 +317,7 @@ impl<E> Link<E> {
     fn drop_inbound(&self) {
         let inbound = self.inbound().empty();
         let events = inbound.iter().map(|batch| batch.len()).sum();
-        self.down.meter.lost(events);
+        self.down.meter().lost(events);
     }
 
     fn inbound(&self) -> MutexGuard<'_, Inbound<E>> {
@@ -384,7 +383,7 @@ impl<E: Send> Control for Link<E> {
     }
 
     fn upstream(&self) -> Arc<Meter> {
-        Arc::clone(&self.up.meter)
+        Arc::clone(self.up.meter())
     }
 }
 
@@ -400,17 +399,21 @@ impl<E: Send + 'static> Carries for ReceiveEnd<E> {
     }
 }
 
-impl Bellpull {
-    fn new(bell: &Arc<Doorbell>, slot: usize, meter: &Arc<Meter>) -> Self {
+impl<L> Bellpull<L> {
+    fn new(desk: &Arc<Desk<L>>, slot: usize) -> Self {
         Self {
-            bell: Arc::clone(bell),
+            desk: Arc::clone(desk),
             slot,
-            meter: Arc::clone(meter),
         }
     }
 
     fn pull(&self) -> bool {
-        self.bell.ring(self.slot)
+        self.desk.bell.ring(self.slot)
+    }
+
+    /// The meter of the stage that answers this bell.
+    fn meter(&self) -> &Arc<Meter> {
+        &self.desk.meter
     }
 }
 

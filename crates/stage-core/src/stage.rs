@@ -233,7 +233,7 @@ where
     Ok(None)
 }
 
-fn look<In, Out: Send + 'static>(
+fn look<In: Send + 'static, Out: Send + 'static>(
     is_due: bool,
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<Out>,
@@ -251,7 +251,7 @@ fn look<In, Out: Send + 'static>(
 }
 
 /// After a look at nothing: waits for something to do.
-async fn wait<In, Out: Send + 'static>(
+async fn wait<In: Send + 'static, Out: Send + 'static>(
     due: Option<Instant>,
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<Out>,
@@ -333,7 +333,7 @@ where
 
 /// When there is nothing without news: waits for the next input. The consumer may do what it does
 /// while it is idle.
-async fn next_or_idle<E, C: Consumer<E>>(
+async fn next_or_idle<E: Send + 'static, C: Consumer<E>>(
     consumer: &mut C,
     inbox: &mut Inbox<E>,
 ) -> Result<Input, Failure> {

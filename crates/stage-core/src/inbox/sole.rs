@@ -15,7 +15,7 @@ pub(super) enum Wish {
     Nothing,
 }
 
-impl<E> Inbox<E> {
+impl<E: Send + 'static> Inbox<E> {
     /// What has come from the only subscription; `None` if there is none, or other news.
     #[inline]
     pub(super) fn look_at_sole(&mut self, wish: Wish) -> Option<Option<Input>> {
