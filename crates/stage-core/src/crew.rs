@@ -16,6 +16,7 @@ use crate::{
     link::{Carries, Control},
     meter::Meter,
     names::Names,
+    seat::Seat,
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
 };
@@ -35,12 +36,12 @@ pub(crate) struct Crew {
 
 #[derive(Default)]
 struct State {
-    stages: BTreeMap<Arc<str>, Arc<Member>>,
+    stages: BTreeMap<Arc<str>, Member>,
     /// Names of stages that are being put together.
     claimed: BTreeSet<Arc<str>>,
     /// For stages that are given none.
     names: Names,
-    waiting: Vec<(Arc<Member>, Task)>,
+    waiting: Vec<(Arc<Seat>, Task)>,
     groups: Weaks<dyn Close>,
     stopping: bool,
     /// How long the rest may take from then on.
@@ -78,12 +79,13 @@ impl Drop for Claim {
 }
 
 /// A stage, as its pipeline sees it.
+#[derive(Clone)]
 pub(crate) struct Member {
     /// Where others subscribe to it, unless it is a consumer.
     pub(crate) front: Option<Arc<dyn AnyDesk>>,
     /// Where it subscribes to others, unless it is a producer.
     pub(crate) back: Option<Arc<dyn AnyDesk>>,
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// A desk, whatever its events are.
@@ -140,7 +142,7 @@ impl<L: Carries> AnyDesk for Desk<L> {
     }
 
     fn meter(&self) -> &Meter {
-        &self.meter
+        &self.seat.meter
     }
 
     fn ring(&self, slot: usize) {
@@ -176,10 +178,9 @@ impl Crew {
         if state.stopping || state.ended {
             return Err(AddError::Stopping);
         }
-        let name = Arc::clone(&member.meter.stage);
-        let member = Arc::new(member);
-        state.stages.insert(name, Arc::clone(&member));
-        state.waiting.push((member, task));
+        let seat = Arc::clone(&member.seat);
+        state.stages.insert(Arc::clone(seat.stage()), member);
+        state.waiting.push((seat, task));
         drop(state);
         self.news.notify_one();
         Ok(())
@@ -194,7 +195,7 @@ impl Crew {
     }
 
     /// Takes the stages that wait to be started.
-    pub(crate) fn take_waiting(&self) -> Vec<(Arc<Member>, Task)> {
+    pub(crate) fn take_waiting(&self) -> Vec<(Arc<Seat>, Task)> {
         mem::take(&mut self.lock().waiting)
     }
 
@@ -271,11 +272,18 @@ impl Crew {
         drop(never_started);
     }
 
-    pub(crate) fn members(&self) -> Vec<Arc<Member>> {
+    pub(crate) fn members(&self) -> Vec<Member> {
         self.lock().stages.values().cloned().collect()
     }
 
-    pub(crate) fn member(&self, name: &str) -> Option<Arc<Member>> {
+    /// The first stage whose task has gone before the stage has ended.
+    pub(crate) fn without_task(&self) -> Option<Arc<Seat>> {
+        let state = self.lock();
+        let mut seats = state.stages.values().map(|member| &member.seat);
+        seats.find(|seat| seat.is_without_task()).cloned()
+    }
+
+    pub(crate) fn member(&self, name: &str) -> Option<Member> {
         self.lock().stages.get(name).cloned()
     }
 
@@ -292,7 +300,7 @@ impl Crew {
             let front = member.front.as_ref();
             front.is_some_and(|desk| !desk.is_in_use())
         });
-        deserted.map(|member| member.meter.stage.to_string())
+        deserted.map(|member| member.seat.stage().to_string())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -314,7 +322,7 @@ impl Member {
 
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Member").field(&self.meter.stage).finish()
+        f.debug_tuple("Member").field(self.seat.stage()).finish()
     }
 }
 

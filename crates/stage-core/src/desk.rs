@@ -12,7 +12,7 @@ use crate::{
     doorbell::Doorbell,
     line::Line,
     link::Control,
-    meter::Meter,
+    seat::Seat,
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
 };
@@ -23,8 +23,8 @@ pub(crate) const DESK: usize = 0;
 /// Where one side of a stage takes new links in, also while it runs.
 pub(crate) struct Desk<L> {
     pub(crate) bell: Doorbell,
-    /// The meter of the stage.
-    pub(crate) meter: Arc<Meter>,
+    /// Of the stage.
+    pub(crate) seat: Arc<Seat>,
     /// Tells this desk from all others.
     pub(crate) id: u64,
     state: Mutex<State<L>>,
@@ -72,14 +72,14 @@ pub(crate) struct News<L> {
 
 impl<L> Desk<L> {
     /// A desk with its first news already announced: that there may be nobody.
-    pub(crate) fn new(meter: &Arc<Meter>) -> Arc<Self> {
+    pub(crate) fn new(seat: &Arc<Seat>) -> Arc<Self> {
         let bell = Doorbell::default();
         bell.ring(DESK);
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             bell,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            meter: Arc::clone(meter),
+            seat: Arc::clone(seat),
             state: Mutex::new(State {
                 arrivals: Line::new(),
                 links: Weaks::new(),
@@ -99,7 +99,7 @@ impl<L> Desk<L> {
 
     /// The name of the stage.
     pub(crate) fn stage(&self) -> &Arc<str> {
-        &self.meter.stage
+        self.seat.stage()
     }
 
     /// Keeps a slot for a new link; `None` if the stage has ended.

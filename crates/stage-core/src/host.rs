@@ -71,15 +71,14 @@ pub(crate) fn invite(seat: &Seat) -> bool {
     HOST.try_with(|host| host.invite(seat)).unwrap_or(false)
 }
 
-/// Which stage has its turn in this thread, if one does: the address of its seat.
-pub(crate) fn stage() -> Option<usize> {
-    let address = |host: &Host| {
+/// Whose turn it is in this thread, if it is anybody's.
+pub(crate) fn current() -> Option<Arc<Seat>> {
+    let look = |host: &Host| {
         let current = host.current.take();
-        let address = current.as_ref().map(|seat| Arc::as_ptr(seat).addr());
-        host.current.set(current);
-        address
+        host.current.set(current.clone());
+        current
     };
-    HOST.try_with(address).ok().flatten()
+    HOST.try_with(look).ok().flatten()
 }
 
 /// The stage that has its turn has made events, or taken them in.

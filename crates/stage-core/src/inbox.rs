@@ -16,8 +16,9 @@ use crate::{
     in_hand::{Done, Hand, MAX_PORTION},
     line::Line,
     link::{Arrival, ReceiveEnd},
-    meter::{Meter, OnDuty},
+    meter::StageState,
     protocol::{Down, End, Fate, Ledger, Reason},
+    seat::Seat,
     subscription::{Asking, SubscriptionInfo},
 };
 
@@ -54,7 +55,7 @@ pub(crate) struct Inbox<E: Send + 'static> {
     /// Those that the stage has not been told of.
     changes: Line<Change<E>>,
     notices: Vec<Behind>,
-    meter: Arc<Meter>,
+    seat: Arc<Seat>,
     /// Another stage was woken, and nobody has taken note of that yet.
     has_woken: bool,
     ear: Ear,
@@ -126,8 +127,9 @@ impl Upstream {
 }
 
 impl<E: Send + 'static> Inbox<E> {
-    pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>) -> Self {
         Self {
+            seat: Arc::clone(&desk.seat),
             desk,
             portion: Batch::new(),
             links: Vec::new(),
@@ -142,15 +144,14 @@ impl<E: Send + 'static> Inbox<E> {
             sole: None,
             changes: Line::new(),
             notices: Vec::new(),
-            meter,
             has_woken: false,
             ear: Ear::default(),
         }
     }
 
     /// The stage begins, in this task.
-    pub(crate) fn begin(&self) -> Option<OnDuty> {
-        self.meter.begin()
+    pub(crate) fn begin(&self) {
+        self.seat.meter.enter(StageState::Running);
     }
 
     /// After [`Input::End`]: how everything upstream ended.
@@ -266,7 +267,7 @@ impl<E: Send + 'static> Inbox<E> {
             return;
         };
         let done = incoming.take_back(&mut self.portion);
-        self.meter.handled(done.events);
+        self.seat.meter.handled(done.events);
         self.has_woken |= incoming.settle(done);
         if !self.notices.is_empty() {
             self.advance_notices(slot, done.events);
@@ -449,7 +450,7 @@ impl<E: Send + 'static> Inbox<E> {
         let incoming = self.links.get_mut(slot)?.take()?;
         incoming.hand.end_all();
         // What had come before it was cancelled.
-        self.meter.lost(incoming.rest.len());
+        self.seat.meter.lost(incoming.rest.len());
         self.open -= 1;
         self.desk.release(slot);
         self.advance_notices(slot, usize::MAX);
@@ -589,7 +590,7 @@ impl<E: Send + 'static> Drop for Inbox<E> {
         for incoming in self.links.iter().flatten() {
             incoming.hand.lose_all();
             // With what has been given back and was not seen: perhaps by the call that failed.
-            self.meter.lost(incoming.end.in_hand());
+            self.seat.meter.lost(incoming.end.in_hand());
         }
         self.close(&End::Down(Down::Aborted));
         self.desk.close();

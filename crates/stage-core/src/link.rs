@@ -8,6 +8,7 @@ use crate::{
     held_back::HeldBack,
     meter::Meter,
     protocol::{End, Reason},
+    seat::Seat,
     subscription::{Asking, SubscriptionInfo, Wish},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -124,7 +125,7 @@ pub(crate) trait Control: Send + Sync {
     fn info(&self) -> SubscriptionInfo;
 
     /// The stage that is subscribed to.
-    fn upstream(&self) -> Arc<Meter>;
+    fn upstream(&self) -> Arc<Seat>;
 }
 
 /// Links two stages. What the subscription asks for at first is asked for. Nothing happens if
@@ -148,7 +149,7 @@ pub(crate) fn connect<E: Send + 'static>(
     };
     let (ring, incoming) = RingBuffer::new(places);
     let (returning, returned) = RingBuffer::new(places);
-    let info = wish.info(&up.meter.stage, &down.meter.stage);
+    let info = wish.info(up.stage(), down.stage());
     let link = Arc::new(Link {
         asked: AtomicU64::new(first as u64),
         asked_by_hand: AtomicU64::new(0),
@@ -382,8 +383,8 @@ impl<E: Send> Control for Link<E> {
         self.info.clone()
     }
 
-    fn upstream(&self) -> Arc<Meter> {
-        Arc::clone(self.up.meter())
+    fn upstream(&self) -> Arc<Seat> {
+        Arc::clone(&self.up.desk.seat)
     }
 }
 
@@ -412,8 +413,8 @@ impl<L> Bellpull<L> {
     }
 
     /// The meter of the stage that answers this bell.
-    fn meter(&self) -> &Arc<Meter> {
-        &self.desk.meter
+    fn meter(&self) -> &Meter {
+        &self.desk.seat.meter
     }
 }
 

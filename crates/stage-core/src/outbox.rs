@@ -16,12 +16,13 @@ use crate::{
     doorbell::Ear,
     line::Line,
     link::{Request, SendEnd},
-    meter::{Meter, OnDuty, StageState},
+    meter::StageState,
     pace::Worked,
     protocol::{
         Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason, Refused,
         SubscriptionId,
     },
+    seat::Seat,
 };
 
 mod sole;
@@ -47,7 +48,7 @@ pub(crate) struct Outbox<E: 'static> {
     /// Notices that have not passed yet.
     notices: VecDeque<(Mark, Notice)>,
     next_mark: u64,
-    meter: Arc<Meter>,
+    seat: Arc<Seat>,
     /// How much more is wanted, as far as is known without a look.
     left: usize,
     /// Who gets everything, if it is known that somebody does.
@@ -78,12 +79,9 @@ pub(crate) enum Wanted {
 }
 
 impl<E: Send + 'static> Outbox<E> {
-    pub(crate) fn new(
-        desk: Arc<Desk<SendEnd<E>>>,
-        dispatcher: Box<dyn Dispatcher<E>>,
-        meter: Arc<Meter>,
-    ) -> Self {
+    pub(crate) fn new(desk: Arc<Desk<SendEnd<E>>>, dispatcher: Box<dyn Dispatcher<E>>) -> Self {
         Self {
+            seat: Arc::clone(&desk.seat),
             desk,
             links: Vec::new(),
             open: 0,
@@ -96,7 +94,6 @@ impl<E: Send + 'static> Outbox<E> {
             changes: Line::new(),
             notices: VecDeque::new(),
             next_mark: 0,
-            meter,
             left: 0,
             sole: None,
             is_unusual: true,
@@ -224,7 +221,7 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Waits until every event has been taken, or everybody has left.
     pub(crate) async fn flush(&mut self) {
-        self.meter.enter(StageState::Draining);
+        self.seat.meter.enter(StageState::Draining);
         if self.is_dividing {
             return;
         }
@@ -248,13 +245,13 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// The stage begins, in this task.
-    pub(crate) fn begin(&self) -> Option<OnDuty> {
-        self.meter.begin()
+    pub(crate) fn begin(&self) {
+        self.seat.meter.enter(StageState::Running);
     }
 
     /// The stage has failed.
     pub(crate) fn raise_alarm(&self) {
-        self.meter.raise_alarm();
+        self.seat.meter.raise_alarm();
     }
 
     /// Drops what the dispatcher holds for subscribers that will not come, so that others get theirs.
@@ -269,7 +266,7 @@ impl<E: Send + 'static> Outbox<E> {
                 events,
                 "the stage ends, and these wait for a subscriber that has left: dropped"
             );
-            self.meter.lost(events);
+            self.seat.meter.lost(events);
             drop(stranded);
             self.deliver();
         }
@@ -290,7 +287,7 @@ impl<E: Send + 'static> Outbox<E> {
             && let Some(to) = self.dispatcher.claim(batch.len())
         {
             self.left = self.left.saturating_sub(batch.len());
-            self.meter.waiting(0, self.dispatcher.demand());
+            self.seat.meter.waiting(0, self.dispatcher.demand());
             self.send(to, batch);
             self.is_dividing = false;
             return;
@@ -303,7 +300,7 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Hands out events that the stage has made itself.
     pub(crate) fn push_made(&mut self, batch: Batch<E>) {
-        self.meter.handled(batch.len());
+        self.seat.meter.handled(batch.len());
         self.push(batch);
     }
 
@@ -343,7 +340,7 @@ impl<E: Send + 'static> Outbox<E> {
     fn note_wanted(&self) -> usize {
         let by_all = || self.dispatcher.demand().saturating_sub(self.buffer.len());
         let wanted = self.wanted_by_sole().unwrap_or_else(by_all);
-        self.meter.waiting(self.undelivered(), wanted);
+        self.seat.meter.waiting(self.undelivered(), wanted);
         wanted
     }
 
@@ -428,7 +425,7 @@ impl<E: Send + 'static> Outbox<E> {
     fn hold(&mut self, held: bool) {
         if held != self.held {
             self.held = held;
-            self.meter.enter(match held {
+            self.seat.meter.enter(match held {
                 true => StageState::Held,
                 false => StageState::Running,
             });
@@ -490,7 +487,8 @@ impl<E: Send + 'static> Outbox<E> {
         }
         self.is_dividing = false;
         // What the dispatcher has taken, and neither handed out nor kept.
-        self.meter
+        self.seat
+            .meter
             .lost(self.at_stake.saturating_sub(self.undelivered()));
         self.tell_notices();
     }
@@ -523,9 +521,9 @@ impl<E: Send + 'static> Outbox<E> {
         let failed = mem::take(&mut self.handout.misplaced);
         self.at_stake = self.at_stake.saturating_sub(dropped + failed);
         if dropped > 0 {
-            self.meter.dropped(dropped);
+            self.seat.meter.dropped(dropped);
         }
-        self.meter.lost(failed);
+        self.seat.meter.lost(failed);
     }
 
     fn tell_notices(&mut self) {
@@ -569,7 +567,7 @@ impl<E: 'static> Drop for Outbox<E> {
             true => self.at_stake,
             false => self.buffer.len() + self.dispatcher.held(),
         };
-        self.meter.lost(lost);
+        self.seat.meter.lost(lost);
         self.desk.close();
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     crew::Task,
     failure::Failure,
     host,
+    meter::Meter,
     runtime::Runtime,
     sampler::{LONG, Sampler},
     slot::Slot,
@@ -27,8 +28,9 @@ use crate::{
 ///
 /// So a stage that is woken by another can go on in the task that has woken it: see [`host`].
 pub(crate) struct Seat {
+    pub(crate) meter: Meter,
     body: Slot<Body>,
-    /// What whoever has it out is to know: [`WOKEN`], [`CANCELLED`].
+    /// What whoever has it out is to know: [`WOKEN`], [`CANCELLED`], [`WITHOUT_TASK`].
     notes: AtomicU8,
     haste: AtomicU8,
     /// The task that it was given, known once that has begun.
@@ -53,6 +55,7 @@ pub(crate) struct Home {
 }
 
 /// How a stage's future has ended.
+#[derive(Debug)]
 pub(crate) enum Outcome {
     Done(Result<(), Failure>),
     Panicked(Box<dyn Any + Send>),
@@ -64,6 +67,8 @@ pub(crate) enum Outcome {
 const WOKEN: u8 = 1;
 /// It is to be dropped where it stands.
 const CANCELLED: u8 = 2;
+/// It has not ended, and its task has gone.
+const WITHOUT_TASK: u8 = 4;
 
 /// Whether the stage's turns are short enough for others to wait for them.
 const QUICK: u8 = 0;
@@ -73,8 +78,10 @@ const SLOW: u8 = 1;
 const BLOCKING: u8 = 2;
 
 impl Seat {
-    pub(crate) fn new(task: Task) -> Arc<Self> {
-        let seat = Arc::new(Self {
+    /// For the stage of this name, which is to [sit down](Self::sit_down).
+    pub(crate) fn new(stage: &Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            meter: Meter::new(stage),
             body: Slot::default(),
             // To begin with.
             notes: AtomicU8::new(WOKEN),
@@ -82,15 +89,41 @@ impl Seat {
             home: OnceLock::new(),
             is_over: AtomicBool::new(false),
             outcome: Mutex::new(None),
-        });
+        })
+    }
+
+    /// What the stage does from now on, once it is woken.
+    pub(crate) fn sit_down(self: &Arc<Self>, task: Task) {
         let body = Body {
-            seat: Arc::clone(&seat),
-            waker: Waker::from(Arc::clone(&seat)),
+            seat: Arc::clone(self),
+            waker: Waker::from(Arc::clone(self)),
             sampler: Sampler::default(),
             task,
         };
-        seat.body.put(Box::new(body));
-        seat
+        self.body.put(Box::new(body));
+    }
+
+    /// The name of the stage.
+    pub(crate) fn stage(&self) -> &Arc<str> {
+        &self.meter.stage
+    }
+
+    /// A stage's task, which is counted each time that it is polled if somebody wants to know.
+    #[cfg(not(feature = "testkit"))]
+    pub(crate) fn watch<F: Future>(self: Arc<Self>, task: F) -> F {
+        drop(self);
+        task
+    }
+
+    /// A stage's task, which is counted each time that it is polled.
+    #[cfg(feature = "testkit")]
+    pub(crate) async fn watch<F: Future>(self: Arc<Self>, task: F) -> F::Output {
+        let mut task = std::pin::pin!(task);
+        let counted = std::future::poll_fn(|cx| {
+            self.meter.polled();
+            task.as_mut().poll(cx)
+        });
+        counted.await
     }
 
     /// The stage has come to the task that it was given.
@@ -189,10 +222,15 @@ impl Seat {
         self.call_home();
     }
 
-    /// Drops the stage where it stands, at once if it is not at work just now.
+    /// Drops the stage where it stands, at once if it is not at work just now: its task has gone.
     pub(crate) fn abandon(&self) {
-        self.notes.fetch_or(CANCELLED, AcqRel);
+        self.notes.fetch_or(CANCELLED | WITHOUT_TASK, AcqRel);
         drop(self.body.take());
+    }
+
+    /// Whether its task has gone before the stage has ended.
+    pub(crate) fn is_without_task(&self) -> bool {
+        self.notes.load(Acquire) & WITHOUT_TASK != 0
     }
 
     /// How the stage has ended, once.
@@ -271,6 +309,7 @@ impl Body {
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seat")
+            .field("stage", self.stage())
             .field("home", &self.home)
             .finish_non_exhaustive()
     }

@@ -27,7 +27,7 @@ pub(crate) async fn produce<P: Producer>(
     mut producer: P,
     mut outbox: Outbox<P::Event>,
 ) -> Result<(), Failure> {
-    let _running = outbox.begin();
+    outbox.begin();
     let made = caught(pin!(make(&mut producer, &mut outbox))).await;
     let made = hand_out_the_rest(&mut outbox, made).await;
     // Closed before it finishes: what it waits for may wait for the end of its events.
@@ -118,7 +118,7 @@ where
     In: Send + 'static,
     T: Transform<In>,
 {
-    let _running = outbox.begin();
+    outbox.begin();
     let mut turned = caught(pin!(turn(&mut stage, &mut inbox, &mut outbox))).await;
     inbox.close(&end_of(&turned));
     drop(inbox);
@@ -289,7 +289,7 @@ where
     E: Send + 'static,
     C: Consumer<E>,
 {
-    let _running = inbox.begin();
+    inbox.begin();
     let taken = caught(pin!(take_in(&mut consumer, &mut inbox))).await;
     inbox.close(&end_of(&taken));
     drop(inbox);

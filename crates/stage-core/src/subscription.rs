@@ -9,9 +9,9 @@ use crate::{
     desk::Desk,
     group::Members,
     link::{Control, ReceiveEnd, SendEnd, connect},
-    meter::Meter,
     protocol::{Demand, End, Mode, Reason, Selector, Terms},
     scale::Scale,
+    seat::Seat,
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
 };
@@ -152,9 +152,9 @@ impl<E: Send + 'static> Subscription<E> {
     }
 
     /// The stage that it is to, unless that is a group of them.
-    pub(crate) fn upstream(&self) -> Option<&Arc<Meter>> {
+    pub(crate) fn upstream(&self) -> Option<&Arc<Seat>> {
         match &self.origin {
-            Origin::Stage(up, _) => Some(&up.meter),
+            Origin::Stage(up, _) => Some(&up.seat),
             Origin::Group(_) => None,
         }
     }

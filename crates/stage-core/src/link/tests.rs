@@ -3,8 +3,8 @@ use crate::{Mode, Window, protocol::Terms};
 
 fn linked(window: usize) -> (SendEnd<u64>, ReceiveEnd<u64>) {
     let (up, down) = (
-        Desk::new(&Meter::new(&"up".into())),
-        Desk::new(&Meter::new(&"down".into())),
+        Desk::new(&Seat::new(&"up".into())),
+        Desk::new(&Seat::new(&"down".into())),
     );
     let wish = Wish {
         asking: Asking::Automatic(Window::new(window)),

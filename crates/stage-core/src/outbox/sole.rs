@@ -36,7 +36,7 @@ impl<E: Send + 'static> Outbox<E> {
             return None;
         };
         self.left = due;
-        self.meter.waiting(0, due);
+        self.seat.meter.waiting(0, due);
         Some(Demand::new(due).map(Wanted::Events))
     }
 
@@ -67,7 +67,7 @@ impl<E: Send + 'static> Outbox<E> {
         if link.and_then(|link| link.due()) >= Some(events) {
             sole.given += events;
             self.left = self.left.saturating_sub(events);
-            self.meter.waiting(0, self.left);
+            self.seat.meter.waiting(0, self.left);
             return Some(SubscriptionId(sole.slot as u64));
         }
         self.leave_sole();
