@@ -1,6 +1,6 @@
 use std::{
     any::Any,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, btree_map::Entry},
     fmt, mem,
     pin::Pin,
     sync::{Arc, Weak},
@@ -36,9 +36,8 @@ pub(crate) struct Crew {
 
 #[derive(Default)]
 struct State {
-    stages: BTreeMap<Arc<str>, Member>,
-    /// Names of stages that are being put together.
-    claimed: BTreeSet<Arc<str>>,
+    /// Of those that are still being put together, only the names.
+    stages: BTreeMap<Arc<str>, Option<Member>>,
     /// For stages that are given none.
     names: Names,
     waiting: Vec<(Arc<Seat>, Task)>,
@@ -56,6 +55,7 @@ struct State {
 pub(crate) struct Claim {
     crew: Arc<Crew>,
     name: Arc<str>,
+    is_used: bool,
 }
 
 impl Claim {
@@ -64,17 +64,18 @@ impl Claim {
     }
 
     /// Adds the stage of that name, to be started.
-    pub(crate) fn add(self, member: Member, task: Task) -> Result<(), AddError> {
-        self.crew.add(member, task)
+    pub(crate) fn add(mut self, member: Member, task: Task) -> Result<(), AddError> {
+        self.crew.add(member, task)?;
+        self.is_used = true;
+        Ok(())
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut state = self.crew.lock();
-        state.claimed.remove(&self.name);
-        // Unless a stage has it by now: then it is looked at once more, and passed over.
-        state.names.free(&self.name);
+        if !self.is_used {
+            self.crew.free(&self.name);
+        }
     }
 }
 
@@ -162,13 +163,17 @@ impl Crew {
         if state.stopping || state.ended {
             return Err(AddError::Stopping);
         }
-        if state.stages.contains_key(name) || !state.claimed.insert(Arc::clone(name)) {
-            let name = name.to_string();
-            return Err(AddError::NameTaken { name });
-        }
+        match state.stages.entry(Arc::clone(name)) {
+            Entry::Vacant(place) => place.insert(None),
+            Entry::Occupied(_) => {
+                let name = name.to_string();
+                return Err(AddError::NameTaken { name });
+            }
+        };
         Ok(Claim {
             crew: Arc::clone(self),
             name: Arc::clone(name),
+            is_used: false,
         })
     }
 
@@ -179,7 +184,7 @@ impl Crew {
             return Err(AddError::Stopping);
         }
         let seat = Arc::clone(&member.seat);
-        state.stages.insert(Arc::clone(seat.stage()), member);
+        state.stages.insert(Arc::clone(seat.stage()), Some(member));
         state.waiting.push((seat, task));
         drop(state);
         self.news.notify_one();
@@ -189,8 +194,8 @@ impl Crew {
     /// A name like `wish` that no stage has.
     pub(crate) fn free_name(&self, wish: &str) -> String {
         let state = &mut *self.lock();
-        let (stages, claimed) = (&state.stages, &state.claimed);
-        let is_taken = |name: &str| stages.contains_key(name) || claimed.contains(name);
+        let stages = &state.stages;
+        let is_taken = |name: &str| stages.contains_key(name);
         state.names.find(wish, is_taken)
     }
 
@@ -199,8 +204,8 @@ impl Crew {
         mem::take(&mut self.lock().waiting)
     }
 
-    /// Frees the name of a stage that has ended.
-    pub(crate) fn ended(&self, name: &str) {
+    /// Frees the name of a stage that has ended, or was never added.
+    pub(crate) fn free(&self, name: &str) {
         let mut state = self.lock();
         state.stages.remove(name);
         state.names.free(name);
@@ -215,7 +220,7 @@ impl Crew {
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        let members: Vec<_> = state.stages.values().cloned().collect();
+        let members: Vec<_> = state.members().cloned().collect();
         let groups = mem::take(&mut state.groups);
         drop(state);
         for member in members {
@@ -273,18 +278,18 @@ impl Crew {
     }
 
     pub(crate) fn members(&self) -> Vec<Member> {
-        self.lock().stages.values().cloned().collect()
+        self.lock().members().cloned().collect()
     }
 
     /// The first stage whose task has gone before the stage has ended.
     pub(crate) fn without_task(&self) -> Option<Arc<Seat>> {
         let state = self.lock();
-        let mut seats = state.stages.values().map(|member| &member.seat);
+        let mut seats = state.members().map(|member| &member.seat);
         seats.find(|seat| seat.is_without_task()).cloned()
     }
 
     pub(crate) fn member(&self, name: &str) -> Option<Member> {
-        self.lock().stages.get(name).cloned()
+        self.lock().stages.get(name).cloned().flatten()
     }
 
     /// Lets nobody else link stages that run as long as what it returns is held.
@@ -295,8 +300,7 @@ impl Crew {
     /// A stage with an outlet that nobody has subscribed to.
     pub(crate) fn deserted(&self) -> Option<String> {
         let state = self.lock();
-        let mut members = state.stages.values();
-        let deserted = members.find(|member| {
+        let deserted = state.members().find(|member| {
             let front = member.front.as_ref();
             front.is_some_and(|desk| !desk.is_in_use())
         });
@@ -305,6 +309,12 @@ impl Crew {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn members(&self) -> impl Iterator<Item = &Member> {
+        self.stages.values().flatten()
     }
 }
 
@@ -328,6 +338,8 @@ impl fmt::Debug for Member {
 
 impl fmt::Debug for Crew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.lock().stages.keys()).finish()
+        let state = self.lock();
+        let names = state.members().map(|member| member.seat.stage());
+        f.debug_set().entries(names).finish()
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     mem,
     sync::{
         Arc,
@@ -47,7 +47,7 @@ pub(crate) struct Inbox<E: Send + 'static> {
     /// How the subscriptions ended, the worst of them.
     worst: End,
     /// Slots that may have events, in the order of their turns.
-    turns: VecDeque<usize>,
+    turns: Line<usize>,
     /// The last look was for events, too.
     wants_events: bool,
     /// The only one, if there is nothing out of the ordinary. It needs no turns.
@@ -139,7 +139,7 @@ impl<E: Send + 'static> Inbox<E> {
             stopping: false,
             closing: None,
             worst: End::Completed,
-            turns: VecDeque::new(),
+            turns: Line::new(),
             wants_events: false,
             sole: None,
             changes: Line::new(),
@@ -193,7 +193,7 @@ impl<E: Send + 'static> Inbox<E> {
     #[inline]
     pub(crate) fn look(&mut self) -> Option<Input> {
         self.look_for(Wish::Events, |inbox| {
-            while let Some(slot) = inbox.turns.pop_front() {
+            while let Some(slot) = inbox.turns.pop() {
                 let input = inbox.take_turn(slot);
                 if input.is_some() {
                     return input;
@@ -212,7 +212,7 @@ impl<E: Send + 'static> Inbox<E> {
     pub(crate) fn look_at_begun(&mut self) -> Option<Input> {
         self.look_for(Wish::Begun, |inbox| match inbox.begun() {
             Some(slot) => {
-                inbox.turns.pop_front();
+                inbox.turns.pop();
                 inbox.take_turn(slot)
             }
             None => inbox.pass_over_events(),
@@ -221,7 +221,7 @@ impl<E: Send + 'static> Inbox<E> {
 
     fn pass_over_events(&mut self) -> Option<Input> {
         for _ in 0..self.turns.len() {
-            let slot = self.turns.pop_front()?;
+            let slot = self.turns.pop()?;
             let input = self.take_turn_without_events(slot);
             if input.is_some() {
                 return input;
@@ -347,6 +347,10 @@ impl<E: Send + 'static> Inbox<E> {
         self.stopping = desk.stopping;
         for (slot, end) in desk.arrivals {
             if self.links.len() <= slot {
+                if self.links.is_empty() {
+                    // Most have no more.
+                    self.links.reserve_exact(slot + 1);
+                }
                 self.links.resize_with(slot + 1, || None);
             }
             self.changes.push(Change::Opened(Arc::clone(end.link())));
@@ -394,13 +398,13 @@ impl<E: Send + 'static> Inbox<E> {
             && !incoming.has_turn
         {
             incoming.has_turn = true;
-            self.turns.push_back(slot);
+            self.turns.push(slot);
         }
     }
 
     /// Whose delivery is begun and not finished.
     fn begun(&self) -> Option<usize> {
-        let slot = *self.turns.front()?;
+        let slot = *self.turns.first()?;
         let incoming = self.links.get(slot)?.as_ref()?;
         (!incoming.rest.is_empty() && !incoming.end.is_cancelled()).then_some(slot)
     }
@@ -422,10 +426,10 @@ impl<E: Send + 'static> Inbox<E> {
         if !incoming.rest.is_empty() {
             // A delivery that is begun is finished first.
             incoming.has_turn = true;
-            self.turns.push_front(slot);
+            self.turns.push_first(slot);
         } else if incoming.end.has_more() {
             incoming.has_turn = true;
-            self.turns.push_back(slot);
+            self.turns.push(slot);
         }
         Some(Input::Events(Debt { slot }))
     }

@@ -17,6 +17,7 @@ impl<T> Line<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, one: T) {
         match &self.first {
             None => self.first = Some(one),
@@ -24,7 +25,20 @@ impl<T> Line<T> {
         }
     }
 
+    /// Puts one before all others.
+    pub(crate) fn push_first(&mut self, one: T) {
+        if let Some(second) = self.first.replace(one) {
+            self.behind.push_front(second);
+        }
+    }
+
+    /// The one that has waited longest.
+    pub(crate) fn first(&self) -> Option<&T> {
+        self.first.as_ref()
+    }
+
     /// Takes the one that has waited longest.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<T> {
         let first = self.first.take()?;
         self.first = self.behind.pop_front();
@@ -76,6 +90,7 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Push(u8),
+        PushFirst(u8),
         Pop,
         Keep(u8),
     }
@@ -83,6 +98,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => any::<u8>().prop_map(Step::Push),
+            1 => any::<u8>().prop_map(Step::PushFirst),
             3 => Just(Step::Pop),
             1 => (1..4_u8).prop_map(Step::Keep),
         ]
@@ -98,6 +114,10 @@ mod tests {
                         line.push(one);
                         queue.push_back(one);
                     }
+                    Step::PushFirst(one) => {
+                        line.push_first(one);
+                        queue.push_front(one);
+                    }
                     Step::Pop => prop_assert_eq!(line.pop(), queue.pop_front()),
                     Step::Keep(divisor) => {
                         line.retain(|one| one % divisor == 0);
@@ -105,6 +125,7 @@ mod tests {
                     }
                 }
                 prop_assert!(line.iter().eq(&queue));
+                prop_assert_eq!(line.first(), queue.front());
                 prop_assert_eq!(line.len(), queue.len());
                 prop_assert_eq!(line.is_empty(), queue.is_empty());
             }

@@ -123,7 +123,7 @@ impl Running {
             return;
         };
         let stage = &**seat.stage();
-        self.crew.ended(stage);
+        self.crew.free(stage);
         match failure(stage, outcome) {
             None => debug!(stage, "stage ended"),
             Some(error) => {

@@ -23,23 +23,29 @@ use crate::{
     protocol::End,
 };
 
-pub(crate) async fn produce<P: Producer>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for what it is given twice: as it is given, and as it is used"
+)]
+pub(crate) fn produce<P: Producer>(
     mut producer: P,
     mut outbox: Outbox<P::Event>,
-) -> Result<(), Failure> {
-    outbox.begin();
-    let made = caught(pin!(make(&mut producer, &mut outbox))).await;
-    let made = hand_out_the_rest(&mut outbox, made).await;
-    // Closed before it finishes: what it waits for may wait for the end of its events.
-    let changes = outbox.close(&end_of(&made))?;
-    made?;
-    let finishing = pin!(async {
-        for change in changes {
-            tell_producer(&mut producer, &change);
-        }
-        failing(producer.finish()).await
-    });
-    caught(finishing).await
+) -> impl Future<Output = Result<(), Failure>> + Send {
+    async move {
+        outbox.begin();
+        let made = caught(pin!(make(&mut producer, &mut outbox))).await;
+        let made = hand_out_the_rest(&mut outbox, made).await;
+        // Closed before it finishes: what it waits for may wait for the end of its events.
+        let changes = outbox.close(&end_of(&made))?;
+        made?;
+        let finishing = pin!(async {
+            for change in changes {
+                tell_producer(&mut producer, &change);
+            }
+            failing(producer.finish()).await
+        });
+        caught(finishing).await
+    }
 }
 
 /// Waits until what the stage has made is taken. If it has failed, others are not to wait for that.
@@ -109,36 +115,42 @@ fn tell_producer<P: Producer>(producer: &mut P, change: &Change<P::Event>) {
     }
 }
 
-pub(crate) async fn transform<In, T>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for what it is given twice: as it is given, and as it is used"
+)]
+pub(crate) fn transform<In, T>(
     mut stage: T,
     mut inbox: Inbox<In>,
     mut outbox: Outbox<T::Out>,
-) -> Result<(), Failure>
+) -> impl Future<Output = Result<(), Failure>> + Send
 where
     In: Send + 'static,
     T: Transform<In>,
 {
-    outbox.begin();
-    let mut turned = caught(pin!(turn(&mut stage, &mut inbox, &mut outbox))).await;
-    inbox.close(&end_of(&turned));
-    drop(inbox);
-    if turned.is_ok() {
-        let mut out = outbox.batch(1);
-        if let Err(failure) = caught(pin!(failing(stage.finish(&mut out)))).await {
-            turned = Err(failure);
+    async move {
+        outbox.begin();
+        let mut turned = caught(pin!(turn(&mut inbox, &mut stage, &mut outbox))).await;
+        inbox.close(&end_of(&turned));
+        drop(inbox);
+        if turned.is_ok() {
+            let mut out = outbox.batch(1);
+            if let Err(failure) = caught(pin!(failing(stage.finish(&mut out)))).await {
+                turned = Err(failure);
+            }
+            outbox.push(out);
         }
-        outbox.push(out);
+        let turned = hand_out_the_rest(&mut outbox, turned).await;
+        let changes = outbox.close(&end_of(&turned))?;
+        turned?;
+        let telling = pin!(async {
+            for change in changes {
+                tell_transform(&mut stage, &change);
+            }
+            Ok(())
+        });
+        caught(telling).await
     }
-    let turned = hand_out_the_rest(&mut outbox, turned).await;
-    let changes = outbox.close(&end_of(&turned))?;
-    turned?;
-    let telling = pin!(async {
-        for change in changes {
-            tell_transform(&mut stage, &change);
-        }
-        Ok(())
-    });
-    caught(telling).await
 }
 
 /// What a transform has to do next.
@@ -150,8 +162,8 @@ enum Step {
 }
 
 async fn turn<In, T>(
-    stage: &mut T,
     inbox: &mut Inbox<In>,
+    stage: &mut T,
     outbox: &mut Outbox<T::Out>,
 ) -> Result<End, Failure>
 where
@@ -284,17 +296,26 @@ fn tell_transform<In, T: Transform<In>, E>(stage: &mut T, change: &Change<E>) {
     }
 }
 
-pub(crate) async fn consume<E, C>(mut consumer: C, mut inbox: Inbox<E>) -> Result<(), Failure>
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for what it is given twice: as it is given, and as it is used"
+)]
+pub(crate) fn consume<E, C>(
+    mut consumer: C,
+    mut inbox: Inbox<E>,
+) -> impl Future<Output = Result<(), Failure>> + Send
 where
     E: Send + 'static,
     C: Consumer<E>,
 {
-    inbox.begin();
-    let taken = caught(pin!(take_in(&mut consumer, &mut inbox))).await;
-    inbox.close(&end_of(&taken));
-    drop(inbox);
-    taken?;
-    caught(pin!(failing(consumer.finish()))).await
+    async move {
+        inbox.begin();
+        let taken = caught(pin!(take_in(&mut consumer, &mut inbox))).await;
+        inbox.close(&end_of(&taken));
+        drop(inbox);
+        taken?;
+        caught(pin!(failing(consumer.finish()))).await
+    }
 }
 
 async fn take_in<E, C>(consumer: &mut C, inbox: &mut Inbox<E>) -> Result<End, Failure>

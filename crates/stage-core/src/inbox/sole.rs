@@ -4,6 +4,7 @@
 use std::task::Context;
 
 use super::{Debt, Inbox, Input};
+use crate::line::Line;
 
 /// What a stage is looking for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl<E: Send + 'static> Inbox<E> {
         {
             // It is looked at each time from here on.
             incoming.has_turn = false;
-            self.turns.clear();
+            self.turns = Line::new();
             self.sole = Some(slot);
         }
     }
