@@ -18,8 +18,8 @@ use crate::{
 pub(crate) struct Assembled<D> {
     /// Where its subscriptions go.
     pub(crate) desk: Arc<D>,
-    member: Member,
-    task: Task,
+    pub(crate) member: Member,
+    pub(crate) task: Task,
 }
 
 impl<D> Assembled<D> {

@@ -1,6 +1,6 @@
 use std::{
     any::Any,
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     fmt, mem,
     pin::Pin,
     sync::{Arc, Weak},
@@ -36,8 +36,9 @@ pub(crate) struct Crew {
 
 #[derive(Default)]
 struct State {
-    /// Of those that are still being put together, only the names.
-    stages: BTreeMap<Arc<str>, Option<Member>>,
+    /// Of those that are still being put together, only the names. Where there is an order to them, it is
+    /// that of their names.
+    stages: HashMap<Arc<str>, Option<Member>>,
     /// For stages that are given none.
     names: Names,
     waiting: Vec<(Arc<Seat>, Task)>,
@@ -164,12 +165,14 @@ impl Crew {
             return Err(AddError::Stopping);
         }
         match state.stages.entry(Arc::clone(name)) {
-            Entry::Vacant(place) => place.insert(None),
+            Entry::Vacant(place) => {
+                place.insert(None);
+            }
             Entry::Occupied(_) => {
                 let name = name.to_string();
                 return Err(AddError::NameTaken { name });
             }
-        };
+        }
         Ok(Claim {
             crew: Arc::clone(self),
             name: Arc::clone(name),
@@ -199,16 +202,18 @@ impl Crew {
         state.names.find(wish, is_taken)
     }
 
-    /// Takes the stages that wait to be started.
-    pub(crate) fn take_waiting(&self) -> Vec<(Arc<Seat>, Task)> {
-        mem::take(&mut self.lock().waiting)
+    /// Takes the stages that wait to be started, and looks whether all are to stop.
+    pub(crate) fn take_waiting(&self) -> (Vec<(Arc<Seat>, Task)>, bool) {
+        let state = &mut *self.lock();
+        (mem::take(&mut state.waiting), state.stopping)
     }
 
-    /// Frees the name of a stage that has ended, or was never added.
-    pub(crate) fn free(&self, name: &str) {
+    /// Frees the name of a stage that has ended, or was never added. Returns whether all are to stop.
+    pub(crate) fn free(&self, name: &str) -> bool {
         let mut state = self.lock();
         state.stages.remove(name);
         state.names.free(name);
+        state.stopping
     }
 
     pub(crate) fn close_when_stopping(&self, group: Weak<dyn Close>) {
@@ -220,7 +225,7 @@ impl Crew {
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        let members: Vec<_> = state.members().cloned().collect();
+        let members = state.in_order();
         let groups = mem::take(&mut state.groups);
         drop(state);
         for member in members {
@@ -278,14 +283,15 @@ impl Crew {
     }
 
     pub(crate) fn members(&self) -> Vec<Member> {
-        self.lock().members().cloned().collect()
+        self.lock().in_order()
     }
 
     /// The first stage whose task has gone before the stage has ended.
     pub(crate) fn without_task(&self) -> Option<Arc<Seat>> {
         let state = self.lock();
-        let mut seats = state.members().map(|member| &member.seat);
-        seats.find(|seat| seat.is_without_task()).cloned()
+        let seats = state.members().map(|member| &member.seat);
+        let without = seats.filter(|seat| seat.is_without_task());
+        without.min_by_key(|seat| seat.stage()).cloned()
     }
 
     pub(crate) fn member(&self, name: &str) -> Option<Member> {
@@ -300,11 +306,12 @@ impl Crew {
     /// A stage with an outlet that nobody has subscribed to.
     pub(crate) fn deserted(&self) -> Option<String> {
         let state = self.lock();
-        let deserted = state.members().find(|member| {
+        let deserted = state.members().filter(|member| {
             let front = member.front.as_ref();
             front.is_some_and(|desk| !desk.is_in_use())
         });
-        deserted.map(|member| member.seat.stage().to_string())
+        let names = deserted.map(|member| member.seat.stage());
+        names.min().map(ToString::to_string)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -315,6 +322,12 @@ impl Crew {
 impl State {
     fn members(&self) -> impl Iterator<Item = &Member> {
         self.stages.values().flatten()
+    }
+
+    fn in_order(&self) -> Vec<Member> {
+        let mut members: Vec<_> = self.members().cloned().collect();
+        members.sort_unstable_by(|a, b| a.seat.stage().cmp(b.seat.stage()));
+        members
     }
 }
 
@@ -332,14 +345,12 @@ impl Member {
 
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Member").field(self.seat.stage()).finish()
+        self.seat.stage().fmt(f)
     }
 }
 
 impl fmt::Debug for Crew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
-        let names = state.members().map(|member| member.seat.stage());
-        f.debug_set().entries(names).finish()
+        f.debug_set().entries(self.members()).finish()
     }
 }

@@ -73,11 +73,9 @@ pub(crate) struct News<L> {
 impl<L> Desk<L> {
     /// A desk with its first news already announced: that there may be nobody.
     pub(crate) fn new(seat: &Arc<Seat>) -> Arc<Self> {
-        let bell = Doorbell::default();
-        bell.ring(DESK);
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
-            bell,
+            bell: Doorbell::rung(DESK),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             seat: Arc::clone(seat),
             state: Mutex::new(State {
@@ -116,21 +114,29 @@ impl<L> Desk<L> {
         Some(state.next_slot - 1)
     }
 
-    /// Hands a link in for a slot that was reserved. Gives it back if the stage has ended meanwhile.
-    pub(crate) fn hand_in(&self, slot: usize, link: L) -> Option<L> {
+    /// Hands a link in for a slot that was reserved, and lets those who look on see it by `control`, if
+    /// that is given. Gives it back if the stage has ended meanwhile.
+    pub(crate) fn hand_in(
+        &self,
+        slot: usize,
+        link: L,
+        control: Option<Weak<dyn Control>>,
+    ) -> Option<L> {
         let mut state = self.lock();
         if state.closed {
             return Some(link);
         }
         state.arrivals.push((slot, link));
+        if let Some(control) = control {
+            state.links.add(control);
+        }
+        // Whoever hears the bell looks here after that, and so after this.
+        let is_announced = self.bell.has_rung(DESK);
         drop(state);
-        self.bell.ring(DESK);
+        if !is_announced {
+            self.bell.ring(DESK);
+        }
         None
-    }
-
-    /// Lets those who look on see a link.
-    pub(crate) fn enter(&self, link: Weak<dyn Control>) {
-        self.lock().links.add(link);
     }
 
     /// The links that are there.

@@ -515,10 +515,8 @@ impl<E> Incoming<E> {
     /// What has come next, if anything has.
     #[inline(always)]
     fn take_next(&mut self) -> Option<Batch<E>> {
-        match self.end.receive() {
-            Arrival::Events(batch) => Some(self.take_in(batch)),
-            Arrival::Nothing | Arrival::End(_) => None,
-        }
+        let batch = self.end.receive_events()?;
+        Some(self.take_in(batch))
     }
 
     /// A portion that is to be dealt with.

@@ -178,7 +178,6 @@ pub(crate) fn connect<E: Send + 'static>(
     if let Some(handle) = &link.wish.handle {
         handle.bind(control.clone());
     }
-    down.enter(control);
     let sender = SendEnd {
         link: Arc::clone(&link),
         ring,
@@ -187,9 +186,9 @@ pub(crate) fn connect<E: Send + 'static>(
     };
     let receiver = ReceiveEnd { link, returning };
     // If that stage has ended meanwhile, dropping its end tells the other.
-    drop(down.hand_in(down_slot, receiver));
+    drop(down.hand_in(down_slot, receiver, Some(control)));
     let unwanted = match up_slot {
-        Some(slot) => up.hand_in(slot, sender),
+        Some(slot) => up.hand_in(slot, sender, None),
         None => Some(sender),
     };
     if let Some(sender) = unwanted {
@@ -305,11 +304,16 @@ impl<E> Link<E> {
         self.down.meter().lost(events);
         // Outside the lock: what is dropped may have receipts, and those call their source.
         drop(lost);
-        // Whoever is just about to send something sees from here on that it was cancelled, or what it
-        // sends is seen here.
-        self.down.desk.bell.touch();
-        self.drop_inbound();
-        self.up.pull();
+        if self.is_ended.load(Acquire) {
+            // Nothing more is sent, and there is nobody to tell.
+            self.drop_inbound();
+        } else {
+            // Whoever is just about to send something sees from here on that it was cancelled, or what it
+            // sends is seen here.
+            self.down.desk.bell.touch();
+            self.drop_inbound();
+            self.up.pull();
+        }
         self.down.pull();
     }
 

@@ -48,11 +48,11 @@ impl Running {
     pub(crate) async fn until(mut self, signal: impl Future<Output = ()>) -> DrainReport {
         let mut signal = pin!(signal);
         loop {
-            self.start_waiting();
+            let stopping = self.start_waiting();
             if self.tasks.is_empty() {
                 return self.report;
             }
-            let stopping = self.note_stop();
+            self.note_stop(stopping);
             let deadline = self.deadline;
             select! {
                 biased;
@@ -60,15 +60,17 @@ impl Running {
                     debug!("stopping");
                     self.crew.stop();
                 }
-                Some(ended) = self.tasks.join_next() => self.bury(ended),
+                Some(ended) = self.tasks.join_next() => self.bury_all(ended),
                 () = self.crew.news.notified() => {}
                 () = until(deadline) => self.give_up(),
             }
         }
     }
 
-    fn start_waiting(&mut self) {
-        for (seat, task) in self.crew.take_waiting() {
+    /// Returns whether the pipeline has been told to stop.
+    fn start_waiting(&mut self) -> bool {
+        let (waiting, stopping) = self.crew.take_waiting();
+        for (seat, task) in waiting {
             let name = seat.stage();
             let span = error_span!("stage", %name);
             seat.meter.belongs_to(&self.crew);
@@ -80,16 +82,14 @@ impl Running {
             };
             self.tasks.spawn(StageTask::new(seat, task));
         }
+        stopping
     }
 
-    /// Whether the pipeline has been told to stop. The time for draining runs from when that is
-    /// first seen.
-    fn note_stop(&mut self) -> bool {
-        let stopping = self.crew.is_stopping();
+    /// The time for draining runs from when it is first seen that the pipeline has been told to stop.
+    fn note_stop(&mut self, stopping: bool) {
         if stopping && self.deadline.is_none() && !self.report.timed_out {
             self.deadline = self.crew.drain_until();
         }
-        stopping
     }
 
     /// Drops what has not ended yet, where it stands.
@@ -115,6 +115,14 @@ impl Running {
         }
     }
 
+    /// One has ended, and perhaps others have by now.
+    fn bury_all(&mut self, first: Result<Ended, JoinError>) {
+        self.bury(first);
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.bury(ended);
+        }
+    }
+
     /// Forgets a stage that has ended, and stops the rest if it failed.
     fn bury(&mut self, ended: Result<Ended, JoinError>) {
         let Some(Ended { seat, outcome }) =
@@ -123,18 +131,19 @@ impl Running {
             return;
         };
         let stage = &**seat.stage();
-        self.crew.free(stage);
+        let mut stopping = self.crew.free(stage);
         match failure(stage, outcome) {
             None => debug!(stage, "stage ended"),
             Some(error) => {
                 debug!(stage, %error, "stage ended");
                 self.crew.stop();
+                stopping = true;
                 if self.report.result.is_ok() {
                     self.report.result = Err(error);
                 }
             }
         }
-        if self.crew.is_stopping() {
+        if stopping {
             self.report.stages.push(StageReport::of(&seat.meter));
         }
     }

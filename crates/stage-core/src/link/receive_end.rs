@@ -29,23 +29,29 @@ impl<E> ReceiveEnd<E> {
     /// Takes the next batch.
     #[inline(always)]
     pub(crate) fn receive(&mut self) -> Arrival<E> {
-        if self.is_cancelled() {
-            return self.end();
-        }
         // Before looking for what was sent before it ended.
         let has_ended = self.has_ended();
+        match self.receive_events() {
+            Some(batch) => Arrival::Events(batch),
+            None if has_ended || self.is_cancelled() => self.end(),
+            None => Arrival::Nothing,
+        }
+    }
+
+    /// The same, whether or not it has ended.
+    #[inline(always)]
+    pub(crate) fn receive_events(&mut self) -> Option<Batch<E>> {
+        if self.is_cancelled() {
+            return None;
+        }
         let received = self.link.received.load(Relaxed);
-        if self.link.sent.load(Acquire) != received
-            && let Some(batch) = self.link.inbound().next(&self.link)
-        {
-            let events = batch.len() as u64;
-            self.link.received.store(received + events, Release);
-            return Arrival::Events(batch);
+        if self.link.sent.load(Acquire) == received {
+            return None;
         }
-        match has_ended {
-            true => self.end(),
-            false => Arrival::Nothing,
-        }
+        let batch = self.link.inbound().next(&self.link)?;
+        let events = batch.len() as u64;
+        self.link.received.store(received + events, Release);
+        Some(batch)
     }
 
     #[cold]

@@ -118,7 +118,20 @@ impl<E> SendEnd<E> {
 
     /// Ends the flow, after what has been sent.
     pub(crate) fn close(self, end: End) {
-        self.link.lock().ended.get_or_insert(end);
+        self.end(end);
+    }
+
+    fn end(&self, end: End) {
+        // Only this end sets it.
+        if self.link.is_ended.load(Relaxed) {
+            return;
+        }
+        let mut state = self.link.lock();
+        state.ended = Some(end);
+        // After all that was sent.
+        self.link.is_ended.store(true, Release);
+        drop(state);
+        self.link.down.pull();
     }
 
     pub(crate) fn link(&self) -> &Arc<Link<E>> {
@@ -137,12 +150,7 @@ impl<E> SendEnd<E> {
 
 impl<E> Drop for SendEnd<E> {
     fn drop(&mut self) {
-        let mut state = self.link.lock();
-        state.ended.get_or_insert(End::Down(Down::Aborted));
-        // After all that was sent.
-        self.link.is_ended.store(true, Release);
-        drop(state);
-        self.link.down.pull();
+        self.end(End::Down(Down::Aborted));
     }
 }
 

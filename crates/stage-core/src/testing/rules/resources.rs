@@ -299,7 +299,7 @@ async fn dropped_after(bench: &Bench, polls: usize) -> Checked<bool> {
         .stage("sink")
         .consume(bench.sink(&probe), out.subscribe(Window::new(3)));
     let mut tasks: Vec<Task> = Vec::new();
-    for (seat, task) in pipeline.crew.take_waiting() {
+    for (seat, task) in pipeline.crew.take_waiting().0 {
         tasks.push(Box::pin(seat.watch(task)));
     }
     let mut idle = 0;
