@@ -107,10 +107,14 @@ impl Meter {
     }
 
     /// Events were taken in, or made. For the stage's task only.
+    #[inline(always)]
     pub(crate) fn handled(&self, events: usize) {
         let before = self.handled.load(Relaxed);
         self.handled.store(before + events as u64, Relaxed);
-        host::note_work(events);
+        // Of fewer, a task's budget allows no more than are little work together.
+        if events >= host::WORTH_NOTING {
+            host::note_work(events);
+        }
     }
 
     /// Events were dealt with that somebody had kept in hand. For anybody.
@@ -138,6 +142,7 @@ impl Meter {
         self.dropped.fetch_add(events as u64, Relaxed);
     }
 
+    #[inline]
     pub(crate) fn waiting(&self, backlog: usize, wanted: usize) {
         self.backlog.store(backlog as u64, Relaxed);
         self.wanted.store(wanted as u64, Relaxed);

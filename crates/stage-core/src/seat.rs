@@ -2,7 +2,7 @@ use std::{
     any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use crate::{
     host,
     meter::Meter,
     runtime::Runtime,
-    sampler::{LONG, Sampler},
+    sampler::Sampler,
     slot::Slot,
     sync::{
         Mutex, PoisonError,
@@ -29,6 +29,7 @@ use crate::{
 /// So a stage that is woken by another can go on in the task that has woken it: see [`host`].
 pub(crate) struct Seat {
     pub(crate) meter: Meter,
+    number: usize,
     body: Slot<Body>,
     /// What whoever has it out is to know: [`WOKEN`], [`CANCELLED`], [`WITHOUT_TASK`].
     notes: AtomicU8,
@@ -77,11 +78,15 @@ const SLOW: u8 = 1;
 /// One has blocked its thread for so long that others had to be taken out: it is not trusted again.
 const BLOCKING: u8 = 2;
 
+/// How many were made in this process.
+static SEATS: AtomicUsize = AtomicUsize::new(0);
+
 impl Seat {
     /// For the stage of this name, which is to [sit down](Self::sit_down).
     pub(crate) fn new(stage: &Arc<str>) -> Arc<Self> {
         Arc::new(Self {
             meter: Meter::new(stage),
+            number: SEATS.fetch_add(1, Relaxed),
             body: Slot::default(),
             // To begin with.
             notes: AtomicU8::new(WOKEN),
@@ -124,6 +129,12 @@ impl Seat {
             task.as_mut().poll(cx)
         });
         counted.await
+    }
+
+    /// Seats that are made one after the other have numbers that follow each other.
+    #[inline]
+    pub(crate) fn number(&self) -> usize {
+        self.number
     }
 
     /// The stage has come to the task that it was given.
@@ -172,7 +183,7 @@ impl Seat {
         let mut body = body;
         while let Some(again) = self.put_back(body) {
             if self.read_notes() {
-                return again.end(self, Outcome::Cancelled);
+                return again.end(Outcome::Cancelled);
             }
             body = again;
         }
@@ -248,9 +259,9 @@ impl Seat {
         self.call_home();
     }
 
-    pub(crate) fn note_turn(&self, took: Duration) {
+    fn note_turn(&self, is_long: bool) {
         if self.haste.load(Relaxed) != BLOCKING {
-            let haste = if took > LONG { SLOW } else { QUICK };
+            let haste = if is_long { SLOW } else { QUICK };
             self.haste.store(haste, Relaxed);
         }
     }
@@ -285,19 +296,27 @@ impl Body {
         self.sampler.start()
     }
 
-    /// Polls the stage; ready as well if it is to be dropped where it stands.
+    /// The turn that was measured is over.
+    pub(crate) fn stop(&mut self, took: Duration) {
+        self.seat.note_turn(self.sampler.is_long(took));
+    }
+
+    /// Polls the stage; ready as well if it is to be dropped where it stands. What it returns, each turn
+    /// but the last for nothing, is small enough for a register.
     #[inline]
-    pub(crate) fn poll(&mut self) -> Poll<Outcome> {
+    pub(crate) fn poll(&mut self) -> Poll<Box<Outcome>> {
         if self.seat.read_notes() {
-            return Poll::Ready(Outcome::Cancelled);
+            return Poll::Ready(Box::new(Outcome::Cancelled));
         }
         let cx = &mut Context::from_waker(&self.waker);
-        self.task.as_mut().poll(cx).map(Outcome::Done)
+        let polled = self.task.as_mut().poll(cx);
+        polled.map(|result| Box::new(Outcome::Done(result)))
     }
 
     /// Drops the stage before it is said that it has ended.
     #[cold]
-    pub(crate) fn end(self: Box<Self>, seat: &Seat, outcome: Outcome) {
+    pub(crate) fn end(self: Box<Self>, outcome: Outcome) {
+        let seat = Arc::clone(&self.seat);
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(self)));
         seat.end(match (dropped, outcome) {
             (Err(panic), Outcome::Done(Ok(()))) => Outcome::Panicked(panic),
