@@ -129,7 +129,7 @@ impl Hand {
     }
 
     /// The portion has been dealt with, but for what is kept. `alone`: nobody can keep more of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end(&self, alone: bool, is_weighed: bool) -> Done {
         let portion = self.portion.load(Acquire);
         let left = if alone {

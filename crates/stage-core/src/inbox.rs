@@ -190,7 +190,7 @@ impl<E: Send + 'static> Inbox<E> {
     }
 
     /// What there is now.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn look(&mut self) -> Option<Input> {
         self.look_for(Wish::Events, |inbox| {
             while let Some(slot) = inbox.turns.pop() {
@@ -230,7 +230,7 @@ impl<E: Send + 'static> Inbox<E> {
         None
     }
 
-    #[inline]
+    #[inline(always)]
     fn look_for(
         &mut self,
         wish: Wish,
@@ -240,6 +240,14 @@ impl<E: Send + 'static> Inbox<E> {
         if let Some(input) = self.look_at_sole(wish) {
             return input;
         }
+        self.look_at_all(take_turns)
+    }
+
+    #[inline(never)]
+    fn look_at_all(
+        &mut self,
+        take_turns: impl FnOnce(&mut Self) -> Option<Input>,
+    ) -> Option<Input> {
         self.read_news();
         if !self.changes.is_empty() {
             return Some(Input::Change);
@@ -261,7 +269,7 @@ impl<E: Send + 'static> Inbox<E> {
 
     /// Takes note that the portion has been dealt with, but for what is kept in hand, and asks for
     /// more if it is time to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(&mut self, Debt { slot }: Debt) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
@@ -512,11 +520,10 @@ impl<E> Incoming<E> {
         self.rest.begin(batch, events)
     }
 
-    /// What has come next, if anything has.
+    /// What has come next, if anything has. Nobody has cancelled.
     #[inline(always)]
     fn take_next(&mut self) -> Option<Batch<E>> {
-        let batch = self.end.receive_events()?;
-        Some(self.take_in(batch))
+        self.end.take().map(|batch| self.take_in(batch))
     }
 
     /// A portion that is to be dealt with.
@@ -544,6 +551,7 @@ impl<E> Incoming<E> {
         self.end.settle(done, ask)
     }
 
+    #[inline(always)]
     fn take_rest(&mut self) -> Batch<E> {
         let events = self.portion(self.rest.len());
         self.rest.take(events)
@@ -567,21 +575,20 @@ impl<E> Incoming<E> {
 
     /// A portion has been dealt with, and this is its batch; unless somebody has taken it away and
     /// left another.
-    #[inline]
+    #[inline(always)]
     fn take_back(&mut self, batch: &mut Batch<E>) -> Done {
         let lent = batch.let_go();
         self.spare_hand = lent.filter(|lent| Arc::ptr_eq(lent, &self.hand));
         // Whoever has one may keep events by it, and may be another thread.
         let alone = self.spare_hand.is_some() && Arc::strong_count(&self.hand) == 2;
         fence(Acquire);
-        let mut storage = batch.take_storage();
-        storage.clear();
-        let storage = match self.has_parts {
-            true => self.rest.keep(storage),
-            false => Some(storage),
+        let emptied = batch.emptied();
+        let emptied = match self.has_parts {
+            true => self.rest.keep(emptied),
+            false => Some(emptied),
         };
-        if let Some(storage) = storage {
-            self.end.give_back(storage);
+        if let Some(emptied) = emptied {
+            self.end.give_back(emptied);
         }
         self.hand.end(alone, self.end.is_weighed())
     }

@@ -412,6 +412,7 @@ impl<L> Bellpull<L> {
         }
     }
 
+    #[inline(always)]
     fn pull(&self) -> bool {
         self.desk.bell.ring(self.slot)
     }

@@ -67,7 +67,7 @@ pub(crate) struct Outbox<E: 'static> {
     handout: Handout<E>,
 }
 
-/// What a stage has to do for its subscribers.
+/// What a stage has to do for its subscribers. Small enough for registers.
 #[derive(Debug)]
 pub(crate) enum Wanted {
     /// More is asked for than there is.
@@ -75,7 +75,7 @@ pub(crate) enum Wanted {
     /// Subscribers have come or gone: see [`take_change`](Outbox::take_change).
     Change,
     /// Nothing more: the stage is to stop, or everybody has left.
-    Nothing(End),
+    Nothing(Box<End>),
 }
 
 impl<E: Send + 'static> Outbox<E> {
@@ -106,9 +106,15 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// An empty batch to put about so many events into.
+    #[inline(always)]
     pub(crate) fn batch(&mut self, events: usize) -> Batch<E> {
-        let storage = self.storage_of_sole(events);
-        Batch::from(storage.unwrap_or_else(|| self.buffer.front().spares.take(events)))
+        let emptied = self.batch_of_sole(events);
+        emptied.unwrap_or_else(|| self.spare_batch(events))
+    }
+
+    #[inline(never)]
+    fn spare_batch(&mut self, events: usize) -> Batch<E> {
+        self.buffer.front().spares.take(events)
     }
 
     /// The subscription that [`Wanted::Change`] is about.
@@ -182,7 +188,7 @@ impl<E: Send + 'static> Outbox<E> {
         }
         let done = self.is_done();
         self.is_unusual = done.is_some() || self.open == 0;
-        done.map(Wanted::Nothing)
+        done.map(|end| Wanted::Nothing(Box::new(end)))
     }
 
     /// Does `work` while answering requests. It is given up, and why is told, if the stage is to
@@ -274,12 +280,17 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Hands events out, and keeps those that have no taker.
     #[inline]
-    pub(crate) fn push(&mut self, mut batch: Batch<E>) {
-        if batch.is_empty() {
-            return self.buffer.front().spares.give(batch.take_storage());
+    pub(crate) fn push(&mut self, batch: Batch<E>) {
+        if let Some(batch) = self.send_to_sole(batch) {
+            self.push_to_some(batch);
         }
-        if let Some(to) = self.claim_for_sole(batch.len()) {
-            return self.send(to, batch);
+    }
+
+    /// The same, by the dispatcher.
+    #[inline(never)]
+    fn push_to_some(&mut self, mut batch: Batch<E>) {
+        if batch.is_empty() {
+            return self.buffer.front().spares.give(batch.emptied());
         }
         self.is_dividing = true;
         self.at_stake = self.undelivered() + batch.len();
@@ -299,6 +310,7 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// Hands out events that the stage has made itself.
+    #[inline]
     pub(crate) fn push_made(&mut self, batch: Batch<E>) {
         self.seat.meter.handled(batch.len());
         self.push(batch);

@@ -86,7 +86,7 @@ async fn make<P: Producer>(
                 }
                 continue;
             }
-            Wanted::Nothing(end) => return Ok(end),
+            Wanted::Nothing(end) => return Ok(*end),
         };
         let demand = pace.moderate(demand);
         let mut batch = outbox.batch(demand.get());
@@ -158,7 +158,7 @@ enum Step {
     Input(Input),
     Change,
     Due,
-    Nothing(End),
+    Nothing(Box<End>),
 }
 
 async fn turn<In, T>(
@@ -211,7 +211,7 @@ where
                 outbox.push(out);
             }
             Step::Input(Input::End) => return Ok(inbox.outcome()?),
-            Step::Nothing(end) => return Ok(end),
+            Step::Nothing(end) => return Ok(*end),
         }
     }
 }
@@ -331,7 +331,7 @@ where
                 consume_budget().await;
                 input
             }
-            None => next_or_idle(consumer, inbox).await?,
+            None => next_or_idle(consumer, inbox).await.map_err(|it| *it)?,
         };
         match input {
             Input::Events(debt) => {
@@ -353,11 +353,11 @@ where
 }
 
 /// When there is nothing without news: waits for the next input. The consumer may do what it does
-/// while it is idle.
+/// while it is idle. What it returns is small enough for registers.
 async fn next_or_idle<E: Send + 'static, C: Consumer<E>>(
     consumer: &mut C,
     inbox: &mut Inbox<E>,
-) -> Result<Input, Failure> {
+) -> Result<Input, Box<Failure>> {
     let mut has_looked = true;
     loop {
         let mut idle = pin!(consumer.while_idle());
@@ -375,7 +375,7 @@ async fn next_or_idle<E: Send + 'static, C: Consumer<E>>(
         });
         match idled.await {
             Err(input) => return Ok(input),
-            Ok(Err(error)) => return Err(Failure::Failed(error.into())),
+            Ok(Err(error)) => return Err(Box::new(Failure::Failed(error.into()))),
             // One that is idle in no time must not keep the thread to itself.
             Ok(Ok(())) => yield_now().await,
         }

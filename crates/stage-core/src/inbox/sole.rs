@@ -18,7 +18,7 @@ pub(super) enum Wish {
 
 impl<E: Send + 'static> Inbox<E> {
     /// What has come from the only subscription; `None` if there is none, or other news.
-    #[inline]
+    #[inline(always)]
     pub(super) fn look_at_sole(&mut self, wish: Wish) -> Option<Option<Input>> {
         let slot = self.sole?;
         if let Some(Some(incoming)) = self.links.get_mut(slot)

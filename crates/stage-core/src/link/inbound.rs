@@ -14,6 +14,7 @@ pub(super) struct Inbound<E> {
 }
 
 impl<E> Inbound<E> {
+    #[inline(always)]
     pub(super) fn next(&mut self, link: &Link<E>) -> Option<Batch<E>> {
         if let Some(batch) = self.taken.pop_front() {
             return Some(batch);

@@ -5,7 +5,7 @@ use crate::{
     Batch, Demand,
     in_hand::Done,
     protocol::{End, Reason},
-    spares::is_worth_keeping,
+    spares::worth_keeping,
     subscription::Wish,
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
 };
@@ -13,7 +13,7 @@ use crate::{
 /// The end of a link that receives events. Dropping it cancels, and drops what is on its way.
 pub(crate) struct ReceiveEnd<E> {
     pub(super) link: Arc<Link<E>>,
-    pub(super) returning: rtrb::Producer<Vec<E>>,
+    pub(super) returning: rtrb::Producer<Batch<E>>,
 }
 
 /// What the receiving end finds.
@@ -29,21 +29,21 @@ impl<E> ReceiveEnd<E> {
     /// Takes the next batch.
     #[inline(always)]
     pub(crate) fn receive(&mut self) -> Arrival<E> {
+        if self.is_cancelled() {
+            return self.end();
+        }
         // Before looking for what was sent before it ended.
         let has_ended = self.has_ended();
-        match self.receive_events() {
+        match self.take() {
             Some(batch) => Arrival::Events(batch),
-            None if has_ended || self.is_cancelled() => self.end(),
+            None if has_ended => self.end(),
             None => Arrival::Nothing,
         }
     }
 
-    /// The same, whether or not it has ended.
+    /// Takes the next batch, if there is one, of a link that has not been cancelled.
     #[inline(always)]
-    pub(crate) fn receive_events(&mut self) -> Option<Batch<E>> {
-        if self.is_cancelled() {
-            return None;
-        }
+    pub(crate) fn take(&mut self) -> Option<Batch<E>> {
         let received = self.link.received.load(Relaxed);
         if self.link.sent.load(Acquire) == received {
             return None;
@@ -90,15 +90,17 @@ impl<E> ReceiveEnd<E> {
         state.cancelled.as_ref().or(ended).cloned()
     }
 
-    /// Gives emptied storage back to where it came from.
-    pub(crate) fn give_back(&mut self, storage: Vec<E>) {
-        if is_worth_keeping(&storage) {
-            // If there is enough of it on its way, it goes.
-            let _ = self.returning.push(storage);
+    /// Gives an emptied batch back to where it came from.
+    #[inline(always)]
+    pub(crate) fn give_back(&mut self, emptied: Batch<E>) {
+        if let Some(emptied) = worth_keeping(emptied) {
+            // If there are enough on their way, it goes.
+            let _ = self.returning.push(emptied);
         }
     }
 
     /// What the next so many events weigh, that are to be dealt with, if that matters.
+    #[inline(always)]
     pub(crate) fn hand_over(&self, events: usize) -> Option<VecDeque<usize>> {
         if !self.is_weighed() {
             return None;
@@ -108,12 +110,14 @@ impl<E> ReceiveEnd<E> {
         held_back.map(|held_back| held_back.hand_over(events))
     }
 
+    #[inline(always)]
     pub(crate) fn is_weighed(&self) -> bool {
         self.link.wish.scale.is_some()
     }
 
     /// Takes note that events of this weight were dealt with, and asks for more. Returns whether the
     /// other side had to be woken.
+    #[inline(always)]
     pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) -> bool {
         let settled = self.link.settled.load(Relaxed);
         self.link.settled.store(settled + events as u64, Release);
@@ -140,6 +144,7 @@ impl<E> ReceiveEnd<E> {
     }
 
     /// Whether nothing more is to be taken in, not even what has come.
+    #[inline(always)]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.link.is_cancelled.load(Acquire)
     }

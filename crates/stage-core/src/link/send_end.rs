@@ -15,8 +15,8 @@ use crate::{
 pub(crate) struct SendEnd<E> {
     pub(super) link: Arc<Link<E>>,
     pub(super) ring: rtrb::Producer<Batch<E>>,
-    /// Emptied storage that has come back.
-    pub(super) returned: rtrb::Consumer<Vec<E>>,
+    /// Emptied batches that have come back.
+    pub(super) returned: rtrb::Consumer<Batch<E>>,
     /// How much of what is asked for it has seen.
     pub(super) seen: u64,
 }
@@ -63,16 +63,16 @@ impl<E> SendEnd<E> {
         self.link.wish.scale.is_some()
     }
 
-    /// Takes one of the storages that have come back.
+    /// Takes one of the emptied batches that have come back.
     #[inline]
-    pub(crate) fn take_returned(&mut self) -> Option<Vec<E>> {
+    pub(crate) fn take_returned(&mut self) -> Option<Batch<E>> {
         self.returned.pop().ok()
     }
 
-    /// Takes emptied storage that has come back.
+    /// Takes the emptied batches that have come back.
     pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
-        while let Ok(storage) = self.returned.pop() {
-            spares.give(storage);
+        while let Ok(emptied) = self.returned.pop() {
+            spares.give(emptied);
         }
     }
 
@@ -98,7 +98,15 @@ impl<E> SendEnd<E> {
             link.drop_unsent(batch);
             return Err(excess);
         }
-        link.sent.store(sent + events, Release);
+        Ok(self.send_asked(batch))
+    }
+
+    /// The same, of no more events than are [due](Self::due).
+    #[inline(always)]
+    pub(crate) fn send_asked(&mut self, batch: Batch<E>) -> bool {
+        let link = &*self.link;
+        let sent = link.sent.load(Relaxed) + batch.len() as u64;
+        link.sent.store(sent, Release);
         if let Some(scale) = &link.wish.scale {
             // Not under the lock: it is somebody else's code.
             let weights = scale.weigh(&batch);
@@ -113,7 +121,7 @@ impl<E> SendEnd<E> {
             // Whoever cancelled it may not have seen this.
             link.drop_inbound();
         }
-        Ok(has_woken)
+        has_woken
     }
 
     /// Ends the flow, after what has been sent.
