@@ -13,7 +13,8 @@ use crate::{
 /// The end of a link that receives events. Dropping it cancels, and drops what is on its way.
 pub(crate) struct ReceiveEnd<E> {
     pub(super) link: Arc<Link<E>>,
-    pub(super) returning: rtrb::Producer<Vec<E>>,
+    /// There once some storage was given back.
+    pub(super) returning: Option<rtrb::Producer<Vec<E>>>,
 }
 
 /// What the receiving end finds.
@@ -93,8 +94,10 @@ impl<E> ReceiveEnd<E> {
     /// Gives emptied storage back to where it came from.
     pub(crate) fn give_back(&mut self, storage: Vec<E>) {
         if is_worth_keeping(&storage) {
+            let link = &self.link;
+            let returning = self.returning.get_or_insert_with(|| link.lay_way_back());
             // If there is enough of it on its way, it goes.
-            let _ = self.returning.push(storage);
+            let _ = returning.push(storage);
         }
     }
 
