@@ -1,6 +1,6 @@
 use std::{any::type_name, collections::VecDeque, mem, sync::Arc};
 
-use rtrb::RingBuffer;
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::{
     Batch, Demand,
@@ -27,7 +27,7 @@ use inbound::Inbound;
 pub(crate) use receive_end::{Arrival, ReceiveEnd};
 pub(crate) use send_end::{Request, SendEnd};
 
-/// What one subscription shares: batches on their way down, emptied storage and demand on their way
+/// What one subscription shares: batches on their way down, emptied batches and demand on their way
 /// up, and why it ended.
 ///
 /// It cannot fill up: the sending side sends no more events than were asked for, and so there are
@@ -50,6 +50,8 @@ pub(crate) struct Link<E> {
     is_ended: AtomicBool,
     /// Whether `state.cancelled` is.
     is_cancelled: AtomicBool,
+    /// Whether `state.returned` was.
+    is_returning: AtomicBool,
     /// Batches on their way. The receiving end takes them, and whoever cancels.
     inbound: Mutex<Inbound<E>>,
     state: Mutex<State<E>>,
@@ -69,6 +71,8 @@ struct State<E> {
     ended: Option<End>,
     /// The receiving side has gone, or somebody has cancelled: nothing more is to arrive.
     cancelled: Option<End>,
+    /// Where emptied batches come back, until the sending side has taken that.
+    returned: Option<Consumer<Batch<E>>>,
 }
 
 /// How many batches the ring has room for. There are seldom more than four on their way. Few, where
@@ -143,12 +147,6 @@ pub(crate) fn connect<E: Send + 'static>(
     let first = wish.asking.first_ask();
     let scale = wish.scale.as_ref();
     let held_back = scale.map(|scale| Box::new(HeldBack::new(scale.limit)));
-    let places = match wish.asking {
-        Asking::Automatic(window) => window.max().min(RING),
-        Asking::Manual => RING,
-    };
-    let (ring, incoming) = RingBuffer::new(places);
-    let (returning, returned) = RingBuffer::new(places);
     let info = wish.info(up.stage(), down.stage());
     let link = Arc::new(Link {
         asked: AtomicU64::new(first as u64),
@@ -159,8 +157,9 @@ pub(crate) fn connect<E: Send + 'static>(
         is_crowded: AtomicBool::new(false),
         is_ended: AtomicBool::new(false),
         is_cancelled: AtomicBool::new(false),
+        is_returning: AtomicBool::new(false),
         inbound: Mutex::new(Inbound {
-            ring: incoming,
+            ring: None,
             taken: VecDeque::new(),
         }),
         state: Mutex::new(State {
@@ -168,6 +167,7 @@ pub(crate) fn connect<E: Send + 'static>(
             held_back,
             ended: None,
             cancelled: None,
+            returned: None,
         }),
         up: Bellpull::new(up, up_slot.unwrap_or_default()),
         down: Bellpull::new(down, down_slot),
@@ -180,11 +180,14 @@ pub(crate) fn connect<E: Send + 'static>(
     }
     let sender = SendEnd {
         link: Arc::clone(&link),
-        ring,
-        returned,
+        ring: None,
+        returned: None,
         seen: 0,
     };
-    let receiver = ReceiveEnd { link, returning };
+    let receiver = ReceiveEnd {
+        link,
+        returning: None,
+    };
     // If that stage has ended meanwhile, dropping its end tells the other.
     drop(down.hand_in(down_slot, receiver, Some(control)));
     let unwanted = match up_slot {
@@ -219,6 +222,31 @@ impl<E> Link<E> {
     /// What is known of the subscription.
     pub(crate) fn info(&self) -> &SubscriptionInfo {
         &self.info
+    }
+
+    /// How many batches its rings have room for.
+    fn places(&self) -> usize {
+        match self.wish.asking {
+            Asking::Automatic(window) => window.max().min(RING),
+            Asking::Manual => RING,
+        }
+    }
+
+    /// The ring for batches, when the first is sent: a link may be one of thousands that are idle.
+    #[cold]
+    fn lay_ring(&self) -> Producer<Batch<E>> {
+        let (ring, incoming) = RingBuffer::new(self.places());
+        self.inbound().ring = Some(incoming);
+        ring
+    }
+
+    /// The ring for emptied batches, when the first is given back.
+    #[cold]
+    fn lay_way_back(&self) -> Producer<Batch<E>> {
+        let (returning, returned) = RingBuffer::new(self.places());
+        self.lock().returned = Some(returned);
+        self.is_returning.store(true, Release);
+        returning
     }
 
     /// Asked for in all. The largest number is without bound.

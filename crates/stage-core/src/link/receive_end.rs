@@ -13,7 +13,8 @@ use crate::{
 /// The end of a link that receives events. Dropping it cancels, and drops what is on its way.
 pub(crate) struct ReceiveEnd<E> {
     pub(super) link: Arc<Link<E>>,
-    pub(super) returning: rtrb::Producer<Batch<E>>,
+    /// There once an emptied batch was given back.
+    pub(super) returning: Option<rtrb::Producer<Batch<E>>>,
 }
 
 /// What the receiving end finds.
@@ -94,8 +95,10 @@ impl<E> ReceiveEnd<E> {
     #[inline(always)]
     pub(crate) fn give_back(&mut self, emptied: Batch<E>) {
         if let Some(emptied) = worth_keeping(emptied) {
+            let link = &self.link;
+            let returning = self.returning.get_or_insert_with(|| link.lay_way_back());
             // If there are enough on their way, it goes.
-            let _ = self.returning.push(emptied);
+            let _ = returning.push(emptied);
         }
     }
 

@@ -14,9 +14,10 @@ use crate::{
 /// The end of a link that sends events. Dropping it ends the flow, after what has been sent.
 pub(crate) struct SendEnd<E> {
     pub(super) link: Arc<Link<E>>,
-    pub(super) ring: rtrb::Producer<Batch<E>>,
-    /// Emptied batches that have come back.
-    pub(super) returned: rtrb::Consumer<Batch<E>>,
+    /// There once something was sent.
+    pub(super) ring: Option<rtrb::Producer<Batch<E>>>,
+    /// Emptied batches that have come back, once some have.
+    pub(super) returned: Option<rtrb::Consumer<Batch<E>>>,
     /// How much of what is asked for it has seen.
     pub(super) seen: u64,
 }
@@ -64,14 +65,26 @@ impl<E> SendEnd<E> {
     }
 
     /// Takes one of the emptied batches that have come back.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_returned(&mut self) -> Option<Batch<E>> {
-        self.returned.pop().ok()
+        match &mut self.returned {
+            Some(returned) => returned.pop().ok(),
+            None => self.take_first_returned(),
+        }
+    }
+
+    #[cold]
+    fn take_first_returned(&mut self) -> Option<Batch<E>> {
+        if !self.link.is_returning.load(Acquire) {
+            return None;
+        }
+        self.returned = self.link.lock().returned.take();
+        self.returned.as_mut()?.pop().ok()
     }
 
     /// Takes the emptied batches that have come back.
     pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
-        while let Ok(emptied) = self.returned.pop() {
+        while let Some(emptied) = self.take_returned() {
             spares.give(emptied);
         }
     }
@@ -113,8 +126,11 @@ impl<E> SendEnd<E> {
             link.hold_back(batch, weights);
         } else if link.is_crowded.load(Acquire) {
             link.join_crowd(batch);
-        } else if let Err(PushError::Full(batch)) = self.ring.push(batch) {
-            link.join_crowd(batch);
+        } else {
+            let ring = self.ring.get_or_insert_with(|| link.lay_ring());
+            if let Err(PushError::Full(batch)) = ring.push(batch) {
+                link.join_crowd(batch);
+            }
         }
         let has_woken = link.down.pull();
         if link.is_cancelled.load(Acquire) {
