@@ -8,9 +8,9 @@ use crate::{
     desk::Desk,
     inbox::Inbox,
     link::{ReceiveEnd, SendEnd},
-    meter::Meter,
     outbox::Outbox,
     protocol::Dispatcher,
+    seat::Seat,
     stage,
 };
 
@@ -18,8 +18,8 @@ use crate::{
 pub(crate) struct Assembled<D> {
     /// Where its subscriptions go.
     pub(crate) desk: Arc<D>,
-    member: Member,
-    task: Task,
+    pub(crate) member: Member,
+    pub(crate) task: Task,
 }
 
 impl<D> Assembled<D> {
@@ -34,15 +34,15 @@ pub(crate) fn producer<P: Producer>(
     producer: P,
     dispatcher: Box<dyn Dispatcher<P::Event>>,
 ) -> Assembled<Desk<SendEnd<P::Event>>> {
-    let meter = Meter::new(name);
-    let desk = Desk::new(&meter);
-    let outbox = Outbox::new(Arc::clone(&desk), dispatcher, Arc::clone(&meter));
+    let seat = Seat::new(name);
+    let desk = Desk::new(&seat);
+    let outbox = Outbox::new(Arc::clone(&desk), dispatcher);
     Assembled {
-        task: Box::pin(Arc::clone(&meter).watch(stage::produce(producer, outbox))),
+        task: Box::pin(Arc::clone(&seat).watch(stage::produce(producer, outbox))),
         member: Member {
             front: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),
             back: None,
-            meter,
+            seat,
         },
         desk,
     }
@@ -58,17 +58,17 @@ where
     In: Send + 'static,
     T: Transform<In>,
 {
-    let meter = Meter::new(name);
-    let back = intake(&meter, subscriptions);
-    let desk = Desk::new(&meter);
-    let inbox = Inbox::new(Arc::clone(&back), Arc::clone(&meter));
-    let outbox = Outbox::new(Arc::clone(&desk), dispatcher, Arc::clone(&meter));
+    let seat = Seat::new(name);
+    let back = intake(&seat, subscriptions);
+    let desk = Desk::new(&seat);
+    let inbox = Inbox::new(Arc::clone(&back));
+    let outbox = Outbox::new(Arc::clone(&desk), dispatcher);
     Assembled {
-        task: Box::pin(Arc::clone(&meter).watch(stage::transform(transform, inbox, outbox))),
+        task: Box::pin(Arc::clone(&seat).watch(stage::transform(transform, inbox, outbox))),
         member: Member {
             front: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),
             back: Some(back as Arc<dyn AnyDesk>),
-            meter,
+            seat,
         },
         desk,
     }
@@ -83,25 +83,25 @@ where
     E: Send + 'static,
     C: Consumer<E>,
 {
-    let meter = Meter::new(name);
-    let desk = intake(&meter, subscriptions);
-    let inbox = Inbox::new(Arc::clone(&desk), Arc::clone(&meter));
+    let seat = Seat::new(name);
+    let desk = intake(&seat, subscriptions);
+    let inbox = Inbox::new(Arc::clone(&desk));
     Assembled {
-        task: Box::pin(Arc::clone(&meter).watch(stage::consume(consumer, inbox))),
+        task: Box::pin(Arc::clone(&seat).watch(stage::consume(consumer, inbox))),
         member: Member {
             front: None,
             back: Some(Arc::clone(&desk) as Arc<dyn AnyDesk>),
-            meter,
+            seat,
         },
         desk,
     }
 }
 
 fn intake<E: Send + 'static>(
-    meter: &Arc<Meter>,
+    seat: &Arc<Seat>,
     subscriptions: impl IntoIterator<Item = Subscription<E>>,
 ) -> Arc<Desk<ReceiveEnd<E>>> {
-    let desk = Desk::new(meter);
+    let desk = Desk::new(seat);
     for subscription in subscriptions {
         subscription.open(&desk);
     }

@@ -38,6 +38,12 @@ pub(crate) use queue::BatchQueue;
 /// assert!(batch.is_empty());
 /// ```
 pub struct Batch<E> {
+    /// In one piece, so that to move a batch is to move a pointer. It is made once: emptied, it goes back
+    /// with the storage that it holds. `None` is nothing at all.
+    body: Option<Box<Body<E>>>,
+}
+
+struct Body<E> {
     events: Events<E>,
     receipts: Option<Box<Receipts>>,
     /// Which portion it is that a stage was given, and of which subscription.
@@ -47,70 +53,66 @@ pub struct Batch<E> {
 impl<E> Batch<E> {
     /// A batch with nothing in it.
     pub const fn new() -> Self {
-        Self {
-            events: Events::new(),
-            receipts: None,
-            portion: None,
-        }
+        Self { body: None }
+    }
+
+    #[inline]
+    fn body(&mut self) -> &mut Body<E> {
+        self.body.get_or_insert_with(Body::boxed)
     }
 
     /// Adds an event at the end.
+    #[inline]
     pub fn push(&mut self, event: E) {
-        self.events.own().push(event);
+        self.body().events.own().push(event);
     }
 
     /// Adds an event that stands for the one that `receipt` belongs to: it is settled as this event
     /// will be.
     pub fn push_with_receipt(&mut self, event: E, receipt: Receipt) {
-        if receipt.is_untracked() && self.receipts.is_none() {
+        if receipt.is_untracked() && !self.is_tracked() {
             return self.push(event);
         }
-        self.receipts_until(self.events.len()).push(receipt);
-        self.events.own().push(event);
-        self.align();
-    }
-
-    /// If events were taken out, and others put in, those that are there stand for all together.
-    #[inline]
-    fn align(&mut self) {
-        let events = self.events.len();
-        if let Some(receipts) = &mut self.receipts
-            && receipts.len() > events
-        {
-            receipts.join(events);
-        }
+        let body = self.body();
+        body.receipts_until(body.events.len()).push(receipt);
+        body.events.own().push(event);
+        body.align();
     }
 
     /// The events one by one, to be changed where they are. Each keeps its receipt, other than after a
     /// look at all of them as a slice that can be changed: somebody may have put them into another
     /// order, and from then on they stand for each other.
     pub fn iter_mut(&mut self) -> slice::IterMut<'_, E> {
-        self.events.own().iter_mut()
+        self.body
+            .as_mut()
+            .map_or_else(slice::IterMut::default, |body| body.events.own().iter_mut())
     }
 
     /// Adds all events of `events`. An empty batch takes its storage over, so that nothing is
     /// copied.
     pub fn append_vec(&mut self, mut events: Vec<E>) {
-        if self.events.is_empty() {
-            self.events = events.into();
+        let all = &mut self.body().events;
+        if all.is_empty() {
+            *all = events.into();
         } else {
-            self.events.own().append(&mut events);
+            all.own().append(&mut events);
         }
     }
 
     /// Takes all events out, in order. What becomes of them is still settled by the batch, with the
     /// call that it was handed to.
     pub fn drain(&mut self) -> vec::Drain<'_, E> {
-        self.events.own().drain(..)
+        self.body().events.own().drain(..)
     }
 
     /// Takes all events out, in order, each with its receipt: to settle them one by one, or to keep
     /// them for longer than the call that the batch was handed to.
     pub fn drain_with_receipts(&mut self) -> DrainWithReceipts<'_, E> {
-        self.align();
+        let body = self.body();
+        body.align();
         DrainWithReceipts {
-            receipts: self.receipts.take(),
-            events: self.events.own().drain(..),
+            receipts: body.receipts.take(),
+            events: body.events.own().drain(..),
         }
     }
 
@@ -149,37 +151,76 @@ impl<E> Batch<E> {
     /// # assert_eq!(batch.keep_in_hand().events(), 0);
     /// ```
     pub fn keep_in_hand(&self) -> InHand {
-        let portion = self.portion.as_ref();
-        portion.map_or_else(InHand::default, |(hand, number)| {
-            hand.keep(*number, self.events.len())
-        })
+        self.portion()
+            .map_or_else(InHand::default, |(hand, number)| {
+                hand.keep(*number, self.len())
+            })
+    }
+
+    #[inline]
+    fn portion(&self) -> Option<&(Arc<Hand>, u32)> {
+        self.body.as_ref()?.portion.as_ref()
     }
 
     /// It is this portion that a stage is given.
+    #[inline]
     pub(crate) fn is_portion(&mut self, hand: Arc<Hand>, number: u32) {
-        self.portion = Some((hand, number));
+        self.body().portion = Some((hand, number));
     }
 
     /// Of which subscription it was a portion. It is one no longer.
+    #[inline]
     pub(crate) fn let_go(&mut self) -> Option<Arc<Hand>> {
-        self.portion.take().map(|(hand, _)| hand)
+        let portion = self.body.as_mut()?.portion.take();
+        portion.map(|(hand, _)| hand)
     }
 
     /// Whether some of the portion are kept in hand, which was of so many events.
     #[cfg(feature = "testkit")]
     pub(crate) fn is_kept(&self, events: usize) -> bool {
-        let portion = self.portion.as_ref();
-        portion.is_some_and(|(hand, number)| hand.is_kept(*number, events))
+        self.portion()
+            .is_some_and(|(hand, number)| hand.is_kept(*number, events))
     }
 
-    /// Its storage, for others.
+    /// All that it is, with nothing in it, for others. What receipts there are nack.
+    #[inline]
+    pub(crate) fn emptied(&mut self) -> Self {
+        if let Some(body) = &mut self.body {
+            body.events.clear();
+            body.receipts = None;
+            body.portion = None;
+        }
+        mem::take(self)
+    }
+
+    /// For how many events there is room.
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| body.events.capacity())
+    }
+
+    /// Whether it is anything that others could use, if only without room for events.
+    #[inline]
+    pub(crate) fn is_something(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// The storage of a batch with nothing in it. What is left is to be [filled](Self::refill) again.
     pub(crate) fn take_storage(&mut self) -> Vec<E> {
-        self.events.take_storage()
+        debug_assert!(self.is_empty());
+        let body = self.body.as_mut();
+        body.map_or_else(Vec::new, |body| mem::take(body.events.own()))
+    }
+
+    /// Puts events into a batch with nothing in it.
+    pub(crate) fn refill(&mut self, events: Vec<E>) {
+        debug_assert!(self.is_empty());
+        self.body().events = events.into();
     }
 
     /// It stands in for `other` where events are kept in hand.
     pub(crate) fn is_portion_of<Other>(&mut self, other: &Batch<Other>) {
-        self.portion.clone_from(&other.portion);
+        self.body().portion = other.portion().cloned();
     }
 
     /// Makes one event of each, in order, and adds it to `out`. It is settled as the one that it was
@@ -197,11 +238,10 @@ impl<E> Batch<E> {
     /// assert!(words.is_empty());
     /// ```
     pub fn map_into<Out>(&mut self, out: &mut Batch<Out>, make: impl FnMut(E) -> Out) {
-        self.align();
+        let body = self.body();
+        body.align();
         let before = out.len();
-        out.events
-            .own()
-            .extend(self.events.own().drain(..).map(make));
+        out.extend(body.events.own().drain(..).map(make));
         self.hand_receipts_to(out, before);
     }
 
@@ -221,19 +261,18 @@ impl<E> Batch<E> {
     where
         I: IntoIterator<Item = Out>,
     {
-        self.align();
-        let Some(mut receipts) = self.receipts.take() else {
-            return out
-                .events
-                .own()
-                .extend(self.events.own().drain(..).flat_map(make));
+        let body = self.body();
+        body.align();
+        let Some(mut receipts) = body.receipts.take() else {
+            return out.extend(body.events.own().drain(..).flat_map(make));
         };
         let mut left_out = Receipts::default();
-        for event in self.events.own().drain(..) {
+        let out = out.body();
+        for event in body.events.own().drain(..) {
             let receipt = receipts.pop();
-            let before = out.len();
+            let before = out.events.len();
             out.events.own().extend(make(event));
-            match out.len() - before {
+            match out.events.len() - before {
                 0 => left_out.push(receipt),
                 made => out.receipts_until(before).push_shared(made, receipt),
             }
@@ -244,74 +283,83 @@ impl<E> Batch<E> {
     /// Has `source` told what becomes of the events that are not tracked yet. They are numbered in
     /// order, starting at `first`.
     pub fn track(&mut self, source: Arc<dyn Acknowledge>, first: u64) {
-        let events = self.events.len();
-        let receipts = self.receipts.get_or_insert_default();
+        let body = self.body();
+        let events = body.events.len();
+        let receipts = body.receipts.get_or_insert_default();
         receipts.track(events, source, first);
     }
 
     /// The events as a vector. If they have receipts, those are dropped, which nacks.
     pub fn into_vec(self) -> Vec<E> {
-        self.events.into_vec()
+        self.body
+            .map_or_else(Vec::new, |body| body.events.into_vec())
     }
 
     /// Takes all events out, to be owned for as long as a call lasts. What becomes of them is still
     /// settled by this batch.
     pub(crate) fn take_events(&mut self) -> Self {
-        Self {
-            events: mem::replace(&mut self.events, Events::new()),
+        let Some(body) = &mut self.body else {
+            return Self::new();
+        };
+        Self::from(Body {
+            events: mem::take(&mut body.events),
             receipts: None,
-            portion: self.portion.clone(),
-        }
+            portion: body.portion.clone(),
+        })
     }
 
     /// Settles the events of `out` from the `first`-th on as these, one for one.
     pub(crate) fn hand_receipts_to<Out>(&mut self, out: &mut Batch<Out>, first: usize) {
-        let Some(receipts) = &mut self.receipts else {
+        let Some(body) = &mut self.body else {
+            return;
+        };
+        let Some(receipts) = &mut body.receipts else {
             return;
         };
         let handed = receipts.split_front(out.len() - first);
         if receipts.is_empty() {
-            self.receipts = None;
+            body.receipts = None;
         }
-        out.receipts_until(first).append(handed);
+        out.body().receipts_until(first).append(handed);
     }
 
     /// The events, and one receipt for all of them.
     pub(crate) fn into_joined(mut self) -> (Vec<E>, Receipt) {
-        let receipts = self.receipts.take();
+        let receipts = self.untrack();
         let receipt = receipts.map_or(Receipt::UNTRACKED, |all| all.into_one());
         (self.into_vec(), receipt)
     }
 
-    /// The receipts, which cover the events up to the `until`-th at least.
-    fn receipts_until(&mut self, until: usize) -> &mut Receipts {
-        let receipts = self.receipts.get_or_insert_default();
-        receipts.pad(until);
-        receipts
+    /// Takes its receipts out.
+    #[inline]
+    fn untrack(&mut self) -> Option<Box<Receipts>> {
+        self.body.as_mut()?.receipts.take()
     }
 
     /// Takes the first `count` events off, with their receipts.
     pub(crate) fn split_front(&mut self, count: usize) -> Self {
-        let portion = self.portion.take();
+        let portion = self.body.as_mut().and_then(|body| body.portion.take());
         let mut queue = mem::take(self).into_queue();
-        let mut front = queue.take(count, Vec::new());
-        front.portion.clone_from(&portion);
+        let mut front = queue.take(count, Self::new());
+        front.body().portion.clone_from(&portion);
         *self = queue.into_batch();
-        self.portion = portion;
+        self.body().portion = portion;
         front
     }
 
     /// How many events at the end are not tracked yet.
     pub(crate) fn untracked(&self) -> usize {
-        let tracked = self.receipts.as_ref().map_or(0, |receipts| receipts.len());
-        self.events.len() - tracked.min(self.events.len())
+        let receipts = self.body.as_ref().and_then(|body| body.receipts.as_ref());
+        let tracked = receipts.map_or(0, |receipts| receipts.len());
+        self.len().saturating_sub(tracked)
     }
 
     /// Takes the receipts of all events out. The events stay.
     pub(crate) fn take_receipts(&mut self) -> Receipts {
-        self.align();
-        let mut receipts = self.receipts.take().unwrap_or_default();
-        receipts.pad(self.events.len());
+        let body = self.body();
+        body.align();
+        let mut receipts = body.receipts.take().unwrap_or_default();
+        receipts.pad(body.events.len());
         *receipts
     }
 
@@ -321,7 +369,8 @@ impl<E> Batch<E> {
         let mut place = 0;
         let mut places = kept.iter().map(|(first, r)| *first..first + r.len());
         let mut range = places.next().unwrap_or_default();
-        self.events.own().retain(|_| {
+        let body = self.body();
+        body.events.own().retain(|_| {
             if place >= range.end {
                 range = places.next().unwrap_or(usize::MAX..usize::MAX);
             }
@@ -332,59 +381,109 @@ impl<E> Batch<E> {
         for (_, part) in kept {
             receipts.append(part);
         }
-        self.receipts = Some(Box::new(receipts));
+        body.receipts = Some(Box::new(receipts));
     }
 
     /// Adds the events of `other`, with their receipts.
     pub(crate) fn append(&mut self, other: &mut Self) {
-        self.align();
+        let Some(other) = &mut other.body else {
+            return;
+        };
+        let body = self.body();
+        body.align();
         other.align();
-        if self.receipts.is_some() || other.receipts.is_some() {
-            let receipts = self.receipts_until(self.events.len());
+        if body.receipts.is_some() || other.receipts.is_some() {
+            let receipts = body.receipts_until(body.events.len());
             if let Some(others) = other.receipts.take() {
                 receipts.append(*others);
             }
         }
-        self.events.own().append(other.events.own());
+        body.events.own().append(other.events.own());
     }
 
-    /// The same events, without their receipts, for somebody else: cloned, in storage that is asked for
-    /// then, or shared.
-    pub(crate) fn share(&mut self, storage: impl FnOnce(usize) -> Vec<E>) -> Self
+    /// The same events, without their receipts, for somebody else: cloned or shared, in a batch with nothing
+    /// in it, that has room for so many if that is not zero.
+    pub(crate) fn share(&mut self, spare: impl FnOnce(usize) -> Self) -> Self
     where
         E: Clone + Send + Sync + 'static,
     {
-        Self {
-            events: self.events.share(storage),
-            receipts: None,
-            portion: None,
+        let events = &mut self.body().events;
+        if let Some(same) = events.share() {
+            let mut sharing = spare(0);
+            sharing.body().events = same;
+            return sharing;
         }
+        let events = events.as_slice();
+        let mut copy = spare(events.len());
+        copy.body().events.own().extend_from_slice(events);
+        copy
     }
 
     /// Whether anybody wants to know what becomes of these events.
     pub(crate) fn is_tracked(&self) -> bool {
-        self.receipts.is_some()
+        let body = self.body.as_ref();
+        body.is_some_and(|body| body.receipts.is_some())
     }
 
     /// Takes the receipts off, to be shared by `takers` who each get these events. `None` if there
     /// are none.
     pub(crate) fn fan_out(&mut self, takers: usize) -> Option<Arc<FanOut>> {
-        self.align();
-        Some(self.receipts.take()?.fan_out(takers))
+        let body = self.body.as_mut()?;
+        body.align();
+        Some(body.receipts.take()?.fan_out(takers))
     }
 
     /// Acks what has not been settled otherwise.
+    #[inline]
     pub(crate) fn ack(&mut self) {
-        if let Some(receipts) = self.receipts.take() {
+        if let Some(receipts) = self.untrack() {
             receipts.settle(Outcome::Acked);
         }
     }
 
     /// Makes these events stand for those of `inputs`, except those that stand for others already.
     pub(crate) fn stand_for<In>(&mut self, inputs: &mut Batch<In>) {
-        if let Some(inputs) = inputs.receipts.take() {
-            let receipts = self.receipts.get_or_insert_default();
-            receipts.stand_for(self.events.len(), *inputs);
+        if let Some(inputs) = inputs.untrack() {
+            let body = self.body();
+            let receipts = body.receipts.get_or_insert_default();
+            receipts.stand_for(body.events.len(), *inputs);
+        }
+    }
+}
+
+impl<E> Body<E> {
+    #[cold]
+    fn boxed() -> Box<Self> {
+        Box::new(Self {
+            events: Events::new(),
+            receipts: None,
+            portion: None,
+        })
+    }
+
+    /// If events were taken out, and others put in, those that are there stand for all together.
+    #[inline]
+    fn align(&mut self) {
+        let events = self.events.len();
+        if let Some(receipts) = &mut self.receipts
+            && receipts.len() > events
+        {
+            receipts.join(events);
+        }
+    }
+
+    /// The receipts, which cover the events up to the `until`-th at least.
+    fn receipts_until(&mut self, until: usize) -> &mut Receipts {
+        let receipts = self.receipts.get_or_insert_default();
+        receipts.pad(until);
+        receipts
+    }
+}
+
+impl<E> From<Body<E>> for Batch<E> {
+    fn from(body: Body<E>) -> Self {
+        Self {
+            body: Some(Box::new(body)),
         }
     }
 }
@@ -430,23 +529,28 @@ impl<E> Deref for Batch<E> {
     type Target = [E];
 
     fn deref(&self) -> &[E] {
-        self.events.as_slice()
+        self.body
+            .as_ref()
+            .map_or_else(Default::default, |body| body.events.as_slice())
     }
 }
 
 impl<E> DerefMut for Batch<E> {
     fn deref_mut(&mut self) -> &mut [E] {
-        if let Some(receipts) = &mut self.receipts {
+        let Some(body) = &mut self.body else {
+            return &mut [];
+        };
+        if let Some(receipts) = &mut body.receipts {
             // Whoever sorts them does not sort their receipts.
-            receipts.join(self.events.len());
+            receipts.join(body.events.len());
         }
-        self.events.own()
+        body.events.own()
     }
 }
 
 impl<E> Extend<E> for Batch<E> {
     fn extend<I: IntoIterator<Item = E>>(&mut self, events: I) {
-        self.events.own().extend(events);
+        self.body().events.own().extend(events);
     }
 }
 
@@ -458,11 +562,11 @@ impl<E> FromIterator<E> for Batch<E> {
 
 impl<E> From<Vec<E>> for Batch<E> {
     fn from(events: Vec<E>) -> Self {
-        Self {
+        Self::from(Body {
             events: events.into(),
             receipts: None,
             portion: None,
-        }
+        })
     }
 }
 
@@ -471,7 +575,7 @@ impl<'a, E> IntoIterator for &'a Batch<E> {
     type IntoIter = slice::Iter<'a, E>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.events.as_slice().iter()
+        self.iter()
     }
 }
 
@@ -486,6 +590,6 @@ impl<'a, E> IntoIterator for &'a mut Batch<E> {
 
 impl<E: fmt::Debug> fmt::Debug for Batch<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.events.as_slice()).finish()
+        f.debug_list().entries(&**self).finish()
     }
 }

@@ -142,9 +142,7 @@ impl<'p> StageBuilder<'p> {
     {
         let (name, claim) = self.pipeline.claim(self.name);
         let stage = assemble::consumer(&name, consumer, subscriptions);
-        let intake = Intake::new(stage.desk.clone());
-        add(stage, claim);
-        intake
+        Intake::new(add(stage, claim))
     }
 }
 
@@ -195,14 +193,15 @@ fn add_with_outlet<E: Send + 'static>(
     stage: Assembled<Desk<SendEnd<E>>>,
     claim: Option<Claim>,
 ) -> Outlet<E> {
-    let outlet = Outlet::of_stage(&stage.desk);
-    add(stage, claim);
-    outlet
+    Outlet::of_stage(add(stage, claim))
 }
 
-fn add<D>(stage: Assembled<D>, claim: Option<Claim>) {
+/// Returns where its subscriptions go.
+fn add<D>(stage: Assembled<D>, claim: Option<Claim>) -> Arc<D> {
+    let Assembled { desk, member, task } = stage;
     if let Some(claim) = claim {
         // It does not run yet, and so does not stop.
-        let _ = stage.add_by(claim);
+        let _ = claim.add(member, task);
     }
+    desk
 }

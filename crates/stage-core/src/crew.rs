@@ -1,6 +1,6 @@
 use std::{
     any::Any,
-    collections::{BTreeMap, BTreeSet},
+    collections::{HashMap, hash_map::Entry},
     fmt, mem,
     pin::Pin,
     sync::{Arc, Weak},
@@ -16,6 +16,7 @@ use crate::{
     link::{Carries, Control},
     meter::Meter,
     names::Names,
+    seat::Seat,
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
 };
@@ -35,12 +36,12 @@ pub(crate) struct Crew {
 
 #[derive(Default)]
 struct State {
-    stages: BTreeMap<Arc<str>, Arc<Member>>,
-    /// Names of stages that are being put together.
-    claimed: BTreeSet<Arc<str>>,
+    /// Of those that are still being put together, only the names. Where there is an order to them, it is
+    /// that of their names.
+    stages: HashMap<Arc<str>, Option<Member>>,
     /// For stages that are given none.
     names: Names,
-    waiting: Vec<(Arc<Member>, Task)>,
+    waiting: Vec<(Arc<Seat>, Task)>,
     groups: Weaks<dyn Close>,
     stopping: bool,
     /// How long the rest may take from then on.
@@ -55,6 +56,7 @@ struct State {
 pub(crate) struct Claim {
     crew: Arc<Crew>,
     name: Arc<str>,
+    is_used: bool,
 }
 
 impl Claim {
@@ -63,27 +65,29 @@ impl Claim {
     }
 
     /// Adds the stage of that name, to be started.
-    pub(crate) fn add(self, member: Member, task: Task) -> Result<(), AddError> {
-        self.crew.add(member, task)
+    pub(crate) fn add(mut self, member: Member, task: Task) -> Result<(), AddError> {
+        self.crew.add(member, task)?;
+        self.is_used = true;
+        Ok(())
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut state = self.crew.lock();
-        state.claimed.remove(&self.name);
-        // Unless a stage has it by now: then it is looked at once more, and passed over.
-        state.names.free(&self.name);
+        if !self.is_used {
+            self.crew.free(&self.name);
+        }
     }
 }
 
 /// A stage, as its pipeline sees it.
+#[derive(Clone)]
 pub(crate) struct Member {
     /// Where others subscribe to it, unless it is a consumer.
     pub(crate) front: Option<Arc<dyn AnyDesk>>,
     /// Where it subscribes to others, unless it is a producer.
     pub(crate) back: Option<Arc<dyn AnyDesk>>,
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// A desk, whatever its events are.
@@ -96,6 +100,8 @@ pub(crate) trait AnyDesk: Send + Sync {
     fn is_in_use(&self) -> bool;
     fn links(&self) -> Vec<Arc<dyn Control>>;
     fn event_type(&self) -> &'static str;
+    fn meter(&self) -> &Meter;
+    fn ring(&self, slot: usize);
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -137,6 +143,14 @@ impl<L: Carries> AnyDesk for Desk<L> {
         L::event_type()
     }
 
+    fn meter(&self) -> &Meter {
+        &self.seat.meter
+    }
+
+    fn ring(&self, slot: usize) {
+        self.bell.ring(slot);
+    }
+
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
@@ -150,13 +164,19 @@ impl Crew {
         if state.stopping || state.ended {
             return Err(AddError::Stopping);
         }
-        if state.stages.contains_key(name) || !state.claimed.insert(Arc::clone(name)) {
-            let name = name.to_string();
-            return Err(AddError::NameTaken { name });
+        match state.stages.entry(Arc::clone(name)) {
+            Entry::Vacant(place) => {
+                place.insert(None);
+            }
+            Entry::Occupied(_) => {
+                let name = name.to_string();
+                return Err(AddError::NameTaken { name });
+            }
         }
         Ok(Claim {
             crew: Arc::clone(self),
             name: Arc::clone(name),
+            is_used: false,
         })
     }
 
@@ -166,10 +186,9 @@ impl Crew {
         if state.stopping || state.ended {
             return Err(AddError::Stopping);
         }
-        let name = Arc::clone(&member.meter.stage);
-        let member = Arc::new(member);
-        state.stages.insert(name, Arc::clone(&member));
-        state.waiting.push((member, task));
+        let seat = Arc::clone(&member.seat);
+        state.stages.insert(Arc::clone(seat.stage()), Some(member));
+        state.waiting.push((seat, task));
         drop(state);
         self.news.notify_one();
         Ok(())
@@ -178,21 +197,23 @@ impl Crew {
     /// A name like `wish` that no stage has.
     pub(crate) fn free_name(&self, wish: &str) -> String {
         let state = &mut *self.lock();
-        let (stages, claimed) = (&state.stages, &state.claimed);
-        let is_taken = |name: &str| stages.contains_key(name) || claimed.contains(name);
+        let stages = &state.stages;
+        let is_taken = |name: &str| stages.contains_key(name);
         state.names.find(wish, is_taken)
     }
 
-    /// Takes the stages that wait to be started.
-    pub(crate) fn take_waiting(&self) -> Vec<(Arc<Member>, Task)> {
-        mem::take(&mut self.lock().waiting)
+    /// Takes the stages that wait to be started, and looks whether all are to stop.
+    pub(crate) fn take_waiting(&self) -> (Vec<(Arc<Seat>, Task)>, bool) {
+        let state = &mut *self.lock();
+        (mem::take(&mut state.waiting), state.stopping)
     }
 
-    /// Frees the name of a stage that has ended.
-    pub(crate) fn ended(&self, name: &str) {
+    /// Frees the name of a stage that has ended, or was never added. Returns whether all are to stop.
+    pub(crate) fn free(&self, name: &str) -> bool {
         let mut state = self.lock();
         state.stages.remove(name);
         state.names.free(name);
+        state.stopping
     }
 
     pub(crate) fn close_when_stopping(&self, group: Weak<dyn Close>) {
@@ -204,7 +225,7 @@ impl Crew {
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        let members: Vec<_> = state.stages.values().cloned().collect();
+        let members = state.in_order();
         let groups = mem::take(&mut state.groups);
         drop(state);
         for member in members {
@@ -261,12 +282,20 @@ impl Crew {
         drop(never_started);
     }
 
-    pub(crate) fn members(&self) -> Vec<Arc<Member>> {
-        self.lock().stages.values().cloned().collect()
+    pub(crate) fn members(&self) -> Vec<Member> {
+        self.lock().in_order()
     }
 
-    pub(crate) fn member(&self, name: &str) -> Option<Arc<Member>> {
-        self.lock().stages.get(name).cloned()
+    /// The first stage whose task has gone before the stage has ended.
+    pub(crate) fn without_task(&self) -> Option<Arc<Seat>> {
+        let state = self.lock();
+        let seats = state.members().map(|member| &member.seat);
+        let without = seats.filter(|seat| seat.is_without_task());
+        without.min_by_key(|seat| seat.stage()).cloned()
+    }
+
+    pub(crate) fn member(&self, name: &str) -> Option<Member> {
+        self.lock().stages.get(name).cloned().flatten()
     }
 
     /// Lets nobody else link stages that run as long as what it returns is held.
@@ -277,16 +306,28 @@ impl Crew {
     /// A stage with an outlet that nobody has subscribed to.
     pub(crate) fn deserted(&self) -> Option<String> {
         let state = self.lock();
-        let mut members = state.stages.values();
-        let deserted = members.find(|member| {
+        let deserted = state.members().filter(|member| {
             let front = member.front.as_ref();
             front.is_some_and(|desk| !desk.is_in_use())
         });
-        deserted.map(|member| member.meter.stage.to_string())
+        let names = deserted.map(|member| member.seat.stage());
+        names.min().map(ToString::to_string)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn members(&self) -> impl Iterator<Item = &Member> {
+        self.stages.values().flatten()
+    }
+
+    fn in_order(&self) -> Vec<Member> {
+        let mut members: Vec<_> = self.members().cloned().collect();
+        members.sort_unstable_by(|a, b| a.seat.stage().cmp(b.seat.stage()));
+        members
     }
 }
 
@@ -304,12 +345,12 @@ impl Member {
 
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Member").field(&self.meter.stage).finish()
+        self.seat.stage().fmt(f)
     }
 }
 
 impl fmt::Debug for Crew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.lock().stages.keys()).finish()
+        f.debug_set().entries(self.members()).finish()
     }
 }

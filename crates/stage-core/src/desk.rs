@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     doorbell::Doorbell,
+    line::Line,
     link::Control,
-    meter::Meter,
+    seat::Seat,
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
 };
@@ -21,9 +22,9 @@ pub(crate) const DESK: usize = 0;
 
 /// Where one side of a stage takes new links in, also while it runs.
 pub(crate) struct Desk<L> {
-    pub(crate) bell: Arc<Doorbell>,
-    /// The meter of the stage.
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) bell: Doorbell,
+    /// Of the stage.
+    pub(crate) seat: Arc<Seat>,
     /// Tells this desk from all others.
     pub(crate) id: u64,
     state: Mutex<State<L>>,
@@ -31,10 +32,12 @@ pub(crate) struct Desk<L> {
 
 struct State<L> {
     /// Links that the stage has not seen yet, by slot.
-    arrivals: Vec<(usize, L)>,
-    /// Slots whose link has gone.
+    arrivals: Line<(usize, L)>,
+    /// Slots below the next whose link has gone.
     free: Vec<usize>,
     next_slot: usize,
+    /// Some link was given a slot.
+    ever_used: bool,
     /// How many others may still bring links.
     expecting: usize,
     /// Whatever they may, no links are to be waited for.
@@ -55,7 +58,7 @@ pub(crate) type Notice = oneshot::Sender<()>;
 
 /// What the stage finds at its desk.
 pub(crate) struct News<L> {
-    pub(crate) arrivals: Vec<(usize, L)>,
+    pub(crate) arrivals: Line<(usize, L)>,
     /// Whether more links may come.
     pub(crate) expecting: bool,
     pub(crate) notices: Vec<Notice>,
@@ -69,22 +72,21 @@ pub(crate) struct News<L> {
 
 impl<L> Desk<L> {
     /// A desk with its first news already announced: that there may be nobody.
-    pub(crate) fn new(meter: &Arc<Meter>) -> Arc<Self> {
-        let bell = Arc::<Doorbell>::default();
-        bell.ring(DESK);
+    pub(crate) fn new(seat: &Arc<Seat>) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
-            bell,
+            bell: Doorbell::rung(DESK),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            meter: Arc::clone(meter),
+            seat: Arc::clone(seat),
             state: Mutex::new(State {
-                arrivals: Vec::new(),
+                arrivals: Line::new(),
                 links: Weaks::new(),
                 notices: Vec::new(),
                 leaving: false,
                 held: false,
                 free: Vec::new(),
                 next_slot: DESK + 1,
+                ever_used: false,
                 expecting: 0,
                 expects_nobody: false,
                 closed: false,
@@ -95,7 +97,7 @@ impl<L> Desk<L> {
 
     /// The name of the stage.
     pub(crate) fn stage(&self) -> &Arc<str> {
-        &self.meter.stage
+        self.seat.stage()
     }
 
     /// Keeps a slot for a new link; `None` if the stage has ended.
@@ -104,6 +106,7 @@ impl<L> Desk<L> {
         if state.closed {
             return None;
         }
+        state.ever_used = true;
         if let Some(slot) = state.free.pop() {
             return Some(slot);
         }
@@ -111,21 +114,29 @@ impl<L> Desk<L> {
         Some(state.next_slot - 1)
     }
 
-    /// Hands a link in for a slot that was reserved. Gives it back if the stage has ended meanwhile.
-    pub(crate) fn hand_in(&self, slot: usize, link: L) -> Option<L> {
+    /// Hands a link in for a slot that was reserved, and lets those who look on see it by `control`, if
+    /// that is given. Gives it back if the stage has ended meanwhile.
+    pub(crate) fn hand_in(
+        &self,
+        slot: usize,
+        link: L,
+        control: Option<Weak<dyn Control>>,
+    ) -> Option<L> {
         let mut state = self.lock();
         if state.closed {
             return Some(link);
         }
         state.arrivals.push((slot, link));
+        if let Some(control) = control {
+            state.links.add(control);
+        }
+        // Whoever hears the bell looks here after that, and so after this.
+        let is_announced = self.bell.has_rung(DESK);
         drop(state);
-        self.bell.ring(DESK);
+        if !is_announced {
+            self.bell.ring(DESK);
+        }
         None
-    }
-
-    /// Lets those who look on see a link.
-    pub(crate) fn enter(&self, link: Weak<dyn Control>) {
-        self.lock().links.add(link);
     }
 
     /// The links that are there.
@@ -135,7 +146,12 @@ impl<L> Desk<L> {
 
     /// Gives a slot back whose link has gone.
     pub(crate) fn release(&self, slot: usize) {
-        self.lock().free.push(slot);
+        let mut state = self.lock();
+        if slot + 1 == state.next_slot {
+            state.next_slot = slot;
+        } else {
+            state.free.push(slot);
+        }
     }
 
     /// Somebody else may bring links from now on.
@@ -152,7 +168,7 @@ impl<L> Desk<L> {
     /// Whether any link was ever handed in, or may come.
     pub(crate) fn is_in_use(&self) -> bool {
         let state = self.lock();
-        state.next_slot > DESK + 1 || state.expecting > 0
+        state.ever_used || state.expecting > 0
     }
 
     /// Whether the stage has ended.

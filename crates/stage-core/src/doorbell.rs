@@ -55,6 +55,20 @@ const CROWD: u64 = 1 << 62;
 const BITS: usize = 62;
 
 impl Doorbell {
+    /// A bell that has rung for this slot, which has a bit of its own.
+    pub(crate) fn rung(slot: usize) -> Self {
+        Self {
+            word: AtomicU64::new(1 << slot),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the task has not heard yet that this slot has news.
+    #[inline]
+    pub(crate) fn has_rung(&self, slot: usize) -> bool {
+        self.word.load(Acquire) & 1 << slot != 0
+    }
+
     /// The link in this slot has news. Returns whether the task had to be woken.
     #[inline]
     pub(crate) fn ring(&self, slot: usize) -> bool {

@@ -84,7 +84,7 @@ impl<E> Events<E> {
     #[cold]
     #[inline(never)]
     fn make_own(&mut self) -> &mut Vec<E> {
-        let events = mem::replace(self, Self::new()).into_vec();
+        let events = mem::take(self).into_vec();
         *self = Self::Own(events);
         self.own()
     }
@@ -97,46 +97,51 @@ impl<E> Events<E> {
         }
     }
 
-    /// Its storage, with nothing in it. Of shared events, who is the last to have them has the storage.
+    /// Takes all events out and drops them. Its storage stays; of shared events, who is the last to have
+    /// them has the storage.
     #[inline]
-    pub(crate) fn take_storage(&mut self) -> Vec<E> {
-        let mut storage = match self {
-            Self::Own(events) => mem::take(events),
+    pub(crate) fn clear(&mut self) {
+        match self {
+            Self::Own(events) => events.clear(),
             Self::Shared(_) => self.give_up(),
-        };
-        storage.clear();
-        storage
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn give_up(&mut self) -> Vec<E> {
-        match mem::replace(self, Self::new()) {
-            Self::Own(events) => events,
-            Self::Shared(shared) => shared.into_storage(),
+    fn give_up(&mut self) {
+        if let Self::Shared(shared) = mem::take(self) {
+            *self = Self::Own(shared.into_storage());
         }
     }
 
-    /// Lets others have the same events, at the price of a few clones or none.
-    pub(crate) fn share(&mut self, spare: impl FnOnce(usize) -> Vec<E>) -> Self
+    /// For how many of its own there is room.
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        match self {
+            Self::Own(events) => events.capacity(),
+            Self::Shared(_) => 0,
+        }
+    }
+
+    /// Lets others have the same events, unless it costs less to clone them.
+    pub(crate) fn share(&mut self) -> Option<Self>
     where
         E: Clone + Send + Sync + 'static,
     {
         let events = match self {
             Self::Own(events) => events,
-            Self::Shared(shared) => return Self::Shared(shared.part(0, shared.len)),
+            Self::Shared(shared) => return Some(Self::Shared(shared.part(0, shared.len))),
         };
         let is_cheap = !mem::needs_drop::<E>() && size_of_val(&events[..]) < WORTH_SHARING;
         let (false, Ok(len)) = (is_cheap, u32::try_from(events.len())) else {
-            let mut copy = spare(events.len());
-            copy.extend_from_slice(events);
-            return Self::Own(copy);
+            return None;
         };
         let all = Arc::new(Whole(Box::new(mem::take(events))));
         let shared = Shared { all, first: 0, len };
         let same = shared.part(0, len);
         *self = Self::Shared(shared);
-        Self::Shared(same)
+        Some(Self::Shared(same))
     }
 
     /// Takes the first `count` off, if they are shared: nothing is cloned.
@@ -187,7 +192,16 @@ impl<E> Shared<E> {
     }
 
     fn into_storage(self) -> Vec<E> {
-        Arc::into_inner(self.all).map_or_else(Vec::new, |mut whole| whole.0.take())
+        let whole = Arc::into_inner(self.all);
+        let mut storage = whole.map_or_else(Vec::new, |mut whole| whole.0.take());
+        storage.clear();
+        storage
+    }
+}
+
+impl<E> Default for Events<E> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -270,23 +284,25 @@ mod tests {
     #[test]
     fn who_only_looks_clones_nothing_and_the_last_has_the_storage() {
         let (mut first, counts) = ten();
-        let mut second = first.share(|_| unreachable!("nothing is cloned"));
+        let mut second = first.share().expect("they are worth it");
         let mut part = second.split_shared(3).unwrap();
         assert_eq!(numbers(&first), Vec::from_iter(0..10));
         assert_eq!(numbers(&part), [0, 1, 2]);
         assert_eq!(numbers(&second), Vec::from_iter(3..10));
-        assert_eq!(first.take_storage().capacity(), 0);
-        assert_eq!(second.take_storage().capacity(), 0);
+        for one in [&mut first, &mut second] {
+            one.clear();
+            assert_eq!((one.len(), one.capacity()), (0, 0));
+        }
         assert_eq!(counts.get(), (0, 10), "somebody has them still");
-        let storage = part.take_storage();
-        assert!(storage.is_empty() && storage.capacity() >= 10);
+        part.clear();
+        assert!(part.is_empty() && part.capacity() >= 10);
         assert_eq!(counts.get(), (0, 0));
     }
 
     #[test]
     fn who_changes_them_has_clones_unless_nobody_else_has_them() {
         let (mut first, counts) = ten();
-        let mut second = first.share(|_| unreachable!("nothing is cloned"));
+        let mut second = first.share().expect("they are worth it");
         let mut front = second.split_shared(4).unwrap();
         front.own().pop();
         assert_eq!(numbers(&front), [0, 1, 2]);
@@ -303,11 +319,10 @@ mod tests {
     #[test]
     fn what_is_copied_for_less_is_not_shared() {
         let mut few = Events::Own(vec![1_u64, 2, 3]);
-        let copy = few.share(Vec::with_capacity);
-        assert!(!few.is_shared() && !copy.is_shared());
-        assert_eq!(copy.as_slice(), [1, 2, 3]);
+        assert!(few.share().is_none() && !few.is_shared());
+        assert_eq!(few.as_slice(), [1, 2, 3]);
         let mut many = Events::Own(vec![0_u64; WORTH_SHARING]);
-        let same = many.share(Vec::with_capacity);
+        let same = many.share().expect("they are worth it");
         assert!(many.is_shared() && same.is_shared());
         assert_eq!(same.into_vec().len(), WORTH_SHARING);
     }

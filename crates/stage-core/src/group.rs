@@ -164,11 +164,13 @@ impl<E: Send + 'static> Members<E> {
 
     /// Links a new subscriber with every member.
     pub(crate) fn subscribe(self: &Arc<Self>, desk: &Arc<Desk<ReceiveEnd<E>>>, wish: Wish<E>) {
-        let group: Weak<Self> = Arc::downgrade(self);
-        wish.handle.join(group);
+        if let Some(handle) = &wish.handle {
+            let group: Weak<Self> = Arc::downgrade(self);
+            handle.join(group);
+        }
         let mut state = self.lock();
         state.forget_who_left();
-        if state.closed || wish.handle.is_cancelled() {
+        if state.closed || wish.is_cancelled() {
             return;
         }
         desk.expect();
@@ -200,8 +202,7 @@ impl<E> State<E> {
     /// Forgets the subscribers that have ended, and those whose subscriptions were cancelled: these
     /// are told that the group brings them nobody more.
     fn forget_who_left(&mut self) {
-        let has_left =
-            |(desk, wish): &mut Subscriber<E>| desk.is_closed() || wish.handle.is_cancelled();
+        let has_left = |(desk, wish): &mut Subscriber<E>| desk.is_closed() || wish.is_cancelled();
         for (desk, _) in self.subscribers.extract_if(.., has_left) {
             desk.expect_no_more();
         }

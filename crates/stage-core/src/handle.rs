@@ -256,10 +256,10 @@ impl PipelineHandle {
     pub(crate) fn polls(&self) -> u64 {
         let members = self.0.upgrade().map(|crew| crew.members());
         let members = members.unwrap_or_default();
-        members.iter().map(|member| member.meter.polls()).sum()
+        members.iter().map(|member| member.seat.meter.polls()).sum()
     }
 
-    fn member(&self, name: &str) -> Result<Arc<Member>, LookupError> {
+    fn member(&self, name: &str) -> Result<Member, LookupError> {
         let member = self.0.upgrade().and_then(|crew| crew.member(name));
         member.ok_or_else(|| LookupError::NoSuchStage { name: name.into() })
     }

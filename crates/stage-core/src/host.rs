@@ -33,6 +33,9 @@ struct Host {
     open: Cell<Option<Runtime>>,
     /// Which stage has its turn.
     current: Cell<Option<Arc<Seat>>>,
+    /// By number, stages that had one: to count those who have a seat, up and down again, would cost a
+    /// turn as much as all else that is done for it.
+    recent: [Cell<Option<Arc<Seat>>>; RECENT],
     /// It has long turns.
     is_slow: Cell<bool>,
     /// What turns and events may still cost until others of the runtime have theirs.
@@ -41,6 +44,9 @@ struct Host {
     began: Cell<Option<Instant>>,
     guests: Guests,
 }
+
+/// How many stages wake each other in a small circle.
+const RECENT: usize = 16;
 
 /// So many guests are polled at most before others of the runtime have their turn.
 const MOST: usize = 32;
@@ -51,6 +57,10 @@ const LONG_ENOUGH: Duration = Duration::from_micros(100);
 
 /// No more guests are polled after so many events: about what one stage may do at once by itself.
 const ENOUGH: usize = 1_000;
+
+/// Fewer at a time need not be noted: before they are [`ENOUGH`], the task's budget is used up, of which
+/// each batch takes one of 128.
+pub(crate) const WORTH_NOTING: usize = 8;
 
 /// What each of these uses up.
 const CREDIT: usize = 32_000;
@@ -71,15 +81,14 @@ pub(crate) fn invite(seat: &Seat) -> bool {
     HOST.try_with(|host| host.invite(seat)).unwrap_or(false)
 }
 
-/// Which stage has its turn in this thread, if one does: the address of its seat.
-pub(crate) fn stage() -> Option<usize> {
-    let address = |host: &Host| {
+/// Whose turn it is in this thread, if it is anybody's.
+pub(crate) fn current() -> Option<Arc<Seat>> {
+    let look = |host: &Host| {
         let current = host.current.take();
-        let address = current.as_ref().map(|seat| Arc::as_ptr(seat).addr());
-        host.current.set(current);
-        address
+        host.current.set(current.clone());
+        current
     };
-    HOST.try_with(address).ok().flatten()
+    HOST.try_with(look).ok().flatten()
 }
 
 /// The stage that has its turn has made events, or taken them in.
@@ -111,9 +120,8 @@ pub(crate) fn receive(
             // A runtime in a stage: it does not meddle with the outer one's guests.
             let outer = (host.open.take(), host.current.take());
             let is_slow = host.is_slow.get();
-            if let Some(body) = stage {
-                host.is_caught(|| host.give_turn(body, home.runtime));
-            }
+            let mut at_work = stage;
+            host.is_caught(&mut at_work, |it| host.give_turn(it, home.runtime));
             host.open.set(outer.0);
             host.current.set(outer.1);
             host.is_slow.set(is_slow);
@@ -134,6 +142,7 @@ impl Host {
         Self {
             open: Cell::new(None),
             current: Cell::new(None),
+            recent: [const { Cell::new(None) }; RECENT],
             is_slow: Cell::new(false),
             credit: Cell::new(0),
             began: Cell::new(None),
@@ -170,16 +179,17 @@ impl Host {
             self.guests.add(body, runtime);
         }
         self.began.set(None);
-        let mut stage = stage;
         let most = match runtime.has_other_threads() {
             true => MOST_MEASURED,
             false => MOST,
         };
         let turn = CREDIT / most;
         self.credit.set(CREDIT);
-        let mut go_on = || {
-            if let Some(body) = stage.take() {
-                self.give_turn(body, runtime);
+        let mut at_work = stage;
+        // If one panics, the others go on.
+        while !self.is_caught(&mut at_work, |at_work| {
+            if at_work.is_some() {
+                self.give_turn(at_work, runtime);
             }
             while let Some(body) = self.guests.next(runtime) {
                 let credit = self.credit.get();
@@ -191,52 +201,77 @@ impl Host {
                     return;
                 }
                 self.credit.set(credit - turn);
-                self.give_turn(body, runtime);
+                *at_work = Some(body);
+                self.give_turn(at_work, runtime);
             }
-        };
-        while !self.is_caught(&mut go_on) {}
+        }) {}
         self.open.set(None);
     }
 
-    /// Gives turns. If one panics, its stage has ended, and it is not said that all is done.
-    fn is_caught(&self, give_turns: impl FnOnce()) -> bool {
-        let Err(panic) = catch_unwind(AssertUnwindSafe(give_turns)) else {
+    /// Gives turns to those that are put to work. If one panics, its stage has ended, and it is not said
+    /// that all is done.
+    fn is_caught(
+        &self,
+        at_work: &mut Option<Box<Body>>,
+        give_turns: impl FnOnce(&mut Option<Box<Body>>),
+    ) -> bool {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| give_turns(at_work))) else {
             return true;
         };
-        if let Some(seat) = self.current.take() {
-            seat.end(Outcome::Panicked(panic));
+        if let Some(body) = at_work.take() {
+            body.end(Outcome::Panicked(panic));
         }
+        drop(self.current.take());
         false
     }
 
+    /// Whose turn it is stays at work while it lasts.
     #[inline(always)]
-    fn give_turn(&self, mut body: Box<Body>, runtime: Runtime) {
-        self.current.set(Some(Arc::clone(body.seat())));
+    fn give_turn(&self, at_work: &mut Option<Box<Body>>, runtime: Runtime) {
+        let Some(body) = at_work else {
+            return;
+        };
+        self.current.set(Some(self.seat_of(body)));
         let polled = match runtime.has_other_threads() {
-            true => self.poll_measuring(&mut body),
+            true => self.poll_measuring(body),
             false => body.poll(),
         };
-        let Some(seat) = self.current.take() else {
+        let (Some(seat), Some(body)) = (self.current.take(), at_work.take()) else {
             return;
         };
         match polled {
             Poll::Pending => {
                 if let Some(body) = seat.put_back(body) {
-                    self.give_another(body, &seat);
+                    self.give_another(body);
                 }
+                self.recent(&seat).set(Some(seat));
             }
-            Poll::Ready(outcome) => body.end(&seat, outcome),
+            Poll::Ready(outcome) => body.end(*outcome),
         }
     }
 
+    #[inline(always)]
+    fn seat_of(&self, body: &Body) -> Arc<Seat> {
+        let seat = body.seat();
+        let recent = self.recent(seat).take();
+        recent
+            .filter(|recent| Arc::ptr_eq(recent, seat))
+            .unwrap_or_else(|| Arc::clone(seat))
+    }
+
+    #[inline(always)]
+    fn recent(&self, seat: &Seat) -> &Cell<Option<Arc<Seat>>> {
+        &self.recent[seat.number() % RECENT]
+    }
+
     #[inline]
-    fn poll_measuring(&self, body: &mut Body) -> Poll<Outcome> {
+    fn poll_measuring(&self, body: &mut Body) -> Poll<Box<Outcome>> {
         self.is_slow.set(body.seat().is_slow());
         let start = body.start();
         let polled = body.poll();
         if let Some(start) = start {
             let end = now();
-            body.seat().note_turn(end - start);
+            body.stop(end - start);
             let began = self.began.get().unwrap_or(start);
             self.began.set(Some(began));
             if end - began > LONG_ENOUGH {
@@ -250,10 +285,10 @@ impl Host {
     }
 
     #[cold]
-    fn give_another(&self, body: Box<Body>, seat: &Seat) {
+    fn give_another(&self, body: Box<Body>) {
         match self.open.get() {
-            Some(runtime) if !seat.is_slow() => self.guests.add(body, runtime),
-            _ => seat.send_home(body),
+            Some(runtime) if !body.seat().is_slow() => self.guests.add(body, runtime),
+            _ => body.go_home(),
         }
     }
 }

@@ -1,8 +1,7 @@
 use std::{collections::VecDeque, fmt, mem, sync::Arc, thread};
 
 use crate::{
-    doorbell::Doorbell,
-    meter::Meter,
+    crew::AnyDesk,
     sync::{
         Mutex, PoisonError,
         atomic::{
@@ -29,9 +28,9 @@ pub struct InHand {
 
 /// What is in hand of one subscription. The stage's inbox and whoever keeps events share it.
 pub(crate) struct Hand {
-    bell: Arc<Doorbell>,
+    /// Where the subscription was taken in.
+    desk: Arc<dyn AnyDesk>,
     slot: usize,
-    meter: Arc<Meter>,
     /// The number of the portion that is being dealt with, and, in the lower half, how many of its
     /// events nobody keeps.
     portion: AtomicU64,
@@ -104,11 +103,10 @@ impl Drop for InHand {
 }
 
 impl Hand {
-    pub(crate) fn new(bell: &Arc<Doorbell>, slot: usize, meter: &Arc<Meter>) -> Arc<Self> {
+    pub(crate) fn new(desk: Arc<dyn AnyDesk>, slot: usize) -> Arc<Self> {
         Arc::new(Self {
-            bell: Arc::clone(bell),
+            desk,
             slot,
-            meter: Arc::clone(meter),
             portion: AtomicU64::new(0),
             weights: Mutex::default(),
             returned: AtomicUsize::new(0),
@@ -131,7 +129,7 @@ impl Hand {
     }
 
     /// The portion has been dealt with, but for what is kept. `alone`: nobody can keep more of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end(&self, alone: bool, is_weighed: bool) -> Done {
         let portion = self.portion.load(Acquire);
         let left = if alone {
@@ -192,8 +190,9 @@ impl Hand {
         }
         let (well, failed) = (self.returned.swap(0, SeqCst), self.failed.swap(0, SeqCst));
         let weight = self.returned_weight.swap(0, SeqCst);
-        self.meter.handled_beside(well);
-        self.meter.lost(failed);
+        let meter = self.desk.meter();
+        meter.handled_beside(well);
+        meter.lost(failed);
         Done {
             events: well + failed,
             weight,
@@ -220,7 +219,7 @@ impl Hand {
         counter.fetch_add(events, SeqCst);
         match self.phase.load(SeqCst) {
             HELD => {
-                self.bell.ring(self.slot);
+                self.desk.ring(self.slot);
             }
             ENDED => {
                 self.take_back();

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     mem,
     sync::{
         Arc,
@@ -10,12 +10,15 @@ use std::{
 use crate::{
     Batch,
     change::Change,
+    crew::AnyDesk,
     desk::{DESK, Desk, Notice},
     doorbell::Ear,
     in_hand::{Done, Hand, MAX_PORTION},
+    line::Line,
     link::{Arrival, ReceiveEnd},
-    meter::{Meter, OnDuty},
+    meter::StageState,
     protocol::{Down, End, Fate, Ledger, Reason},
+    seat::Seat,
     subscription::{Asking, SubscriptionInfo},
 };
 
@@ -27,7 +30,7 @@ use sole::Wish;
 
 /// The asking side of a stage: all its subscriptions, served in turn.
 #[derive(Debug)]
-pub(crate) struct Inbox<E> {
+pub(crate) struct Inbox<E: Send + 'static> {
     desk: Arc<Desk<ReceiveEnd<E>>>,
     /// What the stage has been given and has not settled.
     pub(crate) portion: Batch<E>,
@@ -44,14 +47,15 @@ pub(crate) struct Inbox<E> {
     /// How the subscriptions ended, the worst of them.
     worst: End,
     /// Slots that may have events, in the order of their turns.
-    turns: VecDeque<usize>,
+    turns: Line<usize>,
     /// The last look was for events, too.
     wants_events: bool,
     /// The only one, if there is nothing out of the ordinary. It needs no turns.
     sole: Option<usize>,
-    opened: VecDeque<Box<Change>>,
+    /// Those that the stage has not been told of.
+    changes: Line<Change<E>>,
     notices: Vec<Behind>,
-    meter: Arc<Meter>,
+    seat: Arc<Seat>,
     /// Another stage was woken, and nobody has taken note of that yet.
     has_woken: bool,
     ear: Ear,
@@ -92,8 +96,8 @@ struct Behind {
 pub(crate) enum Input {
     /// Events to take in together: the inbox's [`portion`](Inbox::portion).
     Events(Debt),
-    /// A subscription has come or gone.
-    Change(Box<Change>),
+    /// A subscription has come or gone: see [`take_change`](Inbox::take_change).
+    Change,
     /// There will be nothing any more.
     End,
 }
@@ -122,9 +126,10 @@ impl Upstream {
     }
 }
 
-impl<E> Inbox<E> {
-    pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>, meter: Arc<Meter>) -> Self {
+impl<E: Send + 'static> Inbox<E> {
+    pub(crate) fn new(desk: Arc<Desk<ReceiveEnd<E>>>) -> Self {
         Self {
+            seat: Arc::clone(&desk.seat),
             desk,
             portion: Batch::new(),
             links: Vec::new(),
@@ -134,20 +139,19 @@ impl<E> Inbox<E> {
             stopping: false,
             closing: None,
             worst: End::Completed,
-            turns: VecDeque::new(),
+            turns: Line::new(),
             wants_events: false,
             sole: None,
-            opened: VecDeque::new(),
+            changes: Line::new(),
             notices: Vec::new(),
-            meter,
             has_woken: false,
             ear: Ear::default(),
         }
     }
 
     /// The stage begins, in this task.
-    pub(crate) fn begin(&self) -> Option<OnDuty> {
-        self.meter.begin()
+    pub(crate) fn begin(&self) {
+        self.seat.meter.enter(StageState::Running);
     }
 
     /// After [`Input::End`]: how everything upstream ended.
@@ -162,6 +166,11 @@ impl<E> Inbox<E> {
         }
     }
 
+    /// The subscription that [`Input::Change`] is about.
+    pub(crate) fn take_change(&mut self) -> Option<Change<E>> {
+        self.changes.pop()
+    }
+
     /// Whether another stage was woken since the last call.
     pub(crate) fn has_woken(&mut self) -> bool {
         mem::take(&mut self.has_woken)
@@ -173,7 +182,7 @@ impl<E> Inbox<E> {
         if self.sole_has_nothing() {
             return None;
         }
-        let has_some = self.sole.is_some() || !self.turns.is_empty() || !self.opened.is_empty();
+        let has_some = self.sole.is_some() || !self.turns.is_empty() || !self.changes.is_empty();
         match has_some || self.open == 0 {
             true => self.look(),
             false => None,
@@ -181,10 +190,10 @@ impl<E> Inbox<E> {
     }
 
     /// What there is now.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn look(&mut self) -> Option<Input> {
         self.look_for(Wish::Events, |inbox| {
-            while let Some(slot) = inbox.turns.pop_front() {
+            while let Some(slot) = inbox.turns.pop() {
                 let input = inbox.take_turn(slot);
                 if input.is_some() {
                     return input;
@@ -203,7 +212,7 @@ impl<E> Inbox<E> {
     pub(crate) fn look_at_begun(&mut self) -> Option<Input> {
         self.look_for(Wish::Begun, |inbox| match inbox.begun() {
             Some(slot) => {
-                inbox.turns.pop_front();
+                inbox.turns.pop();
                 inbox.take_turn(slot)
             }
             None => inbox.pass_over_events(),
@@ -212,7 +221,7 @@ impl<E> Inbox<E> {
 
     fn pass_over_events(&mut self) -> Option<Input> {
         for _ in 0..self.turns.len() {
-            let slot = self.turns.pop_front()?;
+            let slot = self.turns.pop()?;
             let input = self.take_turn_without_events(slot);
             if input.is_some() {
                 return input;
@@ -221,7 +230,7 @@ impl<E> Inbox<E> {
         None
     }
 
-    #[inline]
+    #[inline(always)]
     fn look_for(
         &mut self,
         wish: Wish,
@@ -231,9 +240,17 @@ impl<E> Inbox<E> {
         if let Some(input) = self.look_at_sole(wish) {
             return input;
         }
+        self.look_at_all(take_turns)
+    }
+
+    #[inline(never)]
+    fn look_at_all(
+        &mut self,
+        take_turns: impl FnOnce(&mut Self) -> Option<Input>,
+    ) -> Option<Input> {
         self.read_news();
-        if let Some(change) = self.opened.pop_front() {
-            return Some(Input::Change(change));
+        if !self.changes.is_empty() {
+            return Some(Input::Change);
         }
         let input = take_turns(self);
         if self.open == 1 {
@@ -252,13 +269,13 @@ impl<E> Inbox<E> {
 
     /// Takes note that the portion has been dealt with, but for what is kept in hand, and asks for
     /// more if it is time to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(&mut self, Debt { slot }: Debt) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
             return;
         };
         let done = incoming.take_back(&mut self.portion);
-        self.meter.handled(done.events);
+        self.seat.meter.handled(done.events);
         self.has_woken |= incoming.settle(done);
         if !self.notices.is_empty() {
             self.advance_notices(slot, done.events);
@@ -338,10 +355,13 @@ impl<E> Inbox<E> {
         self.stopping = desk.stopping;
         for (slot, end) in desk.arrivals {
             if self.links.len() <= slot {
+                if self.links.is_empty() {
+                    // Most have no more.
+                    self.links.reserve_exact(slot + 1);
+                }
                 self.links.resize_with(slot + 1, || None);
             }
-            let opened = Change::Opened(self.info(&end));
-            self.opened.push_back(Box::new(opened));
+            self.changes.push(Change::Opened(Arc::clone(end.link())));
             // The link was made with its first ask in it.
             let asker = match end.wish().asking {
                 Asking::Automatic(window) => Asker::Ledger(Ledger::open(window).0),
@@ -350,7 +370,7 @@ impl<E> Inbox<E> {
             self.links[slot] = Some(Incoming {
                 end,
                 asker,
-                hand: Hand::new(&self.desk.bell, slot, &self.meter),
+                hand: Hand::new(Arc::clone(&self.desk) as Arc<dyn AnyDesk>, slot),
                 spare_hand: None,
                 rest: Rest::new(),
                 has_parts: false,
@@ -386,13 +406,13 @@ impl<E> Inbox<E> {
             && !incoming.has_turn
         {
             incoming.has_turn = true;
-            self.turns.push_back(slot);
+            self.turns.push(slot);
         }
     }
 
     /// Whose delivery is begun and not finished.
     fn begun(&self) -> Option<usize> {
-        let slot = *self.turns.front()?;
+        let slot = *self.turns.first()?;
         let incoming = self.links.get(slot)?.as_ref()?;
         (!incoming.rest.is_empty() && !incoming.end.is_cancelled()).then_some(slot)
     }
@@ -414,10 +434,10 @@ impl<E> Inbox<E> {
         if !incoming.rest.is_empty() {
             // A delivery that is begun is finished first.
             incoming.has_turn = true;
-            self.turns.push_front(slot);
+            self.turns.push_first(slot);
         } else if incoming.end.has_more() {
             incoming.has_turn = true;
-            self.turns.push_back(slot);
+            self.turns.push(slot);
         }
         Some(Input::Events(Debt { slot }))
     }
@@ -442,15 +462,16 @@ impl<E> Inbox<E> {
         let incoming = self.links.get_mut(slot)?.take()?;
         incoming.hand.end_all();
         // What had come before it was cancelled.
-        self.meter.lost(incoming.rest.len());
+        self.seat.meter.lost(incoming.rest.len());
         self.open -= 1;
         self.desk.release(slot);
         self.advance_notices(slot, usize::MAX);
-        let info = self.info(&incoming.end);
+        let link = incoming.end.link();
         if self.closing.is_none() {
-            self.judge(&info, &end);
+            self.judge(link.info(), &end);
         }
-        Some(Input::Change(Box::new(Change::Ended(info, end))))
+        self.changes.push(Change::Ended(Arc::clone(link), end));
+        Some(Input::Change)
     }
 
     /// Decides what the end of a subscription means for the stage.
@@ -471,10 +492,6 @@ impl<E> Inbox<E> {
                 end: end.clone(),
             })),
         }
-    }
-
-    fn info(&self, end: &ReceiveEnd<E>) -> SubscriptionInfo {
-        end.wish().info(end.peer(), self.desk.stage())
     }
 
     /// Ends all subscriptions, and says why.
@@ -503,13 +520,10 @@ impl<E> Incoming<E> {
         self.rest.begin(batch, events)
     }
 
-    /// What has come next, if anything has.
+    /// What has come next, if anything has. Nobody has cancelled.
     #[inline(always)]
     fn take_next(&mut self) -> Option<Batch<E>> {
-        match self.end.receive() {
-            Arrival::Events(batch) => Some(self.take_in(batch)),
-            Arrival::Nothing | Arrival::End(_) => None,
-        }
+        self.end.take().map(|batch| self.take_in(batch))
     }
 
     /// A portion that is to be dealt with.
@@ -537,6 +551,7 @@ impl<E> Incoming<E> {
         self.end.settle(done, ask)
     }
 
+    #[inline(always)]
     fn take_rest(&mut self) -> Batch<E> {
         let events = self.portion(self.rest.len());
         self.rest.take(events)
@@ -560,32 +575,31 @@ impl<E> Incoming<E> {
 
     /// A portion has been dealt with, and this is its batch; unless somebody has taken it away and
     /// left another.
-    #[inline]
+    #[inline(always)]
     fn take_back(&mut self, batch: &mut Batch<E>) -> Done {
         let lent = batch.let_go();
         self.spare_hand = lent.filter(|lent| Arc::ptr_eq(lent, &self.hand));
         // Whoever has one may keep events by it, and may be another thread.
         let alone = self.spare_hand.is_some() && Arc::strong_count(&self.hand) == 2;
         fence(Acquire);
-        let mut storage = batch.take_storage();
-        storage.clear();
-        let storage = match self.has_parts {
-            true => self.rest.keep(storage),
-            false => Some(storage),
+        let emptied = batch.emptied();
+        let emptied = match self.has_parts {
+            true => self.rest.keep(emptied),
+            false => Some(emptied),
         };
-        if let Some(storage) = storage {
-            self.end.give_back(storage);
+        if let Some(emptied) = emptied {
+            self.end.give_back(emptied);
         }
         self.hand.end(alone, self.end.is_weighed())
     }
 }
 
-impl<E> Drop for Inbox<E> {
+impl<E: Send + 'static> Drop for Inbox<E> {
     fn drop(&mut self) {
         for incoming in self.links.iter().flatten() {
             incoming.hand.lose_all();
             // With what has been given back and was not seen: perhaps by the call that failed.
-            self.meter.lost(incoming.end.in_hand());
+            self.seat.meter.lost(incoming.end.in_hand());
         }
         self.close(&End::Down(Down::Aborted));
         self.desk.close();

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use crate::{Subscription, crew::Crew, desk::Desk, link::ReceiveEnd, meter::Meter};
+use crate::{Subscription, crew::Crew, desk::Desk, link::ReceiveEnd, seat::Seat};
 
 /// Where a stage takes subscriptions in, also while it runs.
 ///
@@ -72,11 +72,11 @@ impl<E: Send + 'static> Intake<E> {
         // One after the other, or two that are no cycle by themselves could be one together.
         let _turn = crew.as_ref().map(|crew| crew.turn_to_link());
         if let Some((crew, upstream)) = crew.as_ref().zip(subscription.upstream())
-            && is_fed_by(crew, upstream, &self.desk.meter)
+            && is_fed_by(crew, upstream, &self.desk.seat)
         {
             return Err(IntakeError::Cycle {
                 stage: stage(),
-                upstream: upstream.stage.to_string(),
+                upstream: upstream.stage().to_string(),
             });
         }
         subscription.open(&self.desk);
@@ -85,7 +85,7 @@ impl<E: Send + 'static> Intake<E> {
 }
 
 /// Whether `stage` gets events of `source`, or is that, as far as they come by stages of this pipeline.
-fn is_fed_by(crew: &Crew, stage: &Arc<Meter>, source: &Arc<Meter>) -> bool {
+fn is_fed_by(crew: &Crew, stage: &Arc<Seat>, source: &Arc<Seat>) -> bool {
     let mut seen = BTreeSet::new();
     let mut open = vec![Arc::clone(stage)];
     while let Some(stage) = open.pop() {
@@ -93,9 +93,9 @@ fn is_fed_by(crew: &Crew, stage: &Arc<Meter>, source: &Arc<Meter>) -> bool {
             return true;
         }
         // One of another pipeline may have the name of one of this.
-        let member = crew.member(&stage.stage);
-        let member = member.filter(|member| Arc::ptr_eq(&member.meter, &stage));
-        if let Some(back) = member.and_then(|member| member.back.clone())
+        let member = crew.member(stage.stage());
+        let member = member.filter(|member| Arc::ptr_eq(&member.seat, &stage));
+        if let Some(back) = member.and_then(|member| member.back)
             && seen.insert(Arc::as_ptr(&stage))
         {
             let links = back.links().into_iter().filter(|link| !link.is_closed());

@@ -175,6 +175,7 @@ mod inbox;
 mod intake;
 mod lanes;
 mod last_resort;
+mod line;
 mod link;
 mod lives;
 mod map;

@@ -1,14 +1,14 @@
 use std::{any::type_name, collections::VecDeque, mem, sync::Arc};
 
-use rtrb::RingBuffer;
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::{
     Batch, Demand,
     desk::Desk,
-    doorbell::Doorbell,
     held_back::HeldBack,
     meter::Meter,
     protocol::{End, Reason},
+    seat::Seat,
     subscription::{Asking, SubscriptionInfo, Wish},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -27,7 +27,7 @@ use inbound::Inbound;
 pub(crate) use receive_end::{Arrival, ReceiveEnd};
 pub(crate) use send_end::{Request, SendEnd};
 
-/// What one subscription shares: batches on their way down, emptied storage and demand on their way
+/// What one subscription shares: batches on their way down, emptied batches and demand on their way
 /// up, and why it ended.
 ///
 /// It cannot fill up: the sending side sends no more events than were asked for, and so there are
@@ -50,12 +50,15 @@ pub(crate) struct Link<E> {
     is_ended: AtomicBool,
     /// Whether `state.cancelled` is.
     is_cancelled: AtomicBool,
+    /// Whether `state.returned` was.
+    is_returning: AtomicBool,
     /// Batches on their way. The receiving end takes them, and whoever cancels.
     inbound: Mutex<Inbound<E>>,
     state: Mutex<State<E>>,
-    up: Bellpull,
-    down: Bellpull,
+    up: Bellpull<SendEnd<E>>,
+    down: Bellpull<ReceiveEnd<E>>,
     wish: Wish<E>,
+    info: SubscriptionInfo,
 }
 
 /// What is not looked at while all goes well.
@@ -68,6 +71,8 @@ struct State<E> {
     ended: Option<End>,
     /// The receiving side has gone, or somebody has cancelled: nothing more is to arrive.
     cancelled: Option<End>,
+    /// Where emptied batches come back, until the sending side has taken that.
+    returned: Option<Consumer<Batch<E>>>,
 }
 
 /// How many batches the ring has room for. There are seldom more than four on their way. Few, where
@@ -75,11 +80,11 @@ struct State<E> {
 const RING: usize = if cfg!(shuttle) { 2 } else { 8 };
 
 /// How one end of a link tells the other that there is news.
-struct Bellpull {
-    bell: Arc<Doorbell>,
+struct Bellpull<L> {
+    /// Of the stage at that end. It has no link any more once the stage has ended, so neither keeps the
+    /// other for ever.
+    desk: Arc<Desk<L>>,
     slot: usize,
-    /// The meter of the stage that answers this bell.
-    meter: Arc<Meter>,
 }
 
 /// Counts of one link at one instant.
@@ -124,14 +129,14 @@ pub(crate) trait Control: Send + Sync {
     fn info(&self) -> SubscriptionInfo;
 
     /// The stage that is subscribed to.
-    fn upstream(&self) -> Arc<Meter>;
+    fn upstream(&self) -> Arc<Seat>;
 }
 
 /// Links two stages. What the subscription asks for at first is asked for. Nothing happens if
 /// either has ended: then the end of the other is told.
 pub(crate) fn connect<E: Send + 'static>(
-    up: &Desk<SendEnd<E>>,
-    down: &Desk<ReceiveEnd<E>>,
+    up: &Arc<Desk<SendEnd<E>>>,
+    down: &Arc<Desk<ReceiveEnd<E>>>,
     mut wish: Wish<E>,
 ) {
     wish.terms = wish.terms.subscriber(down.id);
@@ -142,12 +147,7 @@ pub(crate) fn connect<E: Send + 'static>(
     let first = wish.asking.first_ask();
     let scale = wish.scale.as_ref();
     let held_back = scale.map(|scale| Box::new(HeldBack::new(scale.limit)));
-    let places = match wish.asking {
-        Asking::Automatic(window) => window.max().min(RING),
-        Asking::Manual => RING,
-    };
-    let (ring, incoming) = RingBuffer::new(places);
-    let (returning, returned) = RingBuffer::new(places);
+    let info = wish.info(up.stage(), down.stage());
     let link = Arc::new(Link {
         asked: AtomicU64::new(first as u64),
         asked_by_hand: AtomicU64::new(0),
@@ -157,8 +157,9 @@ pub(crate) fn connect<E: Send + 'static>(
         is_crowded: AtomicBool::new(false),
         is_ended: AtomicBool::new(false),
         is_cancelled: AtomicBool::new(false),
+        is_returning: AtomicBool::new(false),
         inbound: Mutex::new(Inbound {
-            ring: incoming,
+            ring: None,
             taken: VecDeque::new(),
         }),
         state: Mutex::new(State {
@@ -166,25 +167,31 @@ pub(crate) fn connect<E: Send + 'static>(
             held_back,
             ended: None,
             cancelled: None,
+            returned: None,
         }),
-        up: Bellpull::new(&up.bell, up_slot.unwrap_or_default(), &up.meter),
-        down: Bellpull::new(&down.bell, down_slot, &down.meter),
+        up: Bellpull::new(up, up_slot.unwrap_or_default()),
+        down: Bellpull::new(down, down_slot),
         wish,
+        info,
     });
     let control = Arc::downgrade(&link);
-    link.wish.handle.bind(control.clone());
-    down.enter(control);
+    if let Some(handle) = &link.wish.handle {
+        handle.bind(control.clone());
+    }
     let sender = SendEnd {
         link: Arc::clone(&link),
-        ring,
-        returned,
+        ring: None,
+        returned: None,
         seen: 0,
     };
-    let receiver = ReceiveEnd { link, returning };
+    let receiver = ReceiveEnd {
+        link,
+        returning: None,
+    };
     // If that stage has ended meanwhile, dropping its end tells the other.
-    drop(down.hand_in(down_slot, receiver));
+    drop(down.hand_in(down_slot, receiver, Some(control)));
     let unwanted = match up_slot {
-        Some(slot) => up.hand_in(slot, sender),
+        Some(slot) => up.hand_in(slot, sender, None),
         None => Some(sender),
     };
     if let Some(sender) = unwanted {
@@ -212,6 +219,36 @@ impl<E> State<E> {
 }
 
 impl<E> Link<E> {
+    /// What is known of the subscription.
+    pub(crate) fn info(&self) -> &SubscriptionInfo {
+        &self.info
+    }
+
+    /// How many batches its rings have room for.
+    fn places(&self) -> usize {
+        match self.wish.asking {
+            Asking::Automatic(window) => window.max().min(RING),
+            Asking::Manual => RING,
+        }
+    }
+
+    /// The ring for batches, when the first is sent: a link may be one of thousands that are idle.
+    #[cold]
+    fn lay_ring(&self) -> Producer<Batch<E>> {
+        let (ring, incoming) = RingBuffer::new(self.places());
+        self.inbound().ring = Some(incoming);
+        ring
+    }
+
+    /// The ring for emptied batches, when the first is given back.
+    #[cold]
+    fn lay_way_back(&self) -> Producer<Batch<E>> {
+        let (returning, returned) = RingBuffer::new(self.places());
+        self.lock().returned = Some(returned);
+        self.is_returning.store(true, Release);
+        returning
+    }
+
     /// Asked for in all. The largest number is without bound.
     #[inline]
     fn asked(&self) -> u64 {
@@ -250,7 +287,7 @@ impl<E> Link<E> {
     /// It was cancelled before this was sent.
     #[cold]
     fn drop_unsent(&self, batch: Batch<E>) {
-        self.up.meter.lost(batch.len());
+        self.up.meter().lost(batch.len());
         drop(batch);
     }
 
@@ -292,14 +329,19 @@ impl<E> Link<E> {
         let lost = (mem::take(&mut state.crowd), state.held_back.take());
         drop(state);
         let events = held_back + lost.0.iter().map(|batch| batch.len()).sum::<usize>();
-        self.down.meter.lost(events);
+        self.down.meter().lost(events);
         // Outside the lock: what is dropped may have receipts, and those call their source.
         drop(lost);
-        // Whoever is just about to send something sees from here on that it was cancelled, or what it
-        // sends is seen here.
-        self.down.bell.touch();
-        self.drop_inbound();
-        self.up.pull();
+        if self.is_ended.load(Acquire) {
+            // Nothing more is sent, and there is nobody to tell.
+            self.drop_inbound();
+        } else {
+            // Whoever is just about to send something sees from here on that it was cancelled, or what it
+            // sends is seen here.
+            self.down.desk.bell.touch();
+            self.drop_inbound();
+            self.up.pull();
+        }
         self.down.pull();
     }
 
@@ -308,7 +350,7 @@ impl<E> Link<E> {
     fn drop_inbound(&self) {
         let inbound = self.inbound().empty();
         let events = inbound.iter().map(|batch| batch.len()).sum();
-        self.down.meter.lost(events);
+        self.down.meter().lost(events);
     }
 
     fn inbound(&self) -> MutexGuard<'_, Inbound<E>> {
@@ -370,11 +412,11 @@ impl<E: Send> Control for Link<E> {
     }
 
     fn info(&self) -> SubscriptionInfo {
-        self.wish.info(&self.up.meter.stage, &self.down.meter.stage)
+        self.info.clone()
     }
 
-    fn upstream(&self) -> Arc<Meter> {
-        Arc::clone(&self.up.meter)
+    fn upstream(&self) -> Arc<Seat> {
+        Arc::clone(&self.up.desk.seat)
     }
 }
 
@@ -390,17 +432,22 @@ impl<E: Send + 'static> Carries for ReceiveEnd<E> {
     }
 }
 
-impl Bellpull {
-    fn new(bell: &Arc<Doorbell>, slot: usize, meter: &Arc<Meter>) -> Self {
+impl<L> Bellpull<L> {
+    fn new(desk: &Arc<Desk<L>>, slot: usize) -> Self {
         Self {
-            bell: Arc::clone(bell),
+            desk: Arc::clone(desk),
             slot,
-            meter: Arc::clone(meter),
         }
     }
 
+    #[inline(always)]
     fn pull(&self) -> bool {
-        self.bell.ring(self.slot)
+        self.desk.bell.ring(self.slot)
+    }
+
+    /// The meter of the stage that answers this bell.
+    fn meter(&self) -> &Meter {
+        &self.desk.seat.meter
     }
 }
 

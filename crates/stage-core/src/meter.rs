@@ -1,9 +1,6 @@
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use tokio::time::Instant;
@@ -51,30 +48,9 @@ pub enum StageState {
     Finishing,
 }
 
-/// The meters of the stages that run, by what [`host::stage`] says in each.
-static RUNNING: LazyLock<Mutex<HashMap<usize, Arc<Meter>>>> = LazyLock::new(Mutex::default);
-
-/// A stage runs.
-pub(crate) struct OnDuty(usize);
-
-impl OnDuty {
-    fn of_this_stage(meter: &Arc<Meter>) -> Option<Self> {
-        let id = host::stage()?;
-        lock(&RUNNING).insert(id, Arc::clone(meter));
-        Some(Self(id))
-    }
-}
-
-impl Drop for OnDuty {
-    fn drop(&mut self) {
-        let meter = lock(&RUNNING).remove(&self.0);
-        drop(meter);
-    }
-}
-
 impl Meter {
-    pub(crate) fn new(stage: &Arc<str>) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(stage: &Arc<str>) -> Self {
+        Self {
             stage: Arc::clone(stage),
             handled: AtomicU64::new(0),
             handled_beside: AtomicU64::new(0),
@@ -89,7 +65,7 @@ impl Meter {
             crew: OnceLock::new(),
             #[cfg(feature = "testkit")]
             polls: AtomicU64::new(0),
-        })
+        }
     }
 
     /// The stage is one of this pipeline's.
@@ -106,28 +82,10 @@ impl Meter {
         }
     }
 
-    /// The stage begins. Wrappers can find the meter until what is returned is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<OnDuty> {
-        self.enter(StageState::Running);
-        OnDuty::of_this_stage(self)
-    }
-
-    /// A stage's task, which is counted each time that it is polled if somebody wants to know.
-    #[cfg(not(feature = "testkit"))]
-    pub(crate) fn watch<F: Future>(self: Arc<Self>, task: F) -> F {
-        drop(self);
-        task
-    }
-
-    /// A stage's task, which is counted each time that it is polled.
+    /// The stage's task is polled.
     #[cfg(feature = "testkit")]
-    pub(crate) async fn watch<F: Future>(self: Arc<Self>, task: F) -> F::Output {
-        let mut task = std::pin::pin!(task);
-        let counted = std::future::poll_fn(|cx| {
-            self.polls.fetch_add(1, Relaxed);
-            task.as_mut().poll(cx)
-        });
-        counted.await
+    pub(crate) fn polled(&self) {
+        self.polls.fetch_add(1, Relaxed);
     }
 
     /// How often the stage's task was polled.
@@ -149,10 +107,14 @@ impl Meter {
     }
 
     /// Events were taken in, or made. For the stage's task only.
+    #[inline(always)]
     pub(crate) fn handled(&self, events: usize) {
         let before = self.handled.load(Relaxed);
         self.handled.store(before + events as u64, Relaxed);
-        host::note_work(events);
+        // Of fewer, a task's budget allows no more than are little work together.
+        if events >= host::WORTH_NOTING {
+            host::note_work(events);
+        }
     }
 
     /// Events were dealt with that somebody had kept in hand. For anybody.
@@ -180,6 +142,7 @@ impl Meter {
         self.dropped.fetch_add(events as u64, Relaxed);
     }
 
+    #[inline]
     pub(crate) fn waiting(&self, backlog: usize, wanted: usize) {
         self.backlog.store(backlog as u64, Relaxed);
         self.wanted.store(wanted as u64, Relaxed);
@@ -216,22 +179,17 @@ pub(crate) struct MeterCounts {
     pub(crate) wanted: u64,
 }
 
-/// The meter of the stage that this is called in, if it is in one.
-pub(crate) fn current() -> Option<Arc<Meter>> {
-    lock(&RUNNING).get(&host::stage()?).cloned()
-}
-
 /// A wrapper has made what it wraps anew. Outside of a stage there is nobody to tell.
 pub(crate) fn note_restart() {
-    if let Some(meter) = current() {
-        meter.restarts.fetch_add(1, Relaxed);
+    if let Some(seat) = host::current() {
+        seat.meter.restarts.fetch_add(1, Relaxed);
     }
 }
 
 /// A wrapper has dropped events, as it was told to. Outside of a stage there is nobody to tell.
 pub(crate) fn note_dropped(events: usize) {
-    if let Some(meter) = current() {
-        meter.dropped(events);
+    if let Some(seat) = host::current() {
+        seat.meter.dropped(events);
     }
 }
 

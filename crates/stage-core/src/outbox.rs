@@ -14,14 +14,15 @@ use crate::{
     change::Change,
     desk::{DESK, Desk, Notice},
     doorbell::Ear,
+    line::Line,
     link::{Request, SendEnd},
-    meter::{Meter, OnDuty, StageState},
+    meter::StageState,
     pace::Worked,
     protocol::{
         Buffer, Delivery, Dispatcher, Down, End, ExcessEvents, Handout, Mark, Reason, Refused,
         SubscriptionId,
     },
-    subscription::SubscriptionInfo,
+    seat::Seat,
 };
 
 mod sole;
@@ -42,11 +43,12 @@ pub(crate) struct Outbox<E: 'static> {
     broken: Option<ExcessEvents>,
     dispatcher: Box<dyn Dispatcher<E>>,
     buffer: Buffer<E>,
-    changes: VecDeque<Box<Change>>,
+    /// Those that the stage has not been told of.
+    changes: Line<Change<E>>,
     /// Notices that have not passed yet.
     notices: VecDeque<(Mark, Notice)>,
     next_mark: u64,
-    meter: Arc<Meter>,
+    seat: Arc<Seat>,
     /// How much more is wanted, as far as is known without a look.
     left: usize,
     /// Who gets everything, if it is known that somebody does.
@@ -65,24 +67,21 @@ pub(crate) struct Outbox<E: 'static> {
     handout: Handout<E>,
 }
 
-/// What a stage has to do for its subscribers.
+/// What a stage has to do for its subscribers. Small enough for registers.
 #[derive(Debug)]
 pub(crate) enum Wanted {
     /// More is asked for than there is.
     Events(Demand),
-    /// Subscribers have come or gone.
-    Change(Box<Change>),
+    /// Subscribers have come or gone: see [`take_change`](Outbox::take_change).
+    Change,
     /// Nothing more: the stage is to stop, or everybody has left.
-    Nothing(End),
+    Nothing(Box<End>),
 }
 
 impl<E: Send + 'static> Outbox<E> {
-    pub(crate) fn new(
-        desk: Arc<Desk<SendEnd<E>>>,
-        dispatcher: Box<dyn Dispatcher<E>>,
-        meter: Arc<Meter>,
-    ) -> Self {
+    pub(crate) fn new(desk: Arc<Desk<SendEnd<E>>>, dispatcher: Box<dyn Dispatcher<E>>) -> Self {
         Self {
+            seat: Arc::clone(&desk.seat),
             desk,
             links: Vec::new(),
             open: 0,
@@ -92,10 +91,9 @@ impl<E: Send + 'static> Outbox<E> {
             broken: None,
             dispatcher,
             buffer: Buffer::unbounded(),
-            changes: VecDeque::new(),
+            changes: Line::new(),
             notices: VecDeque::new(),
             next_mark: 0,
-            meter,
             left: 0,
             sole: None,
             is_unusual: true,
@@ -108,9 +106,20 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// An empty batch to put about so many events into.
+    #[inline(always)]
     pub(crate) fn batch(&mut self, events: usize) -> Batch<E> {
-        let storage = self.storage_of_sole(events);
-        Batch::from(storage.unwrap_or_else(|| self.buffer.front().spares.take(events)))
+        let emptied = self.batch_of_sole(events);
+        emptied.unwrap_or_else(|| self.spare_batch(events))
+    }
+
+    #[inline(never)]
+    fn spare_batch(&mut self, events: usize) -> Batch<E> {
+        self.buffer.front().spares.take(events)
+    }
+
+    /// The subscription that [`Wanted::Change`] is about.
+    pub(crate) fn take_change(&mut self) -> Option<Change<E>> {
+        self.changes.pop()
     }
 
     /// Whether another stage was woken since the last call.
@@ -172,14 +181,14 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[cold]
     fn next_unusual(&mut self) -> Option<Wanted> {
-        if let Some(change) = self.changes.pop_front() {
+        if !self.changes.is_empty() {
             // For those who look on when they are told.
             self.note_wanted();
-            return Some(Wanted::Change(change));
+            return Some(Wanted::Change);
         }
         let done = self.is_done();
         self.is_unusual = done.is_some() || self.open == 0;
-        done.map(Wanted::Nothing)
+        done.map(|end| Wanted::Nothing(Box::new(end)))
     }
 
     /// Does `work` while answering requests. It is given up, and why is told, if the stage is to
@@ -218,7 +227,7 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Waits until every event has been taken, or everybody has left.
     pub(crate) async fn flush(&mut self) {
-        self.meter.enter(StageState::Draining);
+        self.seat.meter.enter(StageState::Draining);
         if self.is_dividing {
             return;
         }
@@ -242,13 +251,13 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// The stage begins, in this task.
-    pub(crate) fn begin(&self) -> Option<OnDuty> {
-        self.meter.begin()
+    pub(crate) fn begin(&self) {
+        self.seat.meter.enter(StageState::Running);
     }
 
     /// The stage has failed.
     pub(crate) fn raise_alarm(&self) {
-        self.meter.raise_alarm();
+        self.seat.meter.raise_alarm();
     }
 
     /// Drops what the dispatcher holds for subscribers that will not come, so that others get theirs.
@@ -263,7 +272,7 @@ impl<E: Send + 'static> Outbox<E> {
                 events,
                 "the stage ends, and these wait for a subscriber that has left: dropped"
             );
-            self.meter.lost(events);
+            self.seat.meter.lost(events);
             drop(stranded);
             self.deliver();
         }
@@ -271,12 +280,17 @@ impl<E: Send + 'static> Outbox<E> {
 
     /// Hands events out, and keeps those that have no taker.
     #[inline]
-    pub(crate) fn push(&mut self, mut batch: Batch<E>) {
-        if batch.is_empty() {
-            return self.buffer.front().spares.give(batch.take_storage());
+    pub(crate) fn push(&mut self, batch: Batch<E>) {
+        if let Some(batch) = self.send_to_sole(batch) {
+            self.push_to_some(batch);
         }
-        if let Some(to) = self.claim_for_sole(batch.len()) {
-            return self.send(to, batch);
+    }
+
+    /// The same, by the dispatcher.
+    #[inline(never)]
+    fn push_to_some(&mut self, mut batch: Batch<E>) {
+        if batch.is_empty() {
+            return self.buffer.front().spares.give(batch.emptied());
         }
         self.is_dividing = true;
         self.at_stake = self.undelivered() + batch.len();
@@ -284,7 +298,7 @@ impl<E: Send + 'static> Outbox<E> {
             && let Some(to) = self.dispatcher.claim(batch.len())
         {
             self.left = self.left.saturating_sub(batch.len());
-            self.meter.waiting(0, self.dispatcher.demand());
+            self.seat.meter.waiting(0, self.dispatcher.demand());
             self.send(to, batch);
             self.is_dividing = false;
             return;
@@ -296,8 +310,9 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// Hands out events that the stage has made itself.
+    #[inline]
     pub(crate) fn push_made(&mut self, batch: Batch<E>) {
-        self.meter.handled(batch.len());
+        self.seat.meter.handled(batch.len());
         self.push(batch);
     }
 
@@ -306,7 +321,7 @@ impl<E: Send + 'static> Outbox<E> {
     /// # Errors
     ///
     /// If the dispatcher gave out more than was asked for.
-    pub(crate) fn close(mut self, end: &End) -> Result<VecDeque<Box<Change>>, ExcessEvents> {
+    pub(crate) fn close(mut self, end: &End) -> Result<Line<Change<E>>, ExcessEvents> {
         let broken = self.broken.take();
         let end = match broken {
             Some(excess) => &End::Down(Down::OverDelivered(excess)),
@@ -314,9 +329,8 @@ impl<E: Send + 'static> Outbox<E> {
         };
         let mut changes = mem::take(&mut self.changes);
         for link in mem::take(&mut self.links).into_iter().flatten() {
-            let info = self.info(&link);
+            changes.push(Change::Ended(Arc::clone(link.link()), end.clone()));
             link.close(end.clone());
-            changes.push_back(Box::new(Change::Ended(info, end.clone())));
         }
         // Who has come too late to be seen is told the same.
         self.desk.close_with(|link| link.close(end.clone()));
@@ -338,7 +352,7 @@ impl<E: Send + 'static> Outbox<E> {
     fn note_wanted(&self) -> usize {
         let by_all = || self.dispatcher.demand().saturating_sub(self.buffer.len());
         let wanted = self.wanted_by_sole().unwrap_or_else(by_all);
-        self.meter.waiting(self.undelivered(), wanted);
+        self.seat.meter.waiting(self.undelivered(), wanted);
         wanted
     }
 
@@ -409,8 +423,7 @@ impl<E: Send + 'static> Outbox<E> {
         if self.links.len() <= slot {
             self.links.resize_with(slot + 1, || None);
         }
-        let opened = Change::Opened(self.info(&link));
-        self.changes.push_back(Box::new(opened));
+        self.changes.push(Change::Opened(Arc::clone(link.link())));
         self.links[slot] = Some(link);
         self.open += 1;
         self.read_request(slot);
@@ -424,7 +437,7 @@ impl<E: Send + 'static> Outbox<E> {
     fn hold(&mut self, held: bool) {
         if held != self.held {
             self.held = held;
-            self.meter.enter(match held {
+            self.seat.meter.enter(match held {
                 true => StageState::Held,
                 false => StageState::Running,
             });
@@ -453,17 +466,13 @@ impl<E: Send + 'static> Outbox<E> {
     fn forget(&mut self, slot: usize, end: End) {
         let id = SubscriptionId(slot as u64);
         if let Some(link) = self.links[slot].take() {
-            let ended = Change::Ended(self.info(&link), end);
-            self.changes.push_back(Box::new(ended));
+            self.changes
+                .push(Change::Ended(Arc::clone(link.link()), end));
             self.is_unusual = true;
             self.open -= 1;
             self.dispatcher.cancel(id);
             self.desk.release(slot);
         }
-    }
-
-    fn info(&self, link: &SendEnd<E>) -> SubscriptionInfo {
-        link.wish().info(self.desk.stage(), link.peer())
     }
 
     #[inline(never)]
@@ -490,7 +499,8 @@ impl<E: Send + 'static> Outbox<E> {
         }
         self.is_dividing = false;
         // What the dispatcher has taken, and neither handed out nor kept.
-        self.meter
+        self.seat
+            .meter
             .lost(self.at_stake.saturating_sub(self.undelivered()));
         self.tell_notices();
     }
@@ -523,9 +533,9 @@ impl<E: Send + 'static> Outbox<E> {
         let failed = mem::take(&mut self.handout.misplaced);
         self.at_stake = self.at_stake.saturating_sub(dropped + failed);
         if dropped > 0 {
-            self.meter.dropped(dropped);
+            self.seat.meter.dropped(dropped);
         }
-        self.meter.lost(failed);
+        self.seat.meter.lost(failed);
     }
 
     fn tell_notices(&mut self) {
@@ -569,7 +579,7 @@ impl<E: 'static> Drop for Outbox<E> {
             true => self.at_stake,
             false => self.buffer.len() + self.dispatcher.held(),
         };
-        self.meter.lost(lost);
+        self.seat.meter.lost(lost);
         self.desk.close();
     }
 }

@@ -36,9 +36,9 @@ pub struct Lane<E> {
 }
 
 impl<E: Send + 'static> Outlet<E> {
-    pub(crate) fn of_stage(desk: &Arc<Desk<SendEnd<E>>>) -> Self {
+    pub(crate) fn of_stage(desk: Arc<Desk<SendEnd<E>>>) -> Self {
         Self {
-            origin: Origin::Stage(Arc::clone(desk), None),
+            origin: Origin::Stage(desk, None),
         }
     }
 

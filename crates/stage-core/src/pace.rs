@@ -1,10 +1,6 @@
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Instant};
 
-use crate::{
-    Demand,
-    runtime::has_other_threads,
-    sampler::{LONG, Sampler},
-};
+use crate::{Demand, runtime::has_other_threads, sampler::Sampler};
 
 /// Finds out whether a stage works so long at a time that others should work meanwhile.
 ///
@@ -51,8 +47,9 @@ impl Pace {
         Self {
             sampler: Sampler::default(),
             matters,
-            // Until it is known.
-            is_slow: matters,
+            // Until it is known: the first time is measured. A first batch that is smaller than what was
+            // asked for would have each that follows cut at another place than the consumer cuts.
+            is_slow: false,
             most: Demand::MIN,
         }
     }
@@ -70,11 +67,12 @@ impl Pace {
     #[inline]
     pub(crate) fn note(&mut self, stopwatch: Option<Stopwatch>, waited: bool) {
         if let Some(Stopwatch(start)) = stopwatch {
-            self.is_slow = !waited && start.elapsed() > LONG;
+            self.is_slow = !waited && self.sampler.is_long(start.elapsed());
         }
     }
 
     /// How much to make at once: not all that is asked for, if that takes long.
+    #[inline]
     pub(crate) fn moderate(&mut self, demand: Demand) -> Demand {
         self.most = self.most.max(demand);
         match self.is_slow {
@@ -111,7 +109,7 @@ mod tests {
     use std::pin::pin;
 
     use super::*;
-    use crate::sampler::now;
+    use crate::sampler::{LONG, now};
 
     fn demand(events: usize) -> Demand {
         Demand::new(events).unwrap()

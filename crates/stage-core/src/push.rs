@@ -9,7 +9,7 @@ pub use self::{
     error::{SendError, SourceClosed},
     sink::PushSink,
 };
-use crate::{Batch, Demand, Flow, Producer, SubscriptionInfo, meter, protocol::Buffer};
+use crate::{Batch, Demand, Flow, Producer, SubscriptionInfo, host, protocol::Buffer};
 
 /// Events come in here from outside of the pipeline: see [`push_source`].
 ///
@@ -172,14 +172,14 @@ impl<E: Send + 'static> Producer for PushSource<E> {
     type Error = std::convert::Infallible;
 
     async fn produce(&mut self, demand: Demand, batch: &mut Batch<E>) -> Result<Flow, Self::Error> {
-        self.queue.watch(meter::current());
+        self.queue.watch(host::current());
         let flow = poll_fn(|cx| self.queue.poll_take(cx, demand, batch)).await;
         Ok(flow)
     }
 
     fn subscribed(&mut self, _: &SubscriptionInfo) {
         // From now on there may be demand.
-        self.queue.watch(meter::current());
+        self.queue.watch(host::current());
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{PipelineError, crew::Member};
+use crate::{PipelineError, meter::Meter};
 
 /// How a pipeline ended, stage by stage. Made by
 /// [`Pipeline::run_reporting`](crate::Pipeline::run_reporting).
@@ -57,10 +57,10 @@ impl DrainReport {
 }
 
 impl StageReport {
-    pub(crate) fn of(member: &Member) -> Self {
-        let counts = member.meter.counts();
+    pub(crate) fn of(meter: &Meter) -> Self {
+        let counts = meter.counts();
         Self {
-            stage: Arc::clone(&member.meter.stage),
+            stage: Arc::clone(&meter.stage),
             acked: counts.handled,
             nacked: counts.nacked,
             abandoned: counts.abandoned,

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{any::Any, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     select,
@@ -8,13 +8,12 @@ use tracing::{Instrument, debug, error_span, warn};
 
 use crate::{
     DrainReport, PipelineError,
-    crew::{Crew, Member},
-    failure::Failure,
+    crew::Crew,
     panic::panic_message,
     report::StageReport,
-    seat::Seat,
-    stage_task::{Cancelled, StageTask},
-    tasks::{Id, JoinError, JoinSet},
+    seat::Outcome,
+    stage_task::{Ended, StageTask},
+    tasks::{JoinError, JoinSet},
 };
 
 /// The stages of a pipeline that runs. Dropping it stops them where they stand.
@@ -22,15 +21,11 @@ use crate::{
 pub(crate) struct Running {
     crew: Arc<Crew>,
     tasks: JoinSet<Ended>,
-    members: HashMap<Id, (Arc<Member>, Arc<Seat>)>,
     /// When the time for draining is up.
     deadline: Option<Instant>,
     report: DrainReport,
     _ending: Ending,
 }
-
-/// How a stage's task ends.
-type Ended = Result<Result<(), Failure>, Cancelled>;
 
 /// Lets no stage into a pipeline that is not run any more.
 #[derive(Debug)]
@@ -43,7 +38,6 @@ impl Running {
             _ending: Ending(Arc::clone(&crew)),
             crew,
             tasks: JoinSet::new(),
-            members: HashMap::new(),
             deadline: None,
             report: DrainReport::new(),
         }
@@ -54,11 +48,11 @@ impl Running {
     pub(crate) async fn until(mut self, signal: impl Future<Output = ()>) -> DrainReport {
         let mut signal = pin!(signal);
         loop {
-            self.start_waiting();
+            let stopping = self.start_waiting();
             if self.tasks.is_empty() {
                 return self.report;
             }
-            let stopping = self.note_stop();
+            self.note_stop(stopping);
             let deadline = self.deadline;
             select! {
                 biased;
@@ -66,39 +60,36 @@ impl Running {
                     debug!("stopping");
                     self.crew.stop();
                 }
-                Some(ended) = self.tasks.join_next_with_id() => self.bury(ended),
+                Some(ended) = self.tasks.join_next() => self.bury_all(ended),
                 () = self.crew.news.notified() => {}
                 () = until(deadline) => self.give_up(),
             }
         }
     }
 
-    fn start_waiting(&mut self) {
-        for (member, task) in self.crew.take_waiting() {
-            let name = &member.meter.stage;
+    /// Returns whether the pipeline has been told to stop.
+    fn start_waiting(&mut self) -> bool {
+        let (waiting, stopping) = self.crew.take_waiting();
+        for (seat, task) in waiting {
+            let name = seat.stage();
             let span = error_span!("stage", %name);
-            member.meter.belongs_to(&self.crew);
+            seat.meter.belongs_to(&self.crew);
             debug!(stage = %name, "stage started");
             // Entering a span that nobody sees costs as much as handing a batch over.
             let task = match span.is_disabled() {
                 true => task,
                 false => Box::pin(task.instrument(span)),
             };
-            let task = StageTask::new(task);
-            let seat = Arc::clone(task.seat());
-            let id = self.tasks.spawn(task).id();
-            self.members.insert(id, (member, seat));
+            self.tasks.spawn(StageTask::new(seat, task));
         }
+        stopping
     }
 
-    /// Whether the pipeline has been told to stop. The time for draining runs from when that is
-    /// first seen.
-    fn note_stop(&mut self) -> bool {
-        let stopping = self.crew.is_stopping();
+    /// The time for draining runs from when it is first seen that the pipeline has been told to stop.
+    fn note_stop(&mut self, stopping: bool) {
         if stopping && self.deadline.is_none() && !self.report.timed_out {
             self.deadline = self.crew.drain_until();
         }
-        stopping
     }
 
     /// Drops what has not ended yet, where it stands.
@@ -109,56 +100,76 @@ impl Running {
         );
         self.deadline = None;
         self.report.timed_out = true;
-        let mut names = Vec::new();
-        for (member, _) in self.members.values() {
-            member.meter.abandon();
-            names.push(member.meter.stage.to_string());
+        let members = self.crew.members();
+        for member in &members {
+            member.seat.meter.abandon();
         }
-        names.sort();
-        if let (Ok(()), Some(stage)) = (&self.report.result, names.first()) {
+        if let (Ok(()), Some(first)) = (&self.report.result, members.first()) {
             self.report.result = Err(PipelineError::DrainTimedOut {
-                stage: stage.clone(),
-                stages: names.len(),
+                stage: first.seat.stage().to_string(),
+                stages: members.len(),
             });
         }
-        for (_, seat) in self.members.values() {
-            seat.cancel();
+        for member in &members {
+            member.seat.cancel();
+        }
+    }
+
+    /// One has ended, and perhaps others have by now.
+    fn bury_all(&mut self, first: Result<Ended, JoinError>) {
+        self.bury(first);
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.bury(ended);
         }
     }
 
     /// Forgets a stage that has ended, and stops the rest if it failed.
-    fn bury(&mut self, ended: Result<(Id, Ended), JoinError>) {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some((member, _)) = self.members.remove(&id) else {
+    fn bury(&mut self, ended: Result<Ended, JoinError>) {
+        let Some(Ended { seat, outcome }) =
+            ended.map_or_else(|error| self.without_task(error), Some)
+        else {
             return;
         };
-        let stage = &*member.meter.stage;
-        self.crew.ended(stage);
-        match self.failure(stage, ended) {
+        let stage = &**seat.stage();
+        let mut stopping = self.crew.free(stage);
+        match failure(stage, outcome) {
             None => debug!(stage, "stage ended"),
             Some(error) => {
                 debug!(stage, %error, "stage ended");
                 self.crew.stop();
+                stopping = true;
                 if self.report.result.is_ok() {
                     self.report.result = Err(error);
                 }
             }
         }
-        if self.crew.is_stopping() {
-            self.report.stages.push(StageReport::of(&member));
+        if stopping {
+            self.report.stages.push(StageReport::of(&seat.meter));
         }
     }
 
-    fn failure(&self, stage: &str, ended: Result<(Id, Ended), JoinError>) -> Option<PipelineError> {
-        let stage = stage.to_owned();
-        match ended {
-            Ok((_, Ok(result))) => result.err().map(|failure| failure.of(stage)),
-            Ok((_, Err(Cancelled))) => None,
-            Err(error) => Some(PipelineError::Panicked {
-                stage,
-                message: what_it_said(error),
-            }),
-        }
+    /// A stage whose task has gone before the stage has ended. Only dropping the pipeline does that, or
+    /// the runtime's end.
+    fn without_task(&self, error: JoinError) -> Option<Ended> {
+        let seat = self.crew.without_task()?;
+        let cancelled = |_| Box::new("its task was cancelled") as Box<dyn Any + Send>;
+        let panic = error.try_into_panic().unwrap_or_else(cancelled);
+        Some(Ended {
+            seat,
+            outcome: Outcome::Panicked(panic),
+        })
+    }
+}
+
+/// How a stage has failed, if it has.
+fn failure(stage: &str, outcome: Outcome) -> Option<PipelineError> {
+    match outcome {
+        Outcome::Done(Ok(())) | Outcome::Cancelled => None,
+        Outcome::Done(Err(failure)) => Some(failure.of(stage.to_owned())),
+        Outcome::Panicked(panic) => Some(PipelineError::Panicked {
+            stage: stage.to_owned(),
+            message: panic_message(&*panic).to_owned(),
+        }),
     }
 }
 
@@ -172,13 +183,5 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
-    }
-}
-
-fn what_it_said(error: JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(payload) => panic_message(&*payload).to_owned(),
-        // Only dropping the pipeline cancels a stage, or the runtime's end.
-        Err(_) => "its task was cancelled".to_owned(),
     }
 }

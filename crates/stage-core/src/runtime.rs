@@ -9,9 +9,16 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// The one of the task that this is called in, which there is.
     pub(crate) fn current() -> Self {
+        #[cfg(not(shuttle))]
+        {
+            let handle = tokio::runtime::Handle::current();
+            Self {
+                id: handle.id(),
+                has_other_threads: has_threads(&handle),
+            }
+        }
+        #[cfg(shuttle)]
         Self {
-            #[cfg(not(shuttle))]
-            id: tokio::runtime::Handle::current().id(),
             has_other_threads: has_other_threads(),
         }
     }
@@ -40,9 +47,12 @@ impl PartialEq for Runtime {
 /// Whether this is called in a runtime that has other threads.
 #[cfg(not(shuttle))]
 pub(crate) fn has_other_threads() -> bool {
-    use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
+    tokio::runtime::Handle::try_current().is_ok_and(|handle| has_threads(&handle))
+}
 
-    Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() != CurrentThread)
+#[cfg(not(shuttle))]
+fn has_threads(handle: &tokio::runtime::Handle) -> bool {
+    handle.runtime_flavor() != tokio::runtime::RuntimeFlavor::CurrentThread
 }
 
 /// Shuttle's does not say, and real time, by which such things are decided, means nothing there.

@@ -1,15 +1,21 @@
 use std::time::{Duration, Instant};
 
-/// Chooses which pieces of work are measured: to look at the clock costs as much as handing a batch over.
+/// Chooses which pieces of work are measured: to look at the clock may cost more than to hand a batch
+/// over. The more of them were short, the fewer are measured.
 ///
 /// It is real time that counts: what matters is how long a thread was in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sampler {
-    calls: u32,
+    /// How many are not measured before the next.
+    skipped: u32,
+    one_of: u32,
 }
 
-/// One of so many is measured.
+/// One of so many is measured at first, and after one that took long.
 const ONE_OF: u32 = 16;
+
+/// And of so many where none has taken long.
+const ONE_OF_MANY: u32 = 64;
 
 /// Work that takes longer is worth a change of tasks.
 pub(crate) const LONG: Duration = Duration::from_micros(20);
@@ -18,8 +24,32 @@ impl Sampler {
     /// Work begins. When, if it is to be measured.
     #[inline]
     pub(crate) fn start(&mut self) -> Option<Instant> {
-        self.calls = self.calls.wrapping_add(1);
-        (self.calls % ONE_OF == 1).then(now)
+        if let Some(skipped) = self.skipped.checked_sub(1) {
+            self.skipped = skipped;
+            return None;
+        }
+        self.skipped = self.one_of - 1;
+        Some(now())
+    }
+
+    /// Whether work that took this took long.
+    pub(crate) fn is_long(&mut self, took: Duration) -> bool {
+        let is_long = took > LONG;
+        self.one_of = match is_long {
+            true => ONE_OF,
+            false => ONE_OF_MANY.min(2 * self.one_of),
+        };
+        self.skipped = self.skipped.min(self.one_of - 1);
+        is_long
+    }
+}
+
+impl Default for Sampler {
+    fn default() -> Self {
+        Self {
+            skipped: 0,
+            one_of: ONE_OF,
+        }
     }
 }
 
@@ -35,10 +65,22 @@ pub(crate) fn now() -> Instant {
 mod tests {
     use super::*;
 
+    /// Which of so many pieces of work are measured, that each take this.
+    fn measured(sampler: &mut Sampler, pieces: u32, took: Duration) -> Vec<u32> {
+        let is_measured = |_: &u32| {
+            let is_measured = sampler.start().is_some();
+            if is_measured {
+                assert_eq!(sampler.is_long(took), took > LONG);
+            }
+            is_measured
+        };
+        (0..pieces).filter(is_measured).collect()
+    }
+
     #[test]
-    fn the_first_and_then_one_of_sixteen_is_measured() {
-        let mut sampler = Sampler::default();
-        let measured: Vec<_> = (0..40).filter(|_| sampler.start().is_some()).collect();
-        assert_eq!(measured, [0, 16, 32]);
+    fn the_more_were_short_the_fewer_are_measured() {
+        let sampler = &mut Sampler::default();
+        assert_eq!(measured(sampler, 200, LONG), [0, 16, 48, 112, 176]);
+        assert_eq!(measured(sampler, 80, 2 * LONG), [40, 56, 72]);
     }
 }

@@ -2,7 +2,7 @@ use std::{
     any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
@@ -11,8 +11,9 @@ use crate::{
     crew::Task,
     failure::Failure,
     host,
+    meter::Meter,
     runtime::Runtime,
-    sampler::{LONG, Sampler},
+    sampler::Sampler,
     slot::Slot,
     sync::{
         Mutex, PoisonError,
@@ -27,8 +28,10 @@ use crate::{
 ///
 /// So a stage that is woken by another can go on in the task that has woken it: see [`host`].
 pub(crate) struct Seat {
+    pub(crate) meter: Meter,
+    number: usize,
     body: Slot<Body>,
-    /// What whoever has it out is to know: [`WOKEN`], [`CANCELLED`].
+    /// What whoever has it out is to know: [`WOKEN`], [`CANCELLED`], [`WITHOUT_TASK`].
     notes: AtomicU8,
     haste: AtomicU8,
     /// The task that it was given, known once that has begun.
@@ -53,6 +56,7 @@ pub(crate) struct Home {
 }
 
 /// How a stage's future has ended.
+#[derive(Debug)]
 pub(crate) enum Outcome {
     Done(Result<(), Failure>),
     Panicked(Box<dyn Any + Send>),
@@ -64,6 +68,8 @@ pub(crate) enum Outcome {
 const WOKEN: u8 = 1;
 /// It is to be dropped where it stands.
 const CANCELLED: u8 = 2;
+/// It has not ended, and its task has gone.
+const WITHOUT_TASK: u8 = 4;
 
 /// Whether the stage's turns are short enough for others to wait for them.
 const QUICK: u8 = 0;
@@ -72,9 +78,15 @@ const SLOW: u8 = 1;
 /// One has blocked its thread for so long that others had to be taken out: it is not trusted again.
 const BLOCKING: u8 = 2;
 
+/// How many were made in this process.
+static SEATS: AtomicUsize = AtomicUsize::new(0);
+
 impl Seat {
-    pub(crate) fn new(task: Task) -> Arc<Self> {
-        let seat = Arc::new(Self {
+    /// For the stage of this name, which is to [sit down](Self::sit_down).
+    pub(crate) fn new(stage: &Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            meter: Meter::new(stage),
+            number: SEATS.fetch_add(1, Relaxed),
             body: Slot::default(),
             // To begin with.
             notes: AtomicU8::new(WOKEN),
@@ -82,15 +94,47 @@ impl Seat {
             home: OnceLock::new(),
             is_over: AtomicBool::new(false),
             outcome: Mutex::new(None),
-        });
+        })
+    }
+
+    /// What the stage does from now on, once it is woken.
+    pub(crate) fn sit_down(self: &Arc<Self>, task: Task) {
         let body = Body {
-            seat: Arc::clone(&seat),
-            waker: Waker::from(Arc::clone(&seat)),
+            seat: Arc::clone(self),
+            waker: Waker::from(Arc::clone(self)),
             sampler: Sampler::default(),
             task,
         };
-        seat.body.put(Box::new(body));
-        seat
+        self.body.put(Box::new(body));
+    }
+
+    /// The name of the stage.
+    pub(crate) fn stage(&self) -> &Arc<str> {
+        &self.meter.stage
+    }
+
+    /// A stage's task, which is counted each time that it is polled if somebody wants to know.
+    #[cfg(not(feature = "testkit"))]
+    pub(crate) fn watch<F: Future>(self: Arc<Self>, task: F) -> F {
+        drop(self);
+        task
+    }
+
+    /// A stage's task, which is counted each time that it is polled.
+    #[cfg(feature = "testkit")]
+    pub(crate) async fn watch<F: Future>(self: Arc<Self>, task: F) -> F::Output {
+        let mut task = std::pin::pin!(task);
+        let counted = std::future::poll_fn(|cx| {
+            self.meter.polled();
+            task.as_mut().poll(cx)
+        });
+        counted.await
+    }
+
+    /// Seats that are made one after the other have numbers that follow each other.
+    #[inline]
+    pub(crate) fn number(&self) -> usize {
+        self.number
     }
 
     /// The stage has come to the task that it was given.
@@ -139,7 +183,7 @@ impl Seat {
         let mut body = body;
         while let Some(again) = self.put_back(body) {
             if self.read_notes() {
-                return again.end(self, Outcome::Cancelled);
+                return again.end(Outcome::Cancelled);
             }
             body = again;
         }
@@ -189,10 +233,15 @@ impl Seat {
         self.call_home();
     }
 
-    /// Drops the stage where it stands, at once if it is not at work just now.
+    /// Drops the stage where it stands, at once if it is not at work just now: its task has gone.
     pub(crate) fn abandon(&self) {
-        self.notes.fetch_or(CANCELLED, AcqRel);
+        self.notes.fetch_or(CANCELLED | WITHOUT_TASK, AcqRel);
         drop(self.body.take());
+    }
+
+    /// Whether its task has gone before the stage has ended.
+    pub(crate) fn is_without_task(&self) -> bool {
+        self.notes.load(Acquire) & WITHOUT_TASK != 0
     }
 
     /// How the stage has ended, once.
@@ -210,9 +259,9 @@ impl Seat {
         self.call_home();
     }
 
-    pub(crate) fn note_turn(&self, took: Duration) {
+    fn note_turn(&self, is_long: bool) {
         if self.haste.load(Relaxed) != BLOCKING {
-            let haste = if took > LONG { SLOW } else { QUICK };
+            let haste = if is_long { SLOW } else { QUICK };
             self.haste.store(haste, Relaxed);
         }
     }
@@ -247,19 +296,27 @@ impl Body {
         self.sampler.start()
     }
 
-    /// Polls the stage; ready as well if it is to be dropped where it stands.
+    /// The turn that was measured is over.
+    pub(crate) fn stop(&mut self, took: Duration) {
+        self.seat.note_turn(self.sampler.is_long(took));
+    }
+
+    /// Polls the stage; ready as well if it is to be dropped where it stands. What it returns, each turn
+    /// but the last for nothing, is small enough for a register.
     #[inline]
-    pub(crate) fn poll(&mut self) -> Poll<Outcome> {
+    pub(crate) fn poll(&mut self) -> Poll<Box<Outcome>> {
         if self.seat.read_notes() {
-            return Poll::Ready(Outcome::Cancelled);
+            return Poll::Ready(Box::new(Outcome::Cancelled));
         }
         let cx = &mut Context::from_waker(&self.waker);
-        self.task.as_mut().poll(cx).map(Outcome::Done)
+        let polled = self.task.as_mut().poll(cx);
+        polled.map(|result| Box::new(Outcome::Done(result)))
     }
 
     /// Drops the stage before it is said that it has ended.
     #[cold]
-    pub(crate) fn end(self: Box<Self>, seat: &Seat, outcome: Outcome) {
+    pub(crate) fn end(self: Box<Self>, outcome: Outcome) {
+        let seat = Arc::clone(&self.seat);
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(self)));
         seat.end(match (dropped, outcome) {
             (Err(panic), Outcome::Done(Ok(()))) => Outcome::Panicked(panic),
@@ -271,6 +328,7 @@ impl Body {
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seat")
+            .field("stage", self.stage())
             .field("home", &self.home)
             .finish_non_exhaustive()
     }

@@ -23,23 +23,29 @@ use crate::{
     protocol::End,
 };
 
-pub(crate) async fn produce<P: Producer>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for what it is given twice: as it is given, and as it is used"
+)]
+pub(crate) fn produce<P: Producer>(
     mut producer: P,
     mut outbox: Outbox<P::Event>,
-) -> Result<(), Failure> {
-    let _running = outbox.begin();
-    let made = caught(pin!(make(&mut producer, &mut outbox))).await;
-    let made = hand_out_the_rest(&mut outbox, made).await;
-    // Closed before it finishes: what it waits for may wait for the end of its events.
-    let changes = outbox.close(&end_of(&made))?;
-    made?;
-    let finishing = pin!(async {
-        for change in changes {
-            tell_producer(&mut producer, &change);
-        }
-        failing(producer.finish()).await
-    });
-    caught(finishing).await
+) -> impl Future<Output = Result<(), Failure>> + Send {
+    async move {
+        outbox.begin();
+        let made = caught(pin!(make(&mut producer, &mut outbox))).await;
+        let made = hand_out_the_rest(&mut outbox, made).await;
+        // Closed before it finishes: what it waits for may wait for the end of its events.
+        let changes = outbox.close(&end_of(&made))?;
+        made?;
+        let finishing = pin!(async {
+            for change in changes {
+                tell_producer(&mut producer, &change);
+            }
+            failing(producer.finish()).await
+        });
+        caught(finishing).await
+    }
 }
 
 /// Waits until what the stage has made is taken. If it has failed, others are not to wait for that.
@@ -74,11 +80,13 @@ async fn make<P: Producer>(
         };
         let demand = match wanted {
             Wanted::Events(demand) => demand,
-            Wanted::Change(change) => {
-                tell_producer(producer, &change);
+            Wanted::Change => {
+                if let Some(change) = outbox.take_change() {
+                    tell_producer(producer, &change);
+                }
                 continue;
             }
-            Wanted::Nothing(end) => return Ok(end),
+            Wanted::Nothing(end) => return Ok(*end),
         };
         let demand = pace.moderate(demand);
         let mut batch = outbox.batch(demand.get());
@@ -100,56 +108,62 @@ async fn make<P: Producer>(
     }
 }
 
-fn tell_producer<P: Producer>(producer: &mut P, change: &Change) {
+fn tell_producer<P: Producer>(producer: &mut P, change: &Change<P::Event>) {
     match change {
-        Change::Opened(info) => producer.subscribed(info),
-        Change::Ended(info, end) => producer.unsubscribed(info, end),
+        Change::Opened(link) => producer.subscribed(link.info()),
+        Change::Ended(link, end) => producer.unsubscribed(link.info(), end),
     }
 }
 
-pub(crate) async fn transform<In, T>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for what it is given twice: as it is given, and as it is used"
+)]
+pub(crate) fn transform<In, T>(
     mut stage: T,
     mut inbox: Inbox<In>,
     mut outbox: Outbox<T::Out>,
-) -> Result<(), Failure>
+) -> impl Future<Output = Result<(), Failure>> + Send
 where
     In: Send + 'static,
     T: Transform<In>,
 {
-    let _running = outbox.begin();
-    let mut turned = caught(pin!(turn(&mut stage, &mut inbox, &mut outbox))).await;
-    inbox.close(&end_of(&turned));
-    drop(inbox);
-    if turned.is_ok() {
-        let mut out = outbox.batch(1);
-        if let Err(failure) = caught(pin!(failing(stage.finish(&mut out)))).await {
-            turned = Err(failure);
+    async move {
+        outbox.begin();
+        let mut turned = caught(pin!(turn(&mut inbox, &mut stage, &mut outbox))).await;
+        inbox.close(&end_of(&turned));
+        drop(inbox);
+        if turned.is_ok() {
+            let mut out = outbox.batch(1);
+            if let Err(failure) = caught(pin!(failing(stage.finish(&mut out)))).await {
+                turned = Err(failure);
+            }
+            outbox.push(out);
         }
-        outbox.push(out);
+        let turned = hand_out_the_rest(&mut outbox, turned).await;
+        let changes = outbox.close(&end_of(&turned))?;
+        turned?;
+        let telling = pin!(async {
+            for change in changes {
+                tell_transform(&mut stage, &change);
+            }
+            Ok(())
+        });
+        caught(telling).await
     }
-    let turned = hand_out_the_rest(&mut outbox, turned).await;
-    let changes = outbox.close(&end_of(&turned))?;
-    turned?;
-    let telling = pin!(async {
-        for change in changes {
-            tell_transform(&mut stage, &change);
-        }
-        Ok(())
-    });
-    caught(telling).await
 }
 
 /// What a transform has to do next.
 enum Step {
     Input(Input),
-    Change(Box<Change>),
+    Change,
     Due,
-    Nothing(End),
+    Nothing(Box<End>),
 }
 
 async fn turn<In, T>(
-    stage: &mut T,
     inbox: &mut Inbox<In>,
+    stage: &mut T,
     outbox: &mut Outbox<T::Out>,
 ) -> Result<End, Failure>
 where
@@ -174,8 +188,15 @@ where
                     return Ok(end);
                 }
             }
-            Step::Input(Input::Change(change)) | Step::Change(change) => {
-                tell_transform(stage, &change);
+            Step::Input(Input::Change) => {
+                if let Some(change) = inbox.take_change() {
+                    tell_transform(stage, &change);
+                }
+            }
+            Step::Change => {
+                if let Some(change) = outbox.take_change() {
+                    tell_transform(stage, &change);
+                }
             }
             Step::Due => {
                 let mut out = outbox.batch(1);
@@ -190,7 +211,7 @@ where
                 outbox.push(out);
             }
             Step::Input(Input::End) => return Ok(inbox.outcome()?),
-            Step::Nothing(end) => return Ok(end),
+            Step::Nothing(end) => return Ok(*end),
         }
     }
 }
@@ -224,13 +245,13 @@ where
     Ok(None)
 }
 
-fn look<In, Out: Send + 'static>(
+fn look<In: Send + 'static, Out: Send + 'static>(
     is_due: bool,
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<Out>,
 ) -> Option<Step> {
     match outbox.look() {
-        Some(Wanted::Change(change)) => Some(Step::Change(change)),
+        Some(Wanted::Change) => Some(Step::Change),
         Some(Wanted::Nothing(end)) => Some(Step::Nothing(end)),
         Some(Wanted::Events(_)) if is_due => Some(Step::Due),
         Some(Wanted::Events(_)) => inbox.look().map(Step::Input),
@@ -242,7 +263,7 @@ fn look<In, Out: Send + 'static>(
 }
 
 /// After a look at nothing: waits for something to do.
-async fn wait<In, Out: Send + 'static>(
+async fn wait<In: Send + 'static, Out: Send + 'static>(
     due: Option<Instant>,
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<Out>,
@@ -267,24 +288,34 @@ async fn wait<In, Out: Send + 'static>(
     .await
 }
 
-fn tell_transform<In, T: Transform<In>>(stage: &mut T, change: &Change) {
+/// Of a subscription at either side, whatever its events are.
+fn tell_transform<In, T: Transform<In>, E>(stage: &mut T, change: &Change<E>) {
     match change {
-        Change::Opened(info) => stage.subscribed(info),
-        Change::Ended(info, end) => stage.unsubscribed(info, end),
+        Change::Opened(link) => stage.subscribed(link.info()),
+        Change::Ended(link, end) => stage.unsubscribed(link.info(), end),
     }
 }
 
-pub(crate) async fn consume<E, C>(mut consumer: C, mut inbox: Inbox<E>) -> Result<(), Failure>
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for what it is given twice: as it is given, and as it is used"
+)]
+pub(crate) fn consume<E, C>(
+    mut consumer: C,
+    mut inbox: Inbox<E>,
+) -> impl Future<Output = Result<(), Failure>> + Send
 where
     E: Send + 'static,
     C: Consumer<E>,
 {
-    let _running = inbox.begin();
-    let taken = caught(pin!(take_in(&mut consumer, &mut inbox))).await;
-    inbox.close(&end_of(&taken));
-    drop(inbox);
-    taken?;
-    caught(pin!(failing(consumer.finish()))).await
+    async move {
+        inbox.begin();
+        let taken = caught(pin!(take_in(&mut consumer, &mut inbox))).await;
+        inbox.close(&end_of(&taken));
+        drop(inbox);
+        taken?;
+        caught(pin!(failing(consumer.finish()))).await
+    }
 }
 
 async fn take_in<E, C>(consumer: &mut C, inbox: &mut Inbox<E>) -> Result<End, Failure>
@@ -300,7 +331,7 @@ where
                 consume_budget().await;
                 input
             }
-            None => next_or_idle(consumer, inbox).await?,
+            None => next_or_idle(consumer, inbox).await.map_err(|it| *it)?,
         };
         match input {
             Input::Events(debt) => {
@@ -311,9 +342,10 @@ where
                 inbox.portion.ack();
                 inbox.settle(debt);
             }
-            Input::Change(change) => match &*change {
-                Change::Opened(info) => consumer.subscribed(info),
-                Change::Ended(info, end) => consumer.unsubscribed(info, end),
+            Input::Change => match inbox.take_change() {
+                Some(Change::Opened(link)) => consumer.subscribed(link.info()),
+                Some(Change::Ended(link, end)) => consumer.unsubscribed(link.info(), &end),
+                None => {}
             },
             Input::End => return Ok(inbox.outcome()?),
         }
@@ -321,11 +353,11 @@ where
 }
 
 /// When there is nothing without news: waits for the next input. The consumer may do what it does
-/// while it is idle.
-async fn next_or_idle<E, C: Consumer<E>>(
+/// while it is idle. What it returns is small enough for registers.
+async fn next_or_idle<E: Send + 'static, C: Consumer<E>>(
     consumer: &mut C,
     inbox: &mut Inbox<E>,
-) -> Result<Input, Failure> {
+) -> Result<Input, Box<Failure>> {
     let mut has_looked = true;
     loop {
         let mut idle = pin!(consumer.while_idle());
@@ -343,7 +375,7 @@ async fn next_or_idle<E, C: Consumer<E>>(
         });
         match idled.await {
             Err(input) => return Ok(input),
-            Ok(Err(error)) => return Err(Failure::Failed(error.into())),
+            Ok(Err(error)) => return Err(Box::new(Failure::Failed(error.into()))),
             // One that is idle in no time must not keep the thread to itself.
             Ok(Ok(())) => yield_now().await,
         }

@@ -1,6 +1,5 @@
 use std::{
     collections::VecDeque,
-    panic::resume_unwind,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -8,7 +7,6 @@ use std::{
 
 use crate::{
     crew::Task,
-    failure::Failure,
     host,
     seat::{Body, Outcome, Seat},
 };
@@ -18,50 +16,48 @@ pub(crate) struct StageTask {
     seat: Arc<Seat>,
     /// Other stages, which were woken here and have not had their turn.
     waiting: VecDeque<Box<Body>>,
+    has_ended: bool,
 }
 
-/// The stage was dropped where it stood, since that was wanted.
+/// A stage that has ended, and how.
 #[derive(Debug)]
-pub(crate) struct Cancelled;
+pub(crate) struct Ended {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) outcome: Outcome,
+}
 
 impl StageTask {
-    pub(crate) fn new(task: Task) -> Self {
+    pub(crate) fn new(seat: Arc<Seat>, task: Task) -> Self {
+        seat.sit_down(task);
         Self {
-            seat: Seat::new(task),
+            seat,
             waiting: VecDeque::new(),
-        }
-    }
-
-    pub(crate) fn seat(&self) -> &Arc<Seat> {
-        &self.seat
-    }
-
-    fn outcome(&self) -> Option<Result<Result<(), Failure>, Cancelled>> {
-        match self.seat.outcome()? {
-            Outcome::Done(result) => Some(Ok(result)),
-            Outcome::Cancelled => Some(Err(Cancelled)),
-            Outcome::Panicked(panic) => resume_unwind(panic),
+            has_ended: false,
         }
     }
 }
 
 impl Future for StageTask {
-    type Output = Result<Result<(), Failure>, Cancelled>;
+    type Output = Ended;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { seat, waiting } = &mut *self;
+        let Self { seat, waiting, .. } = &mut *self;
         let home = seat.come_home(cx.waker());
         host::receive(home, seat.take_if_noted(), waiting, cx);
-        match self.outcome() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => Poll::Pending,
-        }
+        let Some(outcome) = seat.outcome() else {
+            return Poll::Pending;
+        };
+        let seat = Arc::clone(seat);
+        self.has_ended = true;
+        Poll::Ready(Ended { seat, outcome })
     }
 }
 
 impl Drop for StageTask {
     fn drop(&mut self) {
-        self.seat.abandon();
+        if !self.has_ended {
+            self.seat.abandon();
+        }
         host::dismiss(&mut self.waiting);
     }
 }

@@ -87,10 +87,7 @@ impl PipelineStatus {
     pub(crate) fn of(crew: &Crew) -> Self {
         let members = crew.members();
         Self {
-            stages: members
-                .iter()
-                .map(|member| StageStatus::of(member))
-                .collect(),
+            stages: members.iter().map(StageStatus::of).collect(),
             stopping: crew.is_stopping(),
         }
     }
@@ -105,10 +102,10 @@ impl SubscriptionStatus {
 
 impl StageStatus {
     fn of(member: &Member) -> Self {
-        let (state, since) = member.meter.state();
-        let counts = member.meter.counts();
+        let (state, since) = member.seat.meter.state();
+        let counts = member.seat.meter.counts();
         Self {
-            name: Arc::clone(&member.meter.stage),
+            name: Arc::clone(member.seat.stage()),
             kind: member.kind(),
             state,
             since,

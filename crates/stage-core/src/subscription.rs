@@ -9,9 +9,9 @@ use crate::{
     desk::Desk,
     group::Members,
     link::{Control, ReceiveEnd, SendEnd, connect},
-    meter::Meter,
     protocol::{Demand, End, Mode, Reason, Selector, Terms},
     scale::Scale,
+    seat::Seat,
     sync::{Mutex, MutexGuard, PoisonError},
     weaks::Weaks,
 };
@@ -53,7 +53,8 @@ pub(crate) struct Wish<E> {
     pub(crate) mode: Mode,
     pub(crate) terms: Terms<E>,
     pub(crate) scale: Option<Scale<E>>,
-    pub(crate) handle: Arc<Controls>,
+    /// For those who have its handle, if there is one.
+    pub(crate) handle: Option<Arc<Controls>>,
 }
 
 /// Who asks for events.
@@ -91,7 +92,7 @@ impl<E: Send + 'static> Subscription<E> {
                 mode: Mode::default(),
                 terms,
                 scale: None,
-                handle: Arc::default(),
+                handle: None,
             },
         }
     }
@@ -145,15 +146,15 @@ impl<E: Send + 'static> Subscription<E> {
     ///
     /// Also what its stage asks for by itself can be [asked for by hand](SubscriptionHandle::ask):
     /// that comes on top of the window, once, and is taken in by portions as the rest.
-    pub fn with_handle(self) -> (Self, SubscriptionHandle) {
-        let handle = SubscriptionHandle(Arc::new(Holder(Arc::clone(&self.wish.handle))));
-        (self, handle)
+    pub fn with_handle(mut self) -> (Self, SubscriptionHandle) {
+        let controls = Arc::clone(self.wish.handle.get_or_insert_default());
+        (self, SubscriptionHandle(Arc::new(Holder(controls))))
     }
 
     /// The stage that it is to, unless that is a group of them.
-    pub(crate) fn upstream(&self) -> Option<&Arc<Meter>> {
+    pub(crate) fn upstream(&self) -> Option<&Arc<Seat>> {
         match &self.origin {
-            Origin::Stage(up, _) => Some(&up.meter),
+            Origin::Stage(up, _) => Some(&up.seat),
             Origin::Group(_) => None,
         }
     }
@@ -181,6 +182,12 @@ impl<E> Drop for Expected<E> {
 }
 
 impl<E> Wish<E> {
+    /// Whether somebody has cancelled it by its handle.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let handle = self.handle.as_ref();
+        handle.is_some_and(|handle| handle.is_cancelled())
+    }
+
     /// What is known of the subscription, apart from its two ends.
     pub(crate) fn info(&self, from: &Arc<str>, to: &Arc<str>) -> SubscriptionInfo {
         SubscriptionInfo {
@@ -327,7 +334,7 @@ impl Controls {
         self.lock().group = Some(group);
     }
 
-    pub(crate) fn is_cancelled(&self) -> bool {
+    fn is_cancelled(&self) -> bool {
         self.lock().cancelled.is_some()
     }
 
@@ -393,7 +400,7 @@ impl<E> Clone for Wish<E> {
             mode: self.mode,
             terms: self.terms.clone(),
             scale: self.scale.clone(),
-            handle: Arc::clone(&self.handle),
+            handle: self.handle.clone(),
         }
     }
 }

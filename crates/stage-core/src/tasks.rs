@@ -1,11 +1,10 @@
-//! Tasks of which it is known which one ended. Under `--cfg shuttle` they are made here, since
-//! shuttle-tokio's do not say that.
+//! Tasks that are waited for together: a set of tokio's, or under `--cfg shuttle` one of shuttle's.
 
 #[cfg(not(shuttle))]
-pub(crate) use tokio::task::{Id, JoinError, JoinSet};
+pub(crate) use tokio::task::{JoinError, JoinSet};
 
 #[cfg(shuttle)]
-pub(crate) use under_shuttle::{Id, JoinError, JoinSet};
+pub(crate) use under_shuttle::{JoinError, JoinSet};
 
 #[cfg(shuttle)]
 mod under_shuttle;

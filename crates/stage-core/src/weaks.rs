@@ -1,9 +1,11 @@
 use std::sync::{Arc, Weak};
 
+use crate::line::Line;
+
 /// Things that others keep. Those that are gone are cleared out when there may be as many of them as
 /// of the others: to add one takes no longer however many there are.
 pub(crate) struct Weaks<T: ?Sized> {
-    all: Vec<Weak<T>>,
+    all: Line<Weak<T>>,
     clear_at: usize,
 }
 
@@ -13,7 +15,7 @@ const FEW: usize = 8;
 impl<T: ?Sized> Weaks<T> {
     pub(crate) const fn new() -> Self {
         Self {
-            all: Vec::new(),
+            all: Line::new(),
             clear_at: FEW,
         }
     }

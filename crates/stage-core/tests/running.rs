@@ -7,6 +7,7 @@ mod stages;
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
@@ -665,4 +666,34 @@ async fn a_stage_that_is_to_end_takes_nothing_new_in() {
     let running = tokio::spawn(pipeline.run());
     let ended = timeout(HOUR, running).await;
     ended.expect("it goes on").unwrap().unwrap();
+}
+
+/// Its stages go with the runtime that they run on, whoever waits for the pipeline.
+#[test]
+fn stages_whose_runtime_has_ended_are_reported() {
+    let build = || {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+    };
+    let (theirs, ours) = (build(), build());
+    let mut pipeline = Pipeline::new();
+    let (handle, source) = push_source::<u64>(Buffer::unbounded());
+    let numbers = pipeline.stage("numbers").produce(source);
+    pipeline
+        .stage("made")
+        .consume(Slow::by(SECOND), numbers.subscribe(Window::new(2)));
+    let mut running = Box::pin(pipeline.run());
+    theirs.block_on(async {
+        let is_pending =
+            std::future::poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx).is_pending()));
+        assert!(is_pending.await);
+        tokio::task::yield_now().await;
+    });
+    drop(theirs);
+    let Err(PipelineError::Panicked { stage, message, .. }) = ours.block_on(running) else {
+        panic!("its stages have gone");
+    };
+    assert_eq!((&*stage, &*message), ("made", "its task was cancelled"));
+    assert!(handle.is_closed());
 }

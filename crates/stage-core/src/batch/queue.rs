@@ -1,6 +1,6 @@
 use std::mem;
 
-use crate::{Batch, events::Events, receipt::Receipts};
+use super::Batch;
 
 /// A batch that is given out in parts, from the front.
 ///
@@ -8,10 +8,9 @@ use crate::{Batch, events::Events, receipt::Receipts};
 /// to be taken in many small parts is turned round, and from then on each event is moved once.
 #[derive(Debug)]
 pub(crate) struct BatchQueue<E> {
-    events: Events<E>,
-    /// Whether the first event is the last of `events`.
+    batch: Batch<E>,
+    /// Whether the first event is the last of the batch.
     is_reversed: bool,
-    receipts: Option<Box<Receipts>>,
 }
 
 /// A part that is at least this fraction of a batch is cut off.
@@ -19,77 +18,77 @@ const LARGE: usize = 4;
 
 impl<E> Batch<E> {
     /// The same events, to be taken off from the front bit by bit.
+    #[inline]
     pub(crate) fn into_queue(mut self) -> BatchQueue<E> {
-        self.align();
+        if let Some(body) = &mut self.body {
+            body.align();
+            body.portion = None;
+        }
         BatchQueue {
-            events: mem::replace(&mut self.events, Events::new()),
+            batch: self,
             is_reversed: false,
-            receipts: self.receipts.take(),
         }
     }
 }
 
 impl<E> BatchQueue<E> {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.events.len()
+        self.batch.len()
     }
 
     /// How many events go to other storage if so many are taken.
+    #[inline]
     pub(crate) fn moved_by(&self, count: usize) -> usize {
-        if self.events.is_shared() {
+        let body = self.batch.body.as_ref();
+        if body.is_some_and(|body| body.events.is_shared()) {
             return 0;
         }
         match self.is_to_cut(count) {
-            true => self.events.len() - count,
+            true => self.len() - count,
             false => count,
         }
     }
 
     /// Takes off up to `count` events, with their receipts. One of the parts goes to other storage:
     /// `spare`, with nothing in it.
-    pub(crate) fn take(&mut self, count: usize, spare: Vec<E>) -> Batch<E> {
-        let count = count.min(self.events.len());
-        let events = match self.events.split_shared(count) {
-            Some(front) => front,
-            None => self.take_events(count, spare).into(),
-        };
-        let receipts = self.receipts.as_mut().map(|all| all.split_front(count));
-        Batch {
-            events,
-            receipts: receipts.map(Box::new),
-            portion: None,
+    #[inline]
+    pub(crate) fn take(&mut self, count: usize, mut spare: Batch<E>) -> Batch<E> {
+        let count = count.min(self.len());
+        let is_to_cut = self.is_to_cut(count);
+        let (all, part) = (self.batch.body(), spare.body());
+        let receipts = all.receipts.as_mut();
+        let receipts = receipts.map(|all| Box::new(all.split_front(count)));
+        if let Some(front) = all.events.split_shared(count) {
+            part.events = front;
+        } else if is_to_cut {
+            part.events.own().extend(all.events.own().drain(count..));
+            part.receipts = mem::replace(&mut all.receipts, receipts);
+            return mem::replace(&mut self.batch, spare);
+        } else {
+            let events = all.events.own();
+            if !self.is_reversed {
+                events.reverse();
+                self.is_reversed = true;
+            }
+            let first = events.len() - count;
+            part.events.own().extend(events.drain(first..).rev());
         }
+        part.receipts = receipts;
+        spare
     }
 
     /// All that is left.
+    #[inline]
     pub(crate) fn into_batch(mut self) -> Batch<E> {
         if self.is_reversed {
-            self.events.own().reverse();
+            self.batch.body().events.own().reverse();
         }
-        Batch {
-            events: self.events,
-            receipts: self.receipts,
-            portion: None,
-        }
+        self.batch
     }
 
+    #[inline]
     fn is_to_cut(&self, count: usize) -> bool {
-        !self.is_reversed && count.saturating_mul(LARGE) >= self.events.len()
-    }
-
-    fn take_events(&mut self, count: usize, mut spare: Vec<E>) -> Vec<E> {
-        let is_to_cut = self.is_to_cut(count);
-        let events = self.events.own();
-        if is_to_cut {
-            spare.extend(events.drain(count..));
-            return mem::replace(events, spare);
-        }
-        if !self.is_reversed {
-            events.reverse();
-            self.is_reversed = true;
-        }
-        let first = events.len() - count;
-        spare.extend(events.drain(first..).rev());
-        spare
+        !self.is_reversed && count.saturating_mul(LARGE) >= self.len()
     }
 }

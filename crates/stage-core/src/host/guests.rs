@@ -64,9 +64,7 @@ impl Guests {
         if runtime.has_other_threads() {
             self.shared()?.next()
         } else {
-            let first = self.first.take()?;
-            self.first.set(self.others.borrow_mut().pop_front());
-            Some(first)
+            self.first.replace(self.others.borrow_mut().pop_front())
         }
     }
 
@@ -79,12 +77,12 @@ impl Guests {
 
     #[inline(always)]
     fn add_alone(&self, body: Box<Body>) {
-        match self.first.take() {
-            None => self.first.set(Some(body)),
-            first => {
-                self.first.set(first);
-                self.others.borrow_mut().push_back(body);
-            }
+        let Some(first) = self.first.replace(Some(body)) else {
+            return;
+        };
+        // That one stays first.
+        if let Some(body) = self.first.replace(Some(first)) {
+            self.others.borrow_mut().push_back(body);
         }
     }
 

@@ -1,20 +1,20 @@
 use std::mem;
 
-use crate::{Batch, batch::BatchQueue, spares::is_worth_keeping};
+use crate::{Batch, batch::BatchQueue};
 
 /// What is left of a delivery that is taken in portions.
 #[derive(Debug)]
 pub(super) struct Rest<E> {
     queue: Option<BatchQueue<E>>,
     /// Storage for a portion.
-    spare: Vec<E>,
+    spare: Batch<E>,
 }
 
 impl<E> Rest<E> {
     pub(super) const fn new() -> Self {
         Self {
             queue: None,
-            spare: Vec::new(),
+            spare: Batch::new(),
         }
     }
 
@@ -31,6 +31,7 @@ impl<E> Rest<E> {
 
     /// Takes the first `events` of a delivery, and keeps the others. There is nothing left of the one
     /// before, and there are more than `events`.
+    #[inline(always)]
     pub(super) fn begin(&mut self, delivery: Batch<E>, events: usize) -> Batch<E> {
         debug_assert!(
             self.is_empty(),
@@ -40,6 +41,7 @@ impl<E> Rest<E> {
     }
 
     /// Takes up to `events` more.
+    #[inline(always)]
     pub(super) fn take(&mut self, events: usize) -> Batch<E> {
         match self.queue.take() {
             Some(queue) if queue.len() <= events => queue.into_batch(),
@@ -48,21 +50,19 @@ impl<E> Rest<E> {
         }
     }
 
+    #[inline]
     fn cut(&mut self, queue: BatchQueue<E>, events: usize) -> Batch<E> {
-        let spare = match queue.moved_by(events) {
-            0 => Vec::new(),
-            _ => mem::take(&mut self.spare),
-        };
+        let spare = mem::take(&mut self.spare);
         self.queue.insert(queue).take(events, spare)
     }
 
-    /// Keeps emptied storage, for the next portion. Returns it if it is not needed.
+    /// Keeps an emptied portion, for the next. Returns it if it is not needed.
     #[inline]
-    pub(super) fn keep(&mut self, storage: Vec<E>) -> Option<Vec<E>> {
-        if self.spare.capacity() > 0 || !is_worth_keeping(&storage) {
-            return Some(storage);
+    pub(super) fn keep(&mut self, emptied: Batch<E>) -> Option<Batch<E>> {
+        if self.spare.is_something() || !emptied.is_something() {
+            return Some(emptied);
         }
-        self.spare = storage;
+        self.spare = emptied;
         None
     }
 }

@@ -4,6 +4,7 @@
 use std::task::Context;
 
 use super::{Debt, Inbox, Input};
+use crate::line::Line;
 
 /// What a stage is looking for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +16,9 @@ pub(super) enum Wish {
     Nothing,
 }
 
-impl<E> Inbox<E> {
+impl<E: Send + 'static> Inbox<E> {
     /// What has come from the only subscription; `None` if there is none, or other news.
-    #[inline]
+    #[inline(always)]
     pub(super) fn look_at_sole(&mut self, wish: Wish) -> Option<Option<Input>> {
         let slot = self.sole?;
         if let Some(Some(incoming)) = self.links.get_mut(slot)
@@ -86,7 +87,7 @@ impl<E> Inbox<E> {
         {
             // It is looked at each time from here on.
             incoming.has_turn = false;
-            self.turns.clear();
+            self.turns = Line::new();
             self.sole = Some(slot);
         }
     }

@@ -5,7 +5,7 @@ use crate::{
     Batch, Demand,
     in_hand::Done,
     protocol::{End, Reason},
-    spares::is_worth_keeping,
+    spares::worth_keeping,
     subscription::Wish,
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
 };
@@ -13,7 +13,8 @@ use crate::{
 /// The end of a link that receives events. Dropping it cancels, and drops what is on its way.
 pub(crate) struct ReceiveEnd<E> {
     pub(super) link: Arc<Link<E>>,
-    pub(super) returning: rtrb::Producer<Vec<E>>,
+    /// There once an emptied batch was given back.
+    pub(super) returning: Option<rtrb::Producer<Batch<E>>>,
 }
 
 /// What the receiving end finds.
@@ -34,18 +35,24 @@ impl<E> ReceiveEnd<E> {
         }
         // Before looking for what was sent before it ended.
         let has_ended = self.has_ended();
+        match self.take() {
+            Some(batch) => Arrival::Events(batch),
+            None if has_ended => self.end(),
+            None => Arrival::Nothing,
+        }
+    }
+
+    /// Takes the next batch, if there is one, of a link that has not been cancelled.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Option<Batch<E>> {
         let received = self.link.received.load(Relaxed);
-        if self.link.sent.load(Acquire) != received
-            && let Some(batch) = self.link.inbound().next(&self.link)
-        {
-            let events = batch.len() as u64;
-            self.link.received.store(received + events, Release);
-            return Arrival::Events(batch);
+        if self.link.sent.load(Acquire) == received {
+            return None;
         }
-        match has_ended {
-            true => self.end(),
-            false => Arrival::Nothing,
-        }
+        let batch = self.link.inbound().next(&self.link)?;
+        let events = batch.len() as u64;
+        self.link.received.store(received + events, Release);
+        Some(batch)
     }
 
     #[cold]
@@ -84,15 +91,19 @@ impl<E> ReceiveEnd<E> {
         state.cancelled.as_ref().or(ended).cloned()
     }
 
-    /// Gives emptied storage back to where it came from.
-    pub(crate) fn give_back(&mut self, storage: Vec<E>) {
-        if is_worth_keeping(&storage) {
-            // If there is enough of it on its way, it goes.
-            let _ = self.returning.push(storage);
+    /// Gives an emptied batch back to where it came from.
+    #[inline(always)]
+    pub(crate) fn give_back(&mut self, emptied: Batch<E>) {
+        if let Some(emptied) = worth_keeping(emptied) {
+            let link = &self.link;
+            let returning = self.returning.get_or_insert_with(|| link.lay_way_back());
+            // If there are enough on their way, it goes.
+            let _ = returning.push(emptied);
         }
     }
 
     /// What the next so many events weigh, that are to be dealt with, if that matters.
+    #[inline(always)]
     pub(crate) fn hand_over(&self, events: usize) -> Option<VecDeque<usize>> {
         if !self.is_weighed() {
             return None;
@@ -102,12 +113,14 @@ impl<E> ReceiveEnd<E> {
         held_back.map(|held_back| held_back.hand_over(events))
     }
 
+    #[inline(always)]
     pub(crate) fn is_weighed(&self) -> bool {
         self.link.wish.scale.is_some()
     }
 
     /// Takes note that events of this weight were dealt with, and asks for more. Returns whether the
     /// other side had to be woken.
+    #[inline(always)]
     pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) -> bool {
         let settled = self.link.settled.load(Relaxed);
         self.link.settled.store(settled + events as u64, Release);
@@ -134,6 +147,7 @@ impl<E> ReceiveEnd<E> {
     }
 
     /// Whether nothing more is to be taken in, not even what has come.
+    #[inline(always)]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.link.is_cancelled.load(Acquire)
     }
@@ -143,13 +157,17 @@ impl<E> ReceiveEnd<E> {
         self.link.cancel_with(end);
     }
 
+    pub(crate) fn link(&self) -> &Arc<Link<E>> {
+        &self.link
+    }
+
     pub(crate) fn wish(&self) -> &Wish<E> {
         &self.link.wish
     }
 
     /// The stage at the other end.
     pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.link.up.meter.stage
+        &self.link.info.from
     }
 }
 

@@ -14,9 +14,10 @@ use crate::{
 /// The end of a link that sends events. Dropping it ends the flow, after what has been sent.
 pub(crate) struct SendEnd<E> {
     pub(super) link: Arc<Link<E>>,
-    pub(super) ring: rtrb::Producer<Batch<E>>,
-    /// Emptied storage that has come back.
-    pub(super) returned: rtrb::Consumer<Vec<E>>,
+    /// There once something was sent.
+    pub(super) ring: Option<rtrb::Producer<Batch<E>>>,
+    /// Emptied batches that have come back, once some have.
+    pub(super) returned: Option<rtrb::Consumer<Batch<E>>>,
     /// How much of what is asked for it has seen.
     pub(super) seen: u64,
 }
@@ -63,16 +64,28 @@ impl<E> SendEnd<E> {
         self.link.wish.scale.is_some()
     }
 
-    /// Takes one of the storages that have come back.
-    #[inline]
-    pub(crate) fn take_returned(&mut self) -> Option<Vec<E>> {
-        self.returned.pop().ok()
+    /// Takes one of the emptied batches that have come back.
+    #[inline(always)]
+    pub(crate) fn take_returned(&mut self) -> Option<Batch<E>> {
+        match &mut self.returned {
+            Some(returned) => returned.pop().ok(),
+            None => self.take_first_returned(),
+        }
     }
 
-    /// Takes emptied storage that has come back.
+    #[cold]
+    fn take_first_returned(&mut self) -> Option<Batch<E>> {
+        if !self.link.is_returning.load(Acquire) {
+            return None;
+        }
+        self.returned = self.link.lock().returned.take();
+        self.returned.as_mut()?.pop().ok()
+    }
+
+    /// Takes the emptied batches that have come back.
     pub(crate) fn reclaim(&mut self, spares: &mut Spares<E>) {
-        while let Ok(storage) = self.returned.pop() {
-            spares.give(storage);
+        while let Some(emptied) = self.take_returned() {
+            spares.give(emptied);
         }
     }
 
@@ -98,27 +111,55 @@ impl<E> SendEnd<E> {
             link.drop_unsent(batch);
             return Err(excess);
         }
-        link.sent.store(sent + events, Release);
+        Ok(self.send_asked(batch))
+    }
+
+    /// The same, of no more events than are [due](Self::due).
+    #[inline(always)]
+    pub(crate) fn send_asked(&mut self, batch: Batch<E>) -> bool {
+        let link = &*self.link;
+        let sent = link.sent.load(Relaxed) + batch.len() as u64;
+        link.sent.store(sent, Release);
         if let Some(scale) = &link.wish.scale {
             // Not under the lock: it is somebody else's code.
             let weights = scale.weigh(&batch);
             link.hold_back(batch, weights);
         } else if link.is_crowded.load(Acquire) {
             link.join_crowd(batch);
-        } else if let Err(PushError::Full(batch)) = self.ring.push(batch) {
-            link.join_crowd(batch);
+        } else {
+            let ring = self.ring.get_or_insert_with(|| link.lay_ring());
+            if let Err(PushError::Full(batch)) = ring.push(batch) {
+                link.join_crowd(batch);
+            }
         }
         let has_woken = link.down.pull();
         if link.is_cancelled.load(Acquire) {
             // Whoever cancelled it may not have seen this.
             link.drop_inbound();
         }
-        Ok(has_woken)
+        has_woken
     }
 
     /// Ends the flow, after what has been sent.
     pub(crate) fn close(self, end: End) {
-        self.link.lock().ended.get_or_insert(end);
+        self.end(end);
+    }
+
+    fn end(&self, end: End) {
+        // Only this end sets it.
+        if self.link.is_ended.load(Relaxed) {
+            return;
+        }
+        let mut state = self.link.lock();
+        state.ended = Some(end);
+        // After all that was sent.
+        self.link.is_ended.store(true, Release);
+        drop(state);
+        self.link.down.pull();
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link<E>> {
+        &self.link
     }
 
     pub(crate) fn wish(&self) -> &Wish<E> {
@@ -127,18 +168,13 @@ impl<E> SendEnd<E> {
 
     /// The stage at the other end.
     pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.link.down.meter.stage
+        &self.link.info.to
     }
 }
 
 impl<E> Drop for SendEnd<E> {
     fn drop(&mut self) {
-        let mut state = self.link.lock();
-        state.ended.get_or_insert(End::Down(Down::Aborted));
-        // After all that was sent.
-        self.link.is_ended.store(true, Release);
-        drop(state);
-        self.link.down.pull();
+        self.end(End::Down(Down::Aborted));
     }
 }
 

@@ -1,17 +1,17 @@
 use super::*;
-use crate::{Mode, Window, protocol::Terms};
+use crate::{Mode, Window, doorbell::Ear, protocol::Terms};
 
 fn linked(window: usize) -> (SendEnd<u64>, ReceiveEnd<u64>) {
     let (up, down) = (
-        Desk::new(&Meter::new(&"up".into())),
-        Desk::new(&Meter::new(&"down".into())),
+        Desk::new(&Seat::new(&"up".into())),
+        Desk::new(&Seat::new(&"down".into())),
     );
     let wish = Wish {
         asking: Asking::Automatic(Window::new(window)),
         mode: Mode::default(),
         terms: Terms::default(),
         scale: None,
-        handle: Arc::default(),
+        handle: None,
     };
     connect(&up, &down, wish);
     let (_, sender) = up.news().arrivals.pop().unwrap();
@@ -86,4 +86,38 @@ fn more_than_was_asked_for_is_refused() {
     assert_eq!((excess.asked, excess.received), (3, 4));
     let counts = receiver.link.counts();
     assert_eq!((counts.due, counts.on_the_way, counts.in_hand), (3, 7, 0));
+}
+
+/// One that is idle takes no more than it must, and what comes back is found.
+#[test]
+fn its_rings_are_laid_when_they_are_needed() {
+    let (mut sender, mut receiver) = linked(100);
+    assert!(receiver.link.inbound().ring.is_none());
+    send(&mut sender, 0..2);
+    assert_eq!(received(&mut receiver), [0, 1]);
+    assert!(receiver.link.inbound().ring.is_some());
+    assert!(sender.take_returned().is_none());
+    assert!(receiver.returning.is_none());
+    // Nothing to keep.
+    receiver.give_back(Batch::new());
+    assert!(receiver.returning.is_none());
+    for capacity in [7, 8] {
+        receiver.give_back(Vec::with_capacity(capacity).into());
+    }
+    let capacities = [(); 3].map(|()| sender.take_returned().map(|emptied| emptied.capacity()));
+    assert_eq!(capacities, [Some(7), Some(8), None]);
+}
+
+/// Whoever has gone is not told of what becomes of it.
+#[test]
+fn who_has_ended_is_not_rung_up() {
+    let (mut sender, receiver) = linked(10);
+    let up = Arc::clone(&sender.link.up.desk);
+    let mut ear = Ear::default();
+    send(&mut sender, 0..3);
+    assert!(up.bell.listen(&mut ear), "it was handed the link");
+    sender.close(End::Completed);
+    receiver.cancel(End::Cancelled(Reason::Shutdown));
+    assert!(!up.bell.listen(&mut ear));
+    assert_eq!(receiver.link.down.meter().counts().nacked, 3);
 }

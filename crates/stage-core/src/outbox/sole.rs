@@ -3,7 +3,7 @@
 use std::task::Context;
 
 use super::{Outbox, Wanted};
-use crate::{Demand, protocol::SubscriptionId};
+use crate::{Batch, Demand, protocol::SubscriptionId};
 
 /// The only subscriber, to which events go past the dispatcher.
 ///
@@ -36,7 +36,7 @@ impl<E: Send + 'static> Outbox<E> {
             return None;
         };
         self.left = due;
-        self.meter.waiting(0, due);
+        self.seat.meter.waiting(0, due);
         Some(Demand::new(due).map(Wanted::Events))
     }
 
@@ -59,30 +59,37 @@ impl<E: Send + 'static> Outbox<E> {
         self.desk.bell.sleep(&mut self.ear, cx)
     }
 
-    /// The sole subscriber, if there is one and so many events are to go to it: that is noted.
-    #[inline]
-    pub(super) fn claim_for_sole(&mut self, events: usize) -> Option<SubscriptionId> {
-        let sole = self.sole.as_mut()?;
-        let link = self.links.get(sole.slot).and_then(Option::as_ref);
-        if link.and_then(|link| link.due()) >= Some(events) {
+    /// Sends events to the sole subscriber, if there is one that has asked for them. Otherwise they
+    /// come back.
+    #[inline(always)]
+    pub(super) fn send_to_sole(&mut self, batch: Batch<E>) -> Option<Batch<E>> {
+        let events = batch.len();
+        let Some(sole) = self.sole.as_mut().filter(|_| events > 0) else {
+            return Some(batch);
+        };
+        if let Some(Some(link)) = self.links.get_mut(sole.slot)
+            && let Some(due) = link.due()
+            && due >= events
+        {
             sole.given += events;
             self.left = self.left.saturating_sub(events);
-            self.meter.waiting(0, self.left);
-            return Some(SubscriptionId(sole.slot as u64));
+            self.seat.meter.waiting(0, self.left);
+            self.has_woken |= link.send_asked(batch);
+            return None;
         }
         self.leave_sole();
-        None
+        Some(batch)
     }
 
-    /// Emptied storage for so many events, if the sole subscriber has given some back.
-    #[inline]
-    pub(super) fn storage_of_sole(&mut self, events: usize) -> Option<Vec<E>> {
+    /// An emptied batch for so many events, if the sole subscriber has given one back.
+    #[inline(always)]
+    pub(super) fn batch_of_sole(&mut self, events: usize) -> Option<Batch<E>> {
         let slot = self.sole.as_ref()?.slot;
-        let storage = self.links.get_mut(slot)?.as_mut()?.take_returned()?;
-        if storage.capacity() >= events {
-            return Some(storage);
+        let emptied = self.links.get_mut(slot)?.as_mut()?.take_returned()?;
+        if emptied.capacity() >= events {
+            return Some(emptied);
         }
-        self.buffer.front().spares.give(storage);
+        self.buffer.front().spares.give(emptied);
         None
     }
 

@@ -64,7 +64,7 @@ impl<E> Backlog<E> {
         while taken.len() < count {
             let mut next = self.take_within_front(count - taken.len(), spares);
             taken.append(&mut next);
-            spares.give(next.take_storage());
+            spares.give(next.emptied());
         }
         taken
     }

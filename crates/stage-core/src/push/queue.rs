@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use super::SourceClosed;
 use crate::{
     Batch, Demand, Flow,
-    meter::Meter,
     producer::MOST_AT_ONCE,
     protocol::Buffer,
+    seat::Seat,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -28,7 +28,7 @@ struct State<E> {
     /// What the source is asked for, while it waits.
     asked: usize,
     /// The stage that the source runs in.
-    meter: Option<Arc<Meter>>,
+    seat: Option<Arc<Seat>>,
     /// Events that ever got into the buffer.
     stored: u64,
     dropped: u64,
@@ -59,7 +59,7 @@ impl<E> Queue<E> {
             closed: false,
             gone: false,
             asked: 0,
-            meter: None,
+            seat: None,
             stored: 0,
             dropped: 0,
             untold: 0,
@@ -127,10 +127,10 @@ impl<E> Queue<E> {
         Poll::Ready(if is_last { Flow::End } else { Flow::More })
     }
 
-    /// The source runs in the stage of this meter.
-    pub(super) fn watch(&self, meter: Option<Arc<Meter>>) {
+    /// The source runs in this stage.
+    pub(super) fn watch(&self, seat: Option<Arc<Seat>>) {
         let mut state = self.lock();
-        state.meter = meter;
+        state.seat = seat;
         state.tell_meter();
     }
 
@@ -150,19 +150,19 @@ impl<E> Queue<E> {
         state.asked = 0;
         let left = state.buffer.front().take(usize::MAX);
         state.dropped += left.len() as u64;
-        let meter = state.meter.take();
+        let seat = state.seat.take();
         let wakers = state.call_all();
         drop(state);
-        if let Some(meter) = meter {
-            meter.lost(left.len());
+        if let Some(seat) = seat {
+            seat.meter.lost(left.len());
         }
         wake(wakers);
     }
 
     pub(super) fn wanted(&self) -> usize {
         let state = self.lock();
-        let wanted = match &state.meter {
-            Some(meter) => meter.wanted(),
+        let wanted = match &state.seat {
+            Some(seat) => seat.meter.wanted(),
             None => state.asked,
         };
         wanted.saturating_sub(state.buffer.len())
@@ -215,7 +215,7 @@ impl<E> State<E> {
         self.dropped += events as u64;
         self.untold += events;
         self.tell_meter();
-        let stage = self.meter.as_ref().map(|meter| Arc::clone(&meter.stage));
+        let stage = self.seat.as_ref().map(|seat| Arc::clone(seat.stage()));
         begins.then_some(stage)
     }
 
@@ -229,8 +229,8 @@ impl<E> State<E> {
     }
 
     fn tell_meter(&mut self) {
-        if let Some(meter) = &self.meter {
-            meter.dropped(mem::take(&mut self.untold));
+        if let Some(seat) = &self.seat {
+            seat.meter.dropped(mem::take(&mut self.untold));
         }
     }
 

@@ -108,7 +108,7 @@ impl<E: Clone + Send + Sync + 'static> Dispatcher<E> for Broadcast<E> {
             let is_last = subscribers.peek().is_none();
             let (sent, count) = match &subscriber.selector {
                 Some(selector) => {
-                    let kept = backlog.spares.take(events.len()).into();
+                    let kept = backlog.spares.take(events.len());
                     (
                         some(&events, kept, selector, receipts.as_ref()),
                         events.len(),

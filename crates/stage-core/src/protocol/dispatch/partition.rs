@@ -32,7 +32,7 @@ use sort::{Sort, Unplaced};
 pub struct Partition<E> {
     sorter: Box<dyn Sort<E>>,
     lanes: Vec<Lane<E>>,
-    /// By lane, events that are being added, if nobody tracks them.
+    /// By lane, events that are being added, if nobody tracks them: in the storage of its `fresh`.
     fresh: Vec<Vec<E>>,
     /// Who has which lane.
     taken: BTreeMap<SubscriptionId, usize>,
@@ -59,8 +59,8 @@ struct Lane<E> {
     is_sated: bool,
     /// The marks in it are numbers of notices.
     waiting: Buffer<E>,
-    /// Events that are being added, if somebody tracks them.
-    fresh_tracked: Batch<E>,
+    /// Events that are being added, if somebody tracks them. Otherwise where they go to.
+    fresh: Batch<E>,
     has_changed: bool,
 }
 
@@ -135,7 +135,7 @@ impl<E> Partition<E> {
             } else {
                 self.place_all(&mut batch, &mut backlog.spares, handout);
             }
-            backlog.spares.give(batch.take_storage());
+            backlog.spares.give(batch.emptied());
             for &lane in &self.changed {
                 let fresh = mem::take(&mut self.fresh[lane]);
                 self.lanes[lane].store(fresh);
@@ -155,7 +155,8 @@ impl<E> Partition<E> {
         let mut open = |number: usize| {
             let lane: &mut Lane<E> = &mut self.lanes[number];
             lane.note_change(number, &mut self.changed);
-            spares.take(lane.demand)
+            lane.fresh = spares.take(lane.demand);
+            lane.fresh.take_storage()
         };
         let Unplaced {
             homeless,
@@ -183,11 +184,11 @@ impl<E> Partition<E> {
             return receipt.nack();
         };
         self.held += 1;
-        if lane.fresh_tracked.is_empty() {
-            lane.fresh_tracked = spares.take(lane.demand).into();
+        if lane.fresh.is_empty() {
+            lane.fresh = spares.take(lane.demand);
             lane.note_change(number, &mut self.changed);
         }
-        lane.fresh_tracked.push_with_receipt(event, receipt);
+        lane.fresh.push_with_receipt(event, receipt);
     }
 
     /// Gives a lane's subscriber what waits for it, as far as its demand goes.
@@ -310,7 +311,7 @@ impl<E> Lane<E> {
             demand: 0,
             is_sated: false,
             waiting: Buffer::unbounded(),
-            fresh_tracked: Batch::new(),
+            fresh: Batch::new(),
             has_changed: false,
         }
     }
@@ -326,14 +327,13 @@ impl<E> Lane<E> {
         self.is_sated || !self.waiting.is_empty()
     }
 
-    /// Puts what is being added behind what waits: `fresh`, and what is tracked.
+    /// Puts what is being added behind what waits: `fresh`, or what is tracked.
     fn store(&mut self, fresh: Vec<E>) {
-        if !fresh.is_empty() {
-            self.waiting.store(fresh.into());
+        let mut added = mem::take(&mut self.fresh);
+        if added.is_empty() {
+            added.refill(fresh);
         }
-        if !self.fresh_tracked.is_empty() {
-            self.waiting.store(mem::take(&mut self.fresh_tracked));
-        }
+        self.waiting.store(added);
     }
 
     fn note_change(&mut self, number: usize, changed: &mut Vec<usize>) {

@@ -299,8 +299,8 @@ async fn dropped_after(bench: &Bench, polls: usize) -> Checked<bool> {
         .stage("sink")
         .consume(bench.sink(&probe), out.subscribe(Window::new(3)));
     let mut tasks: Vec<Task> = Vec::new();
-    for (member, task) in pipeline.crew.take_waiting() {
-        tasks.push(Box::pin(Arc::clone(&member.meter).watch(task)));
+    for (seat, task) in pipeline.crew.take_waiting().0 {
+        tasks.push(Box::pin(seat.watch(task)));
     }
     let mut idle = 0;
     let mut left = polls;
