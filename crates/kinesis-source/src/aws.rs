@@ -117,7 +117,7 @@ impl KinesisApi for AwsKinesis {
             .get_shard_iterator()
             .set_stream_name(self.stream.name())
             .set_stream_arn(self.stream.arn())
-            .shard_id(shard.as_str());
+            .shard_id(shard.to_string());
         let call = match position {
             Position::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Position::Latest => call.shard_iterator_type(ShardIteratorType::Latest),
@@ -210,7 +210,7 @@ impl KinesisWriteApi for AwsKinesis {
             .split_shard()
             .set_stream_name(self.stream.name())
             .set_stream_arn(self.stream.arn())
-            .shard_to_split(shard.as_str())
+            .shard_to_split(shard.to_string())
             .new_starting_hash_key(new_starting_hash_key.to_string());
         let done = call.send().await.map(drop);
         done.map_err(|e| error::explain("SplitShard", &e))
@@ -222,8 +222,8 @@ impl KinesisWriteApi for AwsKinesis {
             .merge_shards()
             .set_stream_name(self.stream.name())
             .set_stream_arn(self.stream.arn())
-            .shard_to_merge(shard.as_str())
-            .adjacent_shard_to_merge(adjacent.as_str());
+            .shard_to_merge(shard.to_string())
+            .adjacent_shard_to_merge(adjacent.to_string());
         let done = call.send().await.map(drop);
         done.map_err(|e| error::explain("MergeShards", &e))
     }

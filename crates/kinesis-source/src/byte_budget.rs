@@ -1,4 +1,5 @@
 mod account;
+mod lull;
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +9,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use self::account::{Account, Holder, Terms, Ticket};
+use self::{
+    account::{Account, Holder, Terms, Ticket},
+    lull::Lull,
+};
 use crate::{WaitingFor, footprint::Need};
 
 /// How many bytes records may take in memory at once, for all sources that share it.
@@ -50,6 +54,10 @@ use crate::{WaitingFor, footprint::Need};
 /// some 600 a second, so that a thousand quiet shards are read every other second; who wants more, or
 /// has a longer way to the service, takes more fetches or bytes.
 ///
+/// As long as all that is read is settled at once, much less is in use: while a MiB is, besides what is reserved,
+/// the next read waits for that to be settled, if not for more than a millisecond. What is read is taken in while it
+/// is in the processor's cache, then, and a thousand shards that are behind do not each have an answer in memory.
+///
 /// # What counts
 ///
 /// Keys and data, and some 300 bytes for each record, which is what it takes besides: itself, its receipt, where it
@@ -69,9 +77,14 @@ use crate::{WaitingFor, footprint::Need};
 /// and while there is no room, none is. What the connection itself holds does not count.
 #[derive(Clone)]
 pub struct ByteBudget {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     /// For whom what this one reserves is.
     holder: Holder,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    lull: Lull,
 }
 
 struct State {
@@ -79,6 +92,8 @@ struct State {
     last_holder: Holder,
     /// How much was in use at most.
     most_in_use: u64,
+    /// How much has been read and is not dealt with.
+    in_hand: u64,
     /// Those that wait, to be told.
     waiting: BTreeMap<Ticket, oneshot::Sender<Grant>>,
 }
@@ -103,10 +118,14 @@ impl ByteBudget {
             account: Account::new(bytes, fetches),
             last_holder: Holder::default(),
             most_in_use: 0,
+            in_hand: 0,
             waiting: BTreeMap::new(),
         };
         Self {
-            state: Arc::new(Mutex::new(state)),
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                lull: Lull::default(),
+            }),
             holder: Holder::default(),
         }
     }
@@ -118,7 +137,7 @@ impl ByteBudget {
         let holder = state.last_holder;
         drop(state);
         Self {
-            state: Arc::clone(&self.state),
+            shared: Arc::clone(&self.shared),
             holder,
         }
     }
@@ -162,7 +181,7 @@ impl ByteBudget {
 
     /// Whether it is the same budget, and not only one of the same size.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.state, &other.state)
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Waits until a read that expects so many bytes may be made. Safe to cancel.
@@ -203,7 +222,7 @@ impl ByteBudget {
     fn grant(&self, terms: Terms) -> Grant {
         Grant {
             budget: Self {
-                state: Arc::clone(&self.state),
+                shared: Arc::clone(&self.shared),
                 holder: terms.holder(),
             },
             terms: Some(terms),
@@ -229,20 +248,37 @@ impl ByteBudget {
     }
 
     fn release(&self, bytes: u64) {
-        self.lock().account.release(self.holder, bytes);
-        self.admit();
+        let mut state = self.lock();
+        state.account.release(self.holder, bytes);
+        state.in_hand -= bytes;
+        self.admit_others(state);
     }
 
     fn answered(&self, terms: Terms, bytes: u64) {
         let mut state = self.lock();
         state.account.answered(terms, bytes);
+        state.in_hand += bytes;
         state.note();
+        self.admit_others(state);
+    }
+
+    fn admit_others(&self, state: MutexGuard<'_, State>) {
+        let in_hand = state.in_hand;
         drop(state);
+        self.shared.lull.note(in_hand);
         self.admit();
     }
 
+    /// Waits while much has been read and is not dealt with, but not for long: see [`Lull`]. Cancel safe.
+    pub(crate) async fn lull(&self) {
+        self.shared.lull.come(|| self.lock().in_hand).await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

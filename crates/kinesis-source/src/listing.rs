@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(
             shards
                 .iter()
-                .map(|shard| shard.id.as_str())
+                .map(|shard| shard.id.to_string())
                 .collect::<String>(),
             "abc"
         );

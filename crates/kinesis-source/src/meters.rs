@@ -77,7 +77,7 @@ impl Meters {
             let level = Levels::of(it);
             levels = levels.and(level);
             if self.by_shard {
-                let name = shard.as_str().to_owned();
+                let name = shard.to_string();
                 let labels = vec![self.stream.clone(), Label::new("shard", name)];
                 of_shard.publish(&labels);
                 level.publish(&labels);

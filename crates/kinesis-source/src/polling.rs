@@ -84,6 +84,7 @@ impl Polling {
             // With the one that may be looked for.
             most: taken(limit as u64 + 1, MOST_BYTES).min(MOST_TAKEN),
         };
+        budget.lull().await;
         let grant = watch.waits_for_room(budget, need).await;
         let iterator = self.iterator(progress).await?;
         // The one that is looked for comes as well.

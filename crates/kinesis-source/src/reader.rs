@@ -52,7 +52,7 @@ where
             restarts,
             on_failure,
             probe_at: None,
-            jitter: Backoff::new(seed_of(progress.shard().as_str())),
+            jitter: Backoff::new(seed_of(&progress.shard().to_string())),
             is_probing: false,
             is_stopped: false,
             progress,

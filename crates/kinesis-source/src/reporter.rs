@@ -225,7 +225,7 @@ mod tests {
     fn taken(events: &mut SourceEvents) -> Vec<i64> {
         let number = |event: SourceEvent| match event {
             SourceEvent::EventsLost { count } => -(count as i64),
-            event => event.shard().unwrap().as_str()[8..].parse().unwrap(),
+            event => event.shard().unwrap().number().unwrap() as i64,
         };
         std::iter::from_fn(|| events.try_next())
             .map(number)

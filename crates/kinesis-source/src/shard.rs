@@ -1,24 +1,79 @@
-use std::fmt;
-
-use smol_str::SmolStr;
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 use crate::SequenceNumber;
 
 /// Names a shard within its stream, as `shardId-000000000003`.
 ///
-/// Such a name is held in place: each record has one, and to clone it costs next to nothing.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(SmolStr);
+/// Names of that form, which the service gives to all, are kept as the number in them: each record has one, and what
+/// is kept of thousands of shards is kept in their order.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ShardId(Name);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Name {
+    /// Of the usual form.
+    Numbered(u64),
+    /// Of any other.
+    Other(Arc<str>),
+}
+
+const PREFIX: &str = "shardId-";
+
+/// How many digits the usual form has.
+const DIGITS: usize = 12;
 
 impl ShardId {
     /// The shard of this name.
     pub fn new(id: impl AsRef<str>) -> Self {
-        Self(SmolStr::new(id))
+        let id = id.as_ref();
+        Self(match number(id) {
+            Some(number) => Name::Numbered(number),
+            None => Name::Other(id.into()),
+        })
     }
 
-    /// Its name.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The number in a name of the usual form: 3 of `shardId-000000000003`.
+    pub fn number(&self) -> Option<u64> {
+        match self.0 {
+            Name::Numbered(number) => Some(number),
+            Name::Other(_) => None,
+        }
+    }
+}
+
+impl ShardId {
+    #[cold]
+    fn cmp_as_text(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (Name::Other(one), Name::Other(other)) => one.cmp(other),
+            _ => self.to_string().cmp(&other.to_string()),
+        }
+    }
+}
+
+/// The number in a name of the usual form.
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(PREFIX)?;
+    let is_usual = digits.len() == DIGITS && digits.bytes().all(|it| it.is_ascii_digit());
+    is_usual.then(|| digits.parse().ok())?
+}
+
+/// In the order of their names, as text.
+impl Ord for ShardId {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            // As all have as many digits.
+            (Name::Numbered(one), Name::Numbered(other)) => one.cmp(other),
+            _ => self.cmp_as_text(other),
+        }
+    }
+}
+
+impl PartialOrd for ShardId {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -30,13 +85,16 @@ impl From<&str> for ShardId {
 
 impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match &self.0 {
+            Name::Numbered(number) => write!(f, "{PREFIX}{number:0DIGITS$}"),
+            Name::Other(name) => f.write_str(name),
+        }
     }
 }
 
 impl fmt::Debug for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -100,4 +158,42 @@ pub struct ChildShard {
     pub parents: Vec<ShardId>,
     /// The hash keys that fall on it.
     pub hash_range: HashRange,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_two_words_and_has_a_number_if_it_is_of_the_usual_form() {
+        assert_eq!(size_of::<ShardId>(), 16);
+        assert_eq!(ShardId::from("shardId-000000000003").number(), Some(3));
+        for other in [
+            "",
+            "3",
+            "shardId-3",
+            "shardId-00000000000x",
+            "shardId-0000000000003",
+        ] {
+            assert_eq!(ShardId::from(other).number(), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_written_as_it_was_read(name in "shardId-[0-9]{11,13}|[a-zA-Z0-9_.-]{0,30}") {
+            prop_assert_eq!(&ShardId::new(&name).to_string(), &name);
+            prop_assert_eq!(format!("{:?}", ShardId::new(&name)), name);
+        }
+
+        #[test]
+        fn shards_are_in_the_order_of_their_names(
+            a in "shardId-0000000000[0-9]{1,3}|shardIe|shard|[ab]{0,3}",
+            b in "shardId-0000000000[0-9]{1,3}|shardIe|shard|[ab]{0,3}",
+        ) {
+            prop_assert_eq!(ShardId::new(&a).cmp(&ShardId::new(&b)), a.cmp(&b));
+        }
+    }
 }

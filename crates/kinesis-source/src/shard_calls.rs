@@ -44,7 +44,7 @@ struct OnItsWay<'a> {
 
 impl ShardCalls {
     pub(crate) fn of(shard: &ShardId) -> Self {
-        let (now, seed) = (Instant::now(), seed_of(shard.as_str()));
+        let (now, seed) = (Instant::now(), seed_of(&shard.to_string()));
         let calls = |operation| Calls {
             operation,
             governor: Mutex::new(Governor::new(now, seed)),

@@ -129,7 +129,7 @@ impl ShardSource {
         progress: Arc<Progress>,
         settles_before_end: bool,
     ) -> Self {
-        let seed = seed_of(progress.shard().as_str());
+        let seed = seed_of(&progress.shard().to_string());
         Self {
             backoff: Backoff::new(seed),
             feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api)))),

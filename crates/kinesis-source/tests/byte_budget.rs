@@ -102,6 +102,26 @@ async fn whatever_becomes_of_records_their_bytes_are_given_back() {
     }
 }
 
+/// While all that is read is settled at once, no more than an answer or two is in memory: besides, what a read
+/// reserves.
+#[tokio::test(start_paused = true)]
+async fn a_hundred_shards_that_are_behind_are_not_all_read_before_anything_is_taken_in() {
+    let (fake, budget) = (Fake::instant(100), ByteBudget::new(1_024 * MIB));
+    let data = Bytes::from(vec![b'x'; 1_024]);
+    for shard in fake.shards() {
+        for _ in 0..1_200 {
+            fake.put_on(&shard.id, "k", data.clone()).unwrap();
+        }
+    }
+    let sink = Sink::default();
+    run_until_caught_up(source(&fake, &budget), &sink, Window::new(10_000))
+        .await
+        .unwrap();
+    assert_eq!(sink.taken().len(), 120_000);
+    let most = budget.most_in_use();
+    assert!(most < 13 * MIB + 4 * MIB, "{most}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_nacked_and_read_again_is_given_back() {
     let (fake, budget) = (Fake::instant(1), ByteBudget::new(1_000));

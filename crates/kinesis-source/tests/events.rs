@@ -82,7 +82,7 @@ async fn the_life_of_a_shard_and_its_children_in_order() {
         events[..5]
             .iter()
             .skip(1)
-            .all(|it| it.shard().unwrap().as_str() == SHARD)
+            .all(|it| it.shard() == Some(&SHARD.into()))
     );
     let SourceEvent::ShardDiscovered { parents, .. } = &events[5] else {
         panic!("{events:?}");
@@ -254,9 +254,7 @@ async fn subscriptions_that_are_lost_again_and_again_are_told_once_and_counted()
             fake.clear_faults();
         });
         let events = events.await;
-        let of_one = events
-            .iter()
-            .filter(|it| it.shard().map(|it| it.as_str()) == Some(SHARD));
+        let of_one = events.iter().filter(|it| it.shard() == Some(&SHARD.into()));
         let of_one: Vec<_> = of_one.cloned().collect();
         let mut expected = vec!["shard_started", "subscribed", "shard_caught_up"];
         expected.extend(["subscription_lost", "subscribed"]);

@@ -333,7 +333,7 @@ async fn a_shard_that_cannot_go_on_is_stopped_and_the_other_is_read_on() {
         let caught_up = timeout(seconds(120), handle.try_caught_up()).await;
         let NotCaughtUp { stopped, .. } = caught_up.unwrap().unwrap_err();
         assert_eq!(stopped, std::slice::from_ref(&shard));
-        let first = |it: &ShardId| it.as_str() < "shardId-000000000002";
+        let first = |it: &ShardId| *it < "shardId-000000000002".into();
         let others = world.fake.records().into_iter();
         let mut others = others.filter(|(it, _)| *it != shard && first(it));
         assert_eq!(sink.taken().len(), others.next().unwrap().1.len());
@@ -357,7 +357,7 @@ async fn a_shard_that_cannot_go_on_is_stopped_and_the_other_is_read_on() {
         .fake
         .records()
         .into_iter()
-        .find(|(it, _)| *it != shard && it.as_str() < "shardId-000000000002")
+        .find(|(it, _)| *it != shard && *it < "shardId-000000000002".into())
         .unwrap();
     assert_eq!((of_it, others), (0, of_other.len()));
     let events = taken(&mut events);
@@ -396,7 +396,7 @@ async fn a_source_of_which_no_shard_can_go_on_ends() {
     assert_eq!(stopped(&error), shards);
     let said = error.source().unwrap().to_string();
     assert!(
-        said.contains(shards[0].as_str()) && said.contains(shards[1].as_str()),
+        said.contains(&shards[0].to_string()) && said.contains(&shards[1].to_string()),
         "{said}"
     );
 }
@@ -473,7 +473,7 @@ async fn whoever_waits_to_catch_up_waits_for_a_parked_shard_and_not_for_a_stoppe
         sink.mend();
         let error = handle.try_caught_up().await.unwrap_err();
         assert_eq!(error.stopped, std::slice::from_ref(&stopping));
-        assert!(error.to_string().contains(stopping.as_str()), "{error}");
+        assert!(error.to_string().contains(&stopping.to_string()), "{error}");
     };
     let error = pipeline.run_until(caught_up).await.unwrap_err();
     assert_eq!(stopped(&error), std::slice::from_ref(&stopping));

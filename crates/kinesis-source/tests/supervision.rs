@@ -198,7 +198,7 @@ async fn a_store_that_hangs_is_told_once_and_when_it_does_not_any_more() {
     let [SourceEvent::Stuck { shard, state, .. }] = of(&events, "stuck")[..] else {
         panic!("{events:#?}");
     };
-    assert_eq!((shard.as_str(), *state), (SHARD, ShardState::Finished));
+    assert_eq!((shard, *state), (&SHARD.into(), ShardState::Finished));
     assert_eq!(of(&events, "unstuck").len(), 1);
 }
 

@@ -1,6 +1,6 @@
 //! What `consume` prints: a JSON object a line.
 
-use std::str;
+use std::{fmt, str};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kinesis_source::{SequenceNumber, ShardId, ShardRecord};
@@ -43,8 +43,9 @@ pub(crate) struct LineFormat {
 /// One line; its fields are printed in this order.
 #[derive(Serialize)]
 struct Line<'a> {
-    shard_id: &'a str,
-    #[serde(serialize_with = "digits")]
+    #[serde(serialize_with = "text")]
+    shard_id: &'a ShardId,
+    #[serde(serialize_with = "text")]
     sequence_number: &'a SequenceNumber,
     sub_sequence_number: Option<u64>,
     partition_key: Option<&'a str>,
@@ -86,7 +87,7 @@ impl LineFormat {
             expected,
         };
         let line = Line {
-            shard_id: shard.as_str(),
+            shard_id: shard,
             sequence_number: &record.sequence_number,
             sub_sequence_number: *sub_sequence_number,
             partition_key: record.partition_key.as_deref(),
@@ -128,8 +129,8 @@ impl LineFormat {
 
 const LINE_BREAKS: [char; 2] = ['\n', '\r'];
 
-fn digits<S: Serializer>(number: &SequenceNumber, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(number)
+fn text<S: Serializer>(it: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(it)
 }
 
 fn moment<S: Serializer>(moment: &Option<Rfc3339Millis>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -31,7 +31,7 @@ impl Chance {
         for number in [self.seed, self.rule, purpose as u64, nth] {
             md5.update(number.to_be_bytes());
         }
-        md5.update(shard.map_or("", ShardId::as_str));
+        md5.update(shard.map_or_else(String::new, ShardId::to_string));
         let digest = u128::from_be_bytes(md5.finalize().into());
         (digest >> 64) as u64
     }

@@ -387,7 +387,7 @@ impl fmt::Debug for Fault {
             f.write_str(".in_stream()")?;
         }
         if let Some(shard) = &self.shard {
-            write!(f, ".on_shard(&{:?}.into())", shard.as_str())?;
+            write!(f, ".on_shard(&{:?}.into())", shard.to_string())?;
         }
         match &self.when {
             When::Always => {}

@@ -256,10 +256,8 @@ pub(crate) fn id(number: u32) -> ShardId {
 }
 
 /// 3 for `shardId-000000000003`.
-pub(crate) fn number(id: &str) -> Option<u32> {
-    let digits = id.strip_prefix(PREFIX)?;
-    let well_formed = digits.len() == 12 && digits.bytes().all(|it| it.is_ascii_digit());
-    well_formed.then(|| digits.parse().ok())?
+pub(crate) fn number(id: &ShardId) -> Option<u32> {
+    id.number()?.try_into().ok()
 }
 
 /// What a record counts against limits: its data and its partition key.

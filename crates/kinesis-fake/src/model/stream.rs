@@ -143,7 +143,7 @@ impl Stream {
 
     /// Who is subscribed to a shard; `None` if there is no such shard.
     pub(crate) fn subscribers(&self, shard: &ShardId) -> Option<&BTreeSet<SubscriptionId>> {
-        let number = shard::number(shard.as_str())?;
+        let number = shard::number(shard)?;
         let shard = self.shards.get(number as usize)?;
         Some(&shard.subscribers)
     }
@@ -175,7 +175,7 @@ impl Stream {
     }
 
     pub(crate) fn open_range(&self, id: &ShardId, now: Moment) -> Option<HashRange> {
-        let shard = self.shards.get(shard::number(id.as_str())? as usize)?;
+        let shard = self.shards.get(shard::number(id)? as usize)?;
         let open = shard.is_open() && !shard.has_expired(self.retention(), now);
         (open && shard.id == *id).then_some(shard.hash_range)
     }
@@ -229,7 +229,7 @@ impl Stream {
     ) -> Option<(&'a ShardId, &'a SequenceNumber)> {
         let remembered: BTreeSet<_> = self.expired.iter().collect();
         let can_have_taken = |id: &ShardId, number: &SequenceNumber| {
-            let shard = self.shards.get(shard::number(id.as_str())? as usize)?;
+            let shard = self.shards.get(shard::number(id)? as usize)?;
             let sequence = Sequence::parse(number)?;
             let newest = shard.trimmed()?;
             let given = sequence.shard() == shard.number
@@ -292,7 +292,7 @@ impl Stream {
     }
 
     pub(crate) fn number_of(&self, id: &ShardId) -> Result<u32, Refusal> {
-        shard::number(id.as_str()).ok_or_else(|| not_found(id, &self.name, &self.owner))
+        shard::number(id).ok_or_else(|| not_found(id, &self.name, &self.owner))
     }
 
     pub(crate) fn describe(&self, shard: &Shard) -> ShardDescription {

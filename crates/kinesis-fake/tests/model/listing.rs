@@ -5,7 +5,7 @@ use super::*;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn numbers(shards: &[Shard]) -> Vec<u32> {
-    let number = |shard: &Shard| shard.id.as_str()[8..].parse().unwrap();
+    let number = |shard: &Shard| shard.id.number().unwrap() as u32;
     shards.iter().map(number).collect()
 }
 

@@ -111,7 +111,7 @@ impl KinesisFanOutApi for AwsKinesis {
             .client
             .subscribe_to_shard()
             .consumer_arn(consumer.as_str())
-            .shard_id(shard.as_str())
+            .shard_id(shard.to_string())
             .starting_position(position);
         let answer = call
             .send()

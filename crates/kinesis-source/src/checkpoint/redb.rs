@@ -240,7 +240,7 @@ fn replace(
 ) -> Result<bool, Failure> {
     let mut changed = false;
     for (shard, checkpoint) in checkpoints {
-        let stored = match table.get(shard.as_str())? {
+        let stored = match table.get(&*shard.to_string())? {
             Some(value) => {
                 Some(format::read_checkpoint(value.value()).map_err(format::Unreadable::from)?)
             }
@@ -248,7 +248,7 @@ fn replace(
         };
         if stored.is_none_or(|stored| replaces(&stored, checkpoint)) {
             let value = format::write_checkpoint(checkpoint).map_err(format::Unreadable::from)?;
-            table.insert(shard.as_str(), value.as_slice())?;
+            table.insert(&*shard.to_string(), value.as_slice())?;
             changed = true;
         }
     }
@@ -262,14 +262,14 @@ fn remove(
 ) -> Result<bool, Failure> {
     let mut changed = false;
     for shard in shards {
-        let is_end = match table.get(shard.as_str())? {
+        let is_end = match table.get(&*shard.to_string())? {
             Some(value) => format::read_checkpoint(value.value())
                 .map_err(format::Unreadable::from)?
                 .is_end(),
             None => false,
         };
         if is_end {
-            table.remove(shard.as_str())?;
+            table.remove(&*shard.to_string())?;
             changed = true;
         }
     }

@@ -202,7 +202,7 @@ fn latest_leaves_out_closed_shards_and_is_pinned_to_its_moment() {
         .iter()
         .filter(|(_, stored)| **stored == Checkpoint::end_from(&now));
     assert_eq!(
-        ends.map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
+        ends.map(|(id, _)| id.to_string()).collect::<Vec<_>>(),
         ["a", "b", "c"]
     );
     assert_eq!(unstored[&"d".into()], Checkpoint::Start(now.clone()));
@@ -210,7 +210,10 @@ fn latest_leaves_out_closed_shards_and_is_pinned_to_its_moment() {
     assert!(graph.unstored().is_empty());
     let starts = graph.take_ready();
     assert_eq!(
-        starts.iter().map(|s| s.shard.as_str()).collect::<Vec<_>>(),
+        starts
+            .iter()
+            .map(|s| s.shard.to_string())
+            .collect::<Vec<_>>(),
         ["d", "e"]
     );
     assert!(starts.iter().all(|start| start.from.position == now));

@@ -105,7 +105,7 @@ impl Script {
             .expect_get_shard_iterator()
             .once()
             .in_sequence(&mut self.order)
-            .withf(move |shard, from| shard.as_str() == "s" && *from == position)
+            .withf(move |shard, from| *shard == "s".into() && *from == position)
             .return_once(|_, _| answer);
         self
     }

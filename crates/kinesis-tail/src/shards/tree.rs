@@ -61,10 +61,10 @@ impl<'a> Drawing<'a> {
             "{branch}{}  {state}  {start}..={end}",
             shard.id
         ));
-        let others: Vec<&str> = shard
+        let others: Vec<String> = shard
             .parents()
             .filter(|&parent| Some(parent) != above)
-            .map(ShardId::as_str)
+            .map(ShardId::to_string)
             .collect();
         match (others.is_empty(), above) {
             (true, _) => {}

@@ -180,7 +180,7 @@ async fn the_children_of_a_shard_are_printed_after_it() {
     kinesis.fake.put_numbered(50..100).unwrap();
     let records = run(kinesis.tail(&EVERYTHING)).await.quiet_lines();
     assert_eq!(by_shard(&records), kinesis.stored());
-    let first = |record: &Value| record["shard_id"] == shard.as_str();
+    let first = |record: &Value| record["shard_id"] == shard.to_string();
     assert!(records[..50].iter().all(first) && !records[50..].iter().any(first));
 }
 

@@ -254,7 +254,7 @@ fn resolve(filter: &ShardFilter) -> Result<(Filter, u32), Refusal> {
         ShardFilter::AtTimestamp(time) => (Filter::AtTimestamp(*time), 0),
         ShardFilter::FromTimestamp(time) => (Filter::FromTimestamp(*time), 0),
         ShardFilter::AfterShardId(id) => {
-            let number = shard::number(id.as_str());
+            let number = shard::number(id);
             let number = number.ok_or_else(|| {
                 Refusal::invalid_argument(format!("{id} is not the name of a shard."))
             })?;
