@@ -103,7 +103,7 @@ fn choose(snapshot: &Snapshot, room: usize) -> (Vec<&ShardView>, Option<String>)
 
 fn columns(shard: &ShardView) -> [String; COLUMNS] {
     [
-        printable(shard.shard.as_str()),
+        printable(&shard.shard.to_string()),
         shard.read.to_string(),
         shard.in_flight.to_string(),
         span_or_dash(shard.behind),
@@ -122,7 +122,7 @@ struct Table {
 
 impl Table {
     fn of(shown: &[&ShardView], width: usize) -> Self {
-        let names = shown.iter().map(|shard| shard.shard.as_str().len());
+        let names = shown.iter().map(|shard| shard.shard.to_string().len());
         Self {
             name: names.max().unwrap_or(0).min((width / 3).max(SHORT)),
             is_wide: width >= WIDE,

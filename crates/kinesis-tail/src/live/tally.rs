@@ -78,7 +78,7 @@ pub(super) fn line(snapshot: &Snapshot) -> String {
     let mut concerning: Vec<&ShardView> = snapshot.concerning().collect();
     concerning.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)));
     for shard in concerning.iter().take(NAMED) {
-        let (name, doing) = (printable(shard.shard.as_str()), doing(shard));
+        let (name, doing) = (printable(&shard.shard.to_string()), doing(shard));
         line = format!("{line}; look at {name}: {doing}");
     }
     let more = Tally::of(concerning.iter().skip(NAMED).copied()).words();

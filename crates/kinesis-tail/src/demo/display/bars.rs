@@ -56,7 +56,7 @@ fn lines(view: &View) -> Vec<String> {
             state(shard)
         );
         lines.push(bar(
-            status.shard.as_str(),
+            &status.shard.to_string(),
             status.in_flight,
             allowed,
             &doing,
