@@ -39,8 +39,9 @@ use crate::{
 /// A record is done with when its line has been written and flushed. SIGINT and SIGTERM let it
 /// print what is on its way, store the checkpoint and exit with 0. When nobody reads standard
 /// output any more, as after `| head -1`, it ends quietly with 0; what was not written will be
-/// printed by the next run. To have exactly so many records done with, use --max-records. If
-/// standard output is closed from the start, as by `>&-`, it fails before it reads anything.
+/// printed by the next run. To have exactly so many records done with, use --max-records. With
+/// --checkpoint, if standard output is closed from the start, as by `>&-`, it fails before it reads
+/// anything.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ConsumeArgs {

@@ -8,10 +8,15 @@ use std::{
 
 use stage_core::{BoxError, PipelineError};
 
-/// Says on standard error why the program failed.
+/// Says on standard error, at once, why the program failed.
 pub(crate) fn report(error: &(dyn Error + 'static)) {
     // If standard error is closed, the exit code still tells.
-    let _ = writeln!(io::stderr(), "kinesis-tail: {}", sentence(error));
+    let _ = io::stderr().write_all(line(error).as_bytes());
+}
+
+/// Why the program failed, as a line for standard error.
+pub(crate) fn line(error: &(dyn Error + 'static)) -> String {
+    format!("kinesis-tail: {}\n", sentence(error))
 }
 
 /// Why a pipeline failed, for a person who is not helped by the name of the stage.

@@ -9,7 +9,7 @@ use std::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-use crate::screen::Screen;
+use crate::teller::Teller;
 
 /// What to log: a level, or a list of `target=level`.
 #[derive(Clone, Debug)]
@@ -22,11 +22,11 @@ pub(crate) const DEFAULT_FILTER: &str = "warn,aws=error,hyper=error";
 /// The SDK's crates all begin like this. What they log of each call drowns everything else.
 const QUIET: &str = "aws=warn,hyper=warn";
 
-/// Logs to standard error from now on, beside what is shown there.
-pub(crate) fn to_standard_error(filter: &Filter, screen: Screen) {
+/// Logs to standard error from now on, as `teller` does.
+pub(crate) fn to_standard_error(filter: &Filter, teller: Teller) {
     tracing_subscriber::fmt()
         .with_env_filter(filter.with_quiet_sdk())
-        .with_writer(move || screen.writer(io::stderr()))
+        .with_writer(move || teller.clone())
         .with_ansi(io::stderr().is_terminal() && !has_no_color())
         .init();
 }

@@ -18,13 +18,14 @@ mod serve;
 mod shards;
 mod signals;
 mod stdout;
+mod teller;
 mod usage;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use stage_core::BoxError;
 
-use crate::{cli::Command, screen::Screen};
+use crate::{cli::Command, screen::Screen, teller::Teller};
 
 fn main() -> ExitCode {
     let cli = match usage::read() {
@@ -32,14 +33,23 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let screen = Screen::standard_error();
-    logs::to_standard_error(&cli.log, screen.clone());
-    match run(cli.command, screen) {
+    let teller = match Teller::start(screen.writer(io::stderr())) {
+        Ok(teller) => teller,
+        Err(error) => {
+            failure::report(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    logs::to_standard_error(&cli.log, teller.clone());
+    let code = match run(cli.command, screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            failure::report(&*error);
+            teller.tell(failure::line(&*error).into_bytes());
             ExitCode::FAILURE
         }
-    }
+    };
+    teller.flush();
+    code
 }
 
 fn run(command: Command, screen: Screen) -> Result<(), BoxError> {

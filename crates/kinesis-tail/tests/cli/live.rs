@@ -86,15 +86,24 @@ async fn a_view_that_cannot_be_written_ends_nothing_and_stalls_nothing() {
     drop(gone);
     let consume = || {
         let mut consume = kinesis.tail(&EVERYTHING);
-        consume.arg("--live");
+        consume.args(["--live", "--log", "debug"]);
         consume
     };
     let (mut to_full, mut to_nobody) = (consume(), consume());
     to_full.stderr(full);
     to_nobody.stderr(nobody);
-    let mut closed = redirected(&consume(), "2>&-");
-    closed.stdout(Stdio::piped());
-    for (name, command) in [("full", to_full), ("gone", to_nobody), ("closed", closed)] {
+    let shell = |redirection| {
+        let mut shell = redirected(&consume(), redirection);
+        shell.stdout(Stdio::piped());
+        shell
+    };
+    let (closed, no_room) = (shell("2>&-"), shell("2>/dev/full"));
+    for (name, command) in [
+        ("full", to_full),
+        ("gone", to_nobody),
+        ("closed", closed),
+        ("without room", no_room),
+    ] {
         let finished = run_unheard(command).await;
         assert_eq!(finished.code, Some(0), "{name}: {finished:?}");
         assert_eq!(finished.lines().len(), 500, "{name}");

@@ -183,11 +183,22 @@ async fn an_error_is_the_last_line_of_all() {
 /// As by Ctrl-S: the terminal takes what there is room for, and then whoever writes there waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_that_stands_still_holds_up_nothing() {
+    for options in [
+        &["--live"][..],
+        &["--log", "debug"],
+        &["--live", "--log", "debug"],
+    ] {
+        holds_up_nothing(options).await;
+    }
+}
+
+async fn holds_up_nothing(options: &[&str]) {
     let kinesis = Kinesis::new(30).await;
     kinesis.fake.put_numbered(0..300).unwrap();
     let terminal = Terminal::new(200, 50);
     terminal.stand_still();
-    let mut consume = kinesis.tail(&LIVE);
+    let mut consume = kinesis.tail(&["consume", "orders"]);
+    consume.args(options);
     terminal.shows_errors_of(&mut consume);
     let mut consumer = Running::new(consume);
     consumer.records(300).await;
