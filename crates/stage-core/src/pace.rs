@@ -13,9 +13,16 @@ pub(crate) struct Pace {
     sampler: Sampler,
     matters: bool,
     is_slow: bool,
+    /// It has been measured.
+    is_known: bool,
     /// The most that was asked for at once: all windows together.
     most: Demand,
 }
+
+/// So many are made in parts before it is known how long that takes. With fewer, a first batch that is
+/// smaller than what was asked for costs more: each that follows is cut at another place than the consumer
+/// cuts it, for ever.
+const MANY: usize = 250;
 
 /// When work began that is measured.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +54,9 @@ impl Pace {
         Self {
             sampler: Sampler::default(),
             matters,
-            // Until it is known: the first time is measured. A first batch that is smaller than what was
-            // asked for would have each that follows cut at another place than the consumer cuts.
-            is_slow: false,
+            // Until it is known.
+            is_slow: matters,
+            is_known: false,
             most: Demand::MIN,
         }
     }
@@ -68,6 +75,7 @@ impl Pace {
     pub(crate) fn note(&mut self, stopwatch: Option<Stopwatch>, waited: bool) {
         if let Some(Stopwatch(start)) = stopwatch {
             self.is_slow = !waited && self.sampler.is_long(start.elapsed());
+            self.is_known = true;
         }
     }
 
@@ -75,7 +83,7 @@ impl Pace {
     #[inline]
     pub(crate) fn moderate(&mut self, demand: Demand) -> Demand {
         self.most = self.most.max(demand);
-        match self.is_slow {
+        match self.is_slow && (self.is_known || demand.get() >= MANY) {
             true => demand.min(self.most.quarter()),
             false => demand,
         }
@@ -121,7 +129,19 @@ mod tests {
         assert!(!pace.matters, "there is no runtime");
         assert_eq!(pace.moderate(demand(1_000)), demand(1_000));
         pace.is_slow = true;
-        for (asked, made) in [(500, 250), (250, 250), (100, 100), (4_000, 1_000), (1, 1)] {
+        for (asked, made) in [(1_000, 250), (250, 250), (249, 249), (10, 10)] {
+            assert_eq!(pace.moderate(demand(asked)), demand(made), "not known yet");
+        }
+        pace.is_known = true;
+        for (asked, made) in [
+            (10, 10),
+            (240, 240),
+            (500, 250),
+            (250, 250),
+            (100, 100),
+            (4_000, 1_000),
+            (1, 1),
+        ] {
             assert_eq!(pace.moderate(demand(asked)), demand(made));
         }
     }
