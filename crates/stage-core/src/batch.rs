@@ -183,7 +183,7 @@ impl<E> Batch<E> {
     }
 
     /// All that it is, with nothing in it, for others. What receipts there are nack.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn emptied(&mut self) -> Self {
         if let Some(body) = &mut self.body {
             body.events.clear();

@@ -90,6 +90,7 @@ impl Pace {
     }
 
     /// Lets a task that was woken have this thread, and looks for another, if it is worth it.
+    #[inline]
     pub(crate) async fn give_way(&self, has_woken: bool) {
         if self.is_slow && has_woken {
             hop().await;

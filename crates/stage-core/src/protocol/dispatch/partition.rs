@@ -136,11 +136,39 @@ impl<E> Partition<E> {
                 self.place_all(&mut batch, &mut backlog.spares, handout);
             }
             backlog.spares.give(batch.emptied());
-            for &lane in &self.changed {
-                let fresh = mem::take(&mut self.fresh[lane]);
-                self.lanes[lane].store(fresh);
+            let is_last = self.held >= self.room || backlog.is_empty();
+            for at in 0..self.changed.len() {
+                self.store_fresh(self.changed[at], is_last, handout);
             }
         }
+    }
+
+    /// Has what is being added to a lane wait in it. Or gives it to its subscriber, if it is the last that is
+    /// added, all of it is asked for, and nothing is before it.
+    fn store_fresh(&mut self, number: usize, is_last: bool, handout: &mut Handout<E>) {
+        let lane = &mut self.lanes[number];
+        let events = lane.take_fresh(&mut self.fresh[number]);
+        if let Some(subscriber) = lane.subscriber
+            && is_last
+            && lane.is_at_hand()
+            && events.len() <= lane.demand
+        {
+            self.note_given(number, events.len());
+            handout.deliver(subscriber, events);
+        } else {
+            lane.waiting.store(events);
+        }
+    }
+
+    /// So many events of a lane are given to its subscriber, or would be.
+    fn note_given(&mut self, number: usize, events: usize) {
+        let lane = &mut self.lanes[number];
+        lane.is_sated |= lane.demand > 0;
+        self.asked -= lane.counted();
+        lane.demand -= events;
+        self.asked += lane.counted();
+        self.room = self.asked.max(self.room - events);
+        self.held -= events;
     }
 
     /// Puts events that nobody tracks into their lanes.
@@ -195,14 +223,16 @@ impl<E> Partition<E> {
     fn serve(&mut self, number: usize, spares: &mut Spares<E>, handout: &mut Handout<E>) {
         let lane = &mut self.lanes[number];
         lane.has_changed = false;
+        if lane.is_at_hand() {
+            // Who has asked for more than was given is not sated.
+            lane.is_sated &= lane.demand == 0;
+            return;
+        }
         loop {
-            lane.is_sated |= lane.demand > 0;
+            let lane = &mut self.lanes[number];
             let events = lane.waiting.front().take_with(lane.demand, spares);
-            self.asked -= lane.counted();
-            lane.demand -= events.len();
-            self.asked += lane.counted();
-            self.room = self.asked.max(self.room - events.len());
-            self.held -= events.len();
+            self.note_given(number, events.len());
+            let lane = &mut self.lanes[number];
             if let Some(subscriber) = lane.subscriber {
                 handout.deliver(subscriber, events);
                 if lane.demand == 0 {
@@ -327,13 +357,18 @@ impl<E> Lane<E> {
         self.is_sated || !self.waiting.is_empty()
     }
 
-    /// Puts what is being added behind what waits: `fresh`, or what is tracked.
-    fn store(&mut self, fresh: Vec<E>) {
+    /// Whether whatever comes is next.
+    fn is_at_hand(&self) -> bool {
+        self.waiting.is_empty() && self.waiting.marks() == 0
+    }
+
+    /// Takes what is being added: `fresh`, or what is tracked.
+    fn take_fresh(&mut self, fresh: &mut Vec<E>) -> Batch<E> {
         let mut added = mem::take(&mut self.fresh);
-        if added.is_empty() {
-            added.refill(fresh);
+        if !fresh.is_empty() {
+            added.refill(mem::take(fresh));
         }
-        self.waiting.store(added);
+        added
     }
 
     fn note_change(&mut self, number: usize, changed: &mut Vec<usize>) {
