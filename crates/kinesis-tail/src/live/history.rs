@@ -3,35 +3,34 @@ use std::{
     time::Duration,
 };
 
-use kinesis_source::{Explanation, ShardId, ShardState};
+use kinesis_source::{Explanation, ShardExplanation, ShardId, ShardState};
 
-use super::snapshot::{ShardView, Snapshot};
+use super::{
+    past::{Past, Seen},
+    snapshot::{ShardView, Snapshot},
+};
 
 /// What of earlier moments is needed to say how it is now: how fast records are done with, and which shards
-/// have failed of late. Pure: it is told the time.
+/// have been in trouble of late. Pure: it is told the time.
 #[derive(Debug)]
 pub(super) struct History {
     /// Whether it is of interest when checkpoints were stored.
     has_store: bool,
     /// How many were done, and when that was seen, for so long as counts.
     done: VecDeque<(Duration, u64)>,
-    /// Of each shard of which calls or readers have failed: how often, and when it was seen first that they had
-    /// so often.
-    failures: BTreeMap<ShardId, (u64, Duration)>,
+    /// Of each shard that is not over.
+    pasts: BTreeMap<ShardId, Past>,
 }
 
 /// What is done is counted over so long.
 const SPEED_OVER: Duration = Duration::from_secs(5);
-
-/// For so long a shard counts as failing. One that is tried again and again would come and go otherwise.
-const FAILING_FOR: Duration = Duration::from_secs(10);
 
 impl History {
     pub(super) fn new(has_store: bool) -> Self {
         Self {
             has_store,
             done: VecDeque::new(),
-            failures: BTreeMap::new(),
+            pasts: BTreeMap::new(),
         }
     }
 
@@ -49,18 +48,15 @@ impl History {
         let is_over = |state| matches!(state, ShardState::Finished | ShardState::Complete);
         let in_flight = explained.iter().map(|it| it.status.in_flight).sum();
         let all = explained.len();
-        let before = std::mem::take(&mut self.failures);
+        let mut before = std::mem::take(&mut self.pasts);
         let mut shards = Vec::with_capacity(all);
         for shard in explained {
             let status = &shard.status;
             if !is_over(status.state) {
-                let has_failed = self.has_failed(
-                    &before,
-                    &status.shard,
-                    status.retries + status.restarts,
-                    elapsed,
-                );
-                shards.push(ShardView::new(shard, has_failed));
+                let mut past = before.remove(&status.shard).unwrap_or_default();
+                let trouble = past.note(seen(&shard), elapsed);
+                self.pasts.insert(status.shard.clone(), past);
+                shards.push(ShardView::new(shard, trouble));
             }
         }
         Snapshot {
@@ -95,23 +91,15 @@ impl History {
         }
         Some((done.saturating_sub(before) as f64 / span.as_secs_f64()).round() as u64)
     }
+}
 
-    /// Whether calls or readers of it have failed of late, of which so many have in all.
-    fn has_failed(
-        &mut self,
-        before: &BTreeMap<ShardId, (u64, Duration)>,
-        shard: &ShardId,
-        failures: u64,
-        now: Duration,
-    ) -> bool {
-        if failures == 0 {
-            return false;
-        }
-        let known = before.get(shard).copied();
-        let seen = known.filter(|(times, _)| *times == failures);
-        let (_, at) = seen.unwrap_or((failures, now));
-        self.failures.insert(shard.clone(), (failures, at));
-        now.saturating_sub(at) < FAILING_FOR
+fn seen(shard: &ShardExplanation) -> Seen {
+    let status = &shard.status;
+    Seen {
+        failures: status.retries + status.restarts,
+        answers: status.reads,
+        throttled: status.throttled,
+        waiting: shard.waiting.into(),
     }
 }
 
@@ -182,23 +170,5 @@ mod tests {
         assert_eq!(history.speed(1_500, seconds(65)), Some(0));
         assert_eq!(history.speed(2_100, seconds(71)), Some(100));
         assert!(history.done.len() < 5, "{history:?}");
-    }
-
-    #[test]
-    fn a_shard_that_fails_now_and_then_is_failing_all_the_while() {
-        let mut history = History::new(true);
-        let shard = ShardId::new("shard");
-        let mut look = |failures, second| {
-            let before = std::mem::take(&mut history.failures);
-            history.has_failed(&before, &shard, failures, seconds(second))
-        };
-        assert!(!look(0, 0));
-        assert!(look(1, 1));
-        assert!(look(1, 10));
-        assert!(look(2, 11), "it has failed again");
-        assert!(look(2, 20));
-        assert!(!look(2, 21));
-        assert!(!look(2, 1_000));
-        assert!(look(3, 1_001));
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use kinesis_source::{ShardExplanation, ShardId, ShardState, Waiting, WaitingFor};
 
-use super::concern::Concern;
+use super::{concern::Concern, past::Trouble};
 
 /// How a stream is being read at one moment, by what the source explains.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub(super) struct ShardView {
     pub(super) behind: Option<Duration>,
     pub(super) headroom: Option<Duration>,
     pub(super) waiting: Wait,
+    /// For how long it has been throttled and has no answer, if that is too long.
+    pub(super) throttled_for: Option<Duration>,
     /// Why somebody should look at it.
     pub(super) concern: Option<Concern>,
 }
@@ -62,8 +64,8 @@ impl From<Waiting> for Wait {
 }
 
 impl ShardView {
-    /// `has_failed` says whether calls or readers of it have failed of late.
-    pub(super) fn new(explained: ShardExplanation, has_failed: bool) -> Self {
+    /// `trouble` is what has been the matter with it of late.
+    pub(super) fn new(explained: ShardExplanation, trouble: Option<Trouble>) -> Self {
         let ShardExplanation {
             status,
             waiting,
@@ -73,7 +75,11 @@ impl ShardView {
         } = explained;
         let waiting = Wait::from(waiting);
         Self {
-            concern: Concern::of(waiting, headroom, has_failed),
+            concern: Concern::of(waiting, headroom, trouble),
+            throttled_for: match trouble {
+                Some(Trouble::Unanswered { throttled_for }) => throttled_for,
+                _ => None,
+            },
             shard: status.shard,
             state: status.state,
             read: status.records_read,

@@ -13,6 +13,7 @@ use crate::figures::{mebibytes, printable, span, span_or_dash};
 pub(super) struct Tally {
     pub(super) stuck: usize,
     pub(super) failing: usize,
+    pub(super) unanswered: usize,
     pub(super) expiring: usize,
     pub(super) reading: usize,
     pub(super) at_tip: usize,
@@ -38,6 +39,7 @@ impl Tally {
         match (shard.concern, shard.state) {
             (Some(Concern::Stuck), _) => &mut self.stuck,
             (Some(Concern::Failing), _) => &mut self.failing,
+            (Some(Concern::Unanswered), _) => &mut self.unanswered,
             (Some(Concern::Expiring), _) => &mut self.expiring,
             (None, ShardState::Reading) => &mut self.reading,
             (None, ShardState::AtTip) => &mut self.at_tip,
@@ -53,6 +55,7 @@ impl Tally {
         let all = [
             (self.stuck, Concern::Stuck.word()),
             (self.failing, Concern::Failing.word()),
+            (self.unanswered, Concern::Unanswered.word()),
             (self.expiring, Concern::Expiring.word()),
             (self.reading, "reading"),
             (self.at_tip, "at their tip"),
@@ -138,10 +141,13 @@ pub(super) fn held_up(snapshot: &Snapshot) -> Option<String> {
 /// What a shard is doing, and what it waits for.
 pub(super) fn doing(shard: &ShardView) -> String {
     use kinesis_source::WaitingFor::{Nothing, Parents};
-    let state = match shard.concern {
+    let mut state = match shard.concern {
         None => shard.state.to_string(),
         Some(concern) => format!("{}: {}", concern.word(), shard.state),
     };
+    if let Some(throttled_for) = shard.throttled_for {
+        state = format!("{state}, throttled for {}", span(throttled_for));
+    }
     let doing = match shard.waiting.waiting_for {
         Nothing | Parents => state,
         _ => format!("{state}, {}", waits(shard.waiting)),

@@ -23,6 +23,7 @@ pub(in crate::live) fn shard(number: u32) -> ShardView {
             since: Duration::from_secs(12),
             is_stuck: false,
         },
+        throttled_for: None,
         concern: None,
     }
 }
@@ -119,6 +120,7 @@ fn any_shard() -> impl Strategy<Value = ShardView> {
         None,
         Some(Concern::Stuck),
         Some(Concern::Failing),
+        Some(Concern::Unanswered),
         Some(Concern::Expiring),
     ]);
     let name = prop_oneof![
