@@ -106,7 +106,10 @@ fn columns(shard: &ShardView) -> [String; COLUMNS] {
         printable(&shard.shard.to_string()),
         shard.read.to_string(),
         shard.in_flight.to_string(),
-        span_or_dash(shard.behind),
+        match shard.is_lag_unknown() {
+            true => "unknown".to_owned(),
+            false => span_or_dash(shard.behind),
+        },
         span_or_dash(shard.headroom),
         shard.throttled.to_string(),
         tally::doing(shard),

@@ -6,7 +6,7 @@ use std::{
 use kinesis_source::{Explanation, ShardExplanation, ShardId, ShardState};
 
 use super::{
-    past::{Past, Seen},
+    past::{Lag, Past, Seen},
     snapshot::{ShardView, Snapshot},
 };
 
@@ -54,9 +54,10 @@ impl History {
             let status = &shard.status;
             if !is_over(status.state) {
                 let mut past = before.remove(&status.shard).unwrap_or_default();
+                let lag = lag(&shard, &mut past);
                 let trouble = past.note(seen(&shard), elapsed);
                 self.pasts.insert(status.shard.clone(), past);
-                shards.push(ShardView::new(shard, trouble));
+                shards.push(ShardView::new(shard, lag, trouble));
             }
         }
         Snapshot {
@@ -93,6 +94,26 @@ impl History {
     }
 }
 
+/// How far reading of it is behind, or was, if it has stopped.
+fn lag(shard: &ShardExplanation, past: &mut Past) -> Lag {
+    let ShardExplanation {
+        status,
+        behind,
+        headroom,
+        ..
+    } = shard;
+    if status.state == ShardState::Stopped {
+        let said = status.millis_behind_latest.map(Duration::from_millis);
+        return past.last_lag(status.reads, said);
+    }
+    let lag = Lag {
+        behind: *behind,
+        headroom: *headroom,
+    };
+    past.note_lag(lag);
+    lag
+}
+
 fn seen(shard: &ShardExplanation) -> Seen {
     let status = &shard.status;
     Seen {
@@ -108,15 +129,15 @@ mod tests {
     use std::sync::Arc;
 
     use kinesis_fake::Fake;
-    use kinesis_source::{KinesisWriteApi, ShardRecord, StreamSource};
+    use kinesis_source::{KinesisWriteApi, ShardRecord, StreamSource, WaitingFor};
     use stage_core::{Pipeline, Window, for_each};
     use tokio::time::sleep;
 
     use super::*;
+    use crate::live::{concern::Concern, snapshot::Wait};
 
-    /// All of it is what the source says: of shards that are read, and of one that is finished.
-    #[tokio::test(start_paused = true)]
-    async fn a_snapshot_has_what_the_source_explains() {
+    /// What is explained of a stream that is read, of which one shard is finished and four are read.
+    async fn explained() -> Explanation {
         let fake = Fake::instant(3);
         fake.put_numbered(0..100).unwrap();
         let shard = fake.shards()[0].id.clone();
@@ -125,30 +146,135 @@ mod tests {
         let (records, stream) = StreamSource::new("orders", Arc::new(fake)).add_to(&mut pipeline);
         let printed = for_each(|_: ShardRecord| {});
         pipeline.consume(printed, records.subscribe(Window::new(10)));
+        let mut explained = None;
         let look = async {
             sleep(seconds(60)).await;
-            let explained = stream.explain();
-            let snapshot = History::new(true).note(explained.clone(), seconds(60));
-            assert_eq!((snapshot.done, snapshot.read), (100, 100));
-            assert_eq!(snapshot.throttled, explained.totals.throttled);
-            assert_eq!(snapshot.budget, explained.budget.bytes);
-            assert_eq!(snapshot.budget_in_use, explained.budget.in_use);
-            assert_eq!(snapshot.checkpoint_age, explained.checkpoint_age);
-            let without_store = History::new(false).note(explained.clone(), seconds(60));
-            assert_eq!(without_store.checkpoint_age, None);
-            assert_eq!((snapshot.shards.len(), snapshot.over), (4, 1));
-            for (shown, explained) in snapshot.shards.iter().zip(&explained.shards[1..]) {
-                let status = &explained.status;
-                assert_eq!(shown.shard, status.shard);
-                assert_eq!(shown.state, status.state);
-                assert_eq!(shown.read, status.records_read);
-                assert_eq!(shown.behind, explained.behind);
-                assert_eq!(shown.headroom, explained.headroom);
-                assert_eq!(shown.waiting.waiting_for, explained.waiting.waiting_for);
-                assert_eq!(shown.waiting.since, explained.waiting.since);
-            }
+            explained = Some(stream.explain());
         };
         pipeline.run_until(look).await.unwrap();
+        explained.unwrap()
+    }
+
+    /// All of it is what the source says: of shards that are read, and of one that is finished.
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_has_what_the_source_explains() {
+        let mut explained = explained().await;
+        // What does not happen to all runs, and no number twice.
+        let mut number = 1_000;
+        for shard in &mut explained.shards {
+            (shard.status.in_flight, shard.status.throttled) = (number + 1, number + 2);
+            shard.behind = Some(seconds(number + 3));
+            shard.headroom = Some(seconds(number + 4));
+            shard.waiting.since = seconds(number + 5);
+            shard.waiting.is_stuck = number == 2_000;
+            number += 1_000;
+        }
+        explained.totals.throttled = 77_777;
+        explained.waiting.is_stuck = true;
+        explained.waiting.since = seconds(88);
+        let snapshot = History::new(true).note(explained.clone(), seconds(60));
+        assert_eq!(snapshot.elapsed, seconds(60));
+        assert_eq!((snapshot.done, snapshot.read), (100, 100));
+        assert_eq!(snapshot.throttled, 77_777);
+        assert_eq!(snapshot.in_flight, 15_005);
+        assert_eq!(snapshot.budget, explained.budget.bytes);
+        assert_eq!(snapshot.budget_in_use, explained.budget.in_use);
+        assert_eq!(snapshot.checkpoint_age, explained.checkpoint_age);
+        assert_eq!(snapshot.waiting, Wait::from(explained.waiting));
+        assert!(snapshot.waiting.is_stuck, "{:?}", snapshot.waiting);
+        assert_eq!(snapshot.waiting.since, seconds(88));
+        let without_store = History::new(false).note(explained.clone(), seconds(60));
+        assert_eq!(without_store.checkpoint_age, None);
+        assert_eq!((snapshot.shards.len(), snapshot.over), (4, 1));
+        for (shown, explained) in snapshot.shards.iter().zip(&explained.shards[1..]) {
+            let status = &explained.status;
+            assert_eq!(shown.shard, status.shard);
+            assert_eq!(shown.state, status.state);
+            assert_eq!(shown.read, status.records_read);
+            assert_eq!(shown.in_flight, status.in_flight);
+            assert_eq!(shown.throttled, status.throttled);
+            assert_eq!(shown.behind, explained.behind);
+            assert_eq!(shown.headroom, explained.headroom);
+            assert_eq!(shown.waiting.waiting_for, explained.waiting.waiting_for);
+            assert_eq!(shown.waiting.since, explained.waiting.since);
+            assert_eq!(shown.waiting.is_stuck, explained.waiting.is_stuck);
+        }
+        let stuck = |it: &ShardView| it.concern == Some(Concern::Stuck);
+        assert!(stuck(&snapshot.shards[0]));
+        assert_eq!(snapshot.shards.iter().filter(|it| stuck(it)).count(), 1);
+    }
+
+    /// Each kind of trouble is made of what is counted of it.
+    #[tokio::test(start_paused = true)]
+    async fn shards_in_trouble_are_of_concern() {
+        let mut explained = explained().await;
+        let mut history = History::new(true);
+        let concerns = |history: &mut History, explained: &Explanation, second| {
+            let shards = history.note(explained.clone(), seconds(second)).shards;
+            let concerns = shards.iter().map(|shard| shard.concern);
+            concerns.collect::<Vec<_>>()
+        };
+        assert_eq!(concerns(&mut history, &explained, 0), [None; 4]);
+        let [_, restarted, failed, throttled, expiring] = &mut explained.shards[..] else {
+            panic!("{explained:?}");
+        };
+        restarted.status.restarts += 1;
+        failed.status.retries += 1;
+        throttled.status.throttled += 1;
+        throttled.waiting.waiting_for = WaitingFor::Turn;
+        expiring.headroom = Some(seconds(3_599));
+        let failing = Some(Concern::Failing);
+        let expiring = Some(Concern::Expiring);
+        let expected = [failing, failing, None, expiring];
+        assert_eq!(concerns(&mut history, &explained, 100), expected);
+        let unanswered = Some(Concern::Unanswered);
+        let expected = [None, None, unanswered, expiring];
+        assert_eq!(concerns(&mut history, &explained, 110), expected);
+        explained.shards[3].status.reads += 1;
+        let expected = [None, None, None, expiring];
+        assert_eq!(concerns(&mut history, &explained, 120), expected);
+    }
+
+    /// Who has stopped tries nothing, waits for nothing, and is as far behind as it was.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_of_a_shard_outlives_its_end() {
+        let mut explained = explained().await;
+        explained.shards.truncate(4);
+        let [_, behind, tip, unknown] = &mut explained.shards[..] else {
+            panic!("{explained:?}");
+        };
+        behind.behind = Some(seconds(40));
+        behind.headroom = Some(seconds(3_000));
+        (unknown.behind, unknown.headroom) = (None, None);
+        unknown.status.millis_behind_latest = None;
+        tip.behind = Some(seconds(3));
+        let mut history = History::new(true);
+        history.note(explained.clone(), seconds(1));
+        for shard in &mut explained.shards[1..] {
+            shard.status.state = ShardState::Stopped;
+            (shard.behind, shard.headroom) = (None, None);
+            shard.waiting.waiting_for = WaitingFor::Retry;
+            shard.waiting.since = seconds(9);
+            shard.waiting.is_stuck = true;
+            shard.status.retries += 1;
+        }
+        // It was read on until it stopped.
+        explained.shards[2].status.reads += 1;
+        explained.shards[2].status.millis_behind_latest = Some(0);
+        // Who looks again finds the same.
+        for second in [2, 3] {
+            let shards = history.note(explained.clone(), seconds(second)).shards;
+            let behind: Vec<_> = shards.iter().map(|shard| shard.behind).collect();
+            assert_eq!(behind, [Some(seconds(40)), Some(Duration::ZERO), None]);
+            assert_eq!(shards[0].headroom, Some(seconds(3_000)));
+            let concerns: Vec<_> = shards.iter().map(|shard| shard.concern).collect();
+            assert_eq!(concerns, [Some(Concern::Expiring), None, None]);
+            for shard in &shards {
+                assert_eq!(shard.waiting.waiting_for, WaitingFor::Nothing);
+            }
+            let unknown = shards.iter().filter(|shard| shard.is_lag_unknown());
+            assert_eq!(unknown.count(), 1);
+        }
     }
 
     fn seconds(seconds: u64) -> Duration {

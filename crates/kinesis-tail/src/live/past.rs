@@ -16,6 +16,16 @@ pub(super) struct Past {
     throttled_since: Option<Duration>,
     /// When it was last seen that it had none for long.
     unanswered_at: Option<Duration>,
+    /// How far reading was behind when that was said last.
+    lag: Lag,
+}
+
+/// How far reading is behind, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lag {
+    pub(super) behind: Option<Duration>,
+    /// Until records are lost.
+    pub(super) headroom: Option<Duration>,
 }
 
 /// What is seen of a shard at one moment.
@@ -76,6 +86,19 @@ impl Past {
         let throttled_for = throttled_for.filter(|it| *it >= PATIENCE);
         let is_unanswered = self.unanswered_at.is_some_and(is_of_late);
         is_unanswered.then_some(Trouble::Unanswered { throttled_for })
+    }
+
+    /// Takes note of how far it is behind while it is read.
+    pub(super) fn note_lag(&mut self, lag: Lag) {
+        self.lag = lag;
+    }
+
+    /// How far behind it was when it stopped: by its last answer, of which `said` is known, if that came after all
+    /// looks at it. To be asked before that answer is noted.
+    pub(super) fn last_lag(&mut self, answers: u64, said: Option<Duration>) -> Lag {
+        let later = said.filter(|_| answers != self.answers);
+        self.lag.behind = later.or(self.lag.behind);
+        self.lag
     }
 
     /// Whether it waits to be tried again, and not because it was throttled. Not all that fails is counted.
@@ -174,6 +197,28 @@ mod tests {
         // Nobody asks, so nothing could be answered.
         assert_eq!(look(3, 13, WaitingFor::Demand, 200), None);
         assert_eq!(look(3, 14, Retry, 300), None);
+    }
+
+    /// Somebody may have looked at it before it stopped, or never.
+    #[test]
+    fn how_far_behind_it_was_is_known_after_it_stopped() {
+        let said = Some(seconds(7));
+        let lag = |behind: Option<u64>, headroom: Option<u64>| Lag {
+            behind: behind.map(seconds),
+            headroom: headroom.map(seconds),
+        };
+        let mut past = Past::default();
+        assert_eq!(past.last_lag(0, None), lag(None, None), "it had no answer");
+        assert_eq!(past.last_lag(3, said), lag(Some(7), None));
+        past.note(seen(0, 3, 0, Retry), seconds(1));
+        past.note_lag(lag(Some(40), Some(3_600)));
+        let known = lag(Some(40), Some(3_600));
+        assert_eq!(past.last_lag(3, said), known, "that is later");
+        assert_eq!(past.last_lag(4, None), known);
+        let read_since = lag(Some(7), Some(3_600));
+        assert_eq!(past.last_lag(4, said), read_since);
+        past.note(seen(0, 4, 0, Retry), seconds(2));
+        assert_eq!(past.last_lag(4, said), read_since, "it is asked again");
     }
 
     fn any_wait() -> impl Strategy<Value = WaitingFor> {

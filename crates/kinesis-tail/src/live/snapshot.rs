@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use kinesis_source::{ShardExplanation, ShardId, ShardState, Waiting, WaitingFor};
 
-use super::{concern::Concern, past::Trouble};
+use super::{
+    concern::Concern,
+    past::{Lag, Trouble},
+};
 
 /// How a stream is being read at one moment, by what the source explains.
 #[derive(Clone, Debug)]
@@ -36,6 +39,7 @@ pub(super) struct ShardView {
     pub(super) read: u64,
     pub(super) in_flight: u64,
     pub(super) throttled: u64,
+    /// How far reading is behind, or was when it stopped, if that is known.
     pub(super) behind: Option<Duration>,
     pub(super) headroom: Option<Duration>,
     pub(super) waiting: Wait,
@@ -46,11 +50,20 @@ pub(super) struct ShardView {
 }
 
 /// A wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
     pub(super) waiting_for: WaitingFor,
     pub(super) since: Duration,
     pub(super) is_stuck: bool,
+}
+
+impl Wait {
+    /// Of whoever waits for nothing any more.
+    const OVER: Self = Self {
+        waiting_for: WaitingFor::Nothing,
+        since: Duration::ZERO,
+        is_stuck: false,
+    };
 }
 
 impl From<Waiting> for Wait {
@@ -64,16 +77,19 @@ impl From<Waiting> for Wait {
 }
 
 impl ShardView {
-    /// `trouble` is what has been the matter with it of late.
-    pub(super) fn new(explained: ShardExplanation, trouble: Option<Trouble>) -> Self {
+    /// `lag` is how far reading is behind, or was, and `trouble` what has been the matter with it of late.
+    pub(super) fn new(explained: ShardExplanation, lag: Lag, trouble: Option<Trouble>) -> Self {
         let ShardExplanation {
-            status,
-            waiting,
-            behind,
-            headroom,
-            ..
+            status, waiting, ..
         } = explained;
-        let waiting = Wait::from(waiting);
+        let Lag { behind, headroom } = lag;
+        // Who has stopped does not try any more.
+        let has_stopped = status.state == ShardState::Stopped;
+        let trouble = trouble.filter(|_| !has_stopped);
+        let waiting = match has_stopped {
+            true => Wait::OVER,
+            false => Wait::from(waiting),
+        };
         Self {
             concern: Concern::of(waiting, headroom, trouble),
             throttled_for: match trouble {
@@ -89,6 +105,12 @@ impl ShardView {
             headroom,
             waiting,
         }
+    }
+
+    /// Whether there may be something to read and nobody knows how much, or knew when it stopped.
+    pub(super) fn is_lag_unknown(&self) -> bool {
+        use ShardState::{AtTip, Reading, Stopped};
+        self.behind.is_none() && matches!(self.state, Reading | AtTip | Stopped)
     }
 }
 

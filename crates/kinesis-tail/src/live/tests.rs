@@ -106,3 +106,26 @@ async fn a_shard_without_an_answer_is_named_until_it_has_one() {
         "{lines:#?}"
     );
 }
+
+/// What was read when it is told to stop says how far behind that is, whoever was not read.
+#[tokio::test(start_paused = true)]
+async fn the_last_line_says_how_far_behind_it_was_when_it_stopped() {
+    let fake = Fake::instant(3);
+    fake.put_numbered(0..300).unwrap();
+    let get = Operation::GetRecords;
+    let shard = fake.shards()[1].id.clone();
+    fake.inject(
+        Fault::refusal(get, "InternalFailure")
+            .on_shard(&shard)
+            .after(1)
+            .always(),
+    );
+    let told = lines(&fake, 60, |_| {}).await;
+    let last = told.last().unwrap();
+    assert!(
+        last.contains(", lag ") && !last.contains(", lag 0 ms, "),
+        "{told:#?}"
+    );
+    assert!(last.contains(", headroom "), "{told:#?}");
+    assert!(last.ends_with("; 3 shards: 3 stopped"), "{told:#?}");
+}
