@@ -127,7 +127,8 @@ pub(crate) struct ConsumeArgs {
     /// room: those that are stuck, fail, have had no answer but throttles for ten seconds, or are furthest behind
     /// come first, and the last line says what all others are doing. Elsewhere, and where TERM is dumb or unset, it is a line at once when
     /// a shard begins or ceases to need looking at, or shards come or go, and else one each ten seconds, if
-    /// anything moves; never more than one a second. Its numbers are those of --metrics.
+    /// anything moves; never more than one a second. What it says of all shards together is what --metrics
+    /// serves; where nobody knows how far behind a shard is, it says of how many that is so.
     #[arg(long)]
     live: bool,
 

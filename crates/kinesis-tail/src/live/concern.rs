@@ -112,6 +112,41 @@ mod tests {
         assert!(stuck < failing && failing < unanswered && unanswered < expiring);
     }
 
+    /// What waits for something to be mended, or for somebody else, does not go on by itself.
+    #[test]
+    fn who_waits_for_what_should_not_be_is_failing() {
+        use WaitingFor::{
+            Acknowledgements, CheckpointStore, Consumer, Demand, Headway, NewRecords, Nothing,
+            OtherSubscriber, Parents, Probe, Restart, Retry, Subscription, Turn,
+        };
+        let of = |waiting_for| Concern::of(wait(waiting_for, false), None, None);
+        for waiting_for in [Probe, Restart, Headway, OtherSubscriber] {
+            assert_eq!(of(waiting_for), Some(Concern::Failing), "{waiting_for}");
+        }
+        for waiting_for in [
+            Nothing,
+            Demand,
+            Acknowledgements,
+            Parents,
+            Turn,
+            Subscription,
+            Consumer,
+            NewRecords,
+            Retry,
+            CheckpointStore,
+        ] {
+            assert_eq!(of(waiting_for), None, "{waiting_for}");
+        }
+    }
+
+    #[test]
+    fn records_that_are_lost_within_an_hour_are_of_concern() {
+        let demand = wait(WaitingFor::Demand, false);
+        let of = |seconds| Concern::of(demand, Some(Duration::from_secs(seconds)), None);
+        assert_eq!(of(3_599), Some(Concern::Expiring));
+        assert_eq!(of(3_600), None);
+    }
+
     #[test]
     fn a_small_change_of_lag_moves_no_line() {
         let class = |seconds| lag_class(Some(Duration::from_secs(seconds)));

@@ -39,8 +39,11 @@ pub(super) struct ShardView {
     pub(super) read: u64,
     pub(super) in_flight: u64,
     pub(super) throttled: u64,
-    /// How far reading is behind, or was when it stopped, if that is known.
+    /// Whether the service has ever said how far reading is behind.
+    pub(super) is_lag_said: bool,
+    /// How far reading is behind, or was when it stopped, by what was said; at least, if nothing was.
     pub(super) behind: Option<Duration>,
+    /// How long until records are lost; at most, if nothing was said.
     pub(super) headroom: Option<Duration>,
     pub(super) waiting: Wait,
     /// For how long it has been throttled and has no answer, if that is too long.
@@ -101,6 +104,7 @@ impl ShardView {
             read: status.records_read,
             in_flight: status.in_flight,
             throttled: status.throttled,
+            is_lag_said: status.millis_behind_latest.is_some(),
             behind,
             headroom,
             waiting,
@@ -110,7 +114,7 @@ impl ShardView {
     /// Whether there may be something to read and nobody knows how much, or knew when it stopped.
     pub(super) fn is_lag_unknown(&self) -> bool {
         use ShardState::{AtTip, Reading, Stopped};
-        self.behind.is_none() && matches!(self.state, Reading | AtTip | Stopped)
+        !self.is_lag_said && matches!(self.state, Reading | AtTip | Stopped)
     }
 }
 

@@ -233,7 +233,12 @@ mod tests {
             let (_, line) = line.split_once(" MiB, ").unwrap();
             line.split_once(", checkpoint ").unwrap().0.to_owned()
         };
+        let unsaid = |number| ShardView {
+            is_lag_said: false,
+            ..shard(number)
+        };
         let unknown = |number| ShardView {
+            is_lag_said: false,
             behind: None,
             headroom: None,
             ..shard(number)
@@ -255,6 +260,9 @@ mod tests {
         assert_eq!(both, format!("{some}, both unknown for 1 shard"));
         let both = lag(vec![shard(0), unknown(1), unknown(2)]);
         assert_eq!(both, format!("{some}, both unknown for 2 shards"));
+        // It is at least that, for all that is known.
+        let both = lag(vec![unsaid(0)]);
+        assert_eq!(both, format!("{some}, both unknown for 1 shard"));
         let one = lag(vec![without_retention(0), unknown(1)]);
         assert_eq!(one, "lag 340 ms, unknown for 1 shard");
     }

@@ -101,6 +101,7 @@ async fn a_shard_without_an_answer_is_named_until_it_has_one() {
     let says = "; 2 shards: 1 unanswered, 1 at their tip; look at shardId-000000000001: \
                 unanswered: reading, throttled for 10.0 s, waits for ";
     assert!(named.contains(says), "{lines:#?}");
+    assert!(named.contains(", both unknown for 1 shard, "), "{lines:#?}");
     assert!(
         goes_on.ends_with("; 2 shards: 2 at their tip"),
         "{lines:#?}"
