@@ -45,6 +45,7 @@ async fn it_moves_in_place_and_one_line_is_left() {
         assert_eq!(seen.with(words).count(), times, "{words}: {seen:#?}");
     }
     assert_eq!(seen.lines.len(), 4, "{seen:#?}");
+    assert!(terminal.has_sequences());
     assert_eq!(seen.cursor, (4, 0), "it stands below: {seen:#?}");
 
     // A shard that is split is finished, and its children come.
@@ -245,14 +246,18 @@ async fn a_terminal_that_cannot_move_its_cursor_has_lines() {
     for term in [Some("dumb"), Some(""), None] {
         let terminal = Terminal::new(300, 24);
         let mut consume = kinesis.tail(&LIVE);
-        consume.args(["--max-records", "10"]);
         terminal.shows_errors_of(&mut consume);
         match term {
             Some(term) => consume.env("TERM", term),
             None => consume.env_remove("TERM"),
         };
-        assert_eq!(run_unheard(consume).await.quiet_lines().len(), 10);
+        let mut consumer = Running::new(consume);
+        consumer.records(10).await;
+        terminal.shows_that(|seen| seen.has(" done")).await;
+        consumer.signal("TERM").await;
+        assert_eq!(consumer.end().await.code, Some(0));
         let seen = terminal.settled().await;
+        assert!(!terminal.has_sequences(), "{seen:#?}");
         assert!((1..=5).contains(&seen.lines.len()), "{seen:#?}");
         for line in &seen.lines {
             assert!(line.starts_with("orders, "), "{seen:#?}");
