@@ -163,7 +163,8 @@ pub(super) fn doing(shard: &ShardView) -> String {
         None => shard.state.to_string(),
         Some(concern) => format!("{}: {}", concern.word(), shard.state),
     };
-    if let Some(throttled_for) = shard.throttled_for {
+    // Who is stuck waits for so long.
+    if let (Some(Concern::Unanswered), Some(throttled_for)) = (shard.concern, shard.throttled_for) {
         state = format!("{state}, throttled for {}", span(throttled_for));
     }
     let doing = match shard.waiting.waiting_for {
@@ -276,5 +277,25 @@ mod tests {
         snapshot.shards[2].behind = Some(std::time::Duration::ZERO);
         let line = line(&snapshot);
         assert!(line.contains(", lag 40.0 s, headroom 2 h, "), "{line}");
+    }
+
+    /// For how long is said once.
+    #[test]
+    fn a_shard_without_an_answer_says_for_how_long_it_has_none() {
+        use kinesis_source::WaitingFor::{Retry, Turn};
+        let mut shard = shard(0);
+        shard.throttled_for = Some(std::time::Duration::from_secs(40));
+        shard.waiting.waiting_for = Retry;
+        shard.concern = Some(Concern::Unanswered);
+        assert_eq!(
+            doing(&shard),
+            "unanswered: reading, throttled for 40.0 s, waits for the next try, for 12.0 s"
+        );
+        shard.waiting.waiting_for = Turn;
+        shard.concern = Some(Concern::Stuck);
+        assert_eq!(
+            doing(&shard),
+            "stuck: reading, waits for its turn, by the service's limits, for 12.0 s"
+        );
     }
 }
