@@ -124,10 +124,11 @@ pub(crate) struct ConsumeArgs {
     ///
     /// On a terminal, the view stands below what is printed and moves in place: what is done with (written
     /// and flushed) in all and each second, what is in flight, and a line for each shard, as far as there is
-    /// room: those that are stuck, fail, or are furthest behind come first, and the last line says what all
-    /// others are doing. Elsewhere, and where TERM is dumb or unset, it is a line at once when
+    /// room: those that are stuck, fail, have had no answer but throttles for ten seconds, or are furthest behind
+    /// come first, and the last line says what all others are doing. Elsewhere, and where TERM is dumb or unset, it is a line at once when
     /// a shard begins or ceases to need looking at, or shards come or go, and else one each ten seconds, if
-    /// anything moves; never more than one a second. Its numbers are those of --metrics.
+    /// anything moves; never more than one a second. What it says of all shards together is what --metrics
+    /// serves; where nobody knows how far behind a shard is, it says of how many that is so.
     #[arg(long)]
     live: bool,
 

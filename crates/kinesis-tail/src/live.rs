@@ -4,6 +4,7 @@ mod concern;
 mod frame;
 mod history;
 mod news;
+mod past;
 mod snapshot;
 mod tally;
 
@@ -145,3 +146,6 @@ fn in_lines(mut looks: mpsc::Receiver<Look>, mut history: History, screen: &Scre
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,10 @@ use std::{cmp::Reverse, time::Duration};
 
 use kinesis_source::WaitingFor;
 
-use super::snapshot::{ShardView, Wait};
+use super::{
+    past::Trouble,
+    snapshot::{ShardView, Wait},
+};
 
 /// Why somebody should look at a shard. The worst comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +14,8 @@ pub(super) enum Concern {
     Stuck,
     /// Calls or readers of it fail, or have failed of late.
     Failing,
+    /// It is throttled each time, and nothing comes of it.
+    Unanswered,
     /// It is so far behind that records will soon be lost.
     Expiring,
 }
@@ -19,23 +24,29 @@ pub(super) enum Concern {
 const LEAST_HEADROOM: Duration = Duration::from_secs(3_600);
 
 impl Concern {
-    pub(super) fn of(waiting: Wait, headroom: Option<Duration>, has_failed: bool) -> Option<Self> {
+    pub(super) fn of(
+        waiting: Wait,
+        headroom: Option<Duration>,
+        trouble: Option<Trouble>,
+    ) -> Option<Self> {
         let fails = matches!(
             waiting.waiting_for,
-            WaitingFor::Retry
-                | WaitingFor::Probe
+            WaitingFor::Probe
                 | WaitingFor::Restart
                 | WaitingFor::Headway
                 | WaitingFor::OtherSubscriber
         );
         if waiting.is_stuck {
-            Some(Self::Stuck)
-        } else if fails || has_failed {
-            Some(Self::Failing)
-        } else if headroom.is_some_and(|headroom| headroom < LEAST_HEADROOM) {
-            Some(Self::Expiring)
-        } else {
-            None
+            return Some(Self::Stuck);
+        }
+        match trouble {
+            Some(Trouble::Failing) => Some(Self::Failing),
+            _ if fails => Some(Self::Failing),
+            Some(Trouble::Unanswered { .. }) => Some(Self::Unanswered),
+            None if headroom.is_some_and(|headroom| headroom < LEAST_HEADROOM) => {
+                Some(Self::Expiring)
+            }
+            None => None,
         }
     }
 
@@ -43,6 +54,7 @@ impl Concern {
         match self {
             Self::Stuck => "stuck",
             Self::Failing => "failing",
+            Self::Unanswered => "unanswered",
             Self::Expiring => "soon losing records",
         }
     }
@@ -80,17 +92,59 @@ mod tests {
         let (demand, retry) = (WaitingFor::Demand, WaitingFor::Retry);
         let hours = |hours: u64| Some(Duration::from_secs(3_600 * hours));
         let (expiring, failing) = (Some(Concern::Expiring), Some(Concern::Failing));
-        for (waiting, headroom, has_failed, concern) in [
-            (wait(demand, false), hours(23), false, None),
-            (wait(demand, false), None, false, None),
-            (wait(demand, false), hours(0), false, expiring),
-            (wait(demand, false), hours(0), true, failing),
-            (wait(retry, false), hours(23), false, failing),
-            (wait(retry, true), hours(0), true, Some(Concern::Stuck)),
+        let (unanswered, stuck) = (Some(Concern::Unanswered), Some(Concern::Stuck));
+        let fails = Some(Trouble::Failing);
+        let throttled_for = None;
+        let throttled = Some(Trouble::Unanswered { throttled_for });
+        for (waiting, headroom, trouble, concern) in [
+            (wait(demand, false), hours(23), None, None),
+            (wait(demand, false), None, None, None),
+            (wait(demand, false), hours(0), None, expiring),
+            (wait(demand, false), hours(0), throttled, unanswered),
+            (wait(demand, false), hours(0), fails, failing),
+            (wait(retry, false), hours(23), None, None),
+            (wait(retry, false), hours(23), fails, failing),
+            (wait(WaitingFor::Probe, false), hours(0), throttled, failing),
+            (wait(retry, true), hours(0), fails, stuck),
         ] {
-            assert_eq!(Concern::of(waiting, headroom, has_failed), concern);
+            assert_eq!(Concern::of(waiting, headroom, trouble), concern);
         }
-        assert!(Concern::Stuck < Concern::Expiring);
+        assert!(stuck < failing && failing < unanswered && unanswered < expiring);
+    }
+
+    /// What waits for something to be mended, or for somebody else, does not go on by itself.
+    #[test]
+    fn who_waits_for_what_should_not_be_is_failing() {
+        use WaitingFor::{
+            Acknowledgements, CheckpointStore, Consumer, Demand, Headway, NewRecords, Nothing,
+            OtherSubscriber, Parents, Probe, Restart, Retry, Subscription, Turn,
+        };
+        let of = |waiting_for| Concern::of(wait(waiting_for, false), None, None);
+        for waiting_for in [Probe, Restart, Headway, OtherSubscriber] {
+            assert_eq!(of(waiting_for), Some(Concern::Failing), "{waiting_for}");
+        }
+        for waiting_for in [
+            Nothing,
+            Demand,
+            Acknowledgements,
+            Parents,
+            Turn,
+            Subscription,
+            Consumer,
+            NewRecords,
+            Retry,
+            CheckpointStore,
+        ] {
+            assert_eq!(of(waiting_for), None, "{waiting_for}");
+        }
+    }
+
+    #[test]
+    fn records_that_are_lost_within_an_hour_are_of_concern() {
+        let demand = wait(WaitingFor::Demand, false);
+        let of = |seconds| Concern::of(demand, Some(Duration::from_secs(seconds)), None);
+        assert_eq!(of(3_599), Some(Concern::Expiring));
+        assert_eq!(of(3_600), None);
     }
 
     #[test]

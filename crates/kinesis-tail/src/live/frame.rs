@@ -4,7 +4,7 @@ use super::{
     tally::{self, Tally},
 };
 use crate::{
-    figures::{cut, printable, span_or_dash},
+    figures::{cut, printable, span, span_or_dash},
     screen::Size,
 };
 
@@ -102,12 +102,23 @@ fn choose(snapshot: &Snapshot, room: usize) -> (Vec<&ShardView>, Option<String>)
 }
 
 fn columns(shard: &ShardView) -> [String; COLUMNS] {
+    let (behind, headroom) = (shard.behind, shard.headroom);
+    let (lag, headroom) = match shard.is_lag_unknown() {
+        true => {
+            let unknown = || "unknown".to_owned();
+            let at_least = |behind| format!(">{}", span(behind));
+            let at_most = |headroom| format!("<{}", span(headroom));
+            let lag = behind.map_or_else(unknown, at_least);
+            (lag, headroom.map_or_else(unknown, at_most))
+        }
+        false => (span_or_dash(behind), span_or_dash(headroom)),
+    };
     [
         printable(&shard.shard.to_string()),
         shard.read.to_string(),
         shard.in_flight.to_string(),
-        span_or_dash(shard.behind),
-        span_or_dash(shard.headroom),
+        lag,
+        headroom,
         shard.throttled.to_string(),
         tally::doing(shard),
     ]

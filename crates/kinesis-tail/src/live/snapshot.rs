@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use kinesis_source::{ShardExplanation, ShardId, ShardState, Waiting, WaitingFor};
 
-use super::concern::Concern;
+use super::{
+    concern::Concern,
+    past::{Lag, Trouble},
+};
 
 /// How a stream is being read at one moment, by what the source explains.
 #[derive(Clone, Debug)]
@@ -36,19 +39,34 @@ pub(super) struct ShardView {
     pub(super) read: u64,
     pub(super) in_flight: u64,
     pub(super) throttled: u64,
+    /// Whether the service has ever said how far reading is behind.
+    pub(super) is_lag_said: bool,
+    /// How far reading is behind, or was when it stopped, by what was said; at least, if nothing was.
     pub(super) behind: Option<Duration>,
+    /// How long until records are lost; at most, if nothing was said.
     pub(super) headroom: Option<Duration>,
     pub(super) waiting: Wait,
+    /// For how long it has been throttled and has no answer, if that is too long.
+    pub(super) throttled_for: Option<Duration>,
     /// Why somebody should look at it.
     pub(super) concern: Option<Concern>,
 }
 
 /// A wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
     pub(super) waiting_for: WaitingFor,
     pub(super) since: Duration,
     pub(super) is_stuck: bool,
+}
+
+impl Wait {
+    /// Of whoever waits for nothing any more.
+    const OVER: Self = Self {
+        waiting_for: WaitingFor::Nothing,
+        since: Duration::ZERO,
+        is_stuck: false,
+    };
 }
 
 impl From<Waiting> for Wait {
@@ -62,27 +80,41 @@ impl From<Waiting> for Wait {
 }
 
 impl ShardView {
-    /// `has_failed` says whether calls or readers of it have failed of late.
-    pub(super) fn new(explained: ShardExplanation, has_failed: bool) -> Self {
+    /// `lag` is how far reading is behind, or was, and `trouble` what has been the matter with it of late.
+    pub(super) fn new(explained: ShardExplanation, lag: Lag, trouble: Option<Trouble>) -> Self {
         let ShardExplanation {
-            status,
-            waiting,
-            behind,
-            headroom,
-            ..
+            status, waiting, ..
         } = explained;
-        let waiting = Wait::from(waiting);
+        let Lag { behind, headroom } = lag;
+        // Who has stopped does not try any more.
+        let has_stopped = status.state == ShardState::Stopped;
+        let trouble = trouble.filter(|_| !has_stopped);
+        let waiting = match has_stopped {
+            true => Wait::OVER,
+            false => Wait::from(waiting),
+        };
         Self {
-            concern: Concern::of(waiting, headroom, has_failed),
+            concern: Concern::of(waiting, headroom, trouble),
+            throttled_for: match trouble {
+                Some(Trouble::Unanswered { throttled_for }) => throttled_for,
+                _ => None,
+            },
             shard: status.shard,
             state: status.state,
             read: status.records_read,
             in_flight: status.in_flight,
             throttled: status.throttled,
+            is_lag_said: status.millis_behind_latest.is_some(),
             behind,
             headroom,
             waiting,
         }
+    }
+
+    /// Whether there may be something to read and nobody knows how much, or knew when it stopped.
+    pub(super) fn is_lag_unknown(&self) -> bool {
+        use ShardState::{AtTip, Reading, Stopped};
+        !self.is_lag_said && matches!(self.state, Reading | AtTip | Stopped)
     }
 }
 

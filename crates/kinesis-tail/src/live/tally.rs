@@ -6,13 +6,14 @@ use super::{
     concern::{Concern, rank},
     snapshot::{ShardView, Snapshot, Wait},
 };
-use crate::figures::{mebibytes, printable, span, span_or_dash};
+use crate::figures::{mebibytes, printable, span};
 
 /// How many shards are doing what. Each is counted once, and those of concern by that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) stuck: usize,
     pub(super) failing: usize,
+    pub(super) unanswered: usize,
     pub(super) expiring: usize,
     pub(super) reading: usize,
     pub(super) at_tip: usize,
@@ -38,6 +39,7 @@ impl Tally {
         match (shard.concern, shard.state) {
             (Some(Concern::Stuck), _) => &mut self.stuck,
             (Some(Concern::Failing), _) => &mut self.failing,
+            (Some(Concern::Unanswered), _) => &mut self.unanswered,
             (Some(Concern::Expiring), _) => &mut self.expiring,
             (None, ShardState::Reading) => &mut self.reading,
             (None, ShardState::AtTip) => &mut self.at_tip,
@@ -53,6 +55,7 @@ impl Tally {
         let all = [
             (self.stuck, Concern::Stuck.word()),
             (self.failing, Concern::Failing.word()),
+            (self.unanswered, Concern::Unanswered.word()),
             (self.expiring, Concern::Expiring.word()),
             (self.reading, "reading"),
             (self.at_tip, "at their tip"),
@@ -92,8 +95,6 @@ pub(super) fn line(snapshot: &Snapshot) -> String {
 pub(super) fn sum(snapshot: &Snapshot) -> Vec<String> {
     let speed = snapshot.done_per_second;
     let speed = speed.map_or_else(String::new, |speed| format!(" ({speed}/s)"));
-    let lag = snapshot.shards.iter().filter_map(|it| it.behind).max();
-    let headroom = snapshot.shards.iter().filter_map(|it| it.headroom).min();
     let (in_use, budget) = (snapshot.budget_in_use, snapshot.budget);
     let (name, elapsed) = (printable(&snapshot.source), span(snapshot.elapsed));
     let mut sum = vec![
@@ -101,9 +102,8 @@ pub(super) fn sum(snapshot: &Snapshot) -> Vec<String> {
         format!("{} read", snapshot.read),
         format!("{} in flight", snapshot.in_flight),
         format!("{} of {} MiB", mebibytes(in_use), mebibytes(budget)),
-        format!("lag {}", span_or_dash(lag)),
     ];
-    sum.extend(headroom.map(|it| format!("headroom {}", span(it))));
+    sum.extend(lag(&snapshot.shards));
     sum.extend(
         snapshot
             .checkpoint_age
@@ -113,6 +113,27 @@ pub(super) fn sum(snapshot: &Snapshot) -> Vec<String> {
         sum.push(format!("{} throttled", snapshot.throttled));
     }
     sum
+}
+
+/// How far reading is behind, and how long until records are lost, of the shards that are worst; and of how many
+/// that is not known.
+fn lag(shards: &[ShardView]) -> Vec<String> {
+    let behind = shards.iter().filter_map(|it| it.behind).max();
+    let headroom = shards.iter().filter_map(|it| it.headroom).min();
+    let unknown = shards.iter().filter(|it| it.is_lag_unknown()).count();
+    let Some(behind) = behind else {
+        let lag = if unknown == 0 { "lag -" } else { "lag unknown" };
+        return vec![lag.to_owned()];
+    };
+    let mut lag = vec![format!("lag {}", span(behind))];
+    lag.extend(headroom.map(|it| format!("headroom {}", span(it))));
+    let both = if headroom.is_some() { "both " } else { "" };
+    match unknown {
+        0 => {}
+        1 => lag.push(format!("{both}unknown for 1 shard")),
+        some => lag.push(format!("{both}unknown for {some} shards")),
+    }
+    lag
 }
 
 /// As `12 shards: 10 reading, 2 at their tip; 3 finished`.
@@ -138,10 +159,14 @@ pub(super) fn held_up(snapshot: &Snapshot) -> Option<String> {
 /// What a shard is doing, and what it waits for.
 pub(super) fn doing(shard: &ShardView) -> String {
     use kinesis_source::WaitingFor::{Nothing, Parents};
-    let state = match shard.concern {
+    let mut state = match shard.concern {
         None => shard.state.to_string(),
         Some(concern) => format!("{}: {}", concern.word(), shard.state),
     };
+    // Who is stuck waits for so long.
+    if let (Some(Concern::Unanswered), Some(throttled_for)) = (shard.concern, shard.throttled_for) {
+        state = format!("{state}, throttled for {}", span(throttled_for));
+    }
     let doing = match shard.waiting.waiting_for {
         Nothing | Parents => state,
         _ => format!("{state}, {}", waits(shard.waiting)),
@@ -199,5 +224,78 @@ mod tests {
         };
         let told = "; the source waits for the checkpoint store, for 40.0 s";
         assert!(line(&snapshot).ends_with(told), "{}", line(&snapshot));
+    }
+
+    /// What nobody knows is not left out, as if it were nothing.
+    #[test]
+    fn of_how_many_shards_it_is_unknown_is_said() {
+        let lag = |shards: Vec<ShardView>| {
+            let line = line(&snapshot_of(shards));
+            let (_, line) = line.split_once(" MiB, ").unwrap();
+            line.split_once(", checkpoint ").unwrap().0.to_owned()
+        };
+        let unsaid = |number| ShardView {
+            is_lag_said: false,
+            ..shard(number)
+        };
+        let unknown = |number| ShardView {
+            is_lag_said: false,
+            behind: None,
+            headroom: None,
+            ..shard(number)
+        };
+        let without_retention = |number| ShardView {
+            headroom: None,
+            ..shard(number)
+        };
+        let waiting = |number| ShardView {
+            state: ShardState::WaitingForParents,
+            ..unknown(number)
+        };
+        assert_eq!(lag(vec![]), "lag -");
+        assert_eq!(lag(vec![waiting(0)]), "lag -");
+        assert_eq!(lag(vec![unknown(0), unknown(1), waiting(2)]), "lag unknown");
+        let some = "lag 340 ms, headroom 24 h";
+        assert_eq!(lag(vec![shard(0), waiting(1)]), some);
+        let both = lag(vec![shard(0), unknown(1), waiting(2)]);
+        assert_eq!(both, format!("{some}, both unknown for 1 shard"));
+        let both = lag(vec![shard(0), unknown(1), unknown(2)]);
+        assert_eq!(both, format!("{some}, both unknown for 2 shards"));
+        // It is at least that, for all that is known.
+        let both = lag(vec![unsaid(0)]);
+        assert_eq!(both, format!("{some}, both unknown for 1 shard"));
+        let one = lag(vec![without_retention(0), unknown(1)]);
+        assert_eq!(one, "lag 340 ms, unknown for 1 shard");
+    }
+
+    /// The worst of all is what the sum says.
+    #[test]
+    fn the_sum_says_the_most_lag_and_the_least_headroom() {
+        let mut snapshot = snapshot_of((0..3).map(shard).collect());
+        snapshot.shards[1].behind = Some(std::time::Duration::from_secs(40));
+        snapshot.shards[1].headroom = Some(std::time::Duration::from_secs(7_300));
+        snapshot.shards[2].behind = Some(std::time::Duration::ZERO);
+        let line = line(&snapshot);
+        assert!(line.contains(", lag 40.0 s, headroom 2 h, "), "{line}");
+    }
+
+    /// For how long is said once.
+    #[test]
+    fn a_shard_without_an_answer_says_for_how_long_it_has_none() {
+        use kinesis_source::WaitingFor::{Retry, Turn};
+        let mut shard = shard(0);
+        shard.throttled_for = Some(std::time::Duration::from_secs(40));
+        shard.waiting.waiting_for = Retry;
+        shard.concern = Some(Concern::Unanswered);
+        assert_eq!(
+            doing(&shard),
+            "unanswered: reading, throttled for 40.0 s, waits for the next try, for 12.0 s"
+        );
+        shard.waiting.waiting_for = Turn;
+        shard.concern = Some(Concern::Stuck);
+        assert_eq!(
+            doing(&shard),
+            "stuck: reading, waits for its turn, by the service's limits, for 12.0 s"
+        );
     }
 }

@@ -45,6 +45,7 @@ async fn it_moves_in_place_and_one_line_is_left() {
         assert_eq!(seen.with(words).count(), times, "{words}: {seen:#?}");
     }
     assert_eq!(seen.lines.len(), 4, "{seen:#?}");
+    assert!(terminal.has_sequences());
     assert_eq!(seen.cursor, (4, 0), "it stands below: {seen:#?}");
 
     // A shard that is split is finished, and its children come.
@@ -242,14 +243,21 @@ async fn told_to_stop_twice_it_leaves_the_view_and_the_cursor_below() {
 async fn a_terminal_that_cannot_move_its_cursor_has_lines() {
     let kinesis = Kinesis::new(1).await;
     kinesis.fake.put_numbered(0..10).unwrap();
-    for term in ["dumb", ""] {
+    for term in [Some("dumb"), Some(""), None] {
         let terminal = Terminal::new(300, 24);
         let mut consume = kinesis.tail(&LIVE);
-        consume.args(["--max-records", "10"]);
         terminal.shows_errors_of(&mut consume);
-        consume.env("TERM", term);
-        assert_eq!(run_unheard(consume).await.quiet_lines().len(), 10);
+        match term {
+            Some(term) => consume.env("TERM", term),
+            None => consume.env_remove("TERM"),
+        };
+        let mut consumer = Running::new(consume);
+        consumer.records(10).await;
+        terminal.shows_that(|seen| seen.has(" done")).await;
+        consumer.signal("TERM").await;
+        assert_eq!(consumer.end().await.code, Some(0));
         let seen = terminal.settled().await;
+        assert!(!terminal.has_sequences(), "{seen:#?}");
         assert!((1..=5).contains(&seen.lines.len()), "{seen:#?}");
         for line in &seen.lines {
             assert!(line.starts_with("orders, "), "{seen:#?}");
@@ -259,6 +267,29 @@ async fn a_terminal_that_cannot_move_its_cursor_has_lines() {
             "{seen:#?}"
         );
     }
+}
+
+/// What does not fit is not shown: it would move all that is above it, once for each view.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_fits_a_small_terminal() {
+    let terminal = Terminal::new(40, 6);
+    let mut demo = without_credentials(&["demo"]);
+    terminal.shows_errors_of(&mut demo);
+    let mut demo = Running::new(demo);
+    // The height of the terminal, less the line that the cursor is in.
+    let is_full = |seen: &Seen| seen.lines.len() == 5 && seen.has("shardId-000000000002 ");
+    let seen = terminal.shows_that(is_full).await;
+    for (row, name) in ["received", "in flight", "shardId-000000000000 "]
+        .into_iter()
+        .enumerate()
+    {
+        assert!(seen.lines[row].contains(name), "{seen:#?}");
+    }
+    while demo.line().await.is_some() {}
+    assert_eq!(demo.end().await.code, Some(0));
+    let seen = terminal.settled().await;
+    assert_eq!((seen.lines.len(), seen.cursor), (5, (5, 0)), "{seen:#?}");
+    assert_eq!(seen.with("received").count(), 1, "{seen:#?}");
 }
 
 /// The demo stands on the same screen.

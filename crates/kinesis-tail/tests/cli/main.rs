@@ -9,6 +9,8 @@ mod failures;
 mod fan_out;
 #[cfg(unix)]
 mod live;
+#[cfg(unix)]
+mod live_refused;
 #[cfg(target_os = "linux")]
 mod live_terminal;
 mod main_job;

@@ -27,6 +27,8 @@ pub(crate) struct Terminal {
     /// Kept, or the screen would be gone with the program.
     line: OwnedFd,
     screen: Arc<Mutex<Parser>>,
+    /// All that was ever written to it.
+    written: Arc<Mutex<Vec<u8>>>,
 }
 
 /// Lines, without what is blank at their ends and below them.
@@ -48,6 +50,7 @@ impl Terminal {
         let parser = Parser::new(rows(height), rows(width), 0);
         let terminal = Self {
             screen: Arc::new(Mutex::new(parser)),
+            written: Arc::default(),
             keyboard,
             line,
         };
@@ -59,10 +62,11 @@ impl Terminal {
     /// Shows what is written to it, until there is nobody who could write.
     fn show(&self) {
         let mut output = self.keyboard.try_clone().unwrap();
-        let screen = Arc::clone(&self.screen);
+        let (screen, written) = (Arc::clone(&self.screen), Arc::clone(&self.written));
         thread::spawn(move || {
             let mut bytes = [0; 4_096];
             while let Ok(some @ 1..) = output.read(&mut bytes) {
+                written.lock().unwrap().extend(&bytes[..some]);
                 screen.lock().unwrap().process(&bytes[..some]);
             }
         });
@@ -102,6 +106,11 @@ impl Terminal {
 
     fn stdio(&self) -> Stdio {
         Stdio::from(self.line.try_clone().unwrap())
+    }
+
+    /// Whether anything was ever to move its cursor, or to be shown in another way than text.
+    pub(crate) fn has_sequences(&self) -> bool {
+        self.written.lock().unwrap().contains(&b'\x1b')
     }
 
     pub(crate) fn seen(&self) -> Seen {

@@ -16,6 +16,7 @@ pub(in crate::live) fn shard(number: u32) -> ShardView {
         read: 1_234,
         in_flight: 10,
         throttled: 3,
+        is_lag_said: true,
         behind: Some(Duration::from_millis(340)),
         headroom: Some(Duration::from_secs(86_400)),
         waiting: Wait {
@@ -23,6 +24,7 @@ pub(in crate::live) fn shard(number: u32) -> ShardView {
             since: Duration::from_secs(12),
             is_stuck: false,
         },
+        throttled_for: None,
         concern: None,
     }
 }
@@ -60,6 +62,54 @@ lag 340 ms, headroom 24 h, checkpoint 400 ms ago, 3 throttled
 SHARD                      READ  IN FLIGHT      LAG  STATE
 shardId-000000000000       1234         10   340 ms  reading, waits for demand, ";
     assert_eq!(frame(&snapshot, size(80, 24)).join("\n"), expected);
+}
+
+/// Nothing goes on then, whatever the shards are doing: that takes the place of the last of them.
+#[test]
+fn a_source_that_is_held_up_is_shown_above_all_shards() {
+    let mut snapshot = snapshot_of((0..9).map(shard).collect());
+    snapshot.waiting = Wait {
+        waiting_for: WaitingFor::CheckpointStore,
+        since: Duration::from_secs(40),
+        is_stuck: false,
+    };
+    let held_up = "the source waits for the checkpoint store, for 40.0 s";
+    let shown = |snapshot: &Snapshot, height| frame(snapshot, size(200, height));
+    assert!(!shown(&snapshot, 24).iter().any(|line| line == held_up));
+    snapshot.waiting.is_stuck = true;
+    for (height, row, shards) in [(24, 3, 9), (8, 3, 4), (4, 2, 1), (2, 2, 0)] {
+        let lines = shown(&snapshot, height);
+        assert_eq!(lines[1], held_up, "{lines:#?}");
+        assert_eq!(lines.len(), height.min(12), "{lines:#?}");
+        assert_eq!(names(&lines).len(), shards, "{lines:#?}");
+        assert!(lines[..row].iter().all(|line| !line.starts_with("shardId")));
+    }
+}
+
+#[test]
+fn a_shard_of_which_nobody_knows_the_lag_is_shown_so() {
+    let mut snapshot = snapshot_of(vec![shard(0), shard(1), shard(2)]);
+    for shard in &mut snapshot.shards {
+        shard.is_lag_said = false;
+    }
+    for shard in &mut snapshot.shards[1..] {
+        (shard.behind, shard.headroom) = (None, None);
+    }
+    snapshot.shards[2].state = ShardState::WaitingForParents;
+    let lines = frame(&snapshot, size(200, 24));
+    let row = |number: usize| {
+        lines[2 + number]
+            .split("  ")
+            .map(str::trim)
+            .collect::<Vec<_>>()
+    };
+    let lag = |number| {
+        let columns = row(number).into_iter().filter(|it| !it.is_empty());
+        columns.skip(3).take(2).collect::<Vec<_>>()
+    };
+    assert_eq!(lag(0), [">340 ms", "<24 h"]);
+    assert_eq!(lag(1), ["unknown", "unknown"]);
+    assert_eq!(lag(2), ["-", "-"]);
 }
 
 #[test]
@@ -119,6 +169,7 @@ fn any_shard() -> impl Strategy<Value = ShardView> {
         None,
         Some(Concern::Stuck),
         Some(Concern::Failing),
+        Some(Concern::Unanswered),
         Some(Concern::Expiring),
     ]);
     let name = prop_oneof![
