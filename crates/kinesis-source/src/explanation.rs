@@ -38,7 +38,8 @@ pub struct Explanation {
 pub struct ShardExplanation {
     /// How it is being read.
     pub status: ShardStatus,
-    /// What its reader waits for.
+    /// What its reader waits for; or what the shard was told to be [stuck](crate::SourceEvent::Stuck) with, until that
+    /// is told to be over, however busy the reader is meanwhile.
     pub waiting: Waiting,
     /// How far reading is behind the tip, if the service has ever said so and the shard is still read. One
     /// that is not read for more than ten seconds falls behind all the while.

@@ -59,6 +59,26 @@ const MOST_TAKEOVERS: u32 = 2;
 const ROOM_WITHIN: Duration = Duration::from_secs(120);
 
 impl Machines {
+    /// What it was told to be stuck with while its reader is at work, and gets nowhere.
+    fn stuck(&self, now: Instant) -> Option<Waiting> {
+        // Whoever has ended waits for nothing.
+        if self.supervision.waiting_for() == WaitingFor::Nothing {
+            return None;
+        }
+        let stuck = [
+            (WaitingFor::Turn, self.throttling.told(now)),
+            (WaitingFor::OtherSubscriber, self.contest.told(now)),
+            (WaitingFor::Headway, self.headway.told(now)),
+        ];
+        stuck.into_iter().find_map(|(waiting_for, since)| {
+            Some(Waiting {
+                waiting_for,
+                since: since?,
+                is_stuck: true,
+            })
+        })
+    }
+
     /// With the budget's numbers of now, if that is what is waited for.
     fn with_numbers(&self, wait: Waiting) -> Waiting {
         let waiting_for = match (&wait.waiting_for, &self.budget) {
@@ -135,10 +155,17 @@ impl ShardWatch {
         budget.reserve(need).await
     }
 
-    /// What its reader waits for.
+    /// What it waits for: what it was told to be stuck with, or what its reader waits for at this moment.
     pub(crate) fn look(&self, now: Instant) -> Waiting {
         let machines = self.lock();
-        machines.with_numbers(machines.supervision.look(now))
+        let wait = machines.supervision.look(now);
+        let stuck = machines.stuck(now).filter(|_| !wait.is_stuck);
+        machines.with_numbers(stuck.unwrap_or(wait))
+    }
+
+    /// What its reader waits for at this moment, whatever it is stuck with.
+    pub(crate) fn reader_waits_for(&self) -> WaitingFor {
+        self.lock().supervision.waiting_for()
     }
 
     /// How far reading is behind the tip, at most, if the service has ever said so.
