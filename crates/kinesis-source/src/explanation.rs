@@ -97,18 +97,29 @@ impl ShardExplanation {
         behind: Option<Duration>,
         retention: Option<Duration>,
     ) -> Self {
-        let is_over = matches!(
-            status.state,
-            ShardState::Finished | ShardState::Complete | ShardState::Stopped
-        );
-        let behind = behind.filter(|_| !is_over);
-        let headroom = |behind| Some(retention?.saturating_sub(behind));
-        Self {
-            headroom: behind.and_then(headroom),
+        let mut explained = Self {
             status,
             waiting,
-            behind,
+            behind: None,
+            headroom: None,
+        };
+        if !explained.is_over() {
+            let headroom = |behind| Some(retention?.saturating_sub(behind));
+            explained.behind = behind;
+            explained.headroom = behind.and_then(headroom);
         }
+        explained
+    }
+
+    /// Whether it is not read any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_done() || self.status.state == ShardState::Stopped
+    }
+
+    /// Whether all that was to be read of it is acknowledged.
+    pub(crate) fn is_done(&self) -> bool {
+        let state = self.status.state;
+        matches!(state, ShardState::Finished | ShardState::Complete)
     }
 }
 

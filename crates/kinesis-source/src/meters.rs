@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{collections::BTreeMap, mem, slice, time::Duration};
 
 use metrics::{Label, counter, gauge};
 use tokio::time::Instant;
@@ -13,10 +13,20 @@ use crate::{
 pub(crate) struct Meters {
     stream: Label,
     budget: ByteBudget,
-    /// What was counted of each shard until the last time. The sum would go back when one is forgotten.
-    counted: BTreeMap<ShardId, Counted>,
+    /// What was told of each shard the last time. A sum of counts would go back when one is forgotten.
+    shards: BTreeMap<ShardId, Told>,
+    /// What was told of the stream as a whole.
+    levels: Levels,
     /// Whether the numbers of each are wanted.
     by_shard: bool,
+}
+
+/// What is told of a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    /// Since the start of the process.
+    counted: Counted,
+    levels: Levels,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,12 +40,12 @@ struct Counted {
 }
 
 /// What is so at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Levels {
     in_flight: u64,
-    /// Of the shard that is farthest behind.
+    /// Of the shard that is farthest behind, if anything is known of any.
     behind: Option<Duration>,
-    /// Of the shard that has the least.
+    /// Of the shard that has the least, likewise.
     headroom: Option<Duration>,
 }
 
@@ -56,7 +66,8 @@ impl Meters {
         Self {
             stream: Label::new("stream", stream.to_owned()),
             budget,
-            counted: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            levels: Levels::default(),
             by_shard,
         }
     }
@@ -68,25 +79,27 @@ impl Meters {
         source: &SourceWatch,
         now: Instant,
     ) {
-        let (mut news, mut levels) = (Counted::default(), Levels::default());
-        let before = mem::take(&mut self.counted);
+        let (mut news, retention) = (Counted::default(), source.retention());
+        let before = mem::take(&mut self.shards);
         for it in shards {
-            let (shard, counted) = (&it.status.shard, Counted::of(&it.status));
-            let of_shard = counted.since(before.get(shard).copied().unwrap_or_default());
-            news = news.plus(of_shard);
-            let level = Levels::of(it);
-            levels = levels.and(level);
-            if self.by_shard {
-                let name = shard.to_string();
-                let labels = vec![self.stream.clone(), Label::new("shard", name)];
-                of_shard.publish(&labels);
-                level.publish(&labels);
+            let told = Told {
+                counted: Counted::of(&it.status),
+                levels: Levels::of(slice::from_ref(it), retention),
+            };
+            let shard = &it.status.shard;
+            let last = before.get(shard).copied();
+            news = news.plus(told.counted.since(last.unwrap_or_default().counted));
+            // A recorder may forget what stands still, and so a shard that is over.
+            if self.by_shard && !(it.is_over() && last == Some(told)) {
+                let label = Label::new("shard", shard.to_string());
+                told.publish(last.unwrap_or_default(), &[self.stream.clone(), label]);
             }
-            self.counted.insert(shard.clone(), counted);
+            self.shards.insert(shard.clone(), told);
         }
         let labels = vec![self.stream.clone()];
         news.publish(&labels);
-        levels.publish(&labels);
+        let levels = Levels::of(shards, retention);
+        levels.publish(mem::replace(&mut self.levels, levels), &labels);
         for (name, level) in [
             (names::BUDGET, self.budget.bytes()),
             (names::BUDGET_IN_USE, self.budget.in_use()),
@@ -102,6 +115,13 @@ impl Meters {
             let labels = vec![self.stream.clone(), Label::new("state", name)];
             gauge!(names::SHARDS, labels).set(of_state.count() as f64);
         }
+    }
+}
+
+impl Told {
+    fn publish(self, last: Self, labels: &[Label]) {
+        self.counted.since(last.counted).publish(labels);
+        self.levels.publish(last.levels, labels);
     }
 }
 
@@ -151,33 +171,34 @@ impl Counted {
 }
 
 impl Levels {
-    fn of(shard: &ShardExplanation) -> Self {
+    /// Those of some shards together, of a stream that keeps records for so long.
+    fn of(shards: &[ShardExplanation], retention: Option<Duration>) -> Self {
+        // Nothing is left that could be behind, or lost.
+        let is_done = !shards.is_empty() && shards.iter().all(ShardExplanation::is_done);
+        let behind = shards.iter().filter_map(|it| it.behind).max();
+        let headroom = shards.iter().filter_map(|it| it.headroom).min();
         Self {
-            in_flight: shard.status.in_flight,
-            behind: shard.behind,
-            headroom: shard.headroom,
+            in_flight: shards.iter().map(|it| it.status.in_flight).sum(),
+            behind: behind.or(is_done.then_some(Duration::ZERO)),
+            headroom: headroom.or(retention.filter(|_| is_done)),
         }
     }
 
-    fn and(self, other: Self) -> Self {
-        let least = |a: Duration, b: Option<Duration>| b.map_or(a, |b| a.min(b));
-        Self {
-            in_flight: self.in_flight + other.in_flight,
-            behind: self.behind.max(other.behind),
-            headroom: match self.headroom {
-                Some(headroom) => Some(least(headroom, other.headroom)),
-                None => other.headroom,
-            },
-        }
-    }
-
-    fn publish(self, labels: &[Label]) {
+    fn publish(self, last: Self, labels: &[Label]) {
         gauge!(names::IN_FLIGHT, labels.to_vec()).set(self.in_flight as f64);
-        if let Some(behind) = self.behind {
-            gauge!(names::MILLIS_BEHIND_LATEST, labels.to_vec()).set(behind.as_millis() as f64);
+        let millis = |behind: Duration| behind.as_millis() as f64;
+        let behind = known(self.behind.map(millis), last.behind.is_some());
+        if let Some(behind) = behind {
+            gauge!(names::MILLIS_BEHIND_LATEST, labels.to_vec()).set(behind);
         }
-        if let Some(headroom) = self.headroom {
-            gauge!(names::RETENTION_HEADROOM, labels.to_vec()).set(headroom.as_secs_f64());
+        let headroom = self.headroom.map(|it| it.as_secs_f64());
+        if let Some(headroom) = known(headroom, last.headroom.is_some()) {
+            gauge!(names::RETENTION_HEADROOM, labels.to_vec()).set(headroom);
         }
     }
+}
+
+/// What is to be said: a level that was known, and is not any more, does not stand at what it was.
+fn known(level: Option<f64>, was_known: bool) -> Option<f64> {
+    level.or(was_known.then_some(f64::NAN))
 }

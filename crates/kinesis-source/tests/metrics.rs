@@ -21,7 +21,7 @@ fn source(fake: &Fake) -> StreamSource {
     StreamSource::new("orders", Arc::new(fake.clone()))
 }
 
-/// What has been told: by name and labels. Counters count from the last time.
+/// What has been told: by name and labels. Counters count from the last time, and gauges are 0 until they are set again.
 fn told(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
     let all = snapshotter.snapshot().into_vec().into_iter();
     all.map(|(key, _, _, value)| {
@@ -203,6 +203,53 @@ async fn each_shard_has_numbers_of_its_own_if_that_is_wanted() {
         assert_eq!(told[&key], records.len() as f64, "{shard}");
     }
     assert_eq!(told[&of_stream(names::RECORDS)], 300.0);
+}
+
+fn of_shard(name: &str, shard: &str) -> String {
+    format!("{name}{{stream=orders,shard={shard}}}")
+}
+
+/// Whoever looks at the worst of all shards is to see that a shard is over, and whoever stops reading knows nothing more.
+#[tokio::test(start_paused = true)]
+async fn gauges_of_a_shard_that_is_over_do_not_stand_at_what_they_were() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (fake, sink) = (Fake::instant(1), Sink::default());
+    fake.put_numbered(0..100).unwrap();
+    let gate = sink.close();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).metrics_by_shard().add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(10)));
+    let snapshotter = recorder.snapshotter();
+    let (parent, child) = ("shardId-000000000000", "shardId-000000000001");
+    let of = |told: &BTreeMap<String, f64>, shard: &str| {
+        let names = [names::MILLIS_BEHIND_LATEST, names::RETENTION_HEADROOM];
+        names.map(|name| told[&of_shard(name, shard)])
+    };
+    let story = async {
+        sleep(seconds(60)).await;
+        fake.split_shard(&parent.into(), 1 << 127).await.unwrap();
+        let [behind, headroom] = of(&told(&snapshotter), parent);
+        assert!((50_000.0..60_000.0).contains(&behind), "{behind}");
+        assert!((headroom + behind / 1_000.0 - 86_400.0).abs() < 1.0);
+        drop(gate);
+        sleep(seconds(60)).await;
+        let told = told(&snapshotter);
+        for shard in [parent, child] {
+            assert_eq!(of(&told, shard), [0.0, 86_400.0], "{shard}");
+        }
+        assert_eq!(told[&of_stream(names::MILLIS_BEHIND_LATEST)], 0.0);
+        let over = &handle.explain().shards[0];
+        assert_eq!((over.behind, over.headroom), (None, None));
+    };
+    pipeline.run_until(story).await.unwrap();
+    sink.assert_complete(&fake);
+    let told = told(&snapshotter);
+    assert_eq!(of(&told, parent), [0.0, 0.0], "it was not told again");
+    assert!(of(&told, child).iter().all(|it| it.is_nan()), "{told:#?}");
+    for name in [names::MILLIS_BEHIND_LATEST, names::RETENTION_HEADROOM] {
+        assert!(told[&of_stream(name)].is_nan(), "{told:#?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
