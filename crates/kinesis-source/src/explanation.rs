@@ -41,10 +41,13 @@ pub struct ShardExplanation {
     /// What its reader waits for; or what the shard was told to be [stuck](crate::SourceEvent::Stuck) with, until that
     /// is told to be over, however busy the reader is meanwhile.
     pub waiting: Waiting,
-    /// How far reading is behind the tip, if the service has ever said so and the shard is still read. One
-    /// that is not read for more than ten seconds falls behind all the while.
+    /// How far reading is behind the tip, if that is known and the shard is still read. One that is not read for more
+    /// than ten seconds falls behind all the while. One that was never answered
+    /// ([`millis_behind_latest`](ShardStatus::millis_behind_latest) is `None`) is behind for as long as it has not been,
+    /// once that is more than ten seconds; how much was there before that, nobody knows.
     pub behind: Option<Duration>,
-    /// How long until records are lost that are not read: what is left of the stream's retention time.
+    /// How long until records are lost that are not read: what is left of the stream's retention time. At most, if the
+    /// shard was never answered.
     pub headroom: Option<Duration>,
 }
 
@@ -89,7 +92,7 @@ pub struct Waiting {
 }
 
 impl ShardExplanation {
-    /// `behind` is how far its last answer was behind, and for how long there was none. Nobody is behind in a
+    /// `behind` is how far its last answer was behind, and for how long there is none. Nobody is behind in a
     /// shard that is not read any more.
     pub(crate) fn new(
         status: ShardStatus,

@@ -133,6 +133,7 @@ mod governor;
 mod headway;
 mod held_subscription;
 pub mod kpl;
+mod lag;
 mod lineage;
 mod listing;
 mod meters;

@@ -25,7 +25,8 @@
 //! | `kinesis_source_shards` | gauge | no | shards, by the label `state` | – |
 //!
 //! A shard that is not read for more than ten seconds (as nobody asks for its records, or it fails)
-//! falls behind all the while: that time is added to what its last answer said. One of which all is read and
+//! falls behind all the while: that time is added to what its last answer said. So does one that was never
+//! answered: it is behind for as long, and what it had before that is not known. One of which all is read and
 //! acknowledged is not behind, and has all of the stream's retention time left. Where nothing is known any more, as the
 //! reader of the shard, or of all shards, has stopped before that, the two gauges are NaN, and no alert on them goes off:
 //! [`SHARDS`] counts those that have stopped. What is over is said once and not brought up to date again, so that a

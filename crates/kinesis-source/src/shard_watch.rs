@@ -14,6 +14,7 @@ use crate::{
     denial::Denial,
     footprint::Need,
     headway::{Headway, News},
+    lag::Lag,
     listing::CALL_DEADLINE,
     source_watch::SourceWatch,
     supervision::Supervision,
@@ -44,12 +45,8 @@ struct Machines {
     supervision: Supervision,
     /// What it waits for room in, if it ever has.
     budget: Option<ByteBudget>,
-    /// When a read was last answered, and how far it was behind.
-    last: Option<(Instant, Duration)>,
+    lag: Lag,
 }
-
-/// Somebody who reads as fast as there are records has an answer at least so often.
-const UNREAD: Duration = Duration::from_secs(10);
 
 /// So many takeovers in a row are told each: the second says that it is no accident.
 const MOST_TAKEOVERS: u32 = 2;
@@ -94,6 +91,7 @@ impl Machines {
 
 impl ShardWatch {
     pub(crate) fn new(shard: ShardId) -> Self {
+        let now = Instant::now();
         let machines = Machines {
             condition: Condition::new(shard.clone()),
             headway: Headway::default(),
@@ -101,9 +99,9 @@ impl ShardWatch {
             contest: Denial::default(),
             is_subscribed: false,
             is_unrenewed: false,
-            supervision: Supervision::new(Instant::now()),
+            supervision: Supervision::new(now),
             budget: None,
-            last: None,
+            lag: Lag::new(now),
         };
         Self {
             shard,
@@ -168,12 +166,9 @@ impl ShardWatch {
         self.lock().supervision.waiting_for()
     }
 
-    /// How far reading is behind the tip, at most, if the service has ever said so.
+    /// How far reading is behind the tip, if that is known.
     pub(crate) fn behind(&self, now: Instant) -> Option<Duration> {
-        let (at, behind) = self.lock().last?;
-        let ago = now.saturating_duration_since(at);
-        // Between two reads, or events, of a shard that is read it is what the last one said.
-        Some(if ago > UNREAD { behind + ago } else { behind })
+        self.lock().lag.behind(now)
     }
 
     /// What is to be told by now, as its reader may be stuck or asleep.
@@ -204,7 +199,7 @@ impl ShardWatch {
         let behind = millis_behind_latest.map(Duration::from_millis);
         let now = Instant::now();
         let mut machines = self.lock();
-        machines.last = behind.map(|behind| (now, behind)).or(machines.last);
+        machines.lag.heard(behind, now);
         let news = machines.condition.answered(behind, now);
         let headway = machines.headway.heard(has_records, behind, now);
         let throttled = machines.throttling.granted(now);

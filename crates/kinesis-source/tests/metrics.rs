@@ -252,6 +252,50 @@ async fn gauges_of_a_shard_that_is_over_do_not_stand_at_what_they_were() {
     }
 }
 
+/// Nobody knows how far behind it is: no answer has ever said so. Its records lie there all the while.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_was_never_answered_is_behind_for_as_long() {
+    let throttle = "ProvisionedThroughputExceededException";
+    for operation in [Operation::GetRecords, Operation::GetShardIterator] {
+        let recorder = DebuggingRecorder::new();
+        let _guard = metrics::set_default_local_recorder(&recorder);
+        let (fake, sink) = (Fake::instant(2), Sink::default());
+        fake.put_numbered(0..100).unwrap();
+        let silent = "shardId-000000000000";
+        let fault = Fault::refusal(operation, throttle).on_shard(&silent.into());
+        fake.inject(fault.always());
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source(&fake).metrics_by_shard().add_to(&mut pipeline);
+        pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+        let snapshotter = recorder.snapshotter();
+        let story = async {
+            sleep(seconds(8)).await;
+            let silent_one = handle.explain().shards.remove(0);
+            assert_eq!((silent_one.behind, silent_one.headroom), (None, None));
+            let lag = of_shard(names::MILLIS_BEHIND_LATEST, silent);
+            assert!(!told(&snapshotter).contains_key(&lag), "it is not known");
+            sleep(seconds(300)).await;
+            let silent_one = handle.explain().shards.remove(0);
+            let behind = silent_one.behind.unwrap();
+            assert!((307..=308).contains(&behind.as_secs()), "{behind:?}");
+            assert_eq!(silent_one.headroom.unwrap() + behind, seconds(86_400));
+            assert_eq!(silent_one.status.millis_behind_latest, None);
+            let now = told(&snapshotter);
+            for lag in [lag.clone(), of_stream(names::MILLIS_BEHIND_LATEST)] {
+                assert!((300_000.0..=308_000.0).contains(&now[&lag]), "{now:#?}");
+            }
+            let headroom = now[&of_stream(names::RETENTION_HEADROOM)];
+            assert!(headroom <= 86_100.0, "{headroom}");
+            fake.clear_faults();
+            sleep(seconds(60)).await;
+            assert_eq!(told(&snapshotter)[&lag], 0.0);
+            assert_eq!(handle.explain().shards[0].behind, Some(Duration::ZERO));
+        };
+        pipeline.run_until(story).await.unwrap();
+        sink.assert_complete(&fake);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn checkpoints_grow_old_while_they_are_not_stored() {
     let recorder = DebuggingRecorder::new();
