@@ -5,7 +5,9 @@ use crate::{ByteBudget, ShardState, ShardStatus, WaitingFor};
 /// What a source and each of its shards wait for at one moment, and for how long they have; from
 /// [`StreamHandle::explain`](crate::StreamHandle::explain).
 ///
-/// All numbers are those that [`metric_names`](crate::metric_names) lists, of this moment.
+/// The numbers are those that [`metric_names`](crate::metric_names) lists, where they are up to five seconds old, and some
+/// more of each shard. What that lists and is not here: how many [events](crate::SourceEvent) there were; reads, retries and
+/// restarts of shards that are forgotten; and what gauges say of a shard that is over.
 ///
 /// Its `Display` is a line for the source and one for each shard:
 ///

@@ -98,7 +98,7 @@
 //!
 //! # Numbers
 //!
-//! Lag, records, throttles, headroom to the stream's retention time and others go to the `metrics`
+//! Lag, records read and acknowledged, throttles, headroom to the stream's retention time and others go to the `metrics`
 //! facade: see [`metric_names`] for all of them.
 //!
 //! # Features

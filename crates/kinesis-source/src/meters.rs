@@ -33,6 +33,7 @@ struct Told {
 struct Counted {
     records: u64,
     bytes: u64,
+    acked: u64,
     reads: u64,
     throttles: u64,
     retries: u64,
@@ -130,6 +131,7 @@ impl Counted {
         Self {
             records: status.records_read,
             bytes: status.bytes_read,
+            acked: status.acked,
             reads: status.reads,
             throttles: status.throttled,
             retries: status.retries,
@@ -149,6 +151,7 @@ impl Counted {
         Self {
             records: with(self.records, other.records),
             bytes: with(self.bytes, other.bytes),
+            acked: with(self.acked, other.acked),
             reads: with(self.reads, other.reads),
             throttles: with(self.throttles, other.throttles),
             retries: with(self.retries, other.retries),
@@ -160,6 +163,7 @@ impl Counted {
         for (name, count) in [
             (names::RECORDS, self.records),
             (names::BYTES, self.bytes),
+            (names::ACKED, self.acked),
             (names::READS, self.reads),
             (names::THROTTLES, self.throttles),
             (names::RETRIES, self.retries),

@@ -166,6 +166,12 @@ async fn what_is_read_is_counted_and_how_far_it_is_behind() {
     let told = told(&snapshotter);
     let total = |name: &str| before[&of_stream(name)] + told[&of_stream(name)];
     assert_eq!(total(names::RECORDS), 1_000.0);
+    assert_eq!(total(names::ACKED), 1_000.0);
+    assert_eq!(
+        before[&of_stream(names::ACKED)],
+        0.0,
+        "none is acknowledged"
+    );
     assert_eq!(total(names::BYTES), bytes as f64);
     assert_eq!(total(names::THROTTLES), 3.0);
     assert_eq!(total(names::RETRIES), 2.0);
@@ -199,10 +205,32 @@ async fn each_shard_has_numbers_of_its_own_if_that_is_wanted() {
     pipeline.run_until(sleep(seconds(30))).await.unwrap();
     let told = told(&recorder.snapshotter());
     for (shard, records) in fake.records() {
-        let key = format!("{}{{stream=orders,shard={shard}}}", names::RECORDS);
-        assert_eq!(told[&key], records.len() as f64, "{shard}");
+        for name in [names::RECORDS, names::ACKED] {
+            let told = told[&of_shard(name, &shard.to_string())];
+            assert_eq!(told, records.len() as f64, "{shard}");
+        }
     }
     assert_eq!(told[&of_stream(names::RECORDS)], 300.0);
+    assert_eq!(told[&of_stream(names::ACKED)], 300.0);
+}
+
+/// What is nacked is read again, and is done once.
+#[tokio::test(start_paused = true)]
+async fn what_is_nacked_is_not_done() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (fake, sink) = (Fake::instant(1), Sink::default().refusing_once(9));
+    fake.put_numbered(0..10).unwrap();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source(&fake).add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
+    pipeline.run_until(sleep(seconds(60))).await.unwrap();
+    sink.assert_complete(&fake);
+    let told = told(&recorder.snapshotter());
+    assert_eq!(told[&of_stream(names::RECORDS)], 11.0);
+    assert_eq!(told[&of_stream(names::ACKED)], 10.0);
+    let totals = handle.explain().totals;
+    assert_eq!((totals.records_read, totals.acked), (11, 10));
 }
 
 fn of_shard(name: &str, shard: &str) -> String {
