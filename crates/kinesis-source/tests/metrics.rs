@@ -7,7 +7,11 @@ mod rig;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kinesis_fake::{Fake, Fault, Operation};
-use kinesis_source::{Explanation, KinesisWriteApi, StreamSource, metric_names as names};
+use kinesis_source::{
+    ByteBudget, Checkpoint, CheckpointStore, Explanation, KinesisApi, KinesisWriteApi,
+    MemoryCheckpointStore, ShardExplanation, ShardId, ShardState, StreamIdentity, StreamSource,
+    WaitingFor, metric_names as names,
+};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use rig::{FailingStore, Sink};
 use stage_core::{Pipeline, Window};
@@ -50,9 +54,13 @@ async fn what_was_counted_of_a_shard_that_is_forgotten_stays_counted() {
     let (records, handle) = source(&fake).add_to(&mut pipeline);
     pipeline.consume(sink.clone(), records.subscribe(Window::new(100)));
     let snapshotter = recorder.snapshotter();
+    let throttle = "ProvisionedThroughputExceededException";
+    fake.inject(Fault::refusal(Operation::GetRecords, throttle).times(3));
     let story = async {
         fake.put_numbered(0..100).unwrap();
         sleep(seconds(10)).await;
+        let parent = handle.status().remove(0);
+        assert_eq!((parent.records_read, parent.throttled), (100, 3));
         fake.split_shard(&"shardId-000000000000".into(), 1 << 127)
             .await
             .unwrap();
@@ -66,14 +74,20 @@ async fn what_was_counted_of_a_shard_that_is_forgotten_stays_counted() {
         sleep(seconds(10)).await;
         let totals = handle.explain().totals;
         assert_eq!((totals.records_read, totals.acked), (500, 500));
-        told(&snapshotter)[&of_stream(names::RECORDS)]
+        let children: u64 = handle.status().iter().map(|it| it.bytes_read).sum();
+        let bytes = parent.bytes_read + children;
+        assert_eq!((totals.bytes_read, totals.throttled), (bytes, 3));
+        let told = told(&snapshotter);
+        for (name, count) in [
+            (names::RECORDS, 500),
+            (names::ACKED, 500),
+            (names::BYTES, bytes),
+            (names::THROTTLES, 3),
+        ] {
+            assert_eq!(told[&of_stream(name)], count as f64, "{name}");
+        }
     };
-    let mut counted = 0.0;
-    pipeline
-        .run_until(async { counted = story.await })
-        .await
-        .unwrap();
-    assert_eq!(counted, 500.0);
+    pipeline.run_until(story).await.unwrap();
 }
 
 /// Whoever asks what is waited for is given the same numbers, but for what has changed since these were told.
@@ -139,7 +153,13 @@ async fn what_is_read_is_counted_and_how_far_it_is_behind() {
     let running = pipeline.run_until(sleep(seconds(7_300)));
     let snapshotter = recorder.snapshotter();
     let looking = async {
-        sleep(seconds(7_200)).await;
+        // It is told soon, and not only once it is long.
+        sleep(seconds(30)).await;
+        for shard in handle.explain().shards {
+            let behind = shard.behind.unwrap();
+            assert!((20..=30).contains(&behind.as_secs()), "{behind:?}");
+        }
+        sleep(seconds(7_170)).await;
         let told = told(&snapshotter);
         assert_eq!(told[&of_stream(names::IN_FLIGHT)], 200.0);
         assert_eq!(told[&of_stream(names::BUDGET)], (256 << 20) as f64);
@@ -235,6 +255,78 @@ async fn what_is_nacked_is_not_done() {
 
 fn of_shard(name: &str, shard: &str) -> String {
     format!("{name}{{stream=orders,shard={shard}}}")
+}
+
+/// Of all who share the budget.
+#[tokio::test(start_paused = true)]
+async fn reads_that_wait_for_room_are_told() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (fake, sink) = (Fake::instant(8), Sink::default());
+    fake.put_numbered(0..5_000).unwrap();
+    let gate = sink.close();
+    let budget = ByteBudget::with_fetches(4_000, 8);
+    let mut pipeline = Pipeline::new();
+    let source = source(&fake).byte_budget(&budget);
+    let (records, handle) = source.add_to(&mut pipeline);
+    pipeline.consume(sink.clone(), records.subscribe(Window::new(5_000)));
+    let snapshotter = recorder.snapshotter();
+    let story = async {
+        sleep(seconds(60)).await;
+        let explained = handle.explain();
+        let is_waiting =
+            |it: &&ShardExplanation| matches!(it.waiting.waiting_for, WaitingFor::Budget { .. });
+        let waiting = explained.shards.iter().filter(is_waiting).count();
+        assert!(waiting > 0, "{explained}");
+        assert_eq!(explained.budget.waiting, waiting);
+        assert_explained(&explained, &told(&snapshotter));
+        drop(gate);
+        handle.caught_up().await;
+        assert_eq!(handle.explain().budget.waiting, 0);
+    };
+    pipeline.run_until(story).await.unwrap();
+    sink.assert_complete(&fake);
+}
+
+/// Its records are not read in this run: what it is behind does not hide how the others are.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_has_stopped_is_not_behind() {
+    let recorder = DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (fake, store) = (Fake::instant(2), Arc::<MemoryCheckpointStore>::default());
+    fake.put_numbered(0..100).unwrap();
+    let stream = StreamIdentity::from(&fake.describe_stream_summary().await.unwrap());
+    let shard = ShardId::from("shardId-000000000000");
+    // There is no such record.
+    let foreign = Checkpoint::after(123_456.into());
+    let foreign = BTreeMap::from([(shard.clone(), foreign)]);
+    store.save(&stream, &foreign).await.unwrap();
+    let source = source(&fake).checkpoints(store).metrics_by_shard();
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = source.add_to(&mut pipeline);
+    pipeline.consume(Sink::default(), records.subscribe(Window::new(100)));
+    let snapshotter = recorder.snapshotter();
+    let story = async {
+        sleep(seconds(300)).await;
+        let explained = handle.explain().shards;
+        let figures = |it: &ShardExplanation| (it.status.state, it.behind, it.headroom);
+        let at_tip = (Some(Duration::ZERO), Some(seconds(86_400)));
+        let expected = [
+            (ShardState::Stopped, None, None),
+            (ShardState::AtTip, at_tip.0, at_tip.1),
+        ];
+        assert_eq!(
+            expected.as_slice(),
+            explained.iter().map(figures).collect::<Vec<_>>()
+        );
+        let told = told(&snapshotter);
+        assert_eq!(told[&of_stream(names::MILLIS_BEHIND_LATEST)], 0.0);
+        assert_eq!(told[&of_stream(names::RETENTION_HEADROOM)], 86_400.0);
+        let lag = of_shard(names::MILLIS_BEHIND_LATEST, &shard.to_string());
+        assert!(!told.contains_key(&lag), "{told:#?}");
+    };
+    // It is said in the end that it has stopped.
+    pipeline.run_until(story).await.unwrap_err();
 }
 
 /// Whoever looks at the worst of all shards is to see that a shard is over, and whoever stops reading knows nothing more.
