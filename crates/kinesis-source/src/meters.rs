@@ -13,20 +13,14 @@ use crate::{
 pub(crate) struct Meters {
     stream: Label,
     budget: ByteBudget,
-    /// What was told of each shard the last time. A sum of counts would go back when one is forgotten.
-    shards: BTreeMap<ShardId, Told>,
-    /// What was told of the stream as a whole.
+    /// What was counted of each shard until the last time. The sum would go back when one is forgotten.
+    counted: BTreeMap<ShardId, Counted>,
+    /// What was told of the stream as a whole the last time.
     levels: Levels,
+    /// What was told of each shard, if that is wanted.
+    of_shards: BTreeMap<ShardId, Levels>,
     /// Whether the numbers of each are wanted.
     by_shard: bool,
-}
-
-/// What is told of a shard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Told {
-    /// Since the start of the process.
-    counted: Counted,
-    levels: Levels,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,8 +61,9 @@ impl Meters {
         Self {
             stream: Label::new("stream", stream.to_owned()),
             budget,
-            shards: BTreeMap::new(),
+            counted: BTreeMap::new(),
             levels: Levels::default(),
+            of_shards: BTreeMap::new(),
             by_shard,
         }
     }
@@ -81,21 +76,29 @@ impl Meters {
         now: Instant,
     ) {
         let (mut news, retention) = (Counted::default(), source.retention());
-        let before = mem::take(&mut self.shards);
+        let before = mem::take(&mut self.counted);
+        let mut levels_before = mem::take(&mut self.of_shards);
+        // Made from all at once it has no gaps.
+        let counted = shards.iter();
+        let counted = counted.map(|it| (it.status.shard.clone(), Counted::of(&it.status)));
+        self.counted = counted.collect();
         for it in shards {
-            let told = Told {
-                counted: Counted::of(&it.status),
-                levels: Levels::of(slice::from_ref(it), retention),
-            };
-            let shard = &it.status.shard;
-            let last = before.get(shard).copied();
-            news = news.plus(told.counted.since(last.unwrap_or_default().counted));
-            // A recorder may forget what stands still, and so a shard that is over.
-            if self.by_shard && !(it.is_over() && last == Some(told)) {
-                let label = Label::new("shard", shard.to_string());
-                told.publish(last.unwrap_or_default(), &[self.stream.clone(), label]);
+            let (shard, counted) = (&it.status.shard, Counted::of(&it.status));
+            let of_shard = counted.since(before.get(shard).copied().unwrap_or_default());
+            news = news.plus(of_shard);
+            if self.by_shard {
+                let levels = Levels::of(slice::from_ref(it), retention);
+                let last = levels_before.remove(shard);
+                // A recorder may forget what stands still, and so a shard that is over.
+                let stands_still = last == Some(levels) && of_shard == Counted::default();
+                if !(it.is_over() && stands_still) {
+                    let label = Label::new("shard", shard.to_string());
+                    let labels = [self.stream.clone(), label];
+                    of_shard.publish(&labels);
+                    levels.publish(last.unwrap_or_default(), &labels);
+                }
+                self.of_shards.insert(shard.clone(), levels);
             }
-            self.shards.insert(shard.clone(), told);
         }
         let labels = vec![self.stream.clone()];
         news.publish(&labels);
@@ -116,13 +119,6 @@ impl Meters {
             let labels = vec![self.stream.clone(), Label::new("state", name)];
             gauge!(names::SHARDS, labels).set(of_state.count() as f64);
         }
-    }
-}
-
-impl Told {
-    fn publish(self, last: Self, labels: &[Label]) {
-        self.counted.since(last.counted).publish(labels);
-        self.levels.publish(last.levels, labels);
     }
 }
 
