@@ -37,6 +37,12 @@ impl Denial {
         is_news.then_some(denied)
     }
 
+    /// For how long it has been denied, if that was told.
+    pub(crate) fn told(&self, now: Instant) -> Option<Duration> {
+        let since = self.since.filter(|_| self.is_told)?;
+        Some(now.saturating_duration_since(since))
+    }
+
     /// It was had. Returns for how long it had been denied, if that was told.
     pub(crate) fn granted(&mut self, now: Instant) -> Option<Duration> {
         let Self { since, is_told, .. } = mem::take(self);
@@ -89,6 +95,8 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(denial.times(), times);
+                let told = since.map(|since| now - since).filter(|_| was_said);
+                prop_assert_eq!(denial.told(now), told);
             }
         }
     }

@@ -5,7 +5,9 @@ use crate::{ByteBudget, ShardState, ShardStatus, WaitingFor};
 /// What a source and each of its shards wait for at one moment, and for how long they have; from
 /// [`StreamHandle::explain`](crate::StreamHandle::explain).
 ///
-/// All numbers are those that [`metric_names`](crate::metric_names) lists, of this moment.
+/// The numbers are those that [`metric_names`](crate::metric_names) lists, where they are up to five seconds old, and some
+/// more of each shard. What that lists and is not here: how many [events](crate::SourceEvent) there were; reads, retries and
+/// restarts of shards that are forgotten; and what gauges say of a shard that is over.
 ///
 /// Its `Display` is a line for the source and one for each shard:
 ///
@@ -38,12 +40,16 @@ pub struct Explanation {
 pub struct ShardExplanation {
     /// How it is being read.
     pub status: ShardStatus,
-    /// What its reader waits for.
+    /// What its reader waits for; or what the shard was told to be [stuck](crate::SourceEvent::Stuck) with, until that
+    /// is told to be over, however busy the reader is meanwhile.
     pub waiting: Waiting,
-    /// How far reading is behind the tip, if the service has ever said so and the shard is still read. One
-    /// that is not read for more than ten seconds falls behind all the while.
+    /// How far reading is behind the tip, if that is known and the shard is still read. One that is not read for more
+    /// than ten seconds falls behind all the while. One that was never answered
+    /// ([`millis_behind_latest`](ShardStatus::millis_behind_latest) is `None`) is behind for as long as it has not been,
+    /// once that is more than ten seconds; how much was there before that, nobody knows.
     pub behind: Option<Duration>,
-    /// How long until records are lost that are not read: what is left of the stream's retention time.
+    /// How long until records are lost that are not read: what is left of the stream's retention time. At most, if the
+    /// shard was never answered.
     pub headroom: Option<Duration>,
 }
 
@@ -88,7 +94,7 @@ pub struct Waiting {
 }
 
 impl ShardExplanation {
-    /// `behind` is how far its last answer was behind, and for how long there was none. Nobody is behind in a
+    /// `behind` is how far its last answer was behind, and for how long there is none. Nobody is behind in a
     /// shard that is not read any more.
     pub(crate) fn new(
         status: ShardStatus,
@@ -96,18 +102,29 @@ impl ShardExplanation {
         behind: Option<Duration>,
         retention: Option<Duration>,
     ) -> Self {
-        let is_over = matches!(
-            status.state,
-            ShardState::Finished | ShardState::Complete | ShardState::Stopped
-        );
-        let behind = behind.filter(|_| !is_over);
-        let headroom = |behind| Some(retention?.saturating_sub(behind));
-        Self {
-            headroom: behind.and_then(headroom),
+        let mut explained = Self {
             status,
             waiting,
-            behind,
+            behind: None,
+            headroom: None,
+        };
+        if !explained.is_over() {
+            let headroom = |behind| Some(retention?.saturating_sub(behind));
+            explained.behind = behind;
+            explained.headroom = behind.and_then(headroom);
         }
+        explained
+    }
+
+    /// Whether it is not read any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_done() || self.status.state == ShardState::Stopped
+    }
+
+    /// Whether all that was to be read of it is acknowledged.
+    pub(crate) fn is_done(&self) -> bool {
+        let state = self.status.state;
+        matches!(state, ShardState::Finished | ShardState::Complete)
     }
 }
 

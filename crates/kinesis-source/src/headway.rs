@@ -55,6 +55,12 @@ impl Headway {
         let before = before.filter(|_| told)?;
         Some(News::Again(now.saturating_duration_since(before)))
     }
+
+    /// For how long there has been none, if that was told.
+    pub(crate) fn told(&self, now: Instant) -> Option<Duration> {
+        let stopped = self.stopped.filter(|_| self.is_told)?;
+        Some(now.saturating_duration_since(stopped))
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +115,8 @@ mod tests {
                     None => {}
                 }
                 prop_assert!(!is_stopped || (!has_records && behind > 0));
+                prop_assert_eq!(headway.told(now).is_some(), is_stopped);
+                prop_assert!(headway.told(now).is_none_or(|stopped| stopped >= LONG));
             }
         }
     }

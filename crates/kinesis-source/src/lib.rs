@@ -98,7 +98,7 @@
 //!
 //! # Numbers
 //!
-//! Lag, records, throttles, headroom to the stream's retention time and others go to the `metrics`
+//! Lag, records read and acknowledged, throttles, headroom to the stream's retention time and others go to the `metrics`
 //! facade: see [`metric_names`] for all of them.
 //!
 //! # Features
@@ -133,6 +133,7 @@ mod governor;
 mod headway;
 mod held_subscription;
 pub mod kpl;
+mod lag;
 mod lineage;
 mod listing;
 mod meters;

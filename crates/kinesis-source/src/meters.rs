@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{collections::BTreeMap, mem, slice, time::Duration};
 
 use metrics::{Label, counter, gauge};
 use tokio::time::Instant;
@@ -15,6 +15,10 @@ pub(crate) struct Meters {
     budget: ByteBudget,
     /// What was counted of each shard until the last time. The sum would go back when one is forgotten.
     counted: BTreeMap<ShardId, Counted>,
+    /// What was told of the stream as a whole the last time.
+    levels: Levels,
+    /// What was told of each shard, if that is wanted.
+    of_shards: BTreeMap<ShardId, Levels>,
     /// Whether the numbers of each are wanted.
     by_shard: bool,
 }
@@ -23,6 +27,7 @@ pub(crate) struct Meters {
 struct Counted {
     records: u64,
     bytes: u64,
+    acked: u64,
     reads: u64,
     throttles: u64,
     retries: u64,
@@ -30,12 +35,12 @@ struct Counted {
 }
 
 /// What is so at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Levels {
     in_flight: u64,
-    /// Of the shard that is farthest behind.
+    /// Of the shard that is farthest behind, if anything is known of any.
     behind: Option<Duration>,
-    /// Of the shard that has the least.
+    /// Of the shard that has the least, likewise.
     headroom: Option<Duration>,
 }
 
@@ -57,6 +62,8 @@ impl Meters {
             stream: Label::new("stream", stream.to_owned()),
             budget,
             counted: BTreeMap::new(),
+            levels: Levels::default(),
+            of_shards: BTreeMap::new(),
             by_shard,
         }
     }
@@ -68,25 +75,35 @@ impl Meters {
         source: &SourceWatch,
         now: Instant,
     ) {
-        let (mut news, mut levels) = (Counted::default(), Levels::default());
+        let (mut news, retention) = (Counted::default(), source.retention());
         let before = mem::take(&mut self.counted);
+        let mut levels_before = mem::take(&mut self.of_shards);
+        // Made from all at once it has no gaps.
+        let counted = shards.iter();
+        let counted = counted.map(|it| (it.status.shard.clone(), Counted::of(&it.status)));
+        self.counted = counted.collect();
         for it in shards {
             let (shard, counted) = (&it.status.shard, Counted::of(&it.status));
             let of_shard = counted.since(before.get(shard).copied().unwrap_or_default());
             news = news.plus(of_shard);
-            let level = Levels::of(it);
-            levels = levels.and(level);
             if self.by_shard {
-                let name = shard.to_string();
-                let labels = vec![self.stream.clone(), Label::new("shard", name)];
-                of_shard.publish(&labels);
-                level.publish(&labels);
+                let levels = Levels::of(slice::from_ref(it), retention);
+                let last = levels_before.remove(shard);
+                // A recorder may forget what stands still, and so a shard that is over.
+                let stands_still = last == Some(levels) && of_shard == Counted::default();
+                if !(it.is_over() && stands_still) {
+                    let label = Label::new("shard", shard.to_string());
+                    let labels = [self.stream.clone(), label];
+                    of_shard.publish(&labels);
+                    levels.publish(last.unwrap_or_default(), &labels);
+                }
+                self.of_shards.insert(shard.clone(), levels);
             }
-            self.counted.insert(shard.clone(), counted);
         }
         let labels = vec![self.stream.clone()];
         news.publish(&labels);
-        levels.publish(&labels);
+        let levels = Levels::of(shards, retention);
+        levels.publish(mem::replace(&mut self.levels, levels), &labels);
         for (name, level) in [
             (names::BUDGET, self.budget.bytes()),
             (names::BUDGET_IN_USE, self.budget.in_use()),
@@ -110,6 +127,7 @@ impl Counted {
         Self {
             records: status.records_read,
             bytes: status.bytes_read,
+            acked: status.acked,
             reads: status.reads,
             throttles: status.throttled,
             retries: status.retries,
@@ -129,6 +147,7 @@ impl Counted {
         Self {
             records: with(self.records, other.records),
             bytes: with(self.bytes, other.bytes),
+            acked: with(self.acked, other.acked),
             reads: with(self.reads, other.reads),
             throttles: with(self.throttles, other.throttles),
             retries: with(self.retries, other.retries),
@@ -140,6 +159,7 @@ impl Counted {
         for (name, count) in [
             (names::RECORDS, self.records),
             (names::BYTES, self.bytes),
+            (names::ACKED, self.acked),
             (names::READS, self.reads),
             (names::THROTTLES, self.throttles),
             (names::RETRIES, self.retries),
@@ -151,33 +171,34 @@ impl Counted {
 }
 
 impl Levels {
-    fn of(shard: &ShardExplanation) -> Self {
+    /// Those of some shards together, of a stream that keeps records for so long.
+    fn of(shards: &[ShardExplanation], retention: Option<Duration>) -> Self {
+        // Nothing is left that could be behind, or lost.
+        let is_done = !shards.is_empty() && shards.iter().all(ShardExplanation::is_done);
+        let behind = shards.iter().filter_map(|it| it.behind).max();
+        let headroom = shards.iter().filter_map(|it| it.headroom).min();
         Self {
-            in_flight: shard.status.in_flight,
-            behind: shard.behind,
-            headroom: shard.headroom,
+            in_flight: shards.iter().map(|it| it.status.in_flight).sum(),
+            behind: behind.or(is_done.then_some(Duration::ZERO)),
+            headroom: headroom.or(retention.filter(|_| is_done)),
         }
     }
 
-    fn and(self, other: Self) -> Self {
-        let least = |a: Duration, b: Option<Duration>| b.map_or(a, |b| a.min(b));
-        Self {
-            in_flight: self.in_flight + other.in_flight,
-            behind: self.behind.max(other.behind),
-            headroom: match self.headroom {
-                Some(headroom) => Some(least(headroom, other.headroom)),
-                None => other.headroom,
-            },
-        }
-    }
-
-    fn publish(self, labels: &[Label]) {
+    fn publish(self, last: Self, labels: &[Label]) {
         gauge!(names::IN_FLIGHT, labels.to_vec()).set(self.in_flight as f64);
-        if let Some(behind) = self.behind {
-            gauge!(names::MILLIS_BEHIND_LATEST, labels.to_vec()).set(behind.as_millis() as f64);
+        let millis = |behind: Duration| behind.as_millis() as f64;
+        let behind = known(self.behind.map(millis), last.behind.is_some());
+        if let Some(behind) = behind {
+            gauge!(names::MILLIS_BEHIND_LATEST, labels.to_vec()).set(behind);
         }
-        if let Some(headroom) = self.headroom {
-            gauge!(names::RETENTION_HEADROOM, labels.to_vec()).set(headroom.as_secs_f64());
+        let headroom = self.headroom.map(|it| it.as_secs_f64());
+        if let Some(headroom) = known(headroom, last.headroom.is_some()) {
+            gauge!(names::RETENTION_HEADROOM, labels.to_vec()).set(headroom);
         }
     }
+}
+
+/// What is to be said: a level that was known, and is not any more, does not stand at what it was.
+fn known(level: Option<f64>, was_known: bool) -> Option<f64> {
+    level.or(was_known.then_some(f64::NAN))
 }

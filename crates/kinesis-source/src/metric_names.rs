@@ -10,6 +10,7 @@
 //! |---|---|---|---|---|
 //! | `kinesis_source_records_total` | counter | yes | records that were read | `RecordsProcessed` |
 //! | `kinesis_source_bytes_total` | counter | yes | their bytes, keys and data | `DataBytesProcessed` |
+//! | `kinesis_source_acked_records_total` | counter | yes | records that were acknowledged, each time that they were; user records, where records are [taken apart](crate::Deaggregation) | – |
 //! | `kinesis_source_reads_total` | counter | yes | GetRecords calls that were answered, or events that subscriptions sent | `getRecords.Success` |
 //! | `kinesis_source_throttles_total` | counter | yes | calls that were refused as too many or too much | – |
 //! | `kinesis_source_retries_total` | counter | yes | calls that failed otherwise and were made again | – |
@@ -25,7 +26,12 @@
 //! | `kinesis_source_shards` | gauge | no | shards, by the label `state` | – |
 //!
 //! A shard that is not read for more than ten seconds (as nobody asks for its records, or it fails)
-//! falls behind all the while: that time is added to what its last answer said.
+//! falls behind all the while: that time is added to what its last answer said. So does one that was never
+//! answered: it is behind for as long, and what it had before that is not known. One of which all is read and
+//! acknowledged is not behind, and has all of the stream's retention time left. Where nothing is known any more, as the
+//! reader of the shard, or of all shards, has stopped before that, the two gauges are NaN, and no alert on them goes off:
+//! [`SHARDS`] counts those that have stopped. What is over is said once and not brought up to date again, so that a
+//! recorder that forgets what stands still (as Prometheus' exporter does, by `idle_timeout`) forgets the shard.
 
 /// Records that were read.
 #[doc(alias = "RecordsProcessed")]
@@ -34,6 +40,9 @@ pub const RECORDS: &str = "kinesis_source_records_total";
 /// The bytes of records that were read, keys and data.
 #[doc(alias = "DataBytesProcessed")]
 pub const BYTES: &str = "kinesis_source_bytes_total";
+
+/// Records that were acknowledged, each time that they were; user records, where records are taken apart.
+pub const ACKED: &str = "kinesis_source_acked_records_total";
 
 /// GetRecords calls that were answered, or events that subscriptions sent.
 #[doc(alias = "getRecords.Success")]
@@ -81,6 +90,7 @@ pub(crate) fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge};
     describe_counter!(RECORDS, "records that were read");
     describe_counter!(BYTES, Unit::Bytes, "bytes that were read, keys and data");
+    describe_counter!(ACKED, "records that were acknowledged");
     describe_counter!(READS, "calls that were answered, or events that were sent");
     describe_counter!(THROTTLES, "calls that were refused as too many or too much");
     describe_counter!(RETRIES, "calls that failed otherwise and were made again");

@@ -14,6 +14,7 @@ use crate::{
     denial::Denial,
     footprint::Need,
     headway::{Headway, News},
+    lag::Lag,
     listing::CALL_DEADLINE,
     source_watch::SourceWatch,
     supervision::Supervision,
@@ -44,12 +45,8 @@ struct Machines {
     supervision: Supervision,
     /// What it waits for room in, if it ever has.
     budget: Option<ByteBudget>,
-    /// When a read was last answered, and how far it was behind.
-    last: Option<(Instant, Duration)>,
+    lag: Lag,
 }
-
-/// Somebody who reads as fast as there are records has an answer at least so often.
-const UNREAD: Duration = Duration::from_secs(10);
 
 /// So many takeovers in a row are told each: the second says that it is no accident.
 const MOST_TAKEOVERS: u32 = 2;
@@ -59,6 +56,26 @@ const MOST_TAKEOVERS: u32 = 2;
 const ROOM_WITHIN: Duration = Duration::from_secs(120);
 
 impl Machines {
+    /// What it was told to be stuck with while its reader is at work, and gets nowhere.
+    fn stuck(&self, now: Instant) -> Option<Waiting> {
+        // Whoever has ended waits for nothing.
+        if self.supervision.waiting_for() == WaitingFor::Nothing {
+            return None;
+        }
+        let stuck = [
+            (WaitingFor::Turn, self.throttling.told(now)),
+            (WaitingFor::OtherSubscriber, self.contest.told(now)),
+            (WaitingFor::Headway, self.headway.told(now)),
+        ];
+        stuck.into_iter().find_map(|(waiting_for, since)| {
+            Some(Waiting {
+                waiting_for,
+                since: since?,
+                is_stuck: true,
+            })
+        })
+    }
+
     /// With the budget's numbers of now, if that is what is waited for.
     fn with_numbers(&self, wait: Waiting) -> Waiting {
         let waiting_for = match (&wait.waiting_for, &self.budget) {
@@ -74,6 +91,7 @@ impl Machines {
 
 impl ShardWatch {
     pub(crate) fn new(shard: ShardId) -> Self {
+        let now = Instant::now();
         let machines = Machines {
             condition: Condition::new(shard.clone()),
             headway: Headway::default(),
@@ -81,9 +99,9 @@ impl ShardWatch {
             contest: Denial::default(),
             is_subscribed: false,
             is_unrenewed: false,
-            supervision: Supervision::new(Instant::now()),
+            supervision: Supervision::new(now),
             budget: None,
-            last: None,
+            lag: Lag::new(now),
         };
         Self {
             shard,
@@ -135,18 +153,22 @@ impl ShardWatch {
         budget.reserve(need).await
     }
 
-    /// What its reader waits for.
+    /// What it waits for: what it was told to be stuck with, or what its reader waits for at this moment.
     pub(crate) fn look(&self, now: Instant) -> Waiting {
         let machines = self.lock();
-        machines.with_numbers(machines.supervision.look(now))
+        let wait = machines.supervision.look(now);
+        let stuck = machines.stuck(now).filter(|_| !wait.is_stuck);
+        machines.with_numbers(stuck.unwrap_or(wait))
     }
 
-    /// How far reading is behind the tip, at most, if the service has ever said so.
+    /// What its reader waits for at this moment, whatever it is stuck with.
+    pub(crate) fn reader_waits_for(&self) -> WaitingFor {
+        self.lock().supervision.waiting_for()
+    }
+
+    /// How far reading is behind the tip, if that is known.
     pub(crate) fn behind(&self, now: Instant) -> Option<Duration> {
-        let (at, behind) = self.lock().last?;
-        let ago = now.saturating_duration_since(at);
-        // Between two reads, or events, of a shard that is read it is what the last one said.
-        Some(if ago > UNREAD { behind + ago } else { behind })
+        self.lock().lag.behind(now)
     }
 
     /// What is to be told by now, as its reader may be stuck or asleep.
@@ -177,7 +199,7 @@ impl ShardWatch {
         let behind = millis_behind_latest.map(Duration::from_millis);
         let now = Instant::now();
         let mut machines = self.lock();
-        machines.last = behind.map(|behind| (now, behind)).or(machines.last);
+        machines.lag.heard(behind, now);
         let news = machines.condition.answered(behind, now);
         let headway = machines.headway.heard(has_records, behind, now);
         let throttled = machines.throttling.granted(now);

@@ -325,7 +325,8 @@ impl StreamSource {
 
     /// Gives the [numbers](crate::metric_names) of each shard to the metrics facade, too, labelled by its
     /// name; only those of the stream as a whole unless this is called. A stream that is split again and
-    /// again has ever more shards, and most recorders forget none.
+    /// again has ever more shards, and recorders forget none, unless they are told to forget what is not brought up to
+    /// date any more: those of a shard that is over are not.
     pub fn metrics_by_shard(self) -> Self {
         Self {
             metrics_by_shard: true,

@@ -59,7 +59,12 @@ impl Supervision {
         Some(self.look(now))
     }
 
-    /// What it waits for, and for how long it has.
+    /// What it waits for.
+    pub(crate) fn waiting_for(&self) -> WaitingFor {
+        self.waiting_for
+    }
+
+    /// The same, and for how long it has.
     pub(crate) fn look(&self, now: Instant) -> Waiting {
         Waiting {
             waiting_for: self.waiting_for,
@@ -131,6 +136,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(supervision.look(now).waiting_for, state.0);
+                prop_assert_eq!(supervision.waiting_for(), state.0);
             }
         }
     }

@@ -6,7 +6,7 @@ mod rig;
 
 use std::{sync::Arc, time::Duration};
 
-use kinesis_fake::{Choices, Fake, Fault, Operation, Takeover};
+use kinesis_fake::{Choices, Fake, Fault, Operation, Rewrite, Takeover};
 use kinesis_source::{
     ConsumerAddress, FanOut, KinesisFanOutApi, Position, ShardId, SourceEvent, StreamSource,
     WaitingFor,
@@ -62,6 +62,105 @@ fn stuck(told: &[SourceEvent], with: WaitingFor) -> Vec<bool> {
 
 fn count(told: &[SourceEvent], name: &str) -> usize {
     told.iter().filter(|event| event.name() == name).count()
+}
+
+/// Looks at the only shard each second of a story: what events call stuck is explained as stuck, with that, for as
+/// long as they do, and nothing else is. Returns for how many seconds it was, and whether it is in the end.
+async fn explained_as_told(
+    source: StreamSource,
+    with: WaitingFor,
+    story: impl Future<Output = ()>,
+) -> (u64, bool) {
+    let (mut pipeline, mut told, mut looks) = (Pipeline::new(), None, 0);
+    let (records, handle) = source.add_to(&mut pipeline);
+    let mut events = handle.events();
+    pipeline.consume(Sink::default(), records.subscribe(Window::new(50)));
+    let looking = async {
+        loop {
+            sleep(seconds(1)).await;
+            while let Some(event) = events.try_next() {
+                told = match event {
+                    SourceEvent::Stuck { waiting_for, .. } => Some(waiting_for),
+                    SourceEvent::Unstuck { .. } => None,
+                    _ => told,
+                };
+            }
+            let explained = handle.explain();
+            let waiting = &explained.shards[0].waiting;
+            assert_eq!(waiting.is_stuck, told.is_some(), "{explained}");
+            if let Some(told) = told {
+                assert_eq!((told, waiting.waiting_for), (with, with), "{explained}");
+                assert!(waiting.since >= seconds(300 + looks), "{explained}");
+                looks += 1;
+            }
+        }
+    };
+    let both = async {
+        tokio::select! {
+            () = story => {}
+            () = looking => {}
+        }
+    };
+    pipeline.run_until(both).await.unwrap();
+    // What has ended waits for nothing.
+    assert!(!handle.explain().shards[0].waiting.is_stuck);
+    (looks, told.is_some())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_as_stuck_is_explained_as_stuck_for_as_long() {
+    let throttle = "ProvisionedThroughputExceededException";
+    let nothing = Fault::rewritten(Operation::GetRecords, Rewrite::EMPTY_PAGE);
+    for (fault, with) in [
+        (
+            Fault::refusal(Operation::GetRecords, throttle),
+            WaitingFor::Turn,
+        ),
+        (
+            Fault::refusal(Operation::GetShardIterator, throttle),
+            WaitingFor::Turn,
+        ),
+        (nothing, WaitingFor::Headway),
+    ] {
+        for is_cleared in [true, false] {
+            let fake = Fake::instant(1);
+            fake.put_numbered(0..100).unwrap();
+            sleep(seconds(10)).await;
+            fake.inject(fault.clone().always());
+            let source = StreamSource::new("orders", Arc::new(fake.clone()));
+            let story = async {
+                sleep(seconds(900)).await;
+                if is_cleared {
+                    fake.clear_faults();
+                    sleep(seconds(60)).await;
+                }
+            };
+            let (stuck, is_stuck) = explained_as_told(source, with, story).await;
+            // Whoever was refused for long is tried again within twenty seconds.
+            assert!((590..625).contains(&stuck), "{with:?}: {stuck}");
+            assert_eq!(is_stuck, !is_cleared, "{with:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_is_a_shard_that_is_taken_over_again_and_again() {
+    let mut choices = Choices::default();
+    choices.takeover = Takeover::Fails;
+    let fake = Fake::builder().instant().choices(choices).build();
+    let api = Arc::new(fake.clone());
+    let source = StreamSource::new("orders", api.clone()).fan_out(FanOut::new(api, "audit"));
+    let story = async {
+        sleep(seconds(10)).await;
+        for _ in 0..200 {
+            another_subscriber(&fake).await;
+            sleep(seconds(10)).await;
+        }
+        sleep(seconds(600)).await;
+    };
+    let other = WaitingFor::OtherSubscriber;
+    let (stuck, is_stuck) = explained_as_told(source, other, story).await;
+    assert!(stuck > 1_500 && !is_stuck, "{stuck}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,7 +52,7 @@ impl Progress {
 
     /// What is to be told by now, as its oldest record in hand is not settled in time.
     pub(crate) fn check_unsettled(&self, within: Duration, now: Instant) -> Option<SourceEvent> {
-        let (in_hand, phase) = (self.in_hand(now), self.phase());
+        let (in_hand, phase) = (self.in_hand(), self.phase());
         let mut unsettled = self.unsettled();
         let before = unsettled.late(now);
         let news = unsettled.check(in_hand, within, now)?;
@@ -78,7 +78,7 @@ impl Progress {
     /// What it waits for: its reader, unless its oldest record in hand is late.
     pub(crate) fn look(&self, now: Instant) -> Waiting {
         let late = self.unsettled().late(now);
-        match late.zip(self.in_hand(now)) {
+        match late.zip(self.in_hand()) {
             Some(((since, late), in_hand)) if late.oldest == in_hand.oldest => Waiting {
                 waiting_for: WaitingFor::Receipts {
                     beyond: in_hand.beyond,
@@ -92,9 +92,9 @@ impl Progress {
 
     /// What is to be settled in time. Whoever waits for that is held to it when nothing is in hand any more,
     /// too: it is to notice at once.
-    fn in_hand(&self, now: Instant) -> Option<InHand> {
+    fn in_hand(&self) -> Option<InHand> {
         let waits = matches!(
-            self.watch.look(now).waiting_for,
+            self.watch.reader_waits_for(),
             WaitingFor::Receipts { .. } | WaitingFor::Acknowledgements
         );
         let state = self.lock();
