@@ -20,7 +20,7 @@ use std::{
 use crate::{
     runtime::Runtime,
     sampler::now,
-    seat::{Body, Home, Outcome, Seat},
+    seat::{Body, Ended, Home, Outcome, Seat},
 };
 
 mod guests;
@@ -246,7 +246,7 @@ impl Host {
                 }
                 self.recent(&seat).set(Some(seat));
             }
-            Poll::Ready(outcome) => body.end(*outcome),
+            Poll::Ready(ended) => body.end(ended.into()),
         }
     }
 
@@ -265,7 +265,7 @@ impl Host {
     }
 
     #[inline]
-    fn poll_measuring(&self, body: &mut Body) -> Poll<Box<Outcome>> {
+    fn poll_measuring(&self, body: &mut Body) -> Poll<Ended> {
         self.is_slow.set(body.seat().is_slow());
         let start = body.start();
         let polled = body.poll();

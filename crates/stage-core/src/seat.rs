@@ -64,6 +64,15 @@ pub(crate) enum Outcome {
     Cancelled,
 }
 
+/// The same: how it has ended, if not well.
+pub(crate) type Ended = Result<(), Box<Outcome>>;
+
+impl From<Ended> for Outcome {
+    fn from(ended: Ended) -> Self {
+        ended.map_or_else(|outcome| *outcome, |()| Self::Done(Ok(())))
+    }
+}
+
 /// The stage is to be polled by whoever has it out, or else by its own task.
 const WOKEN: u8 = 1;
 /// It is to be dropped where it stands.
@@ -302,15 +311,15 @@ impl Body {
     }
 
     /// Polls the stage; ready as well if it is to be dropped where it stands. What it returns, each turn
-    /// but the last for nothing, is small enough for a register.
+    /// but the last for nothing, is small enough for registers.
     #[inline]
-    pub(crate) fn poll(&mut self) -> Poll<Box<Outcome>> {
+    pub(crate) fn poll(&mut self) -> Poll<Ended> {
         if self.seat.read_notes() {
-            return Poll::Ready(Box::new(Outcome::Cancelled));
+            return Poll::Ready(Err(Box::new(Outcome::Cancelled)));
         }
         let cx = &mut Context::from_waker(&self.waker);
         let polled = self.task.as_mut().poll(cx);
-        polled.map(|result| Box::new(Outcome::Done(result)))
+        polled.map_err(|failure| Box::new(Outcome::Done(Err(failure))))
     }
 
     /// Drops the stage before it is said that it has ended.
