@@ -33,7 +33,7 @@ struct Host {
     open: Cell<Option<Runtime>>,
     /// Which stage has its turn.
     current: Cell<Option<Arc<Seat>>>,
-    /// By number, stages that had one: to count those who have a seat, up and down again, would cost a
+    /// By number, stages that had one since the task was polled: to count those who have a seat, up and down again, would cost a
     /// turn as much as all else that is done for it.
     recent: [Cell<Option<Arc<Seat>>>; RECENT],
     /// It has long turns.
@@ -206,6 +206,10 @@ impl Host {
             }
         }) {}
         self.open.set(None);
+        // Or they would keep what they are of, as a runtime that is dropped next.
+        for recent in &self.recent {
+            drop(recent.take());
+        }
     }
 
     /// Gives turns to those that are put to work. If one panics, its stage has ended, and it is not said
@@ -311,4 +315,46 @@ fn come_back(cx: &mut Context<'_>) {
         return;
     }
     cx.waker().wake_by_ref();
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::{convert::Infallible, future::pending};
+
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::{Batch, Demand, Flow, Pipeline, Producer, Window, for_each};
+
+    struct Never;
+
+    impl Producer for Never {
+        type Event = u32;
+        type Error = Infallible;
+
+        async fn produce(&mut self, _: Demand, _: &mut Batch<u32>) -> Result<Flow, Infallible> {
+            pending().await
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_pipeline_that_is_dropped_stays_in_its_thread() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.build().unwrap();
+        runtime.block_on(async {
+            let mut pipeline = Pipeline::new();
+            let numbers = pipeline.produce(Never);
+            let nothing = for_each(|_: u32| {});
+            pipeline.consume(nothing, numbers.subscribe(Window::new(10)));
+            let running = tokio::spawn(pipeline.run());
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            assert!(!running.is_finished());
+        });
+        drop(runtime);
+        HOST.with(|host| {
+            assert!(host.recent.iter().all(|recent| recent.take().is_none()));
+        });
+    }
 }

@@ -1,7 +1,8 @@
 use std::time::{Duration, Instant};
 
 /// Chooses which pieces of work are measured: to look at the clock may cost more than to hand a batch
-/// over. The more of them were short, the fewer are measured.
+/// over. The more of them were short, the fewer are measured. Of those that are neither short nor long as many
+/// are as at first: sixty-four of them would keep others waiting for long.
 ///
 /// It is real time that counts: what matters is how long a thread was in use.
 #[derive(Debug)]
@@ -14,8 +15,11 @@ pub(crate) struct Sampler {
 /// One of so many is measured at first, and after one that took long.
 const ONE_OF: u32 = 16;
 
-/// And of so many where none has taken long.
+/// And of so many where all were short: together they do not take long.
 const ONE_OF_MANY: u32 = 64;
+
+/// Work that takes no longer is short.
+const SHORT: Duration = Duration::from_micros(1);
 
 /// Work that takes longer is worth a change of tasks.
 pub(crate) const LONG: Duration = Duration::from_micros(20);
@@ -34,13 +38,12 @@ impl Sampler {
 
     /// Whether work that took this took long.
     pub(crate) fn is_long(&mut self, took: Duration) -> bool {
-        let is_long = took > LONG;
-        self.one_of = match is_long {
-            true => ONE_OF,
-            false => ONE_OF_MANY.min(2 * self.one_of),
+        self.one_of = match took <= SHORT {
+            true => ONE_OF_MANY.min(2 * self.one_of),
+            false => ONE_OF,
         };
         self.skipped = self.skipped.min(self.one_of - 1);
-        is_long
+        took > LONG
     }
 }
 
@@ -80,7 +83,15 @@ mod tests {
     #[test]
     fn the_more_were_short_the_fewer_are_measured() {
         let sampler = &mut Sampler::default();
-        assert_eq!(measured(sampler, 200, LONG), [0, 16, 48, 112, 176]);
-        assert_eq!(measured(sampler, 80, 2 * LONG), [40, 56, 72]);
+        assert_eq!(measured(sampler, 200, SHORT), [0, 16, 48, 112, 176]);
+        for longer in [2 * SHORT, LONG, 2 * LONG] {
+            // At once, with the first that is.
+            let at_first = measured(sampler, 200, longer);
+            assert!(
+                at_first.windows(2).all(|two| two[1] - two[0] == 16),
+                "{at_first:?}"
+            );
+            assert_eq!(measured(sampler, 200, SHORT).len(), 5);
+        }
     }
 }

@@ -1,6 +1,6 @@
 use std::mem;
 
-use crate::{Batch, batch::BatchQueue};
+use crate::{Batch, batch::BatchQueue, spares::worth_keeping};
 
 /// What is left of a delivery that is taken in portions.
 #[derive(Debug)]
@@ -59,10 +59,29 @@ impl<E> Rest<E> {
     /// Keeps an emptied portion, for the next. Returns it if it is not needed.
     #[inline]
     pub(super) fn keep(&mut self, emptied: Batch<E>) -> Option<Batch<E>> {
-        if self.spare.is_something() || !emptied.is_something() {
+        if self.spare.is_something() {
             return Some(emptied);
         }
-        self.spare = emptied;
+        // An idle subscription keeps no more than a stage does.
+        self.spare = worth_keeping(emptied)?;
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_storage_does_not_stay_with_an_idle_subscription() {
+        let mut rest = Rest::<u64>::new();
+        let emptied = |capacity| Batch::from(Vec::with_capacity(capacity));
+        assert!(rest.keep(emptied(1_000_000)).is_none());
+        assert_eq!(rest.spare.capacity(), 0);
+        rest.spare = Batch::new();
+        assert!(rest.keep(Batch::new()).is_none());
+        assert!(rest.keep(emptied(100)).is_none());
+        assert_eq!(rest.spare.capacity(), 100);
+        assert!(rest.keep(emptied(100)).is_some(), "there is one");
     }
 }
