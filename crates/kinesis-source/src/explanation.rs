@@ -122,7 +122,7 @@ impl ShardExplanation {
     }
 
     /// Whether all that was to be read of it is acknowledged.
-    pub(crate) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         let state = self.status.state;
         matches!(state, ShardState::Finished | ShardState::Complete)
     }

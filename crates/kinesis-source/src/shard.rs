@@ -39,9 +39,7 @@ impl ShardId {
             Name::Other(_) => None,
         }
     }
-}
 
-impl ShardId {
     #[cold]
     fn cmp_as_text(&self, other: &Self) -> Ordering {
         match (&self.0, &other.0) {

@@ -145,17 +145,9 @@ async fn what_is_told_as_stuck_is_explained_as_stuck_for_as_long() {
 
 #[tokio::test(start_paused = true)]
 async fn so_is_a_shard_that_is_taken_over_again_and_again() {
-    let mut choices = Choices::default();
-    choices.takeover = Takeover::Fails;
-    let fake = Fake::builder().instant().choices(choices).build();
-    let api = Arc::new(fake.clone());
-    let source = StreamSource::new("orders", api.clone()).fan_out(FanOut::new(api, "audit"));
+    let (fake, source) = with_a_rival();
     let story = async {
-        sleep(seconds(10)).await;
-        for _ in 0..200 {
-            another_subscriber(&fake).await;
-            sleep(seconds(10)).await;
-        }
+        take_over_again_and_again(&fake).await;
         sleep(seconds(600)).await;
     };
     let other = WaitingFor::OtherSubscriber;
@@ -203,6 +195,25 @@ async fn a_shard_that_is_throttled_now_and_then_is_not() {
     assert_eq!(count(&told, "stuck"), 0);
 }
 
+/// A source whose consumer another process has as well.
+fn with_a_rival() -> (Fake, StreamSource) {
+    let mut choices = Choices::default();
+    choices.takeover = Takeover::Fails;
+    let fake = Fake::builder().instant().choices(choices).build();
+    let api = Arc::new(fake.clone());
+    let source = StreamSource::new("orders", api.clone()).fan_out(FanOut::new(api, "audit"));
+    (fake, source)
+}
+
+/// Each ten seconds, for half an hour and more.
+async fn take_over_again_and_again(fake: &Fake) {
+    sleep(seconds(10)).await;
+    for _ in 0..200 {
+        another_subscriber(fake).await;
+        sleep(seconds(10)).await;
+    }
+}
+
 async fn another_subscriber(fake: &Fake) {
     let by_name = ConsumerAddress::Name("audit".into());
     let consumer = fake.describe_stream_consumer(&by_name).await.unwrap();
@@ -214,17 +225,9 @@ async fn another_subscriber(fake: &Fake) {
 
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_is_taken_over_again_and_again_is_stuck() {
-    let mut choices = Choices::default();
-    choices.takeover = Takeover::Fails;
-    let fake = Fake::builder().instant().choices(choices).build();
-    let api = Arc::new(fake.clone());
-    let source = StreamSource::new("orders", api.clone()).fan_out(FanOut::new(api, "audit"));
+    let (fake, source) = with_a_rival();
     let story = async {
-        sleep(seconds(10)).await;
-        for _ in 0..200 {
-            another_subscriber(&fake).await;
-            sleep(seconds(10)).await;
-        }
+        take_over_again_and_again(&fake).await;
         fake.put_numbered(0..100).unwrap();
         sleep(seconds(600)).await;
     };

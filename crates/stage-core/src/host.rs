@@ -33,8 +33,8 @@ struct Host {
     open: Cell<Option<Runtime>>,
     /// Which stage has its turn.
     current: Cell<Option<Arc<Seat>>>,
-    /// By number, stages that had one since the task was polled: to count those who have a seat, up and down again, would cost a
-    /// turn as much as all else that is done for it.
+    /// By number, stages that had one since the task was polled: to count those who have a seat, up
+    /// and down again, would cost a turn as much as all else that is done for it.
     recent: [Cell<Option<Arc<Seat>>>; RECENT],
     /// It has long turns.
     is_slow: Cell<bool>,
@@ -58,8 +58,8 @@ const LONG_ENOUGH: Duration = Duration::from_micros(100);
 /// No more guests are polled after so many events: about what one stage may do at once by itself.
 const ENOUGH: usize = 1_000;
 
-/// Fewer at a time need not be noted: before they are [`ENOUGH`], the task's budget is used up, of which
-/// each batch takes one of 128.
+/// Fewer at a time need not be noted: whoever goes on with the next batch at once takes one of the 128
+/// of the task's budget for it, and whoever waits for it has had a turn, which costs more.
 pub(crate) const WORTH_NOTING: usize = 8;
 
 /// What each of these uses up.

@@ -240,7 +240,8 @@ fn replace(
 ) -> Result<bool, Failure> {
     let mut changed = false;
     for (shard, checkpoint) in checkpoints {
-        let stored = match table.get(&*shard.to_string())? {
+        let name = shard.to_string();
+        let stored = match table.get(&*name)? {
             Some(value) => {
                 Some(format::read_checkpoint(value.value()).map_err(format::Unreadable::from)?)
             }
@@ -248,7 +249,7 @@ fn replace(
         };
         if stored.is_none_or(|stored| replaces(&stored, checkpoint)) {
             let value = format::write_checkpoint(checkpoint).map_err(format::Unreadable::from)?;
-            table.insert(&*shard.to_string(), value.as_slice())?;
+            table.insert(&*name, value.as_slice())?;
             changed = true;
         }
     }
@@ -262,14 +263,15 @@ fn remove(
 ) -> Result<bool, Failure> {
     let mut changed = false;
     for shard in shards {
-        let is_end = match table.get(&*shard.to_string())? {
+        let name = shard.to_string();
+        let is_end = match table.get(&*name)? {
             Some(value) => format::read_checkpoint(value.value())
                 .map_err(format::Unreadable::from)?
                 .is_end(),
             None => false,
         };
         if is_end {
-            table.remove(&*shard.to_string())?;
+            table.remove(&*name)?;
             changed = true;
         }
     }

@@ -45,18 +45,17 @@ impl History {
             shards: explained,
             ..
         } = explanation;
-        let is_over = |state| matches!(state, ShardState::Finished | ShardState::Complete);
         let in_flight = explained.iter().map(|it| it.status.in_flight).sum();
         let all = explained.len();
         let mut before = std::mem::take(&mut self.pasts);
         let mut shards = Vec::with_capacity(all);
         for shard in explained {
-            let status = &shard.status;
-            if !is_over(status.state) {
-                let mut past = before.remove(&status.shard).unwrap_or_default();
+            if !shard.is_done() {
+                let name = shard.status.shard.clone();
+                let mut past = before.remove(&name).unwrap_or_default();
                 let lag = lag(&shard, &mut past);
                 let trouble = past.note(seen(&shard), elapsed);
-                self.pasts.insert(status.shard.clone(), past);
+                self.pasts.insert(name, past);
                 shards.push(ShardView::new(shard, lag, trouble));
             }
         }
