@@ -6,7 +6,7 @@
 use std::{convert::Infallible, env, error::Error, sync::Arc};
 
 use kinesis_fake::Fake;
-use kinesis_source::{AwsKinesis, KinesisApi, ShardRecord, StreamSource};
+use kinesis_source::{AwsKinesis, KinesisApi, Record, StreamSource};
 use serde::Deserialize;
 use stage_core::{Batch, Consumer, Pipeline, Transform, Window};
 
@@ -19,17 +19,17 @@ struct Order {
 /// Turns records into orders. One that is none fails the stage: a checkpoint never passes it.
 struct Parse;
 
-impl Transform<ShardRecord> for Parse {
+impl Transform<Record> for Parse {
     type Out = Order;
     type Error = serde_json::Error;
 
     async fn transform(
         &mut self,
-        records: &mut Batch<ShardRecord>,
+        records: &mut Batch<Record>,
         orders: &mut Batch<Order>,
     ) -> Result<(), serde_json::Error> {
         for event in records.iter() {
-            orders.push(serde_json::from_slice(&event.record.data)?);
+            orders.push(serde_json::from_slice(&event.data)?);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use kinesis_fake::{Fake, Fault, Operation};
-use kinesis_source::{KinesisWriteApi, ShardRecord, StreamSource};
+use kinesis_source::{KinesisWriteApi, Record, StreamSource};
 use stage_core::{Batch, Consumer, Pipeline, Window};
 use tokio::time::sleep;
 
@@ -21,12 +21,12 @@ use tokio::time::sleep;
 #[derive(Clone, Default)]
 struct Counts(Arc<Mutex<BTreeMap<String, usize>>>);
 
-impl Consumer<ShardRecord> for Counts {
+impl Consumer<Record> for Counts {
     type Error = io::Error;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> io::Result<()> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> io::Result<()> {
         for event in batch.drain() {
-            let key = event.record.partition_key.unwrap_or_default();
+            let key = event.partition_key.unwrap_or_default();
             *self.0.lock().unwrap().entry(key).or_default() += 1;
         }
         Ok(())

@@ -23,10 +23,8 @@ use order::{Arrivals, Disorder, KeyOrder, Known};
 /// let fake = Fake::new(2);
 /// fake.put_numbered(0..10).unwrap();
 /// let deliveries = Deliveries::new();
-/// for (shard, records) in fake.records() {
-///     for record in &records {
-///         deliveries.note(&shard, record); // your handler does this
-///     }
+/// for record in fake.records().iter().flat_map(|(_, records)| records) {
+///     deliveries.note(record); // your handler does this
 /// }
 /// deliveries.assert_each_delivered(&fake);
 /// deliveries.assert_order_per_key(&fake);
@@ -34,13 +32,7 @@ use order::{Arrivals, Disorder, KeyOrder, Known};
 /// ```
 #[derive(Clone, Default)]
 pub struct Deliveries {
-    log: Arc<Mutex<Vec<Delivery>>>,
-}
-
-#[derive(Clone)]
-struct Delivery {
-    shard: ShardId,
-    record: Record,
+    log: Arc<Mutex<Vec<Record>>>,
 }
 
 /// What a consumer did wrong.
@@ -139,11 +131,8 @@ impl Deliveries {
     }
 
     /// A record was delivered, for the first time or again.
-    pub fn note(&self, shard: &ShardId, record: &Record) {
-        self.lock().push(Delivery {
-            shard: shard.clone(),
-            record: record.clone(),
-        });
+    pub fn note(&self, record: &Record) {
+        self.lock().push(record.clone());
     }
 
     /// How many were, each as often as it was.
@@ -159,14 +148,14 @@ impl Deliveries {
     /// The numbers that [`Fake::put_numbered`] put, in the order of their delivery and as often. What
     /// is no number is left out.
     pub fn numbers(&self) -> Vec<u64> {
-        let number = |it: &Delivery| std::str::from_utf8(&it.record.data).ok()?.parse().ok();
+        let number = |it: &Record| std::str::from_utf8(&it.data).ok()?.parse().ok();
         self.lock().iter().filter_map(number).collect()
     }
 
     /// How many deliveries were of records that had been delivered before.
     pub fn duplicates(&self) -> usize {
         let log = self.lock();
-        let records = log.iter().map(|it| (&it.shard, &it.record.sequence_number));
+        let records = log.iter().map(|it| (&it.shard, &it.sequence_number));
         let different: BTreeSet<_> = records.collect();
         log.len() - different.len()
     }
@@ -186,10 +175,10 @@ impl Deliveries {
         let log = self.lock();
         let mut delivered = BTreeMap::new();
         for it in log.iter() {
-            let before = delivered.insert((&it.shard, &it.record.sequence_number), &it.record);
+            let before = delivered.insert((&it.shard, &it.sequence_number), it);
             // One of the two is not as it was put, even if the other is.
-            if before.is_some_and(|before| *before != it.record) {
-                return Err(foreign(&it.shard, &it.record));
+            if before.is_some_and(|before| before != it) {
+                return Err(foreign(it));
             }
         }
         let kept = fake.records();
@@ -200,7 +189,7 @@ impl Deliveries {
         {
             match delivered.remove(&(shard, &record.sequence_number)) {
                 Some(it) if it == record => {}
-                Some(it) => return Err(foreign(shard, it)),
+                Some(it) => return Err(foreign(it)),
                 None => {
                     missing += 1;
                     first = first.or(Some((shard, record)));
@@ -238,7 +227,7 @@ impl Deliveries {
     pub fn expired_unread(&self, fake: &Fake) -> Vec<(ShardId, SequenceNumber)> {
         let expired = fake.expired();
         let log = self.lock();
-        let records = log.iter().map(|it| (&it.shard, &it.record.sequence_number));
+        let records = log.iter().map(|it| (&it.shard, &it.sequence_number));
         let delivered: BTreeSet<_> = records.collect();
         let unread = expired.into_iter();
         unread
@@ -271,7 +260,8 @@ impl Deliveries {
         };
         let log = self.lock();
         let mut keys = BTreeMap::<&String, KeyOrder<'_>>::new();
-        for Delivery { shard, record } in log.iter() {
+        for record in log.iter() {
+            let shard = &record.shard;
             let number = &record.sequence_number;
             let Some(key) = &record.partition_key else {
                 continue;
@@ -311,13 +301,13 @@ impl Deliveries {
         let mut shards = BTreeMap::<&ShardId, Arrivals<'_>>::new();
         for it in log.iter() {
             let arrivals = shards.entry(&it.shard).or_default();
-            arrivals.expect(&it.record.sequence_number);
+            arrivals.expect(&it.sequence_number);
         }
         for arrivals in shards.values_mut() {
             arrivals.begin();
         }
         for it in log.iter() {
-            let number = &it.record.sequence_number;
+            let number = &it.sequence_number;
             let arrivals = shards.entry(&it.shard).or_default();
             let behind = arrivals.arrive(number);
             if let Some(behind) = behind.filter(|behind| *behind > window) {
@@ -343,11 +333,9 @@ impl Deliveries {
         let log = self.lock();
         let mut times = BTreeMap::<_, usize>::new();
         for it in log.iter() {
-            *times
-                .entry((&it.shard, &it.record.sequence_number))
-                .or_default() += 1;
+            *times.entry((&it.shard, &it.sequence_number)).or_default() += 1;
         }
-        let mut delivered = log.iter().map(|it| (&it.shard, &it.record.sequence_number));
+        let mut delivered = log.iter().map(|it| (&it.shard, &it.sequence_number));
         match delivered.find(|record| times[record] > most) {
             None => Ok(()),
             Some((shard, number)) => Err(WrongDelivery::TooOften {
@@ -399,14 +387,14 @@ impl Deliveries {
         must(self.check_deliveries_at_most(most));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Delivery>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn foreign(shard: &ShardId, record: &Record) -> WrongDelivery {
+fn foreign(record: &Record) -> WrongDelivery {
     WrongDelivery::Foreign {
-        shard: shard.clone(),
+        shard: record.shard.clone(),
         number: record.sequence_number.clone(),
     }
 }

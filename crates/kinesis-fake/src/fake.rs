@@ -401,6 +401,8 @@ impl Fake {
         };
         let mut answer = answer.map(|answer| (answer, spoiling));
         state.calls.settle(subject.operation, &answer);
+        let is_rewritten = matches!(blow, Some(Blow::Rewrite { .. }));
+        let again = is_rewritten.then(|| subject.again(&state.service));
         spread_news(state);
         // Nothing is locked: it may use the fake.
         if let Some(Blow::Rewrite {
@@ -410,7 +412,7 @@ impl Fake {
         }) = blow
         {
             let changed = match &mut answer {
-                Ok((answer, _)) => rewrite.apply(part(answer), &subject.about, *draw),
+                Ok((answer, _)) => rewrite.apply(part(answer), &again.unwrap_or_default(), *draw),
                 Err(_) => false,
             };
             if !changed {

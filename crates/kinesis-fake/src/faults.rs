@@ -15,7 +15,7 @@ mod report;
 mod rewrite;
 mod swizzle;
 
-pub(crate) use effect::{About, Blow, Spoiling, Subject};
+pub(crate) use effect::{About, Again, Blow, Spoiling, Subject};
 pub use fault::Fault;
 pub use never::NeverStrikes;
 pub use operations::Operations;
@@ -120,11 +120,7 @@ impl Faults {
                 && fault.is_in_stream() == event
         };
         let (mut place, mut first) = rules.find(|(_, rule)| concerns(rule))?;
-        let shard = match &subject.about {
-            About::Shard(shard) | About::Event(shard) => Some(shard.clone()),
-            About::Iterator(iterator) => service.shard_of(iterator),
-            About::Whole | About::Token(_) => None,
-        };
+        let shard = subject.shard(service);
         loop {
             let blow = first.strike(shard.as_ref(), now, place);
             if blow.is_some() {

@@ -40,7 +40,8 @@ pub trait KinesisApi: fmt::Debug + Send + Sync + 'static {
         position: &Position,
     ) -> Result<ShardIterator, ApiError>;
 
-    /// Reads at most `limit` records (1 to 10,000). The iterator stays good after an error.
+    /// Reads at most `limit` records (1 to 10,000), each of which says that it is of
+    /// [the iterator's shard](ShardIterator::shard). The iterator stays good after an error.
     /// ([GetRecords](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html))
     async fn get_records(
         &self,
@@ -92,25 +93,37 @@ pub enum Position {
     AfterSequenceNumber(SequenceNumber),
 }
 
-/// A place in a shard that the service handed out: opaque, to be passed back as it is.
+/// A place in a shard that the service handed out: opaque, to be passed back as it is. It knows the shard, so that
+/// what is read with it does.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ShardIterator(Arc<str>);
+pub struct ShardIterator {
+    shard: ShardId,
+    text: Arc<str>,
+}
 
 impl ShardIterator {
-    /// The iterator of that text.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+    /// The iterator of that text, which the service gave out for `shard`.
+    pub fn new(shard: ShardId, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            shard,
+            text: text.into(),
+        }
+    }
+
+    /// The shard that it reads.
+    pub fn shard(&self) -> &ShardId {
+        &self.shard
     }
 
     /// Its text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Debug for ShardIterator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ShardIterator({} B)", self.0.len())
+        write!(f, "ShardIterator({}, {} B)", self.shard, self.text.len())
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::{
-    ApiError, ChildShard, Record, Remedy, SequenceNumber, byte_budget::Charge, doubt::Found,
-    footprint::taken, progress::Progress,
+    ApiError, ChildShard, Record, Remedy, byte_budget::Charge, doubt::Found, footprint::taken,
+    progress::Progress, sequence_numbers::SequenceNumbers,
 };
 
 /// What has come of a shard at once: a page that was read, or an event that was sent.
@@ -8,6 +8,8 @@ use crate::{
 pub(crate) struct Arrival {
     /// New ones, in order.
     pub(crate) records: Vec<Record>,
+    /// Their numbers.
+    pub(crate) numbers: SequenceNumbers,
     /// What they count against the service's limits.
     pub(crate) bytes: u64,
     /// What they take of the budget.
@@ -37,28 +39,25 @@ impl Arrival {
 }
 
 /// What one look at records shows. An answer may have ten thousand, and each look takes its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Survey {
     /// What they count against the service's limits.
     pub(crate) bytes: u64,
     /// What they take in memory.
     pub(crate) taken: u64,
+    pub(crate) numbers: SequenceNumbers,
     /// Whether each has a higher number than the one before.
     is_in_order: bool,
 }
 
 impl Survey {
     pub(crate) fn of(records: &[Record]) -> Self {
-        let (mut bytes, mut is_in_order) = (0, true);
-        let mut before: Option<&SequenceNumber> = None;
-        for record in records {
-            bytes += size(record);
-            is_in_order &= before.is_none_or(|before| *before < record.sequence_number);
-            before = Some(&record.sequence_number);
-        }
+        let mut bytes = 0;
+        let (numbers, is_in_order) = SequenceNumbers::of(records, |record| bytes += size(record));
         Self {
             bytes,
             taken: taken(records.len() as u64, bytes),
+            numbers,
             is_in_order,
         }
     }
@@ -88,6 +87,7 @@ pub(crate) fn drop_repeated(
     let mut repeated = records.partition_point(|record| next.is_beyond(&record.sequence_number));
     if repeated > 0 {
         survey.bytes -= bytes(&records[..repeated]);
+        survey.numbers = survey.numbers.part(repeated, records.len());
         let last = records.drain(..repeated).next_back();
         let was_asked_for = |doubt| last.is_some_and(|last| last.sequence_number == doubt);
         repeated -= usize::from(doubt.is_some_and(|doubt| was_asked_for(doubt.from)));

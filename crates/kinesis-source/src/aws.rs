@@ -135,7 +135,9 @@ impl KinesisApi for AwsKinesis {
             .send()
             .await
             .map_err(|e| error::explain(OPERATION, &e))?;
-        let iterator = answer.shard_iterator.map(ShardIterator::new);
+        let iterator = answer
+            .shard_iterator
+            .map(|text| ShardIterator::new(shard.clone(), text));
         iterator.ok_or_else(|| Senseless::new("it has no iterator").in_answer_to(OPERATION))
     }
 
@@ -155,7 +157,8 @@ impl KinesisApi for AwsKinesis {
             .send()
             .await
             .map_err(|e| error::explain(OPERATION, &e))?;
-        convert::records(answer).map_err(|senseless| senseless.in_answer_to(OPERATION))
+        convert::records(iterator.shard(), answer)
+            .map_err(|senseless| senseless.in_answer_to(OPERATION))
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
-    ShardRecord, SourceEvent, StreamEnd, StreamError, StreamSource, WaitingFor,
+    Record, SourceEvent, StreamEnd, StreamError, StreamSource, WaitingFor,
     backoff::Backoff,
     fan_out::Consumer,
     news::News,
@@ -43,7 +43,7 @@ struct Means {
     listing: Arc<SharedListing>,
     /// Whom the shards send to, if they are not asked.
     consumer: Option<Arc<Consumer>>,
-    group: Group<ShardRecord>,
+    group: Group<Record>,
     /// Where it all runs.
     pipeline: PipelineHandle,
     board: Arc<Board>,
@@ -60,7 +60,7 @@ struct Means {
 impl Coordinator {
     pub(crate) fn new(
         source: StreamSource,
-        group: Group<ShardRecord>,
+        group: Group<Record>,
         pipeline: PipelineHandle,
         board: Arc<Board>,
         inquiries: Arc<Inquiries>,
@@ -191,14 +191,10 @@ impl Coordinator {
 }
 
 impl Producer for Coordinator {
-    type Event = ShardRecord;
+    type Event = Record;
     type Error = StreamError;
 
-    async fn produce(
-        &mut self,
-        _: Demand,
-        _: &mut Batch<ShardRecord>,
-    ) -> Result<Flow, StreamError> {
+    async fn produce(&mut self, _: Demand, _: &mut Batch<Record>) -> Result<Flow, StreamError> {
         let ended = self.coordinate().await;
         // There is nothing to finish for whoever has failed.
         if let Err(error) = &ended {

@@ -1,7 +1,7 @@
 /// How records that the Kinesis Producer Library (KPL) aggregated are taken apart.
 ///
 /// Each user record becomes an event of its own, with a
-/// [sub-sequence number](crate::ShardRecord::sub_sequence_number), under its own partition key.
+/// [sub-sequence number](crate::Record::sub_sequence_number), under its own partition key.
 /// Records that were not aggregated pass as they are, and so do [damaged](crate::kpl::Damage) ones:
 /// their event [says so](crate::Aggregation::Damaged), and they are counted.
 ///

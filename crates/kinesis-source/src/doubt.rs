@@ -76,17 +76,11 @@ impl Doubt {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
 
     use super::*;
 
     fn look(numbers: &[u128]) -> Found {
-        let record = |&number: &u128| Record {
-            sequence_number: number.into(),
-            partition_key: None,
-            data: Bytes::new(),
-            approximate_arrival: None,
-        };
+        let record = |&number: &u128| Record::new("s".into(), number.into(), "");
         let records: Vec<Record> = numbers.iter().map(record).collect();
         Doubt::about(7.into(), None).look(&records)
     }

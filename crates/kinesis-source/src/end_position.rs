@@ -94,16 +94,13 @@ impl fmt::Display for EndPosition {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
 
     use super::*;
 
     fn records(of: &[(u128, Option<i64>)]) -> Vec<Record> {
         let record = |&(number, millis): &(u128, Option<i64>)| Record {
-            sequence_number: number.into(),
-            partition_key: None,
-            data: Bytes::new(),
             approximate_arrival: millis.map(Timestamp::from_millis),
+            ..Record::new("s".into(), number.into(), "")
         };
         of.iter().map(record).collect()
     }

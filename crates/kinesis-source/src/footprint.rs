@@ -1,18 +1,16 @@
 use stage_core::Receipt;
 
 use crate::{
-    Record, ShardRecord,
+    Record,
     arrival::bytes,
-    place::Mark,
     read_size::{MOST_BYTES, MOST_RECORDS},
 };
 
 /// What a record takes in memory besides its key and its data, in bytes, from the answer to the last receipt:
-/// itself, as the event that it becomes; its mark, which is kept until all before it are settled, in storage
-/// that doubles; its receipt; and what the allocator needs for the key, the data, and who shares that.
+/// itself, in the answer's storage and, if that is handed out bit by bit, in a batch's; its number, which is kept until
+/// all before it are settled; its receipt; and what the allocator needs for the key, the data, and who shares that.
 pub(crate) const BESIDES: u64 =
-    (size_of::<ShardRecord>() + 2 * size_of::<Mark>() + size_of::<Receipt>() + 3 * ALLOCATION)
-        as u64;
+    (2 * size_of::<Record>() + size_of::<u128>() + size_of::<Receipt>() + 3 * ALLOCATION) as u64;
 
 /// What an allocation takes that is not asked for: its header, and up to where the next one may begin.
 const ALLOCATION: usize = 16;

@@ -91,7 +91,8 @@ impl HeldSubscription {
             Pin::new(events).poll_next(context).map(|said| match said {
                 Some(Ok(event)) => {
                     let survey = Survey::of(&event.records);
-                    Said::Event(event, survey, grant.answered(survey.taken))
+                    let charge = grant.answered(survey.taken);
+                    Said::Event(event, survey, charge)
                 }
                 Some(Err(error)) => Said::Failed(error),
                 None => Said::Ended,

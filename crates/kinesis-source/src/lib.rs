@@ -9,16 +9,16 @@
 //! use std::{convert::Infallible, sync::Arc};
 //!
 //! use kinesis_fake::Fake;
-//! use kinesis_source::{ShardRecord, StreamSource};
+//! use kinesis_source::{Record, StreamSource};
 //! use stage_core::{Batch, Consumer, Pipeline, Window};
 //!
 //! /// Takes records in. When `consume` returns, they are acknowledged.
 //! struct Count(usize);
 //!
-//! impl Consumer<ShardRecord> for Count {
+//! impl Consumer<Record> for Count {
 //!     type Error = Infallible;
 //!
-//!     async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+//!     async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
 //!         self.0 += batch.len();
 //!         Ok(())
 //!     }
@@ -108,6 +108,7 @@
 //! for unit tests of your own. Keep the log targets `aws_smithy_runtime` and `aws_sigv4` above
 //! `trace`: at that level the SDK logs what was put.
 
+mod aggregation;
 mod api;
 mod api_error;
 mod arrival;
@@ -154,18 +155,19 @@ mod reporter;
 mod saving;
 mod seek;
 mod sequence_number;
+mod sequence_numbers;
 mod shard;
 mod shard_calls;
 mod shard_drain_report;
 mod shard_error;
 mod shard_graph;
-mod shard_record;
 mod shard_source;
 mod shard_watch;
 mod shared_listing;
 mod source_event;
 mod source_watch;
 mod start_position;
+mod stock;
 mod stream_error;
 mod stream_source;
 mod stream_status;
@@ -179,6 +181,7 @@ mod unread;
 mod unsettled;
 mod waiting_for;
 
+pub use aggregation::{Aggregation, ExplicitHashKey};
 #[cfg(any(test, feature = "mock"))]
 pub use api::MockKinesisApi;
 pub use api::{
@@ -216,7 +219,6 @@ pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use shard::{ChildShard, HashRange, Shard, ShardId};
 pub use shard_drain_report::ShardDrainReport;
 pub use shard_error::ShardError;
-pub use shard_record::{Aggregation, ShardRecord};
 pub use shard_source::ShardSource;
 pub use source_event::{SourceEvent, StreamEnd};
 pub use start_position::StartPosition;

@@ -143,6 +143,7 @@ impl Polling {
         let arrival = Arrival {
             is_full: page.records.len() >= limit,
             records: page.records,
+            numbers: survey.numbers,
             bytes: survey.bytes,
             charge,
             found,

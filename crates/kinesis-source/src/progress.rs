@@ -25,11 +25,13 @@ use crate::{
 };
 
 mod keeping;
+mod marks;
 mod receipts;
 mod seeking;
 mod state;
 mod storing;
 
+pub(crate) use marks::Marked;
 use receipts::Generation;
 use state::State;
 
@@ -255,22 +257,17 @@ impl Progress {
     /// them are settled.
     pub(crate) fn hand_out(
         self: &Arc<Self>,
-        marks: impl Iterator<Item = Mark>,
+        of: Marked,
         charge: Option<Arc<Charge>>,
     ) -> (Arc<dyn Acknowledge>, u64) {
         let mut state = self.lock();
-        let first = state.watermark.next();
-        state.watermark.issue_all(marks);
-        let last = state
-            .watermark
-            .last()
-            .filter(|_| first < state.watermark.next());
-        if let Some(last) = last.cloned() {
+        state.in_flight += of.len() as u64;
+        let (first, last) = state.marks.issue(of);
+        if let Some(last) = last {
             state.next = last.into();
             // What is handed out now covers it.
             state.passed = None;
         }
-        state.in_flight += state.watermark.next() - first;
         let generation = Generation {
             progress: Arc::clone(self),
             number: state.generation,
@@ -326,7 +323,7 @@ impl Progress {
     pub(crate) fn pass(&self, mark: Mark) {
         let mut state = self.lock();
         state.next = mark.clone().into();
-        let is_done = state.watermark.is_complete();
+        let is_done = state.marks.is_complete();
         if is_done {
             state.done = Some(mark);
         } else {
@@ -355,7 +352,7 @@ impl Progress {
                 .unread
                 .get_or_insert_with(none)
                 .found_none(now, read_at);
-            if state.watermark.is_complete() {
+            if state.marks.is_complete() {
                 state.undone = state.unread;
             }
         }
@@ -372,7 +369,7 @@ impl Progress {
         let mut state = self.lock();
         let is_news = state.tip.is_none() && state.asked == asked;
         if is_news {
-            state.tip = Some(state.watermark.next());
+            state.tip = Some(state.marks.next());
         }
         let was_elsewhere = mem::replace(&mut state.phase, phase) != phase;
         let goes_on = state.end_halt(Halt::UntilRead);

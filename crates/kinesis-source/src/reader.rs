@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use crate::{
-    OnShardFailure, ParkReason, ShardError, ShardRecord, SourceEvent, WaitingFor,
+    OnShardFailure, ParkReason, Record, ShardError, SourceEvent, WaitingFor,
     backoff::{Backoff, seed_of},
     progress::{Halt, Phase, Progress},
     source_event::sentence,
@@ -38,7 +38,7 @@ pub(crate) const PROBE: Duration = Duration::from_secs(60);
 impl<F, P> Reader<F, P>
 where
     F: FnMut(Restart) -> P + Send + 'static,
-    P: Producer<Event = ShardRecord, Error = BoxError>,
+    P: Producer<Event = Record, Error = BoxError>,
 {
     pub(crate) fn new(
         mut renew: F,
@@ -139,15 +139,15 @@ where
 impl<F, P> Producer for Reader<F, P>
 where
     F: FnMut(Restart) -> P + Send + 'static,
-    P: Producer<Event = ShardRecord, Error = BoxError>,
+    P: Producer<Event = Record, Error = BoxError>,
 {
-    type Event = ShardRecord;
+    type Event = Record;
     type Error = BoxError;
 
     async fn produce(
         &mut self,
         demand: Demand,
-        batch: &mut Batch<ShardRecord>,
+        batch: &mut Batch<Record>,
     ) -> Result<Flow, BoxError> {
         loop {
             self.probe().await;

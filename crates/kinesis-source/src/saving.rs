@@ -67,6 +67,15 @@ impl Saving {
         unsaved >= self.unsaved_at_most && self.is_failing()
     }
 
+    /// How many more a shard may hand out that has handed out so many since its checkpoint, and does not have to wait.
+    pub(crate) fn room(&self, unsaved: u64) -> usize {
+        if !self.is_failing() {
+            return usize::MAX;
+        }
+        let room = self.unsaved_at_most.saturating_sub(unsaved);
+        usize::try_from(room).unwrap_or(usize::MAX).max(1)
+    }
+
     /// Whether a shard has to wait that has so many records acknowledged beyond one that is not.
     pub(crate) fn is_too_far(&self, beyond: u64) -> bool {
         beyond >= self.unsaved_at_most
@@ -93,6 +102,17 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+
+    #[test]
+    fn while_nothing_can_be_stored_there_is_room_for_what_is_left() {
+        let saving = Saving::new(u64::MAX, 100);
+        assert_eq!(saving.room(1_000), usize::MAX);
+        saving.ended(true);
+        assert_eq!((saving.room(0), saving.room(99)), (100, 1));
+        assert_eq!(saving.room(100), 1, "who may go on nevertheless does");
+        saving.ended(false);
+        assert_eq!(saving.room(100), usize::MAX);
+    }
 
     #[test]
     fn checkpoints_are_due_once_for_each_so_many() {

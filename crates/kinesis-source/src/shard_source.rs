@@ -1,13 +1,12 @@
-use std::{sync::Arc, time::Duration, vec};
+use std::{sync::Arc, time::Duration};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::{select, time::Instant};
 
 use self::closing::End;
 use crate::{
-    Aggregation, ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi,
-    OnDataLoss, PinnedPosition, Record, Shard, ShardError, ShardId, ShardRecord, StreamIdentity,
-    WaitingFor,
+    ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi, OnDataLoss,
+    PinnedPosition, Record, Shard, ShardError, ShardId, StreamIdentity, WaitingFor,
     arrival::Arrival,
     backoff::{Backoff, seed_of},
     byte_budget::Charge,
@@ -16,10 +15,10 @@ use crate::{
     fan_out::Consumer,
     feed::Feed,
     footprint::taken_by,
-    place::Mark,
     polling::Polling,
-    progress::{Phase, Progress},
+    progress::{Marked, Phase, Progress},
     shared_listing::SharedListing,
+    stock::Stock,
     tip::{Tip, Voice},
     unpacker::{Findings, Outside, Unpacked, Unpacker},
 };
@@ -41,13 +40,13 @@ mod seeking;
 ///
 /// ```
 /// use kinesis_source::{PinnedPosition, ShardSource};
-/// # use kinesis_source::{KinesisApi, ShardId, ShardRecord};
+/// # use kinesis_source::{KinesisApi, ShardId, Record};
 /// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
 /// # use std::sync::Arc;
 ///
 /// # async fn read(
 /// #     api: Arc<dyn KinesisApi>,
-/// #     sink: impl Consumer<ShardRecord>,
+/// #     sink: impl Consumer<Record>,
 /// # ) -> Result<(), PipelineError> {
 /// let shard = ShardId::from("shardId-000000000000");
 /// let mut pipeline = Pipeline::new();
@@ -69,7 +68,7 @@ pub struct ShardSource {
     /// The stream it belongs to, where that is known.
     stream: Option<StreamIdentity>,
     /// What was read and has yet to be handed out, unless it is taken apart.
-    read: vec::IntoIter<Record>,
+    stock: Stock,
     budget: ByteBudget,
     /// What that takes of the budget which was read and has yet to be handed out.
     charge: Option<Charge>,
@@ -96,10 +95,6 @@ pub struct ShardSource {
     /// Why the record that is in doubt was refused.
     refusal: Option<ApiError>,
 }
-
-/// The most records that are handed out together: so many are in the processor's cache still when they
-/// are taken in.
-const AT_ONCE: usize = 512;
 
 /// How long the end of a shard should take to be stored.
 const STORED_WITHIN: Duration = Duration::from_secs(60);
@@ -138,7 +133,7 @@ impl ShardSource {
             progress,
             settles_before_end,
             stream: None,
-            read: Vec::new().into_iter(),
+            stock: Stock::default(),
             budget: ByteBudget::default(),
             charge: None,
             shared_charge: None,
@@ -252,7 +247,7 @@ impl ShardSource {
                 self.shared_charge = Some(Arc::new(arrival.charge));
             }
             None => {
-                self.read = arrival.records.into_iter();
+                self.stock = Stock::of(arrival.records, arrival.numbers);
                 self.charge = Some(arrival.charge);
             }
         }
@@ -264,31 +259,23 @@ impl ShardSource {
         self.is_complete = true;
     }
 
-    /// Puts records that were read into a batch, up to `demand`, and has what becomes of them told to
+    /// Puts records that were read into a batch, up to `most`, and has what becomes of them told to
     /// the progress. Whether there were any.
-    fn hand_out(&mut self, demand: Demand, batch: &mut Batch<ShardRecord>) -> bool {
-        let events = self.read.len().min(demand.get()).min(AT_ONCE);
-        if events == 0 {
+    fn hand_out(&mut self, most: usize, batch: &mut Batch<Record>) -> bool {
+        let Some(portion) = self.stock.take(most) else {
             return false;
-        }
-        let records = &self.read.as_slice()[..events];
-        let marks = records
-            .iter()
-            .map(|record| Mark::whole(record.sequence_number.clone()));
+        };
         let charge = match &mut self.charge {
-            Some(charge) if events < self.read.len() => Some(charge.split_off(taken_by(records))),
+            Some(charge) if !self.stock.is_empty() => {
+                Some(charge.split_off(taken_by(&portion.records)))
+            }
             last => last.take(),
         };
-        let (book, first) = self.progress.hand_out(marks, charge.map(Arc::new));
-        let shard = self.progress.shard();
-        batch.extend(self.read.by_ref().take(events).map(|record| ShardRecord {
-            shard: shard.clone(),
-            record,
-            sub_sequence_number: None,
-            aggregation: Aggregation::None,
-        }));
+        let marked = Marked::Whole(portion.numbers);
+        let (book, first) = self.progress.hand_out(marked, charge.map(Arc::new));
+        batch.append_vec(portion.records);
         batch.track(book, first);
-        if self.read.len() == 0
+        if self.stock.is_empty()
             && let Some(asked) = self.reads_to_tip.take()
         {
             self.progress.came_to_tip(asked);
@@ -296,29 +283,19 @@ impl ShardSource {
         true
     }
 
-    /// Puts what comes out of records that were read into a batch, up to `demand`. Whether anything
+    /// Puts what comes out of records that were read into a batch, up to `most`. Whether anything
     /// did.
-    fn unpack(&mut self, demand: Demand, batch: &mut Batch<ShardRecord>) -> Result<bool, Outside> {
+    fn unpack(&mut self, most: usize, batch: &mut Batch<Record>) -> Result<bool, Outside> {
         let Some(unpacker) = &mut self.unpacker else {
             return Ok(false);
         };
-        let (shard, next) = (self.progress.shard(), self.progress.next_place());
+        let next = self.progress.next_place();
         let (mut findings, mut marks, mut passed) = (Findings::default(), Vec::new(), None);
         let mut outside = None;
-        while marks.len() < demand.get() {
+        while marks.len() < most {
             match unpacker.unpack(&next, &mut findings) {
-                Ok(Some(Unpacked::Event {
-                    record,
-                    sub_sequence_number,
-                    aggregation,
-                    mark,
-                })) => {
-                    batch.push(ShardRecord {
-                        shard: shard.clone(),
-                        record,
-                        sub_sequence_number,
-                        aggregation,
-                    });
+                Ok(Some(Unpacked::Event { record, mark })) => {
+                    batch.push(record);
                     marks.push(mark);
                     passed = None;
                 }
@@ -336,7 +313,7 @@ impl ShardSource {
         let has_events = !marks.is_empty();
         if has_events {
             let charge = self.shared_charge.clone();
-            let (book, first) = self.progress.hand_out(marks.into_iter(), charge);
+            let (book, first) = self.progress.hand_out(Marked::Parts(marks), charge);
             batch.track(book, first);
         }
         if let Some(mark) = passed {
@@ -359,7 +336,7 @@ impl ShardSource {
 
     /// Whether all that the shard has was handed out.
     fn is_at_end(&self) -> bool {
-        let is_handed_out = self.read.len() == 0;
+        let is_handed_out = self.stock.is_empty();
         let is_unpacked = self.unpacker.as_ref().is_none_or(Unpacker::is_empty);
         self.is_read && is_handed_out && is_unpacked
     }
@@ -447,15 +424,15 @@ impl ShardSource {
     async fn read_on(
         &mut self,
         demand: Demand,
-        batch: &mut Batch<ShardRecord>,
+        batch: &mut Batch<Record>,
     ) -> Result<Flow, ShardError> {
         loop {
-            self.progress.may_hand_out().await;
+            let most = self.progress.may_hand_out().await.min(demand.get());
             self.refuse_nacked().await?;
-            if self.hand_out(demand, batch) {
+            if self.hand_out(most, batch) {
                 return Ok(Flow::More);
             }
-            match self.unpack(demand, batch) {
+            match self.unpack(most, batch) {
                 Ok(true) => return Ok(Flow::More),
                 Ok(false) => {}
                 Err(Outside { sequence_number }) => {
@@ -505,13 +482,13 @@ impl ShardSource {
 }
 
 impl Producer for ShardSource {
-    type Event = ShardRecord;
+    type Event = Record;
     type Error = ShardError;
 
     async fn produce(
         &mut self,
         demand: Demand,
-        batch: &mut Batch<ShardRecord>,
+        batch: &mut Batch<Record>,
     ) -> Result<Flow, ShardError> {
         let progress = Arc::clone(&self.progress);
         let read = loop {

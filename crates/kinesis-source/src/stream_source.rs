@@ -4,7 +4,7 @@ use stage_core::{Group, Lane, Outlet, Pipeline, Restart};
 
 use crate::{
     ByteBudget, CheckpointStore, Deaggregation, EndPosition, FanOut, KinesisApi,
-    MemoryCheckpointStore, OnDataLoss, OnShardFailure, ShardRecord, StartPosition, StreamHandle,
+    MemoryCheckpointStore, OnDataLoss, OnShardFailure, Record, StartPosition, StreamHandle,
     coordinator::Coordinator,
     read_size::MOST_BYTES,
     reporter::Reporter,
@@ -25,13 +25,13 @@ use crate::{
 ///
 /// ```
 /// use kinesis_source::{MemoryCheckpointStore, StartPosition, StreamSource};
-/// # use kinesis_source::{KinesisApi, ShardRecord};
+/// # use kinesis_source::{KinesisApi, Record};
 /// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
 /// # use std::sync::Arc;
 ///
 /// # async fn read(
 /// #     api: Arc<dyn KinesisApi>,
-/// #     sink: impl Consumer<ShardRecord>,
+/// #     sink: impl Consumer<Record>,
 /// # ) -> Result<(), PipelineError> {
 /// let mut pipeline = Pipeline::new();
 /// let (orders, _handle) = StreamSource::new("orders", api)
@@ -162,11 +162,11 @@ impl StreamSource {
     ///
     /// ```
     /// # use std::{sync::Arc, time::Duration};
-    /// # use kinesis_source::{EndPosition, KinesisApi, ShardRecord, StartPosition, StreamSource};
+    /// # use kinesis_source::{EndPosition, KinesisApi, Record, StartPosition, StreamSource};
     /// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
     /// # async fn replay(
     /// #     api: Arc<dyn KinesisApi>,
-    /// #     sink: impl Consumer<ShardRecord>,
+    /// #     sink: impl Consumer<Record>,
     /// # ) -> Result<(), PipelineError> {
     /// // The last hour, once more.
     /// let now = api.now();
@@ -365,7 +365,7 @@ impl StreamSource {
 
     /// Adds the source to a pipeline: where to subscribe to all its shards, and a handle that tells
     /// how they are.
-    pub fn add_to(self, pipeline: &mut Pipeline) -> (Outlet<ShardRecord>, StreamHandle) {
+    pub fn add_to(self, pipeline: &mut Pipeline) -> (Outlet<Record>, StreamHandle) {
         let (group, outlet) = pipeline.group();
         (outlet, self.join(pipeline, &group))
     }
@@ -380,9 +380,9 @@ impl StreamSource {
     ///
     /// ```
     /// # use std::sync::Arc;
-    /// # use kinesis_source::{KinesisApi, ShardRecord, StreamSource};
+    /// # use kinesis_source::{KinesisApi, Record, StreamSource};
     /// # use stage_core::{Consumer, Pipeline, PipelineError, Window};
-    /// # async fn run<C: Consumer<ShardRecord>>(
+    /// # async fn run<C: Consumer<Record>>(
     /// #     api: Arc<dyn KinesisApi>,
     /// #     worker: impl Fn() -> C,
     /// # ) -> Result<(), PipelineError> {
@@ -411,13 +411,13 @@ impl StreamSource {
         self,
         pipeline: &mut Pipeline,
         lanes: usize,
-    ) -> (Vec<Lane<ShardRecord>>, StreamHandle) {
-        let lane_of = move |event: &ShardRecord| Some(event.lane(lanes));
+    ) -> (Vec<Lane<Record>>, StreamHandle) {
+        let lane_of = move |event: &Record| Some(event.lane(lanes));
         let (group, all) = pipeline.partitioned_group(lanes, lane_of);
         (all, self.join(pipeline, &group))
     }
 
-    fn join(self, pipeline: &mut Pipeline, group: &Group<ShardRecord>) -> StreamHandle {
+    fn join(self, pipeline: &mut Pipeline, group: &Group<Record>) -> StreamHandle {
         let board = Arc::<Board>::default();
         let inquiries = Inquiries::new();
         let watch = Arc::new(SourceWatch::new(Reporter::of(&self.name)));

@@ -309,6 +309,7 @@ impl Subscribing {
         }
         Ok(Arrival {
             records,
+            numbers: survey.numbers,
             bytes: survey.bytes,
             charge,
             found,

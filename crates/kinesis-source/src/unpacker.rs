@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    Aggregation, Deaggregation, HashRange, OutsideRange, Record, SequenceNumber,
+    Aggregation, Deaggregation, ExplicitHashKey, HashRange, OutsideRange, Record, SequenceNumber,
     kpl::{AggregatedRecord, Cursor, Payload},
     place::{Mark, Place},
 };
@@ -28,12 +28,7 @@ struct Open {
 #[derive(Debug)]
 pub(crate) enum Unpacked {
     /// An event, and how far the shard is once it is done.
-    Event {
-        record: Record,
-        sub_sequence_number: Option<u64>,
-        aggregation: Aggregation,
-        mark: Mark,
-    },
+    Event { record: Record, mark: Mark },
     /// Nothing.
     Nothing(Mark),
 }
@@ -159,22 +154,24 @@ impl Unpacker {
         findings.user_records += 1;
         findings.outside_range += u64::from(!is_in_range);
         let aggregation = Aggregation::UserRecord {
-            explicit_hash_key: user.explicit_hash_key.map(Box::from),
+            // No aggregated record has as many user records as that.
+            sub_sequence_number: u32::try_from(user.sub_sequence_number).unwrap_or(u32::MAX),
+            explicit_hash_key: user.explicit_hash_key.map(ExplicitHashKey::from),
             is_in_range,
         };
         let record = Record {
+            shard: outer.shard.clone(),
             sequence_number: sequence_number.clone(),
             partition_key: Some(user.partition_key.to_owned()),
             data: user.data,
             approximate_arrival: outer.approximate_arrival,
+            aggregation,
         };
         if !is_last {
             self.open = Some(open);
         }
         Unpacked::Event {
             record,
-            sub_sequence_number,
-            aggregation,
             mark: Mark {
                 sequence_number,
                 sub_sequence_number: sub_sequence_number.filter(|_| !is_last),
@@ -186,8 +183,9 @@ impl Unpacker {
 fn as_it_is(record: Record, aggregation: Aggregation) -> Unpacked {
     Unpacked::Event {
         mark: Mark::whole(record.sequence_number.clone()),
-        record,
-        sub_sequence_number: None,
-        aggregation,
+        record: Record {
+            aggregation,
+            ..record
+        },
     }
 }

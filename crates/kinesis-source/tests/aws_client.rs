@@ -48,7 +48,10 @@ async fn records_arrive_as_they_were_put() {
     );
     assert!(bare.data.is_empty());
     assert_eq!(page.millis_behind_latest, Some(1_500));
-    assert_eq!(page.next, Some(ShardIterator::new("next")));
+    assert_eq!(
+        page.next,
+        Some(ShardIterator::new("shardId-000000000000".into(), "next"))
+    );
 }
 
 #[tokio::test]

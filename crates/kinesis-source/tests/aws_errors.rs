@@ -124,7 +124,7 @@ async fn the_next_call_after_a_broken_one_goes_well() {
     get_records(&api).await.unwrap_err();
     assert_eq!(
         get_records(&api).await.unwrap().next,
-        Some(ShardIterator::new("next"))
+        Some(ShardIterator::new("shardId-000000000000".into(), "next"))
     );
 }
 

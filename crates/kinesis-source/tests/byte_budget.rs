@@ -22,10 +22,10 @@ use alive::Copying;
 use bytes::Bytes;
 use kinesis_fake::Fake;
 use kinesis_source::{
-    ByteBudget, Deaggregation, FanOut, ShardRecord, SourceEvent, StartPosition, StreamHandle,
+    ByteBudget, Deaggregation, FanOut, Record, SourceEvent, StartPosition, StreamHandle,
     StreamSource, WaitingFor,
 };
-use reference::{Aggregated, Record};
+use reference::{Aggregated, UserRecord};
 use rig::{Sink, everything, run_until_caught_up};
 use stage_core::{
     Batch, Consumer, Outlet, Pipeline, Receipt, Transform, Window, batching, for_each,
@@ -48,17 +48,17 @@ async fn until_caught_up(pipeline: Pipeline, handle: StreamHandle) {
 /// Makes three of each even one, and none of odd ones.
 struct EvenThrice;
 
-impl Transform<ShardRecord> for EvenThrice {
+impl Transform<Record> for EvenThrice {
     type Out = usize;
     type Error = Infallible;
 
     async fn transform(
         &mut self,
-        batch: &mut Batch<ShardRecord>,
+        batch: &mut Batch<Record>,
         out: &mut Batch<usize>,
     ) -> Result<(), Infallible> {
         batch.flat_map_into(out, |event| {
-            let size = event.record.data.len();
+            let size = event.data.len();
             std::iter::repeat_n(size, if size % 2 == 0 { 3 } else { 0 })
         });
         Ok(())
@@ -67,7 +67,7 @@ impl Transform<ShardRecord> for EvenThrice {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_becomes_of_records_their_bytes_are_given_back() {
-    type Ending = fn(&mut Pipeline, &Outlet<ShardRecord>);
+    type Ending = fn(&mut Pipeline, &Outlet<Record>);
     let endings: [Ending; 4] = [
         |pipeline, records| {
             pipeline.consume(for_each(drop), records.subscribe(Window::new(50)));
@@ -82,7 +82,7 @@ async fn whatever_becomes_of_records_their_bytes_are_given_back() {
             }
         },
         |pipeline, records| {
-            let by_shard = |event: &ShardRecord| event.shard.clone();
+            let by_shard = |event: &Record| event.shard.clone();
             let batches = batching(by_shard)
                 .max_size(33)
                 .max_delay(Duration::from_secs(1));
@@ -168,15 +168,15 @@ struct Keeping {
 #[tokio::test(start_paused = true)]
 async fn a_receipt_holds_its_bytes_and_data_that_was_acked_does_not() {
     struct Consuming(Keeping, bool, ByteBudget);
-    impl Consumer<ShardRecord> for Consuming {
+    impl Consumer<Record> for Consuming {
         type Error = Infallible;
 
-        async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+        async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
             for (event, receipt) in batch.drain_with_receipts() {
                 if self.1 {
                     self.0.receipts.push(receipt);
                 } else {
-                    self.0.data.push(event.record.data);
+                    self.0.data.push(event.data);
                     receipt.ack();
                 }
             }
@@ -228,11 +228,11 @@ async fn an_answer_that_is_larger_than_the_whole_budget_passes_alone() {
         let (records, handle) = source.add_to(&mut pipeline);
         let (sum, read) = (Arc::new(AtomicUsize::new(0)), fake.records());
         let adding = Arc::clone(&sum);
-        let add = stage_core::for_each_async(move |event: ShardRecord| {
+        let add = stage_core::for_each_async(move |event: Record| {
             let adding = Arc::clone(&adding);
             async move {
                 sleep(Duration::from_millis(50)).await;
-                adding.fetch_add(event.record.data.len(), SeqCst);
+                adding.fetch_add(event.data.len(), SeqCst);
                 Ok::<(), Infallible>(())
             }
         });
@@ -265,7 +265,7 @@ async fn each_batch_of_an_answer_counts_until_it_is_settled() {
         };
         let mut pipeline = Pipeline::new();
         let (records, handle) = source.add_to(&mut pipeline);
-        let slow = stage_core::for_each_async(|_: ShardRecord| async {
+        let slow = stage_core::for_each_async(|_: Record| async {
             sleep(Duration::from_millis(10)).await;
             Ok::<(), Infallible>(())
         });
@@ -309,7 +309,7 @@ async fn the_largest_records_there_are_keep_to_the_bound() {
     let source = StreamSource::new("orders", api.clone()).byte_budget(&budget);
     let mut pipeline = Pipeline::new();
     let (records, handle) = source.add_to(&mut pipeline);
-    let slowly = stage_core::for_each_async(async |_: ShardRecord| {
+    let slowly = stage_core::for_each_async(async |_: Record| {
         sleep(Duration::from_millis(300)).await;
         Ok::<(), Infallible>(())
     });
@@ -393,7 +393,7 @@ async fn a_source_that_stalls_is_told_and_starves_no_other_that_shares_its_budge
 #[tokio::test(start_paused = true)]
 async fn an_aggregated_record_counts_until_the_last_of_it_is_settled() {
     let (fake, budget) = (Fake::instant(1), ByteBudget::default());
-    let records = (0..50).map(|number: u64| Record {
+    let records = (0..50).map(|number: u64| UserRecord {
         partition_key_index: 0,
         explicit_hash_key_index: None,
         data: number.to_string().into_bytes(),

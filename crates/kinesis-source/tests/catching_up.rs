@@ -8,7 +8,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kinesis_fake::{Fake, Fault, Limits, Operation};
-use kinesis_source::{ShardRecord, StreamHandle, StreamSource};
+use kinesis_source::{Record, StreamHandle, StreamSource};
 use rig::{Sink, run_until_caught_up};
 use stage_core::{Pipeline, Window, for_each};
 use tokio::time::{Instant, sleep};
@@ -166,7 +166,7 @@ async fn two_readers_of_a_shard_share_it_fairly() {
             let mut pipeline = Pipeline::new();
             let (records, handle) = source(&fake).add_to(&mut pipeline);
             let window = Window::new(20_000).with_min(10_000);
-            let take = for_each(|_: ShardRecord| {});
+            let take = for_each(|_: Record| {});
             pipeline.consume(take, records.subscribe(window));
             let run = tokio::spawn(pipeline.run_until(sleep(Duration::from_secs(1_700))));
             runs.push((handle, run));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use kinesis_fake::{Fake, Fault, Operation};
-use kinesis_source::{FanOut, MemoryCheckpointStore, ShardId, ShardRecord, StreamSource};
+use kinesis_source::{FanOut, MemoryCheckpointStore, Record, ShardId, StreamSource};
 use stage_core::{Pipeline, Window, for_each};
 use tokio::time::{Instant, sleep};
 
@@ -41,7 +41,7 @@ async fn first_records(fake: &Fake, source: StreamSource) -> BTreeMap<ShardId, D
     let mut pipeline = Pipeline::new();
     let (records, _) = source.add_to(&mut pipeline);
     let noting = Arc::clone(&first);
-    let note = for_each(move |event: ShardRecord| {
+    let note = for_each(move |event: Record| {
         let elapsed = start.elapsed();
         noting.lock().unwrap().entry(event.shard).or_insert(elapsed);
     });

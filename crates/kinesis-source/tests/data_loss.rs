@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 use kinesis_fake::{Choices, Fake, Fault, Limits, OlderThanHorizon, Operation};
 use kinesis_source::{
     Checkpoint, CheckpointStore, DataLoss, FanOut, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, OnDataLoss, SequenceNumber, ShardError, ShardId, ShardRecord,
-    SourceEvent, StreamHandle, StreamIdentity, StreamSource,
+    MemoryCheckpointStore, OnDataLoss, Record, SequenceNumber, ShardError, ShardId, SourceEvent,
+    StreamHandle, StreamIdentity, StreamSource,
 };
 use rig::{Sink, shard_error};
 use stage_core::{Pipeline, PipelineError, Window};
@@ -328,7 +328,7 @@ async fn what_is_nacked_once_it_is_not_kept_any_more_is_told() {
 async fn overtake(
     world: &World,
 ) -> (
-    Vec<ShardRecord>,
+    Vec<Record>,
     Vec<DataLoss>,
     Option<Result<(), PipelineError>>,
 ) {
@@ -370,8 +370,8 @@ async fn overtake(
     (sink.taken(), losses, ended)
 }
 
-fn number(record: &ShardRecord) -> u64 {
-    let text = std::str::from_utf8(&record.record.data).unwrap();
+fn number(record: &Record) -> u64 {
+    let text = std::str::from_utf8(&record.data).unwrap();
     text.parse().unwrap()
 }
 
@@ -387,7 +387,7 @@ async fn what_the_horizon_takes_from_a_slow_reader_is_told_gap_by_gap() {
                 continue;
             }
             gaps += 1;
-            let [from, to] = [0, 1].map(|it| pair[it].record.sequence_number.clone());
+            let [from, to] = [0, 1].map(|it| pair[it].sequence_number.clone());
             let told = |loss: &DataLoss| loss.from == from && loss.to.as_ref() == Some(&to);
             assert!(losses.iter().any(told), "{from} to {to}: {losses:?}");
         }
@@ -410,7 +410,7 @@ async fn a_slow_reader_stops_at_the_first_gap() {
         let numbers_taken: Vec<_> = taken.iter().map(number).collect();
         assert_eq!(numbers_taken, numbers(0..taken.len() as u64));
         assert_eq!(losses, [loss(&error)]);
-        assert_eq!(losses[0].from, taken.last().unwrap().record.sequence_number);
+        assert_eq!(losses[0].from, taken.last().unwrap().sequence_number);
     }
 }
 

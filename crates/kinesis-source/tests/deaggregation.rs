@@ -12,12 +12,12 @@ use bytes::Bytes;
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
     Aggregation, Checkpoint, CheckpointStore, Deaggregation, FanOut, KinesisWriteApi,
-    MemoryCheckpointStore, OnShardFailure, OutsideRange, PinnedPosition, ShardError, ShardId,
-    ShardRecord, ShardStatus, StreamIdentity, StreamSource,
+    MemoryCheckpointStore, OnShardFailure, OutsideRange, PinnedPosition, Record, ShardError,
+    ShardId, ShardStatus, StreamIdentity, StreamSource,
     kpl::{Damage, MAGIC},
 };
 use md5::{Digest, Md5};
-use reference::{Aggregated, Record};
+use reference::{Aggregated, UserRecord};
 use rig::{Sink, everything, run_until_caught_up, shard_error};
 use stage_core::{Pipeline, Window};
 use tokio::time::{sleep, timeout};
@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 fn aggregated(numbers: impl IntoIterator<Item = u64>) -> Bytes {
     let numbers: Vec<u64> = numbers.into_iter().collect();
     let key = |number: &u64| format!("key-{number}").into_bytes();
-    let record = |(index, number): (u64, &u64)| Record {
+    let record = |(index, number): (u64, &u64)| UserRecord {
         partition_key_index: index,
         explicit_hash_key_index: None,
         data: number.to_string().into_bytes(),
@@ -112,10 +112,10 @@ fn is_within_a_record(checkpoint: &Checkpoint) -> bool {
 }
 
 /// Whether an event is finished by a checkpoint of its shard.
-fn is_done(event: &ShardRecord, checkpoints: &BTreeMap<ShardId, Checkpoint>) -> bool {
+fn is_done(event: &Record, checkpoints: &BTreeMap<ShardId, Checkpoint>) -> bool {
     let own = Checkpoint::After {
-        sequence_number: event.record.sequence_number.clone(),
-        sub_sequence_number: event.sub_sequence_number,
+        sequence_number: event.sequence_number.clone(),
+        sub_sequence_number: event.sub_sequence_number(),
     };
     let checkpoint = checkpoints.get(&event.shard);
     checkpoint.is_some_and(|checkpoint| !checkpoint.is_behind(&own))
@@ -212,7 +212,7 @@ async fn killed_and_resumed(
             .await
             .unwrap();
         // What is done by the checkpoints came before the kill, and does not come again.
-        let is_done = |event: &ShardRecord| is_done(event, &checkpoints);
+        let is_done = |event: &Record| is_done(event, &checkpoints);
         assert!(!resumed.taken().iter().any(is_done));
         let taken = killed.taken();
         let done = taken.iter().zip(killed.numbers_in_order());
@@ -258,16 +258,18 @@ async fn user_records_have_their_own_keys_and_the_records_number() {
     let taken = sink.taken();
     assert_eq!(sink.numbers_in_order(), everything(4));
     for (sub, event) in (0..3).zip(&taken) {
-        assert_eq!(event.record.sequence_number, number);
-        assert_eq!(event.sub_sequence_number, Some(sub));
-        assert_eq!(event.record.partition_key, Some(format!("key-{sub}")));
-        let arrival = event.record.approximate_arrival;
+        assert_eq!(event.sequence_number, number);
+        assert_eq!(event.sub_sequence_number(), Some(sub));
+        assert_eq!(event.partition_key, Some(format!("key-{sub}")));
+        let arrival = event.approximate_arrival;
         assert_eq!(arrival, outer.approximate_arrival);
         let aggregation = format!("{:?}", event.aggregation);
-        let expected = "UserRecord { has_explicit_hash_key: false, is_in_range: true }";
+        let expected = format!(
+            "UserRecord {{ sub_sequence_number: {sub}, has_explicit_hash_key: false, is_in_range: true }}"
+        );
         assert_eq!(aggregation, expected);
     }
-    assert_eq!(taken[3].sub_sequence_number, None);
+    assert_eq!(taken[3].sub_sequence_number(), None);
     assert_eq!(taken[3].aggregation, Aggregation::None);
 }
 
@@ -341,7 +343,7 @@ async fn a_damaged_record_is_delivered_as_it_is_and_counted() {
     sink.assert_complete(&fake);
     let damaged = Aggregation::Damaged(Damage::WrongDigest);
     assert_eq!(sink.taken()[0].aggregation, damaged);
-    assert_eq!(sink.taken()[0].sub_sequence_number, None);
+    assert_eq!(sink.taken()[0].sub_sequence_number(), None);
     assert_eq!((statuses[0].damaged, statuses[0].user_records), (1, 0));
 }
 
@@ -402,7 +404,7 @@ async fn user_records_outside_the_range_are_delivered_and_say_so() {
     let (fake, outside) = misplaced();
     let (sink, statuses) = run(&fake, &Arc::default(), OutsideRange::Deliver).await;
     assert_eq!(sink.numbers(), everything(21));
-    let says_so = |event: &ShardRecord| matches!(&event.aggregation, Aggregation::UserRecord { is_in_range, .. } if !is_in_range);
+    let says_so = |event: &Record| matches!(&event.aggregation, Aggregation::UserRecord { is_in_range, .. } if !is_in_range);
     let numbers = sink.numbers_in_order().into_iter();
     let flagged = numbers.zip(sink.taken()).filter(|(_, it)| says_so(it));
     let flagged: Vec<u64> = flagged.map(|(number, _)| number).collect();

@@ -21,7 +21,7 @@ use kinesis_source::{
     ByteBudget, Checkpoint, CheckpointStore, Deaggregation, FanOut, KinesisApi, KinesisWriteApi,
     MemoryCheckpointStore, PinnedPosition, ShardSource, StreamIdentity, StreamSource,
 };
-use reference::{Aggregated, Record};
+use reference::{Aggregated, UserRecord};
 use rig::{Sink, everything, run_until_caught_up};
 use stage_core::{Batch, Demand, Flow, Pipeline, Producer, Window};
 use tokio::{
@@ -68,11 +68,11 @@ async fn troubled() -> Fake {
     fake
 }
 
-fn numbers(batch: &mut Batch<kinesis_source::ShardRecord>) -> Vec<u64> {
+fn numbers(batch: &mut Batch<kinesis_source::Record>) -> Vec<u64> {
     let number = |data: &Bytes| std::str::from_utf8(data).unwrap().parse().unwrap();
     let mut numbers = Vec::new();
     for (event, receipt) in batch.drain_with_receipts() {
-        numbers.push(number(&event.record.data));
+        numbers.push(number(&event.data));
         receipt.ack();
     }
     numbers
@@ -114,7 +114,7 @@ async fn one_reader_goes_on_after_each_of_its_futures_is_dropped() {
 }
 
 fn aggregated(numbers: std::ops::Range<u64>) -> Bytes {
-    let record = |number: u64| Record {
+    let record = |number: u64| UserRecord {
         partition_key_index: 0,
         explicit_hash_key_index: None,
         data: number.to_string().into_bytes(),
@@ -179,8 +179,8 @@ async fn a_source_goes_on_from_its_checkpoints_after_all_of_it_is_dropped() {
             places.insert(taken.len());
             for event in &taken {
                 let place = Checkpoint::After {
-                    sequence_number: event.record.sequence_number.clone(),
-                    sub_sequence_number: event.sub_sequence_number,
+                    sequence_number: event.sequence_number.clone(),
+                    sub_sequence_number: event.sub_sequence_number(),
                 };
                 let known = before.get(&event.shard);
                 assert!(
@@ -298,8 +298,8 @@ fn a_source_is_dropped_after_each_poll_of_its_life() {
                     .unwrap();
                 for event in rest.taken() {
                     let place = Checkpoint::After {
-                        sequence_number: event.record.sequence_number.clone(),
-                        sub_sequence_number: event.sub_sequence_number,
+                        sequence_number: event.sequence_number.clone(),
+                        sub_sequence_number: event.sub_sequence_number(),
                     };
                     let known = stored.get(&event.shard);
                     assert!(

@@ -5,7 +5,7 @@
 use std::{alloc::System, convert::Infallible, sync::Arc, time::Duration};
 
 use kinesis_fake::{Fake, Limits, Operation};
-use kinesis_source::{ShardRecord, StreamSource};
+use kinesis_source::{Record, StreamSource};
 use stage_core::{Batch, Consumer, Pipeline, Window};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::time::sleep;
@@ -15,10 +15,10 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 struct Sink;
 
-impl Consumer<ShardRecord> for Sink {
+impl Consumer<Record> for Sink {
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
         batch.drain().for_each(drop);
         Ok(())
     }

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use kinesis_fake::{Fake, Operation};
 use kinesis_source::{
     Checkpoint, CheckpointError, CheckpointStore, FanOut, KinesisApi, MemoryCheckpointStore,
-    PinnedPosition, ShardId, ShardRecord, StreamIdentity, StreamSource,
+    PinnedPosition, Record, ShardId, StreamIdentity, StreamSource,
 };
 use rig::{Sink, everything};
 use stage_core::{Batch, Consumer, Pipeline, Window};
@@ -49,10 +49,10 @@ impl CheckpointStore for Counting {
 /// Takes records in one by one, each in two milliseconds.
 struct OneByOne;
 
-impl Consumer<ShardRecord> for OneByOne {
+impl Consumer<Record> for OneByOne {
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
         for (_, receipt) in batch.drain_with_receipts() {
             sleep(Duration::from_millis(2)).await;
             receipt.ack();

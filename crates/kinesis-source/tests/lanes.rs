@@ -19,7 +19,7 @@ use kinesis_source::{
     StreamHandle, StreamIdentity, StreamSource,
 };
 use proptest::prelude::*;
-use reference::{Aggregated, Record};
+use reference::{Aggregated, UserRecord};
 use rig::{Sink, everything};
 use stage_core::{Pipeline, Window, protocol::lane_for};
 use tokio::time::{sleep, timeout};
@@ -69,9 +69,9 @@ async fn a_key_is_on_one_lane_and_in_order_there() {
     for (lane, sink) in sinks.iter().enumerate() {
         let mut last = BTreeMap::new();
         for event in sink.taken() {
-            let key = event.record.partition_key.unwrap();
+            let key = event.partition_key.unwrap();
             assert_eq!(lane_for(key.as_str(), 4), lane);
-            let number = event.record.sequence_number;
+            let number = event.sequence_number;
             assert!(last.insert(key, number.clone()) < Some(number));
         }
         assert!(last.len() > 3, "keys are spread");
@@ -119,7 +119,7 @@ async fn a_lane_that_stands_still_holds_up_no_other_and_no_checkpoint_passes_it(
 async fn user_records_go_by_their_own_keys_and_checkpoints_are_within_an_aggregate() {
     let (fake, store) = (Fake::instant(1), Arc::new(MemoryCheckpointStore::new()));
     for first in (0..200_u64).step_by(50) {
-        let record = |(index, number): (u64, u64)| Record {
+        let record = |(index, number): (u64, u64)| UserRecord {
             partition_key_index: index,
             explicit_hash_key_index: None,
             data: number.to_string().into_bytes(),

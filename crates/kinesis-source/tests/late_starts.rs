@@ -216,12 +216,12 @@ async fn a_retention_that_is_shortened_takes_nothing_from_a_reader_in_silence() 
     run.abort();
     writer.abort();
     let taken = sink.taken();
-    let number = |at: usize| std::str::from_utf8(&taken[at].record.data).unwrap();
+    let number = |at: usize| std::str::from_utf8(&taken[at].data).unwrap();
     let number = |at: usize| number(at).parse::<u64>().unwrap();
     let gaps = (1..taken.len()).filter(|&at| number(at - 1) + 1 != number(at));
     let gaps: Vec<_> = gaps.collect();
     assert!(!gaps.is_empty(), "it was behind");
-    let at = |at: usize| taken[at].record.sequence_number.clone();
+    let at = |at: usize| taken[at].sequence_number.clone();
     for gap in gaps {
         let (from, to) = (at(gap - 1), Some(at(gap)));
         let is_told = losses.iter().any(|it| it.from == from && it.to == to);
@@ -363,7 +363,7 @@ async fn a_retention_that_is_shortened_takes_not_even_seconds_in_silence() {
         let gaps: Vec<_> = gaps.collect();
         let first = taken[gaps[0]] - taken[gaps[0] - 1];
         assert!((10..50).contains(&first), "{first}");
-        let number = |at: usize| records[at].record.sequence_number.clone();
+        let number = |at: usize| records[at].sequence_number.clone();
         let told = std::iter::from_fn(|| events.try_next());
         let told = told.filter_map(|event| match event {
             SourceEvent::DataLost { loss } => Some((loss.from, loss.to)),

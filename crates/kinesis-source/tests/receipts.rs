@@ -13,7 +13,7 @@ use std::{
 
 use kinesis_fake::Fake;
 use kinesis_source::{
-    MemoryCheckpointStore, ShardRecord, SourceEvent, SourceEvents, StreamSource, WaitingFor,
+    MemoryCheckpointStore, Record, SourceEvent, SourceEvents, StreamSource, WaitingFor,
 };
 use rig::{Sink, everything, run_until_caught_up};
 use stage_core::{Batch, Consumer, Pipeline, Receipt, Window};
@@ -27,10 +27,10 @@ struct Holder {
     held: Arc<Mutex<Option<Receipt>>>,
 }
 
-impl Consumer<ShardRecord> for Holder {
+impl Consumer<Record> for Holder {
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
         let is_first = !mem::replace(&mut self.holds, true);
         for (index, (event, receipt)) in batch.drain_with_receipts().enumerate() {
             self.taken

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use kinesis_fake::{Fake, Limits};
 use kinesis_source::{
     Checkpoint, CheckpointError, CheckpointStore, EndPosition, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, PinnedPosition, ShardId, ShardRecord, StreamError, StreamIdentity,
+    MemoryCheckpointStore, PinnedPosition, Record, ShardId, StreamError, StreamIdentity,
     StreamSource,
 };
 use rig::{Sink, everything, run_until_caught_up, stream_error};
@@ -131,7 +131,7 @@ async fn stored(fake: &Fake, store: &Store) -> usize {
             sequence_number, ..
         } => {
             let records = fake.records().remove(0).1;
-            let is_it = |it: &kinesis_source::Record| it.sequence_number == sequence_number;
+            let is_it = |it: &Record| it.sequence_number == sequence_number;
             records.iter().position(is_it).unwrap() + 1
         }
         _ => 0,
@@ -366,10 +366,10 @@ async fn a_nack_while_the_store_fails_is_no_end() {
 /// Takes in and acks one record after the other.
 struct OneByOne(Sink);
 
-impl Consumer<ShardRecord> for OneByOne {
+impl Consumer<Record> for OneByOne {
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
         for (event, receipt) in batch.drain_with_receipts() {
             self.0.consume(&mut Batch::from_iter([event])).await?;
             receipt.ack();

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use kinesis_fake::{Fake, Fault, Operation};
 use kinesis_source::{
     Checkpoint, CheckpointError, CheckpointStore, FanOut, KinesisApi, KinesisWriteApi,
-    MemoryCheckpointStore, PinnedPosition, SeekError, SequenceNumber, ShardId, ShardRecord,
+    MemoryCheckpointStore, PinnedPosition, Record, SeekError, SequenceNumber, ShardId,
     StreamHandle, StreamIdentity, StreamSource,
 };
 use rig::{Sink, everything};
@@ -598,7 +598,7 @@ async fn what_was_being_read_when_it_is_sought_is_paid_for() {
     let (records, handle) = source(&fake, &store).add_to(&mut pipeline);
     let taken = Arc::new(AtomicU64::new(0));
     let counting = Arc::clone(&taken);
-    let count = for_each(move |_: ShardRecord| {
+    let count = for_each(move |_: Record| {
         counting.fetch_add(1, Ordering::SeqCst);
     });
     pipeline.consume(count, records.subscribe(Window::new(100)));

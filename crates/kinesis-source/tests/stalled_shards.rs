@@ -15,7 +15,7 @@ use std::{
 use alive::Copying;
 use bytes::Bytes;
 use kinesis_fake::{Fake, Operation};
-use kinesis_source::{ByteBudget, FanOut, ShardId, ShardRecord, StreamSource};
+use kinesis_source::{ByteBudget, FanOut, Record, ShardId, StreamSource};
 use stage_core::{Batch, Consumer, Pipeline, Window};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::{
@@ -43,10 +43,10 @@ struct Gate {
     taken: Arc<Mutex<BTreeMap<ShardId, usize>>>,
 }
 
-impl Consumer<ShardRecord> for Gate {
+impl Consumer<Record> for Gate {
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
         let _ = self.open.wait_for(|open| *open).await;
         let mut taken = self.taken.lock().unwrap();
         for event in batch.drain() {

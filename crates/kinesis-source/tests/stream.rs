@@ -338,7 +338,7 @@ async fn a_run_that_is_dropped_loses_nothing_and_repeats_only_what_was_not_store
     // What a run repeats lies after what the run before had stored.
     for (stored, sink) in stored_at.iter().zip(&sinks[1..]) {
         for event in sink.taken() {
-            let seen = Checkpoint::after(event.record.sequence_number.clone());
+            let seen = Checkpoint::after(event.sequence_number.clone());
             assert!(stored[&event.shard].is_behind(&seen), "{event:?}");
         }
     }

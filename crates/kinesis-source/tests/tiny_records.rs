@@ -10,7 +10,7 @@ use std::{
 };
 
 use kinesis_fake::Fake;
-use kinesis_source::{ByteBudget, FanOut, ShardRecord, StreamSource};
+use kinesis_source::{ByteBudget, FanOut, Record, StreamSource};
 use stage_core::{Batch, Consumer, Pipeline, Receipt, Window};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::time::sleep;
@@ -30,12 +30,12 @@ fn in_use(region: &Region<'_, System>) -> u64 {
 
 /// Keeps records and receipts, to settle them at a time that never comes.
 #[derive(Clone, Default)]
-struct Keeper(Arc<Mutex<Vec<(ShardRecord, Receipt)>>>);
+struct Keeper(Arc<Mutex<Vec<(Record, Receipt)>>>);
 
-impl Consumer<ShardRecord> for Keeper {
+impl Consumer<Record> for Keeper {
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
         self.0.lock().unwrap().extend(batch.drain_with_receipts());
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{fmt, str};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use kinesis_source::{SequenceNumber, ShardId, ShardRecord};
+use kinesis_source::{Record, SequenceNumber, ShardId};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -73,23 +73,17 @@ impl LineFormat {
     pub(crate) fn write(
         &mut self,
         lines: &mut Vec<u8>,
-        event: &ShardRecord,
+        record: &Record,
     ) -> Result<(), Undecodable> {
-        let ShardRecord {
-            shard,
-            record,
-            sub_sequence_number,
-            ..
-        } = event;
         let undecodable = |expected| Undecodable {
-            shard: shard.clone(),
+            shard: record.shard.clone(),
             sequence_number: record.sequence_number.clone(),
             expected,
         };
         let line = Line {
-            shard_id: shard,
+            shard_id: &record.shard,
             sequence_number: &record.sequence_number,
-            sub_sequence_number: *sub_sequence_number,
+            sub_sequence_number: record.sub_sequence_number(),
             partition_key: record.partition_key.as_deref(),
             approximate_arrival: record.approximate_arrival.and_then(Rfc3339Millis::new),
             data: self.decode(&record.data).map_err(undecodable)?,
@@ -147,21 +141,18 @@ mod tests {
 
     use super::*;
 
-    fn event(data: &'static [u8]) -> ShardRecord {
-        ShardRecord {
+    fn event(data: &'static [u8]) -> Record {
+        Record {
             shard: "shardId-000000000001".into(),
-            record: Record {
-                sequence_number: 7.into(),
-                partition_key: Some("a \"key\"".into()),
-                data: Bytes::from_static(data),
-                approximate_arrival: Some(Timestamp::from_millis(1_767_225_600_123)),
-            },
-            sub_sequence_number: None,
+            sequence_number: 7.into(),
+            partition_key: Some("a \"key\"".into()),
+            data: Bytes::from_static(data),
+            approximate_arrival: Some(Timestamp::from_millis(1_767_225_600_123)),
             aggregation: Aggregation::None,
         }
     }
 
-    fn print(decode: Decode, event: &ShardRecord) -> Result<String, Undecodable> {
+    fn print(decode: Decode, event: &Record) -> Result<String, Undecodable> {
         let mut lines = Vec::new();
         LineFormat::new(decode).write(&mut lines, event)?;
         Ok(String::from_utf8(lines).unwrap())
@@ -184,9 +175,9 @@ mod tests {
     #[test]
     fn what_is_absent_is_null() {
         let mut event = event(b"");
-        event.record.partition_key = None;
-        event.record.approximate_arrival = None;
-        event.sub_sequence_number = Some(3);
+        event.partition_key = None;
+        event.approximate_arrival = None;
+        event.aggregation = Aggregation::user_record(3);
         assert_eq!(
             print(Decode::Base64, &event).unwrap(),
             "{\"shard_id\":\"shardId-000000000001\",\"sequence_number\":\"7\",\"sub_sequence_number\":3,\

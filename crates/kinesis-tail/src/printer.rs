@@ -1,6 +1,6 @@
 use std::{io::Write, sync::Arc};
 
-use kinesis_source::ShardRecord;
+use kinesis_source::Record;
 use stage_core::{Batch, Consumer, DrainWithReceipts, Receipt};
 use tokio::sync::Notify;
 
@@ -58,7 +58,7 @@ impl<W: Write + Send + 'static> Printer<W> {
     /// that cannot be decoded.
     fn fill(
         &mut self,
-        records: &mut DrainWithReceipts<'_, ShardRecord>,
+        records: &mut DrainWithReceipts<'_, Record>,
     ) -> (Vec<Receipt>, Result<(), Undecodable>) {
         let mut receipts = Vec::new();
         while self.left > 0 && self.lines.len() < PART {
@@ -95,10 +95,10 @@ impl<W: Write + Send + 'static> Printer<W> {
     }
 }
 
-impl<W: Write + Send + 'static> Consumer<ShardRecord> for Printer<W> {
+impl<W: Write + Send + 'static> Consumer<Record> for Printer<W> {
     type Error = PrintError;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), PrintError> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), PrintError> {
         let mut records = batch.drain_with_receipts();
         loop {
             let (receipts, filled) = self.fill(&mut records);

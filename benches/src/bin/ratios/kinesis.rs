@@ -14,7 +14,7 @@ use std::{
 };
 
 use kinesis_fake::{Fake, Limits};
-use kinesis_source::{ApiError, KinesisApi, Position, Record, ShardId, ShardRecord, StreamSource};
+use kinesis_source::{ApiError, KinesisApi, Position, Record, ShardId, StreamSource};
 use stage_core::{Batch, Consumer, Pipeline, Window, map};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -147,11 +147,9 @@ pub(crate) async fn by_source(api: Arc<dyn KinesisApi>) -> Read {
     let read = Arc::<[AtomicU64; 2]>::default();
     let mut pipeline = Pipeline::new();
     let (records, handle) = StreamSource::new("stream", api).add_to(&mut pipeline);
-    let window = Window::new(AT_ONCE);
-    let sizes = pipeline.transform(
-        map(|it: ShardRecord| worth(&it.record)),
-        records.subscribe(window),
-    );
+    // One answer is taken in while the next is read.
+    let window = Window::new(2 * AT_ONCE);
+    let sizes = pipeline.transform(map(|it: Record| worth(&it)), records.subscribe(window));
     let sink = Sink(Arc::clone(&read));
     pipeline.consume(sink, sizes.subscribe(window));
     let done = async move { handle.caught_up().await };

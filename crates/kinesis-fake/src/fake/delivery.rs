@@ -9,7 +9,7 @@ use kinesis_source::{ShardId, SubscribeEvent};
 use super::{Fake, pause::Pause, subscription::Subscription};
 use crate::{
     failure::Failure,
-    faults::{Blow, Spoiling, Subject},
+    faults::{Again, Blow, Spoiling, Subject},
     model::Operation,
 };
 
@@ -95,7 +95,7 @@ impl Stream for Delivery {
                     draw,
                     rule,
                 }) => {
-                    if !rewrite.apply(&mut event, &subject.about, draw) {
+                    if !rewrite.apply(&mut event, &Again::Other, draw) {
                         self.fake.lock().faults.take_back(rule);
                     }
                     return Poll::Ready(Some(Ok((event, None))));

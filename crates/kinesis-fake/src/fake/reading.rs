@@ -67,7 +67,7 @@ impl KinesisApi for Fake {
     ) -> Result<RecordsPage, ApiError> {
         let operation = Operation::GetRecords;
         self.call(Subject::reading(operation, iterator), |service, now| {
-            service.get_records(iterator, limit, now)
+            service.get_records(iterator.as_str(), limit, now)
         })
         .await
         .map_err(|failure| failure.into_api_error(operation))

@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use kinesis_source::{NextToken, ShardId, ShardIterator};
 
 use super::{Rewrite, expression};
-use crate::model::{Operation, Refusal, Refusing};
+use crate::model::{Operation, Refusal, Refusing, Service};
 
 /// What a fault does to the calls that it strikes.
 #[derive(Clone, PartialEq)]
@@ -146,13 +146,43 @@ pub(crate) enum About {
     /// Nothing smaller than a stream.
     Whole,
     Shard(ShardId),
-    Iterator(ShardIterator),
+    /// By its text.
+    Iterator(String),
     Token(NextToken),
     /// An event of a subscription to that shard, which is no call.
     Event(ShardId),
 }
 
+/// How a call that is answered is made once more.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Again {
+    Reading(ShardIterator),
+    Listing(NextToken),
+    /// It need not be known.
+    #[default]
+    Other,
+}
+
 impl Subject {
+    /// The shard that it concerns, if it is one.
+    pub(crate) fn shard(&self, service: &Service) -> Option<ShardId> {
+        match &self.about {
+            About::Shard(shard) | About::Event(shard) => Some(shard.clone()),
+            About::Iterator(iterator) => service.shard_of(iterator),
+            About::Whole | About::Token(_) => None,
+        }
+    }
+
+    pub(crate) fn again(&self, service: &Service) -> Again {
+        match &self.about {
+            About::Iterator(iterator) => service.shard_of(iterator).map_or(Again::Other, |shard| {
+                Again::Reading(ShardIterator::new(shard, iterator.as_str()))
+            }),
+            About::Token(token) => Again::Listing(token.clone()),
+            About::Whole | About::Shard(_) | About::Event(_) => Again::Other,
+        }
+    }
+
     pub(crate) fn whole(operation: Operation) -> Self {
         let about = About::Whole;
         Self { operation, about }
@@ -164,7 +194,7 @@ impl Subject {
     }
 
     pub(crate) fn reading(operation: Operation, iterator: &ShardIterator) -> Self {
-        let about = About::Iterator(iterator.clone());
+        let about = About::Iterator(iterator.as_str().to_owned());
         Self { operation, about }
     }
 

@@ -2,7 +2,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use kinesis_source::{PutOutcome, Record, RecordsPage, ShardsPage, SubscribeEvent};
 
-use super::{effect::About, never::Part};
+use super::{effect::Again, never::Part};
 use crate::model::INTERNAL_FAILURE;
 
 /// How an answer is changed before the caller sees it: for [`Fault::rewritten`](super::Fault::rewritten).
@@ -157,12 +157,12 @@ impl Rewrite {
         }
     }
 
-    /// Changes an answer, if it is of a kind that this is about; whether it is another one then.
-    pub(crate) fn apply(&self, answer: &mut dyn Any, about: &About, draw: u64) -> bool {
+    /// Changes an answer to a call for `again`, if it is of a kind that this is about; whether it is another one then.
+    pub(crate) fn apply(&self, answer: &mut dyn Any, again: &Again, draw: u64) -> bool {
         if let Some(page) = answer.downcast_mut() {
-            changes(page, |page| self.change_records(page, about, draw))
+            changes(page, |page| self.change_records(page, again, draw))
         } else if let Some(page) = answer.downcast_mut() {
-            changes(page, |page| self.change_shards(page, about, draw))
+            changes(page, |page| self.change_shards(page, again, draw))
         } else if let Some(event) = answer.downcast_mut() {
             changes(event, |event| self.change_event(event, draw))
         } else if let Some(puts) = answer.downcast_mut() {
@@ -172,17 +172,17 @@ impl Rewrite {
         }
     }
 
-    fn change_records(&self, page: &mut RecordsPage, about: &About, draw: u64) {
+    fn change_records(&self, page: &mut RecordsPage, again: &Again, draw: u64) {
         match &self.0 {
             How::Records(_, change) => change(page),
             How::Named(named) => {
                 named.change(&mut page.records, draw);
                 match named {
                     Named::EmptyPage => {
-                        read_again(page, about);
+                        read_again(page, again);
                         page.records.clear();
                     }
-                    Named::DuplicatePage => read_again(page, about),
+                    Named::DuplicatePage => read_again(page, again),
                     Named::NoNextIterator => {
                         page.next = None;
                         page.children.clear();
@@ -234,17 +234,17 @@ impl Rewrite {
         }
     }
 
-    fn change_shards(&self, page: &mut ShardsPage, about: &About, draw: u64) {
+    fn change_shards(&self, page: &mut ShardsPage, again: &Again, draw: u64) {
         let named = match &self.0 {
             How::Named(named) => named,
             How::Shards(_, change) => return change(page),
             How::Records(..) | How::Events(..) | How::Puts(..) => return,
         };
-        match (named, about) {
+        match (named, again) {
             (Named::MissingShard, _) => remove_one(&mut page.shards, draw),
             (Named::NoShards, _) => *page = ShardsPage::default(),
             (Named::ShardsBackwards, _) => page.shards.reverse(),
-            (Named::SameToken, About::Token(token)) => page.next = Some(token.clone()),
+            (Named::SameToken, Again::Listing(token)) => page.next = Some(token.clone()),
             (Named::NoToken, _) => page.next = None,
             _ => {}
         }
@@ -309,8 +309,8 @@ fn changes<T: Clone + PartialEq>(what: &mut T, change: impl FnOnce(&mut T)) -> b
 }
 
 /// Leads the reader to where it was.
-fn read_again(page: &mut RecordsPage, about: &About) {
-    if let About::Iterator(iterator) = about {
+fn read_again(page: &mut RecordsPage, again: &Again) {
+    if let Again::Reading(iterator) = again {
         page.next = Some(iterator.clone());
         page.children.clear();
     }

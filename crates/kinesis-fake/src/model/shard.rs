@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use kinesis_source::{HashRange, Record, SequenceNumber, ShardId, Timestamp};
+use kinesis_source::{Aggregation, HashRange, Record, SequenceNumber, ShardId, Timestamp};
 
 use super::{
     Limits, Moment, Refusal,
@@ -200,10 +200,12 @@ impl Shard {
             sequence: self.newest,
             arrival: self.newest_arrival,
             record: Record {
+                shard: self.id.clone(),
                 sequence_number: sequence_number.clone(),
                 partition_key,
                 data,
                 approximate_arrival: Some(told),
+                aggregation: Aggregation::None,
             },
         });
         sequence_number

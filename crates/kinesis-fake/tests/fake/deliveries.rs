@@ -20,10 +20,14 @@ fn delivered() -> (Fake, Vec<(ShardId, Record)>) {
     (fake, flat.collect())
 }
 
+/// Each as of the shard that is said.
 fn noted(log: &[(ShardId, Record)]) -> Deliveries {
     let deliveries = Deliveries::new();
     for (shard, record) in log {
-        deliveries.note(shard, record);
+        deliveries.note(&Record {
+            shard: shard.clone(),
+            ..record.clone()
+        });
     }
     deliveries
 }
@@ -89,12 +93,12 @@ async fn a_record_that_was_changed_or_made_up_is_seen() {
 async fn one_altered_delivery_of_two_is_noticed() {
     let fake = Fake::new(1);
     fake.put_numbered(0..1).unwrap();
-    let (at, records) = fake.records().remove(0);
+    let (_, records) = fake.records().remove(0);
     let mut altered = records[0].clone();
     altered.data = Bytes::from_static(b"altered");
     for log in [[&records[0], &altered], [&altered, &records[0]]] {
         let deliveries = Deliveries::new();
-        log.into_iter().for_each(|it| deliveries.note(&at, it));
+        log.into_iter().for_each(|it| deliveries.note(it));
         let check = deliveries.check_each_delivered(&fake);
         assert!(
             matches!(check, Err(WrongDelivery::Foreign { .. })),
@@ -114,7 +118,7 @@ async fn what_has_been_trimmed_since_it_was_delivered_is_nothing_wrong() {
         let missing = deliveries.check_each_delivered(&fake).unwrap_err();
         assert!(matches!(missing, WrongDelivery::Missing { number: it, .. } if it == number));
         let kept = fake.records().into_iter().find(|it| it.0 == shard.id);
-        deliveries.note(&shard.id, &kept.unwrap().1[0]);
+        deliveries.note(&kept.unwrap().1[0]);
     }
     deliveries.assert_each_delivered(&fake);
 }

@@ -10,8 +10,8 @@ use std::{
 
 use kinesis_fake::{Deliveries, Dependency, Gate, Reshard, Resharding, Worker};
 use kinesis_source::{
-    Checkpoint, CheckpointError, CheckpointStore, KinesisFanOutApi, MemoryCheckpointStore,
-    ShardRecord, StreamIdentity, StreamSource,
+    Checkpoint, CheckpointError, CheckpointStore, KinesisFanOutApi, MemoryCheckpointStore, Record,
+    StreamIdentity, StreamSource,
 };
 use stage_core::{Batch, Consumer, Pipeline, Window};
 use tokio::time::{Instant, timeout};
@@ -337,13 +337,13 @@ async fn resharding_goes_by_a_fast_clock() {
 /// Notes what it takes in, slowly.
 struct Handler(Deliveries, Gate);
 
-impl Consumer<ShardRecord> for Handler {
+impl Consumer<Record> for Handler {
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
         self.1.pass().await;
         for event in batch.iter() {
-            self.0.note(&event.shard, &event.record);
+            self.0.note(event);
         }
         sleep(millis(20)).await;
         Ok(())

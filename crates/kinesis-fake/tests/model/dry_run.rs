@@ -1,7 +1,7 @@
 //! Calls that are only to be checked.
 
 use kinesis_fake::model::{DryRun, Refusal};
-use kinesis_source::{ConsumerArn, ShardIterator};
+use kinesis_source::ConsumerArn;
 
 use super::*;
 
@@ -27,10 +27,8 @@ fn a_dry_run_is_refused_as_the_call_would_be_or_as_one_that_would_have_succeeded
     let iterator = life.iterator(&shard, &Position::TrimHorizon);
     let registered = life.service.register_stream_consumer(STREAM, "audit", now);
     let consumer = registered.unwrap().arn;
-    let (other, none) = (
-        ShardId::new("shardId-000000000009"),
-        ShardIterator::new("x"),
-    );
+    let (other, none) = (ShardId::new("shardId-000000000009"), "x");
+    let iterator = iterator.as_str();
     let gone = ConsumerArn::new(consumer.as_str().replace("audit", "gone"));
     let later = Position::AtTimestamp(now.plus(DAY).timestamp());
     let start = Position::TrimHorizon;
@@ -58,11 +56,11 @@ fn a_dry_run_is_refused_as_the_call_would_be_or_as_one_that_would_have_succeeded
         (open("none", &shard, &start), NOT_FOUND),
         (open(STREAM, &other, &start), NOT_FOUND),
         (open(STREAM, &shard, &later), ARGUMENT),
-        (read(None, &iterator, 10), DONE),
-        (read(Some(STREAM), &iterator, 10), DONE),
-        (read(Some("none"), &iterator, 10), ARGUMENT),
-        (read(None, &none, 10), ARGUMENT),
-        (read(None, &iterator, 0), ARGUMENT),
+        (read(None, iterator, 10), DONE),
+        (read(Some(STREAM), iterator, 10), DONE),
+        (read(Some("none"), iterator, 10), ARGUMENT),
+        (read(None, none, 10), ARGUMENT),
+        (read(None, iterator, 0), ARGUMENT),
         (put(STREAM, &good), DONE),
         (put("none", &good), NOT_FOUND),
         (put(STREAM, &bad), "ValidationException"),
@@ -111,7 +109,7 @@ fn dry_runs_are_one_a_second_of_a_stream_or_as_many_as_is_chosen_and_take_nothin
         // All operations share it.
         let read = DryRun::GetRecords {
             stream: None,
-            iterator: &iterator,
+            iterator: iterator.as_str(),
             limit: 1,
         };
         assert_eq!(
@@ -120,7 +118,9 @@ fn dry_runs_are_one_a_second_of_a_stream_or_as_many_as_is_chosen_and_take_nothin
         );
         assert_eq!(life.service.dry_run(read, later).code(), DONE);
         for _ in 0..5 {
-            life.service.get_records(&iterator, 1, later).unwrap();
+            life.service
+                .get_records(iterator.as_str(), 1, later)
+                .unwrap();
         }
     }
 }
@@ -139,7 +139,7 @@ fn a_dry_run_looks_at_what_is_there_at_its_time() {
     split.unwrap();
     let read = DryRun::GetRecords {
         stream: None,
-        iterator: &iterator,
+        iterator: iterator.as_str(),
         limit: 10,
     };
     life.now = START.plus(DAY);
@@ -147,7 +147,7 @@ fn a_dry_run_looks_at_what_is_there_at_its_time() {
     life.now = life.now.plus(Duration::from_millis(1));
     // Its shard has expired; the iterator has not.
     assert_eq!(life.service.dry_run(read, life.now).code(), NOT_FOUND);
-    let answer = life.service.get_records(&iterator, 10, life.now);
+    let answer = life.service.get_records(iterator.as_str(), 10, life.now);
     assert_eq!(answer.unwrap_err().code(), NOT_FOUND);
 
     let registered = life

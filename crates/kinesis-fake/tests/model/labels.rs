@@ -166,7 +166,7 @@ fn a_policy_holds_nobody_back() {
     };
     let (shard, _) = service.put_record(STREAM, &entry, now).unwrap();
     let at = service.get_shard_iterator(STREAM, &shard, &Position::TrimHorizon, now);
-    let page = service.get_records(&at.unwrap(), 10, now).unwrap();
+    let page = service.get_records(at.unwrap().as_str(), 10, now).unwrap();
     assert_eq!(page.records.len(), 1);
 }
 

@@ -16,7 +16,7 @@ proptest! {
         let shard = life.open()[0].id.clone();
         let mut at = life.iterator(&shard, &Position::TrimHorizon);
         loop {
-            let page = life.service.get_records(&at, limit, life.now);
+            let page = life.service.get_records(at.as_str(), limit, life.now);
             let page = page.unwrap();
             // Five calls and two MiB a second: whichever takes longer.
             let bytes: usize = page.records.iter().map(|it| it.data.len() + 1).sum();
@@ -44,7 +44,7 @@ proptest! {
         let (mut answers, mut paid, mut last) = (Vec::new(), 0, 0);
         let end = life.now.plus(Duration::from_secs(10));
         while life.now < end {
-            if let Ok(page) = life.service.get_records(&at, limit, life.now) {
+            if let Ok(page) = life.service.get_records(at.as_str(), limit, life.now) {
                 answers.push(life.now);
                 paid += last;
                 last = page.records.iter().map(|it| it.data.len() + 1).sum::<usize>();

@@ -73,7 +73,7 @@ proptest! {
         let shards = life.service.shards(STREAM, life.now);
         for parent in shards.iter().filter(|shard| shard.is_closed()) {
             let at = life.iterator(&parent.id, &Position::Latest);
-            let page = life.service.get_records(&at, 1, life.now).unwrap();
+            let page = life.service.get_records(at.as_str(), 1, life.now).unwrap();
             let named: Vec<_> = page.children.iter().map(|child| &child.id).collect();
             let naming = shards.iter().filter(|shard| shard.parents().any(|id| *id == parent.id));
             let naming: Vec<_> = naming.collect();

@@ -174,7 +174,10 @@ fn another_streams_iterator_is_refused() {
     life.service.put_stream("other", 3, life.now);
     let shard = life.open()[0].id.clone();
     let iterator = life.iterator(&shard, &Position::TrimHorizon);
-    let mut read = |stream| life.service.get_records_of(stream, &iterator, 1, life.now);
+    let mut read = |stream| {
+        life.service
+            .get_records_of(stream, iterator.as_str(), 1, life.now)
+    };
     let refusal = read(Some("other")).unwrap_err();
     assert_eq!(refusal.code(), "InvalidArgumentException");
     for stream in [None, Some(STREAM)] {

@@ -140,7 +140,10 @@ impl Life {
         let mut at = self.iterator(shard, position);
         let (mut records, mut announced) = (Vec::new(), 0);
         loop {
-            let mut page = self.service.get_records(&at, limit, self.now).unwrap();
+            let mut page = self
+                .service
+                .get_records(at.as_str(), limit, self.now)
+                .unwrap();
             records.append(&mut page.records);
             announced += u32::from(!page.children.is_empty());
             assert_eq!(page.next.is_none(), !page.children.is_empty());

@@ -88,7 +88,7 @@ proptest! {
             }
             let shard = life.open()[0].id.clone();
             let at = life.iterator(&shard, &Position::TrimHorizon);
-            let page = life.service.get_records(&at, 10, life.now).unwrap();
+            let page = life.service.get_records(at.as_str(), 10, life.now).unwrap();
             (at, page, life.service.shards(STREAM, life.now))
         };
         prop_assert_eq!(run(&steps), run(&steps));

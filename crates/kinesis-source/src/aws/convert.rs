@@ -14,8 +14,8 @@ use aws_sdk_kinesis::{
 use bytes::Bytes;
 
 use crate::{
-    ApiError, ChildShard, ConsumerArn, ConsumerStatus, ConsumersPage, HashRange, NextToken,
-    PutEntry, PutOutcome, Record, RecordsPage, Remedy, SequenceNumber, Shard, ShardId,
+    Aggregation, ApiError, ChildShard, ConsumerArn, ConsumerStatus, ConsumersPage, HashRange,
+    NextToken, PutEntry, PutOutcome, Record, RecordsPage, Remedy, SequenceNumber, Shard, ShardId,
     ShardIterator, ShardsPage, StreamConsumer, StreamStatus, StreamSummary, SubscribeEvent,
     Timestamp,
 };
@@ -96,15 +96,13 @@ fn shard(shard: types::Shard) -> Result<Shard, Senseless> {
     })
 }
 
-pub(super) fn records(answer: GetRecordsOutput) -> Result<RecordsPage, Senseless> {
+pub(super) fn records(shard: &ShardId, answer: GetRecordsOutput) -> Result<RecordsPage, Senseless> {
     let children = answer.child_shards.unwrap_or_default();
     Ok(RecordsPage {
-        records: answer
-            .records
-            .into_iter()
-            .map(record)
-            .collect::<Result<_, _>>()?,
-        next: answer.next_shard_iterator.map(ShardIterator::new),
+        records: all_records(shard, answer.records)?,
+        next: answer
+            .next_shard_iterator
+            .map(|text| ShardIterator::new(shard.clone(), text)),
         millis_behind_latest: answer
             .millis_behind_latest
             .and_then(|millis| millis.try_into().ok()),
@@ -112,13 +110,15 @@ pub(super) fn records(answer: GetRecordsOutput) -> Result<RecordsPage, Senseless
     })
 }
 
-pub(super) fn event(event: types::SubscribeToShardEvent) -> Result<SubscribeEvent, Senseless> {
+pub(super) fn event(
+    shard: &ShardId,
+    event: types::SubscribeToShardEvent,
+) -> Result<SubscribeEvent, Senseless> {
     let children = event.child_shards.unwrap_or_default();
-    let records = event.records.into_iter().map(record);
     // The SDK has an empty text where the service sent none.
     let continuation = Some(event.continuation_sequence_number).filter(|text| !text.is_empty());
     Ok(SubscribeEvent {
-        records: records.collect::<Result<_, _>>()?,
+        records: all_records(shard, event.records)?,
         continuation_sequence_number: continuation.as_deref().map(sequence_number).transpose()?,
         millis_behind_latest: event.millis_behind_latest.try_into().ok(),
         children: children.into_iter().map(child).collect::<Result<_, _>>()?,
@@ -178,12 +178,23 @@ fn consumer_status(status: &types::ConsumerStatus) -> Result<ConsumerStatus, Sen
     }
 }
 
-fn record(record: types::Record) -> Result<Record, Senseless> {
+/// In storage that is as large as it has to be, at once.
+fn all_records(shard: &ShardId, from: Vec<types::Record>) -> Result<Vec<Record>, Senseless> {
+    let mut records = Vec::with_capacity(from.len());
+    for one in from {
+        records.push(record(shard, one)?);
+    }
+    Ok(records)
+}
+
+fn record(shard: &ShardId, record: types::Record) -> Result<Record, Senseless> {
     Ok(Record {
+        shard: shard.clone(),
         sequence_number: sequence_number(&record.sequence_number)?,
         partition_key: record.partition_key,
         data: Bytes::from(record.data.into_inner()),
         approximate_arrival: record.approximate_arrival_timestamp.as_ref().map(timestamp),
+        aggregation: Aggregation::None,
     })
 }
 
@@ -263,6 +274,7 @@ mod tests {
             .data(Blob::new(data))
             .build()
             .unwrap();
-        assert_eq!(record(sent).unwrap().data.as_ptr(), address);
+        let shard = ShardId::from("shardId-000000000000");
+        assert_eq!(record(&shard, sent).unwrap().data.as_ptr(), address);
     }
 }

@@ -117,9 +117,10 @@ impl KinesisFanOutApi for AwsKinesis {
             .send()
             .await
             .map_err(|e| error::explain(SUBSCRIBE, &e))?;
-        Ok(ShardSubscription::new(Events::Idle(Box::new(
-            answer.event_stream,
-        ))))
+        Ok(ShardSubscription::new(Events {
+            shard: shard.clone(),
+            state: State::Idle(Box::new(answer.event_stream)),
+        }))
     }
 }
 
@@ -158,8 +159,14 @@ fn starting_position(
 type Receiver = EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>;
 type Received = (Result<Option<SubscribeEvent>, ApiError>, Receiver);
 
-/// The SDK's events. A frame that has half arrived is kept when the wait for it is dropped.
-enum Events {
+/// The SDK's events, of a shard.
+struct Events {
+    shard: ShardId,
+    state: State,
+}
+
+/// A frame that has half arrived is kept when the wait for it is dropped.
+enum State {
     Idle(Box<Receiver>),
     Receiving(Pin<Box<dyn Future<Output = Received> + Send>>),
     Ended,
@@ -169,28 +176,28 @@ impl Stream for Events {
     type Item = Result<SubscribeEvent, ApiError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut receiving = match std::mem::replace(&mut *self, Self::Ended) {
-            Self::Ended => return Poll::Ready(None),
-            Self::Idle(receiver) => Box::pin(receive(*receiver)),
-            Self::Receiving(receiving) => receiving,
+        let mut receiving = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => return Poll::Ready(None),
+            State::Idle(receiver) => Box::pin(receive(self.shard.clone(), *receiver)),
+            State::Receiving(receiving) => receiving,
         };
         let Poll::Ready((event, receiver)) = receiving.as_mut().poll(context) else {
-            *self = Self::Receiving(receiving);
+            self.state = State::Receiving(receiving);
             return Poll::Pending;
         };
         if matches!(event, Ok(Some(_))) {
-            *self = Self::Idle(Box::new(receiver));
+            self.state = State::Idle(Box::new(receiver));
         }
         Poll::Ready(event.transpose())
     }
 }
 
 /// The next event that is of any use.
-async fn receive(mut receiver: Receiver) -> Received {
+async fn receive(shard: ShardId, mut receiver: Receiver) -> Received {
     loop {
         let event = match receiver.recv().await {
             Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => {
-                let event = convert::event(event);
+                let event = convert::event(&shard, event);
                 event
                     .map(Some)
                     .map_err(|senseless| senseless.in_answer_to(SUBSCRIBE))

@@ -7,8 +7,8 @@ use stage_core::{AddError, BoxError, Producer, restarting};
 
 use super::{Means, open_stream::OpenStream};
 use crate::{
-    HashRange, ShardError, ShardRecord, ShardSource, SourceEvent, StreamIdentity,
-    progress::Progress, reader::Reader, shard_graph::Start, source_event::sentence,
+    HashRange, Record, ShardError, ShardSource, SourceEvent, StreamIdentity, progress::Progress,
+    reader::Reader, shard_graph::Start, source_event::sentence,
 };
 
 impl Means {
@@ -84,7 +84,7 @@ impl Means {
         stream: &StreamIdentity,
         hash_range: HashRange,
         progress: &Arc<Progress>,
-    ) -> impl Producer<Event = ShardRecord, Error = BoxError> + use<> {
+    ) -> impl Producer<Event = Record, Error = BoxError> + use<> {
         let is_first = Arc::new(AtomicBool::new(true));
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(progress));

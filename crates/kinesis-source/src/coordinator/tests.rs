@@ -18,10 +18,10 @@ use crate::{
 
 struct Sink;
 
-impl Consumer<ShardRecord> for Sink {
+impl Consumer<Record> for Sink {
     type Error = Infallible;
 
-    async fn consume(&mut self, _: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, _: &mut Batch<Record>) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -59,7 +59,7 @@ fn error(code: &str) -> ApiError {
 fn reading(mut api: MockKinesisApi) -> MockKinesisApi {
     api.expect_now().returning(|| Timestamp::from_millis(0));
     api.expect_get_shard_iterator()
-        .returning(|_, _| Ok(ShardIterator::new("0")));
+        .returning(|shard, _| Ok(ShardIterator::new(shard.clone(), "0")));
     api.expect_get_records()
         .returning(|_, _| Ok(RecordsPage::default()));
     api

@@ -81,7 +81,7 @@ impl Progress {
             state.unread = None;
         }
         let unread = *state.unread.get_or_insert(Unread::after(first, now));
-        if state.watermark.is_complete() {
+        if state.marks.is_complete() {
             state.undone = Some(unread);
         }
         if let Some(unread) = &mut state.unread {

@@ -125,10 +125,10 @@ impl Acknowledge for Generation {
             Outcome::Nacked => state.nacked += settled,
             // A number cannot be settled twice: its receipt is gone.
             Outcome::Acked => {
-                if let Ok(Some(done)) = state.watermark.settle(numbers) {
+                if let Some(done) = state.marks.settle(numbers) {
                     state.done = Some(done);
                     is_further = true;
-                    if state.watermark.is_complete() && state.passed.is_some() {
+                    if state.marks.is_complete() && state.passed.is_some() {
                         state.done = state.passed.take();
                     }
                 }

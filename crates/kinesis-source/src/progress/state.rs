@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use stage_core::protocol::Watermark;
-
-use super::{Figures, Halt, Phase};
+use super::{Figures, Halt, Phase, marks::Marks};
 use crate::{
     Checkpoint, DataLoss, SequenceNumber, ShardError, ShardId, Timestamp,
     doubt::Doubt,
@@ -20,7 +18,7 @@ pub(super) struct State {
     /// Counts lives of the reader in which records were nacked. What an earlier one handed out
     /// does not count any more.
     pub(super) generation: u64,
-    pub(super) watermark: Watermark<Mark>,
+    pub(super) marks: Marks,
     /// How many of these numbers the stored checkpoint covers.
     pub(super) saved: u64,
     pub(super) stored: Option<Checkpoint>,
@@ -90,7 +88,7 @@ impl State {
             next: start.clone(),
             start,
             generation: 0,
-            watermark: Watermark::new(),
+            marks: Marks::default(),
             saved: 0,
             stored: None,
             is_sought: false,
@@ -125,7 +123,7 @@ impl State {
         };
         self.earlier_quiet = Quiet::default();
         self.generation += 1;
-        self.watermark = Watermark::new();
+        self.marks = Marks::default();
         self.saved = 0;
         self.passed = None;
         self.in_flight = 0;
@@ -143,7 +141,7 @@ impl State {
     /// Takes note that there is nothing after what was handed out.
     pub(super) fn note_quiet(&mut self, now: Timestamp) {
         let now = now.minus(CLOCK_SLACK);
-        let handed_out = self.watermark.next();
+        let handed_out = self.marks.next();
         if self.quiet.handed_out != handed_out {
             if self.quiet.handed_out == self.settled() {
                 self.earlier_quiet = self.quiet;
@@ -240,7 +238,7 @@ impl State {
     /// beyond them.
     pub(super) fn in_hand(&self) -> Option<InHand> {
         let beyond = match self.nacked {
-            0 => (self.watermark.open() as u64).saturating_sub(self.in_flight),
+            0 => self.marks.open().saturating_sub(self.in_flight),
             _ => 0,
         };
         let nothing = self.nothing_in_hand();
@@ -257,6 +255,6 @@ impl State {
 
     /// How many records are acknowledged without a gap.
     pub(super) fn settled(&self) -> u64 {
-        self.watermark.next() - self.watermark.open() as u64
+        self.marks.done()
     }
 }

@@ -74,20 +74,22 @@ impl Progress {
     /// How many records were handed out after those that the stored checkpoint covers.
     pub(super) fn unsaved(&self) -> u64 {
         let state = self.lock();
-        state.watermark.next().saturating_sub(state.saved)
+        state.marks.next().saturating_sub(state.saved)
     }
 
     /// Waits until more may be handed out: at once, unless checkpoints cannot be stored, or too much is
-    /// acknowledged beyond a record that is not.
-    pub(crate) async fn may_hand_out(&self) {
-        if let Some(saving) = self.saving.get() {
-            self.may_go_beyond(saving).await;
-            let unsaved = self.unsaved();
-            if saving.must_wait(unsaved) {
-                // That the store fails is told already.
-                self.watch.waits_for(WaitingFor::CheckpointStore, None);
-                saving.may_hand_out(unsaved).await;
-            }
+    /// acknowledged beyond a record that is not. Returns how many that may be.
+    pub(crate) async fn may_hand_out(&self) -> usize {
+        let Some(saving) = self.saving.get() else {
+            return usize::MAX;
+        };
+        self.may_go_beyond(saving).await;
+        let unsaved = self.unsaved();
+        if saving.must_wait(unsaved) {
+            // That the store fails is told already.
+            self.watch.waits_for(WaitingFor::CheckpointStore, None);
+            saving.may_hand_out(unsaved).await;
         }
+        saving.room(unsaved)
     }
 }

@@ -10,7 +10,8 @@ fn progress() -> Arc<Progress> {
 }
 
 fn hand_out(progress: &Arc<Progress>, numbers: Range<u128>) -> (Arc<dyn Acknowledge>, u64) {
-    progress.hand_out(numbers.map(|number| Mark::whole(number.into())), None)
+    let marks = numbers.map(|number| Mark::whole(number.into()));
+    progress.hand_out(Marked::Parts(marks.collect()), None)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::ShardSource;
 use crate::{
     PinnedPosition, Position, SeekError, ShardIterator, SourceEvent, Timestamp, ending::Ending,
-    seek::SeekRequest, unread::CLOSE,
+    seek::SeekRequest, stock::Stock, unread::CLOSE,
 };
 
 impl ShardSource {
@@ -57,7 +57,7 @@ impl ShardSource {
 
     /// Forgets what was read, and where: all but what the progress says, which this leads to.
     fn forget(&mut self, iterator: ShardIterator) {
-        self.read = Vec::new().into_iter();
+        self.stock = Stock::default();
         if let Some(unpacker) = &mut self.unpacker {
             unpacker.clear();
         }

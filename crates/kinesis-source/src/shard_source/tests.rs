@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use mockall::Sequence;
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::time::{Instant, sleep};
@@ -10,20 +9,18 @@ use tokio::time::{Instant, sleep};
 use super::{coping::PATIENCE, *};
 use crate::{
     ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, Remedy, ShardIterator,
-    StreamStatus, StreamSummary, Timestamp, shard_graph::Resumed,
+    StreamStatus, StreamSummary, Timestamp, place::Mark, shard_graph::Resumed,
 };
 
 fn record(number: u128) -> Record {
     Record {
-        sequence_number: number.into(),
         partition_key: Some("k".to_owned()),
-        data: Bytes::from_static(b"data"),
-        approximate_arrival: None,
+        ..Record::new("s".into(), number.into(), "data")
     }
 }
 
 fn iterator(name: &str) -> ShardIterator {
-    ShardIterator::new(name)
+    ShardIterator::new("s".into(), name)
 }
 
 fn page(numbers: impl IntoIterator<Item = u128>, next: Option<&str>) -> RecordsPage {
@@ -137,7 +134,7 @@ async fn all(source: &mut ShardSource) -> Result<Vec<u128>, ShardError> {
             .produce(Demand::new(100).unwrap(), &mut batch)
             .await?;
         for (event, receipt) in batch.drain_with_receipts() {
-            numbers.push(event.record.sequence_number.to_string().parse().unwrap());
+            numbers.push(event.sequence_number.to_string().parse().unwrap());
             receipt.ack();
         }
         if flow == Flow::End {

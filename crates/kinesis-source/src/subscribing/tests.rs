@@ -2,14 +2,13 @@
 
 use std::{collections::VecDeque, pin::Pin, sync::Mutex, task::Poll};
 
-use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::Sleep;
 
 use super::*;
 use crate::{
     FanOut, MockKinesisApi, MockKinesisFanOutApi, PinnedPosition, Record, ShardId, StreamConsumer,
-    Timestamp, fan_out_api::ConsumerStatus, place::Mark, reporter::Reporter,
+    Timestamp, fan_out_api::ConsumerStatus, progress::Marked, reporter::Reporter,
 };
 
 /// What a subscription sends. After its last event it is silent, or it ends.
@@ -55,10 +54,8 @@ fn event(
     continuation: Option<u128>,
 ) -> Result<SubscribeEvent, ApiError> {
     let record = |number: u128| Record {
-        sequence_number: number.into(),
         partition_key: Some("k".to_owned()),
-        data: Bytes::from_static(b"data"),
-        approximate_arrival: None,
+        ..Record::new("s".into(), number.into(), "data")
     };
     Ok(SubscribeEvent {
         records: numbers.into_iter().map(record).collect(),
@@ -125,9 +122,7 @@ impl Rig {
         let arrival = self.subscribing.next(&self.progress, &self.budget).await?;
         let numbers = arrival.records.iter();
         let numbers = numbers.map(|record| record.sequence_number.to_string().parse().unwrap());
-        let marks = arrival.records.iter();
-        let marks = marks.map(|record| Mark::whole(record.sequence_number.clone()));
-        self.progress.hand_out(marks, None);
+        self.progress.hand_out(Marked::Whole(arrival.numbers), None);
         Ok(numbers.collect())
     }
 

@@ -29,7 +29,8 @@ pub(crate) fn client(server: &CannedServer, stream: &str) -> AwsKinesis {
 }
 
 pub(crate) async fn get_records(api: &AwsKinesis) -> Result<RecordsPage, ApiError> {
-    api.get_records(&ShardIterator::new("iterator"), 100).await
+    let iterator = ShardIterator::new("shardId-000000000000".into(), "iterator");
+    api.get_records(&iterator, 100).await
 }
 
 /// What comes of a GetRecords that is answered with `body`.

@@ -295,8 +295,7 @@ impl ByHand {
             self.check_lease()?;
             let entry = Entry::Delivered(life, shard.clone(), place.clone());
             self.handler.log.add(entry);
-            let event = event_of(shard, record);
-            match (self.handler.temper)(&event, times) {
+            match (self.handler.temper)(record, times) {
                 Deed::Ack => {}
                 Deed::Take(span) => sleep(span).await,
                 Deed::Hang => std::future::pending().await,
@@ -429,14 +428,5 @@ fn parts(record: &Record) -> u64 {
     match record.data.starts_with(&MAGIC) {
         true => Aggregated::open(&record.data).unwrap().records.len() as u64,
         false => 1,
-    }
-}
-
-fn event_of(shard: &ShardId, record: &Record) -> kinesis_source::ShardRecord {
-    kinesis_source::ShardRecord {
-        shard: shard.clone(),
-        record: record.clone(),
-        sub_sequence_number: None,
-        aggregation: kinesis_source::Aggregation::None,
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use kinesis_fake::Gate;
-use kinesis_source::ShardRecord;
+use kinesis_source::Record;
 use stage_core::{Batch, Consumer};
 use tokio::time::sleep;
 
@@ -32,10 +32,10 @@ pub(crate) enum Deed {
 }
 
 /// What is to be done with an event that comes for the so many-th time.
-pub(crate) type Temper = Arc<dyn Fn(&ShardRecord, u32) -> Deed + Send + Sync>;
+pub(crate) type Temper = Arc<dyn Fn(&Record, u32) -> Deed + Send + Sync>;
 
 /// One thing is done at the so many-th call, counted from zero, and all others are well.
-pub(crate) fn once(at: u64, deed: Deed) -> impl Fn(&ShardRecord, u32) -> Deed + Send + Sync {
+pub(crate) fn once(at: u64, deed: Deed) -> impl Fn(&Record, u32) -> Deed + Send + Sync {
     let calls = AtomicU64::new(0);
     move |_, _| match calls.fetch_add(1, Ordering::Relaxed) == at {
         true => deed,
@@ -59,7 +59,7 @@ pub(crate) struct Handler {
 pub(crate) struct NotToday;
 
 impl Handler {
-    fn times(&self, event: &ShardRecord) -> u32 {
+    fn times(&self, event: &Record) -> u32 {
         let name = format!("{} {:?}", event.shard, place_of(event));
         let mut times = self.times.lock().unwrap();
         let times = times.entry(name).or_default();
@@ -68,10 +68,10 @@ impl Handler {
     }
 }
 
-impl Consumer<ShardRecord> for Handler {
+impl Consumer<Record> for Handler {
     type Error = NotToday;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), NotToday> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), NotToday> {
         for (event, receipt) in batch.drain_with_receipts() {
             // What a process does after it was killed, nobody sees.
             self.gate.pass().await;

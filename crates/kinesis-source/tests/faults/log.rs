@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use kinesis_source::{Checkpoint, SequenceNumber, ShardId, ShardRecord};
+use kinesis_source::{Checkpoint, Record, SequenceNumber, ShardId};
 
 /// Where an event stands in its shard: its record, and which part of it.
 pub(crate) type Place = (SequenceNumber, u64);
@@ -103,7 +103,7 @@ impl Log {
     }
 }
 
-pub(crate) fn place_of(event: &ShardRecord) -> Place {
-    let part = event.sub_sequence_number.unwrap_or_default();
-    (event.record.sequence_number.clone(), part)
+pub(crate) fn place_of(event: &Record) -> Place {
+    let part = event.sub_sequence_number().unwrap_or_default();
+    (event.sequence_number.clone(), part)
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use kinesis_source::{
-    Aggregation, Deaggregation, OutsideRange, ShardRecord, ShardState, ShardStatus, kpl::MAGIC,
+    Aggregation, Deaggregation, OutsideRange, Record, ShardState, ShardStatus, kpl::MAGIC,
 };
 use tokio::time::sleep;
 
@@ -14,7 +14,7 @@ use crate::{
     canary::CANARY,
     handler::Deed,
     log::Entry,
-    reference::{Aggregated, Record},
+    reference::{Aggregated, UserRecord},
     seeds::{Dice, Mattered, each_seed},
     world::{World, millis, seconds},
 };
@@ -22,7 +22,7 @@ use crate::{
 /// So many records in one, each under a key of its own.
 fn aggregated(dice: &mut Dice, records: u64) -> Aggregated {
     let key = |number| format!("{CANARY}-inner-{number}").into_bytes();
-    let record = |number| Record {
+    let record = |number| UserRecord {
         partition_key_index: number,
         explicit_hash_key_index: None,
         data: format!("{CANARY}:{}", dice.next()).into_bytes(),
@@ -227,7 +227,7 @@ fn f47_what_belongs_elsewhere_is_flagged() {
         let mut world = taking_apart(seed, 8, OutsideRange::Deliver);
         let flagged = Arc::new(AtomicU64::new(0));
         let count = flagged.clone();
-        world.handle_by(move |event: &ShardRecord, _| {
+        world.handle_by(move |event: &Record, _| {
             if let Aggregation::UserRecord {
                 is_in_range: false, ..
             } = event.aggregation
@@ -263,7 +263,7 @@ fn f43_a_record_that_is_never_taken_in_is_never_passed_over() {
         let is_mended = Arc::new(AtomicBool::new(false));
         let mended = Arc::clone(&is_mended);
         world.handle_by(move |event, _| {
-            let is_poison = event.record.data.ends_with(&poison);
+            let is_poison = event.data.ends_with(&poison);
             match is_poison && !mended.load(Ordering::Relaxed) {
                 true => Deed::Nack,
                 false => Deed::Ack,

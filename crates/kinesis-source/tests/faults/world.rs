@@ -12,7 +12,7 @@ use std::{
 
 use kinesis_fake::{Builder, Fake, FaultPlan, Limits, Operation, Worker};
 use kinesis_source::{
-    KinesisWriteApi, SequenceNumber, Shard, ShardId, ShardRecord, StreamHandle, StreamSource,
+    KinesisWriteApi, Record, SequenceNumber, Shard, ShardId, StreamHandle, StreamSource,
 };
 use stage_core::{Pipeline, PipelineError, Window};
 use tokio::{
@@ -137,7 +137,7 @@ impl World {
     /// What is done with an event that comes for the so many-th time.
     pub(crate) fn handle_by(
         &mut self,
-        temper: impl Fn(&ShardRecord, u32) -> Deed + Send + Sync + 'static,
+        temper: impl Fn(&Record, u32) -> Deed + Send + Sync + 'static,
     ) {
         self.temper = Arc::new(temper);
     }

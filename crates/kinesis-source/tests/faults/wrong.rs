@@ -14,7 +14,7 @@ use crate::{
     by_hand::Mistake,
     handler::Deed,
     lease::Row,
-    reference::{Aggregated, Record},
+    reference::{Aggregated, UserRecord},
     world::{World, millis, seconds},
 };
 
@@ -62,7 +62,7 @@ async fn killed_while_it_works(mut world: World) {
 /// I1: what is left of an aggregated record that was done in part.
 async fn killed_within_a_record(mut world: World) {
     world.handle_by(|_, _| Deed::Take(millis(150)));
-    let record = Record {
+    let record = UserRecord {
         partition_key_index: 0,
         explicit_hash_key_index: None,
         data: b"part".to_vec(),
@@ -112,7 +112,7 @@ async fn not_found_now_and_then(mut world: World) {
 
 async fn an_error_of_the_handler(mut world: World) {
     world.handle_by(|event, times| {
-        let now_and_then = event.record.data.last().is_some_and(|it| it % 7 == 3);
+        let now_and_then = event.data.last().is_some_and(|it| it % 7 == 3);
         if now_and_then && times == 1 {
             Deed::Fail
         } else {

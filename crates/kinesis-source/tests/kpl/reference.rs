@@ -15,11 +15,11 @@ pub(crate) struct Aggregated {
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub(crate) explicit_hash_key_table: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "3")]
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<UserRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Record {
+pub(crate) struct UserRecord {
     #[prost(uint64, required, tag = "1")]
     pub(crate) partition_key_index: u64,
     #[prost(uint64, optional, tag = "2")]
@@ -55,7 +55,7 @@ impl Aggregated {
     /// How many of the first records name keys that there are.
     pub(crate) fn sound_records(&self) -> usize {
         let has = |table: &[Vec<u8>], index: u64| index < table.len() as u64;
-        let is_sound = |record: &&Record| {
+        let is_sound = |record: &&UserRecord| {
             let explicit = record.explicit_hash_key_index;
             has(&self.partition_key_table, record.partition_key_index)
                 && explicit.is_none_or(|index| has(&self.explicit_hash_key_table, index))

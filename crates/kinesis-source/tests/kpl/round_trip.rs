@@ -3,7 +3,7 @@ use kinesis_source::kpl::{Damage, MAGIC, Payload};
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 
-use crate::reference::{Aggregated, Record, Tag};
+use crate::reference::{Aggregated, Tag, UserRecord};
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
     any::<String>().prop_map(String::into_bytes)
@@ -29,7 +29,7 @@ prop_compose! {
         ),
     ) -> Aggregated {
         let explicit = explicit_hash_key_table.len();
-        let records = records.into_iter().map(|(key, hash_key, data, tags)| Record {
+        let records = records.into_iter().map(|(key, hash_key, data, tags)| UserRecord {
             partition_key_index: key.index(partition_key_table.len()) as u64,
             explicit_hash_key_index: hash_key
                 .filter(|_| explicit > 0)

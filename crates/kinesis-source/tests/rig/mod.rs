@@ -16,8 +16,8 @@ use std::{
 use async_trait::async_trait;
 use kinesis_fake::Fake;
 use kinesis_source::{
-    Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, ShardError, ShardId,
-    ShardRecord, StreamError, StreamIdentity, StreamSource,
+    Aggregation, Checkpoint, CheckpointError, CheckpointStore, MemoryCheckpointStore, Record,
+    ShardError, ShardId, StreamError, StreamIdentity, StreamSource,
 };
 use stage_core::{Batch, Consumer, Pipeline, PipelineError, Window};
 use tokio::{
@@ -28,7 +28,7 @@ use tokio::{
 /// Remembers what it took in.
 #[derive(Clone, Default)]
 pub(crate) struct Sink {
-    taken: Arc<Mutex<Vec<ShardRecord>>>,
+    taken: Arc<Mutex<Vec<Record>>>,
     delay: Duration,
     gate: Arc<RwLock<()>>,
     refuses: Option<(u64, bool)>,
@@ -76,7 +76,7 @@ impl Sink {
         Arc::clone(&self.gate).try_write_owned().unwrap()
     }
 
-    pub(crate) fn taken(&self) -> Vec<ShardRecord> {
+    pub(crate) fn taken(&self) -> Vec<Record> {
         self.taken.lock().unwrap().clone()
     }
 
@@ -94,7 +94,13 @@ impl Sink {
     pub(crate) fn assert_complete(&self, fake: &Fake) {
         let mut by_shard = BTreeMap::<ShardId, Vec<_>>::new();
         for event in self.taken() {
-            by_shard.entry(event.shard).or_default().push(event.record);
+            // As it was put: nobody had looked into it then.
+            let aggregation = Aggregation::None;
+            let of_shard = by_shard.entry(event.shard.clone()).or_default();
+            of_shard.push(Record {
+                aggregation,
+                ..event
+            });
         }
         for (shard, records) in fake.records() {
             let taken = by_shard.remove(&shard).unwrap_or_default();
@@ -122,7 +128,7 @@ impl Sink {
         }
     }
 
-    fn refuses(&self, event: &ShardRecord) -> bool {
+    fn refuses(&self, event: &Record) -> bool {
         let Some((refused, once)) = self.refuses else {
             return false;
         };
@@ -133,10 +139,10 @@ impl Sink {
     }
 }
 
-impl Consumer<ShardRecord> for Sink {
+impl Consumer<Record> for Sink {
     type Error = Infallible;
 
-    async fn consume(&mut self, batch: &mut Batch<ShardRecord>) -> Result<(), Infallible> {
+    async fn consume(&mut self, batch: &mut Batch<Record>) -> Result<(), Infallible> {
         let _open = self.gate.read().await;
         if !self.delay.is_zero() {
             sleep(self.delay).await;
@@ -153,11 +159,8 @@ impl Consumer<ShardRecord> for Sink {
     }
 }
 
-fn number(event: &ShardRecord) -> u64 {
-    std::str::from_utf8(&event.record.data)
-        .unwrap()
-        .parse()
-        .unwrap()
+fn number(event: &Record) -> u64 {
+    std::str::from_utf8(&event.data).unwrap().parse().unwrap()
 }
 
 pub(crate) fn everything(count: u64) -> Vec<u64> {

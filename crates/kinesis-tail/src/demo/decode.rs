@@ -1,4 +1,4 @@
-use kinesis_source::{SequenceNumber, ShardId, ShardRecord};
+use kinesis_source::{Record, SequenceNumber, ShardId};
 use serde::Deserialize;
 use stage_core::{Batch, Transform};
 
@@ -28,21 +28,25 @@ struct Body {
     key: String,
 }
 
-impl Transform<ShardRecord> for Decode {
+impl Transform<Record> for Decode {
     type Out = Order;
     type Error = Garbled;
 
     async fn transform(
         &mut self,
-        batch: &mut Batch<ShardRecord>,
+        batch: &mut Batch<Record>,
         out: &mut Batch<Order>,
     ) -> Result<(), Garbled> {
-        for ShardRecord { shard, record, .. } in batch.drain() {
+        for record in batch.drain() {
             match serde_json::from_slice(&record.data) {
-                Ok(Body { number, key }) => out.push(Order { shard, number, key }),
+                Ok(Body { number, key }) => out.push(Order {
+                    shard: record.shard,
+                    number,
+                    key,
+                }),
                 Err(source) => {
                     return Err(Garbled {
-                        shard,
+                        shard: record.shard,
                         sequence_number: record.sequence_number,
                         source,
                     });

@@ -128,7 +128,7 @@ mod tests {
     use std::sync::Arc;
 
     use kinesis_fake::Fake;
-    use kinesis_source::{KinesisWriteApi, ShardRecord, StreamSource, WaitingFor};
+    use kinesis_source::{KinesisWriteApi, Record, StreamSource, WaitingFor};
     use stage_core::{Pipeline, Window, for_each};
     use tokio::time::sleep;
 
@@ -143,7 +143,7 @@ mod tests {
         fake.split_shard(&shard, 1 << 100).await.unwrap();
         let mut pipeline = Pipeline::new();
         let (records, stream) = StreamSource::new("orders", Arc::new(fake)).add_to(&mut pipeline);
-        let printed = for_each(|_: ShardRecord| {});
+        let printed = for_each(|_: Record| {});
         pipeline.consume(printed, records.subscribe(Window::new(10)));
         let mut explained = None;
         let look = async {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kinesis_fake::{Fake, Fault, Operation};
-use kinesis_source::{ShardRecord, StreamSource};
+use kinesis_source::{Record, StreamSource};
 use stage_core::{Pipeline, Window, for_each};
 use tokio::time::sleep;
 
@@ -17,7 +17,7 @@ async fn lines(fake: &Fake, seconds: u64, mut meanwhile: impl FnMut(u64)) -> Vec
     let mut pipeline = Pipeline::new();
     let (records, stream) =
         StreamSource::new("orders", Arc::new(fake.clone())).add_to(&mut pipeline);
-    let printed = for_each(|_: ShardRecord| {});
+    let printed = for_each(|_: Record| {});
     pipeline.consume(printed, records.subscribe(Window::new(100)));
     let (mut history, mut news) = (History::new(false), News::default());
     let mut lines = Vec::new();

@@ -4,8 +4,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use bytes::Bytes;
-use kinesis_source::{Aggregation, Record};
+use kinesis_source::Record;
 use stage_core::{Acknowledge, Outcome};
 
 use super::*;
@@ -53,19 +52,11 @@ impl Outcomes {
     }
 }
 
-fn batch(data: &[&'static str]) -> (Batch<ShardRecord>, Arc<Outcomes>) {
-    let record = |(number, data): (u128, &&'static str)| ShardRecord {
-        shard: "shard".into(),
-        record: Record {
-            sequence_number: number.into(),
-            partition_key: None,
-            data: Bytes::from_static(data.as_bytes()),
-            approximate_arrival: None,
-        },
-        sub_sequence_number: None,
-        aggregation: Aggregation::None,
+fn batch(data: &[&'static str]) -> (Batch<Record>, Arc<Outcomes>) {
+    let record = |(number, data): (u128, &&'static str)| {
+        Record::new("shard".into(), number.into(), data.as_bytes())
     };
-    let mut batch: Batch<ShardRecord> = (0..).zip(data).map(record).collect();
+    let mut batch: Batch<Record> = (0..).zip(data).map(record).collect();
     let outcomes = Arc::<Outcomes>::default();
     batch.track(outcomes.clone(), 0);
     (batch, outcomes)

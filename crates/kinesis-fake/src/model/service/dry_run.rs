@@ -1,4 +1,4 @@
-use kinesis_source::{ConsumerArn, Position, PutEntry, ShardId, ShardIterator};
+use kinesis_source::{ConsumerArn, Position, PutEntry, ShardId};
 
 use super::{Service, find, find_usable, writing};
 use crate::model::{Moment, Refusal};
@@ -21,7 +21,7 @@ pub enum DryRun<'a> {
         /// The stream's name, if it is said.
         stream: Option<&'a str>,
         /// Where to read.
-        iterator: &'a ShardIterator,
+        iterator: &'a str,
         /// At most so many records.
         limit: usize,
     },

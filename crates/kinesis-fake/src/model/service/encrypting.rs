@@ -1,6 +1,3 @@
-#[cfg(feature = "serve")]
-use kinesis_source::ShardIterator;
-
 use super::{Service, find};
 #[cfg(feature = "serve")]
 use crate::model::iterator::Ticket;
@@ -64,12 +61,8 @@ impl Service {
 
     /// The same of the stream that an iterator reads.
     #[cfg(feature = "serve")]
-    pub(crate) fn encrypted_by(
-        &mut self,
-        iterator: &ShardIterator,
-        now: Moment,
-    ) -> EncryptedRecords {
-        let ticket = Ticket::open(&self.seal, iterator.as_str());
+    pub(crate) fn encrypted_by(&mut self, iterator: &str, now: Moment) -> EncryptedRecords {
+        let ticket = Ticket::open(&self.seal, iterator);
         let stream = ticket.map(|ticket| ticket.stream).unwrap_or_default();
         self.encrypted_records(&stream, now)
     }

@@ -24,6 +24,7 @@ impl Service {
         let number = stream.number_of(shard)?;
         let shard = stream.shard(number, now)?;
         shard.admit_iterator(&self.settings.limits, now)?;
+        let of = shard.id.clone();
         let place = shard.seek(position, &self.settings.choices, now)?;
         let ticket = Ticket {
             issued: now,
@@ -32,7 +33,7 @@ impl Service {
             shard: number,
             place,
         };
-        Ok(ShardIterator::new(ticket.seal(&self.seal)))
+        Ok(ShardIterator::new(of, ticket.seal(&self.seal)))
     }
 
     /// Reads at most `limit` records from an iterator on.
@@ -44,7 +45,7 @@ impl Service {
     /// `ProvisionedThroughputExceeded`. The iterator stays good.
     pub fn get_records(
         &mut self,
-        iterator: &ShardIterator,
+        iterator: &str,
         limit: usize,
         now: Moment,
     ) -> Result<RecordsPage, Refusal> {
@@ -59,7 +60,7 @@ impl Service {
     pub fn get_records_of(
         &mut self,
         stream: Option<&str>,
-        iterator: &ShardIterator,
+        iterator: &str,
         limit: usize,
         now: Moment,
     ) -> Result<RecordsPage, Refusal> {
@@ -71,7 +72,7 @@ impl Service {
     pub(crate) fn get_records_within(
         &mut self,
         stream: Option<&str>,
-        iterator: &ShardIterator,
+        iterator: &str,
         (limit, most_bytes): (usize, u64),
         now: Moment,
     ) -> Result<RecordsPage, Refusal> {
@@ -81,14 +82,16 @@ impl Service {
         stream.check_number(ticket.stream_number)?;
         let shard = stream.shard(number, now)?;
         shard.admit_read(&self.settings.limits, now)?;
+        let of = shard.id.clone();
         let read = shard.read(ticket.place, (limit, most_bytes), &self.settings, now);
         let children = match read.next {
             Some(_) => Vec::new(),
             None => stream.children(number),
         };
         let next = read.next.map(|place| ticket.moved_to(place, now));
+        let next = next.map(|it| ShardIterator::new(of.clone(), it.seal(&self.seal)));
         Ok(RecordsPage {
-            next: next.map(|ticket| ShardIterator::new(ticket.seal(&self.seal))),
+            next,
             records: read.records,
             millis_behind_latest: Some(read.millis_behind),
             children,
@@ -96,8 +99,8 @@ impl Service {
     }
 
     /// The shard that an iterator reads, if it is one of this service.
-    pub fn shard_of(&self, iterator: &ShardIterator) -> Option<ShardId> {
-        let ticket = Ticket::open(&self.seal, iterator.as_str())?;
+    pub fn shard_of(&self, iterator: &str) -> Option<ShardId> {
+        let ticket = Ticket::open(&self.seal, iterator)?;
         Some(shard::id(ticket.shard))
     }
 
@@ -106,7 +109,7 @@ impl Service {
     pub(super) fn ticket_of(
         &self,
         stream: Option<&str>,
-        iterator: &ShardIterator,
+        iterator: &str,
         limit: usize,
         now: Moment,
     ) -> Result<Ticket, Refusal> {
@@ -146,8 +149,8 @@ impl Service {
         }
     }
 
-    fn ticket(&self, iterator: &ShardIterator, now: Moment) -> Result<Ticket, Refusal> {
-        let Some(ticket) = Ticket::open(&self.seal, iterator.as_str()) else {
+    fn ticket(&self, iterator: &str, now: Moment) -> Result<Ticket, Refusal> {
+        let Some(ticket) = Ticket::open(&self.seal, iterator) else {
             return Err(Refusal::invalid_argument("Invalid ShardIterator."));
         };
         let life = self.settings.limits.iterator_life;

@@ -1,6 +1,6 @@
 use std::any::Any;
 
-use kinesis_source::{Position, RecordsPage, SequenceNumber, ShardId, ShardIterator};
+use kinesis_source::{Position, RecordsPage, SequenceNumber, ShardId};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
@@ -172,7 +172,7 @@ impl Call for GetRecords {
     }
 
     fn about(&self) -> About {
-        About::Iterator(self.iterator())
+        About::Iterator(self.iterator().to_owned())
     }
 
     fn check(&self, check: &mut Check) {
@@ -200,7 +200,7 @@ impl Call for GetRecords {
         if self.dry_run == Some(true) {
             let call = DryRun::GetRecords {
                 stream,
-                iterator: &iterator,
+                iterator,
                 limit,
             };
             return Err(service.dry_run(call, now));
@@ -212,8 +212,8 @@ impl Call for GetRecords {
         };
         let most = (limit, MOST_BYTES_AT_ONCE);
         Ok(Reading {
-            page: service.get_records_within(stream, &iterator, most, now)?,
-            encrypted: service.encrypted_by(&iterator, now),
+            page: service.get_records_within(stream, iterator, most, now)?,
+            encrypted: service.encrypted_by(iterator, now),
         })
     }
 }
@@ -225,8 +225,8 @@ pub(super) struct Reading {
 }
 
 impl GetRecords {
-    fn iterator(&self) -> ShardIterator {
-        ShardIterator::new(self.shard_iterator.as_deref().unwrap_or_default())
+    fn iterator(&self) -> &str {
+        self.shard_iterator.as_deref().unwrap_or_default()
     }
 }
 

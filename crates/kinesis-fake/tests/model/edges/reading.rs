@@ -13,7 +13,7 @@ fn get_records_passes_five_times_a_second() {
     let at = life.iterator(&shard(), &Position::TrimHorizon);
     life.service.settings_mut().limits.iterator_life = None;
     passes(5, SECOND, THROUGHPUT, |now| {
-        life.service.get_records(&at, 1, now)
+        life.service.get_records(at.as_str(), 1, now)
     });
 }
 
@@ -34,15 +34,18 @@ fn an_answer_has_ten_thousand_records() {
     }
     let at = life.iterator(&shard(), &Position::TrimHorizon);
     for limit in [0, 10_001] {
-        let answer = life.service.get_records(&at, limit, life.now);
+        let answer = life.service.get_records(at.as_str(), limit, life.now);
         assert_eq!(code(answer), ARGUMENT);
     }
     life.service.settings_mut().choices.read_limit = ReadLimit::Validation;
     for limit in [0, 10_001] {
-        let answer = life.service.get_records(&at, limit, life.now);
+        let answer = life.service.get_records(at.as_str(), limit, life.now);
         assert_eq!(code(answer), VALIDATION);
     }
-    let page = life.service.get_records(&at, 10_000, life.now).unwrap();
+    let page = life
+        .service
+        .get_records(at.as_str(), 10_000, life.now)
+        .unwrap();
     assert_eq!(page.records.len(), 10_000);
 }
 
@@ -56,7 +59,10 @@ fn an_answer_has_ten_mib() {
         put(&mut life, last);
         put(&mut life, 1);
         let at = life.iterator(&shard(), &Position::TrimHorizon);
-        let page = life.service.get_records(&at, 100, life.now).unwrap();
+        let page = life
+            .service
+            .get_records(at.as_str(), 100, life.now)
+            .unwrap();
         assert_eq!(page.records.len(), records);
     }
 }
@@ -68,11 +74,11 @@ fn closed_for(bytes: usize, limits: Limits) -> u64 {
     let mut life = Life::new(1, settings);
     put(&mut life, bytes);
     let at = life.iterator(&shard(), &Position::TrimHorizon);
-    life.service.get_records(&at, 1, life.now).unwrap();
+    life.service.get_records(at.as_str(), 1, life.now).unwrap();
     (0..20_000)
         .find(|after| {
             let now = life.now.plus(millis(*after));
-            let answer = life.service.get_records(&at, 1, now);
+            let answer = life.service.get_records(at.as_str(), 1, now);
             answer.is_ok()
         })
         .unwrap()
@@ -95,8 +101,10 @@ fn an_iterator_lives_for_five_minutes() {
     let mut life = strict();
     let at = life.iterator(&shard(), &Position::TrimHorizon);
     let end = life.now.plus(millis(300_000));
-    life.service.get_records(&at, 1, end).unwrap();
-    let late = life.service.get_records(&at, 1, end.plus(millis(1)));
+    life.service.get_records(at.as_str(), 1, end).unwrap();
+    let late = life
+        .service
+        .get_records(at.as_str(), 1, end.plus(millis(1)));
     assert_eq!(code(late), "ExpiredIteratorException");
 }
 
