@@ -22,9 +22,11 @@ use crate::{
     subscription::{Asking, SubscriptionInfo},
 };
 
+mod put_off;
 mod rest;
 mod sole;
 
+use put_off::FEW;
 use rest::Rest;
 use sole::Wish;
 
@@ -268,7 +270,7 @@ impl<E: Send + 'static> Inbox<E> {
     }
 
     /// Takes note that the portion has been dealt with, but for what is kept in hand, and asks for
-    /// more if it is time to.
+    /// more if it is time to: with the last of small portions.
     #[inline(always)]
     pub(crate) fn settle(&mut self, Debt { slot }: Debt) {
         let Some(Some(incoming)) = self.links.get_mut(slot) else {
@@ -276,7 +278,11 @@ impl<E: Send + 'static> Inbox<E> {
         };
         let done = incoming.take_back(&mut self.portion);
         self.seat.meter.handled(done.events);
-        self.has_woken |= incoming.settle(done);
+        if !incoming.rest.is_empty() && done.events <= FEW && !self.seat.is_slow() {
+            incoming.settle_part(done);
+        } else {
+            self.has_woken |= incoming.settle(done);
+        }
         if !self.notices.is_empty() {
             self.advance_notices(slot, done.events);
         }
@@ -543,12 +549,27 @@ impl<E> Incoming<E> {
         if done.events == 0 {
             return false;
         }
-        let ask = match &mut self.asker {
+        self.settle_part(done);
+        self.ask()
+    }
+
+    /// The same, without asking for more.
+    #[inline(always)]
+    fn settle_part(&mut self, done: Done) {
+        if let Asker::Ledger(ledger) = &mut self.asker {
             // What was asked for by hand comes on top, and is not asked for again.
-            Asker::Ledger(ledger) => ledger.settle(done.events.min(ledger.in_hand())),
-            Asker::Hand => None,
+            ledger.settle_part(done.events.min(ledger.in_hand()));
+        }
+        self.end.settle(done);
+    }
+
+    /// Asks for more if it is time to. Returns whether the other side had to be woken.
+    #[inline(always)]
+    fn ask(&mut self) -> bool {
+        let Asker::Ledger(ledger) = &mut self.asker else {
+            return false;
         };
-        self.end.settle(done, ask)
+        ledger.ask().is_some_and(|demand| self.end.ask(demand))
     }
 
     #[inline(always)]

@@ -25,8 +25,10 @@ use crate::{
     seat::Seat,
 };
 
+mod piece;
 mod sole;
 
+use piece::Promptness;
 use sole::Sole;
 
 /// The sending side of a stage: its subscribers, and what has no taker yet.
@@ -62,6 +64,7 @@ pub(crate) struct Outbox<E: 'static> {
     at_stake: usize,
     /// Another stage was woken, and nobody has taken note of that yet.
     has_woken: bool,
+    promptness: Promptness,
     ear: Ear,
     // Kept for its storage.
     handout: Handout<E>,
@@ -100,6 +103,7 @@ impl<E: Send + 'static> Outbox<E> {
             is_dividing: false,
             at_stake: 0,
             has_woken: false,
+            promptness: Promptness::default(),
             ear: Ear::default(),
             handout: Handout::new(),
         }
@@ -191,24 +195,29 @@ impl<E: Send + 'static> Outbox<E> {
         done.map(|end| Wanted::Nothing(Box::new(end)))
     }
 
-    /// Does `work` while answering requests. It is given up, and why is told, if the stage is to
-    /// stop or everybody has left before it was done.
+    /// Does `work` while answering requests, and `meanwhile` once if it waits. It is given up, and why is
+    /// told, if the stage is to stop or everybody has left before it was done.
     pub(crate) async fn serve_during<T>(
         &mut self,
         mut work: Pin<&mut impl Future<Output = T>>,
+        meanwhile: impl FnOnce(),
     ) -> Worked<Result<T, End>> {
-        let mut waited = false;
+        let mut meanwhile = Some(meanwhile);
         let done = poll_fn(|cx| {
             // First, since most work is done at once, and then nobody need be listened to.
             match work.as_mut().poll(cx) {
                 Poll::Ready(done) => Poll::Ready(Ok(done)),
                 Poll::Pending => {
-                    waited = true;
+                    if let Some(meanwhile) = meanwhile.take() {
+                        self.promptness.waits();
+                        meanwhile();
+                    }
                     self.serve(cx).map(Err)
                 }
             }
         });
         let done = done.await;
+        let waited = meanwhile.is_none();
         Worked { done, waited }
     }
 
@@ -289,6 +298,7 @@ impl<E: Send + 'static> Outbox<E> {
     /// The same, by the dispatcher.
     #[inline(never)]
     fn push_to_some(&mut self, mut batch: Batch<E>) {
+        self.promptness.made(batch.len());
         if batch.is_empty() {
             return self.buffer.front().spares.give(batch.emptied());
         }

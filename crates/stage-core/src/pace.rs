@@ -36,15 +36,23 @@ pub(crate) struct Worked<T> {
     pub(crate) waited: bool,
 }
 
-/// Does work, and says whether it waits.
-pub(crate) async fn whether_it_waits<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Worked<T> {
-    let mut waited = false;
+/// Does work, and `meanwhile` once if that waits.
+pub(crate) async fn if_it_waits<T>(
+    mut work: Pin<&mut impl Future<Output = T>>,
+    meanwhile: impl FnOnce(),
+) -> Worked<T> {
+    let mut meanwhile = Some(meanwhile);
     let done = poll_fn(|cx| {
         let done = work.as_mut().poll(cx);
-        waited |= done.is_pending();
+        if done.is_pending()
+            && let Some(meanwhile) = meanwhile.take()
+        {
+            meanwhile();
+        }
         done
     });
     let done = done.await;
+    let waited = meanwhile.is_none();
     Worked { done, waited }
 }
 
@@ -162,14 +170,14 @@ mod tests {
         pace.matters = true;
         pace.is_slow = true;
         let stopwatch = pace.start();
-        let worked = whether_it_waits(pin!(tokio::task::yield_now())).await;
+        let worked = if_it_waits(pin!(tokio::task::yield_now()), || {}).await;
         assert!(worked.waited);
         pace.note(stopwatch, worked.waited);
         assert!(!pace.is_slow);
         pace.sampler = Sampler::default();
         let stopwatch = pace.start();
         let start = now();
-        let worked = whether_it_waits(pin!(async { while start.elapsed() <= 2 * LONG {} })).await;
+        let worked = if_it_waits(pin!(async { while start.elapsed() <= 2 * LONG {} }), || {}).await;
         pace.note(stopwatch, worked.waited);
         assert!(pace.is_slow);
     }

@@ -19,7 +19,7 @@ use crate::{
     failure::{Failure, caught, failing},
     inbox::{Debt, Inbox, Input},
     outbox::{Outbox, Wanted},
-    pace::{Pace, whether_it_waits},
+    pace::{Pace, if_it_waits},
     protocol::End,
 };
 
@@ -88,11 +88,11 @@ async fn make<P: Producer>(
             }
             Wanted::Nothing(end) => return Ok(*end),
         };
-        let demand = pace.moderate(demand);
+        let demand = outbox.in_one_piece(pace.moderate(demand));
         let mut batch = outbox.batch(demand.get());
         let stopwatch = pace.start();
         let produced = outbox
-            .serve_during(pin!(producer.produce(demand, &mut batch)))
+            .serve_during(pin!(producer.produce(demand, &mut batch)), || {})
             .await;
         pace.note(stopwatch, produced.waited);
         let empty = batch.is_empty();
@@ -201,7 +201,7 @@ where
             Step::Due => {
                 let mut out = outbox.batch(1);
                 match outbox
-                    .serve_during(pin!(stage.elapsed(&mut out)))
+                    .serve_during(pin!(stage.elapsed(&mut out)), || {})
                     .await
                     .done
                 {
@@ -228,11 +228,11 @@ where
     In: Send + 'static,
     T: Transform<In>,
 {
-    let batch = &mut inbox.portion;
+    let (batch, put_off) = inbox.at_work(&debt);
     let mut out = outbox.batch(batch.len());
     let stopwatch = pace.start();
     let turned = outbox
-        .serve_during(pin!(stage.transform(batch, &mut out)))
+        .serve_during(pin!(stage.transform(batch, &mut out)), || put_off.ask())
         .await;
     pace.note(stopwatch, turned.waited);
     match turned.done {
@@ -268,6 +268,7 @@ async fn wait<In: Send + 'static, Out: Send + 'static>(
     inbox: &mut Inbox<In>,
     outbox: &mut Outbox<Out>,
 ) -> Step {
+    inbox.ask_for_begun();
     let (mut timer, mut is_due) = (pin!(at(due)), false);
     let mut has_looked = true;
     poll_fn(|cx| {
@@ -336,7 +337,8 @@ where
         match input {
             Input::Events(debt) => {
                 let stopwatch = pace.start();
-                let taken = whether_it_waits(pin!(consumer.consume(&mut inbox.portion))).await;
+                let (portion, put_off) = inbox.at_work(&debt);
+                let taken = if_it_waits(pin!(consumer.consume(portion)), || put_off.ask()).await;
                 pace.note(stopwatch, taken.waited);
                 taken.done.map_err(|error| Failure::Failed(error.into()))?;
                 inbox.portion.ack();

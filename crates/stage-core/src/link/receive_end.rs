@@ -118,22 +118,21 @@ impl<E> ReceiveEnd<E> {
         self.link.wish.scale.is_some()
     }
 
-    /// Takes note that events of this weight were dealt with, and asks for more. Returns whether the
-    /// other side had to be woken.
+    /// Takes note that events of this weight were dealt with.
     #[inline(always)]
-    pub(crate) fn settle(&self, Done { events, weight }: Done, ask: Option<Demand>) -> bool {
+    pub(crate) fn settle(&self, Done { events, weight }: Done) {
         let settled = self.link.settled.load(Relaxed);
         self.link.settled.store(settled + events as u64, Release);
         if self.is_weighed() && self.link.lighten(weight) {
             self.link.down.pull();
         }
-        match ask {
-            Some(demand) => {
-                self.link.add(demand);
-                self.link.up.pull()
-            }
-            None => false,
-        }
+    }
+
+    /// Asks for more. Returns whether the other side had to be woken.
+    #[inline(always)]
+    pub(crate) fn ask(&self, demand: Demand) -> bool {
+        self.link.add(demand);
+        self.link.up.pull()
     }
 
     /// How many events were sent to this end and are not settled.

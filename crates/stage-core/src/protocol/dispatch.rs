@@ -69,6 +69,14 @@ pub trait Dispatcher<E>: fmt::Debug + Send + 'static {
     /// nothing special: events that are [held](Self::held) may have a taker now.
     fn dispatch(&mut self, backlog: &mut Backlog<E>, handout: &mut Handout<E>);
 
+    /// How many of the next events, with none before them, would go to one subscriber as one delivery. So
+    /// many need not be divided once they are made.
+    ///
+    /// A hint, for a stage that can make them bit by bit. There need not be one.
+    fn piece(&mut self) -> Option<Demand> {
+        None
+    }
+
     /// If the next `events` events, with none before them, would all go to one subscriber as one
     /// delivery: takes note that they do, and returns it.
     ///

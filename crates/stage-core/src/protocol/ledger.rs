@@ -85,10 +85,23 @@ impl Ledger {
     /// now, if anything.
     #[inline]
     pub fn settle(&mut self, events: usize) -> Option<Demand> {
+        self.settle_part(events);
+        self.ask()
+    }
+
+    /// Takes note that `events` of those in hand have been dealt with, by one who goes on with others and
+    /// [asks](Self::ask) then: once for all of them.
+    #[inline]
+    pub fn settle_part(&mut self, events: usize) {
         debug_assert!(events <= self.in_hand, "settled what never came");
         let events = events.min(self.in_hand);
         self.in_hand -= events;
         self.due -= events;
+    }
+
+    /// What to ask for now, if anything.
+    #[inline]
+    pub fn ask(&mut self) -> Option<Demand> {
         if self.due > self.window.min() {
             return None;
         }

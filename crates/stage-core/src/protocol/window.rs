@@ -6,7 +6,8 @@ use super::Demand;
 ///
 /// At the start a consumer asks for `max`. Each time what is still due has fallen to `min` or
 /// below, it asks for enough to be due `max` again; so `max - min` is also the size of the
-/// portions in which it takes events in.
+/// portions in which it takes events in. Where portions are small, it asks once for all that it takes in
+/// without waiting in between.
 ///
 /// A larger window hides more latency, a smaller one bounds memory harder. `min` defaults to half
 /// of `max`; `min` zero means "ask again only when everything has come".

@@ -184,6 +184,11 @@ impl<E> Dispatcher<E> for ByDemand {
         }
     }
 
+    fn piece(&mut self) -> Option<Demand> {
+        let (place, _) = self.neediest()?;
+        Demand::new(place.demand)
+    }
+
     fn claim(&mut self, events: usize) -> Option<SubscriptionId> {
         if self.places.is_empty() {
             return self.claim_among_few(events);
@@ -319,6 +324,9 @@ mod tests {
                         }
                     }
                 }
+                let piece = Dispatcher::<u64>::piece(&mut by_demand).map_or(0, Demand::get);
+                let most = book.iter().map(|(_, demand)| *demand).max();
+                prop_assert_eq!(piece, most.unwrap_or_default());
                 let demand = book.iter().map(|(_, demand)| demand).sum();
                 prop_assert_eq!(Dispatcher::<u64>::demand(&by_demand), demand);
                 let sole = book.first().filter(|_| book.len() == 1);

@@ -48,13 +48,29 @@ impl<E, F: Fn(&E) -> Option<usize> + Send> Sort<E> for F {
                 unplaced.misplaced += 1;
                 continue;
             };
-            if lane.is_empty() {
-                *lane = open(number);
+            // One look for both: without room are those that are full, and those not opened.
+            if lane.len() == lane.capacity() || (size_of::<E>() == 0 && lane.is_empty()) {
+                push_without_room(lane, event, number, open);
+            } else {
+                lane.push(event);
             }
-            lane.push(event);
         }
         unplaced
     }
+}
+
+#[cold]
+#[inline(never)]
+fn push_without_room<E>(
+    lane: &mut Vec<E>,
+    event: E,
+    number: usize,
+    open: &mut dyn FnMut(usize) -> Vec<E>,
+) {
+    if lane.is_empty() {
+        *lane = open(number);
+    }
+    lane.push(event);
 }
 
 #[cfg(test)]
