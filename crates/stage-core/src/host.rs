@@ -42,6 +42,8 @@ struct Host {
     credit: Cell<usize>,
     /// When a turn was first measured since the task was polled.
     began: Cell<Option<Instant>>,
+    /// That is too long ago.
+    is_late: Cell<bool>,
     guests: Guests,
 }
 
@@ -146,6 +148,7 @@ impl Host {
             is_slow: Cell::new(false),
             credit: Cell::new(0),
             began: Cell::new(None),
+            is_late: Cell::new(false),
             guests: Guests::new(),
         }
     }
@@ -156,7 +159,7 @@ impl Host {
             return false;
         };
         let is_welcome =
-            !self.is_slow.get() && seat.is_quick_in(runtime) && self.guests.len(runtime) < MOST;
+            !self.is_slow.get() && seat.is_quick_in(runtime) && self.guests.have_room(runtime);
         if is_welcome && let Some(body) = seat.take() {
             self.guests.add(body, runtime);
         }
@@ -175,10 +178,11 @@ impl Host {
         } else {
             self.open.set(Some(runtime));
         }
-        for body in waiting.drain(..) {
-            self.guests.add(body, runtime);
+        if !waiting.is_empty() {
+            self.guests.admit(waiting, runtime);
         }
         self.began.set(None);
+        self.is_late.set(false);
         let most = match runtime.has_other_threads() {
             true => MOST_MEASURED,
             false => MOST,
@@ -194,11 +198,7 @@ impl Host {
             while let Some(body) = self.guests.next(runtime) {
                 let credit = self.credit.get();
                 if credit < turn || !has_budget() {
-                    waiting.push_back(body);
-                    while let Some(body) = self.guests.next(runtime) {
-                        waiting.push_back(body);
-                    }
-                    return;
+                    return self.put_off(body, waiting, runtime);
                 }
                 self.credit.set(credit - turn);
                 *at_work = Some(body);
@@ -209,6 +209,17 @@ impl Host {
         // Or they would keep what they are of, as a runtime that is dropped next.
         for recent in &self.recent {
             drop(recent.take());
+        }
+    }
+
+    /// Has this one and all other guests wait until the task is polled again.
+    #[cold]
+    fn put_off(&self, body: Box<Body>, waiting: &mut VecDeque<Box<Body>>, runtime: Runtime) {
+        self.guests.put_off(body, waiting, runtime);
+        if self.is_late.get() {
+            // Other threads may find them there.
+            let others = waiting.drain(MOST.min(waiting.len())..);
+            others.for_each(Body::go_home);
         }
     }
 
@@ -279,6 +290,7 @@ impl Host {
             let began = self.began.get().unwrap_or(start);
             self.began.set(Some(began));
             if end - began > LONG_ENOUGH {
+                self.is_late.set(true);
                 self.credit.set(0);
             }
         }
@@ -335,6 +347,34 @@ mod tests {
         async fn produce(&mut self, _: Demand, _: &mut Batch<u32>) -> Result<Flow, Infallible> {
             pending().await
         }
+    }
+
+    /// A stage that, once it is polled, takes so long.
+    fn lasting(long: Duration) -> Box<Body> {
+        let seat = Seat::new(&"lasting".into());
+        seat.sit_down(Box::pin(async move {
+            let start = now();
+            while start.elapsed() <= long {}
+            pending().await
+        }));
+        seat.take().expect("it is there")
+    }
+
+    #[test]
+    fn of_many_whose_turns_take_long_most_are_left_to_other_threads() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        runtime.block_on(async {
+            let host = Host::new();
+            let mut waiting: VecDeque<_> = (0..2 * MOST).map(|_| lasting(LONG_ENOUGH)).collect();
+            let seats: Vec<_> = waiting.iter().map(|it| Arc::clone(it.seat())).collect();
+            host.receive(Runtime::current(), None, &mut waiting);
+            // The first has had its turn, and is back.
+            let next: Vec<_> = waiting.iter().map(|it| it.seat().number()).collect();
+            let expected = seats[1..=MOST].iter().map(|seat| seat.number());
+            assert_eq!(next, expected.collect::<Vec<_>>());
+            let at_home = seats.iter().filter(|seat| seat.take().is_some());
+            assert_eq!(at_home.count(), MOST);
+        });
     }
 
     #[test]

@@ -6,11 +6,12 @@
 //! process, starts with the first guest, and sleeps while there are none.
 
 use std::{
+    collections::VecDeque,
     mem, ptr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -29,6 +30,10 @@ pub(crate) struct Bench {
     /// Whether its thread has put somebody there and not taken him out.
     has_first: AtomicBool,
     others: Stealer<Box<Body>>,
+    /// Those who have waited since before. They come first of all.
+    put_off: Mutex<VecDeque<Box<Body>>>,
+    /// How many these are.
+    len_of_put_off: AtomicUsize,
     /// How many turns have ended.
     turns: AtomicU64,
     /// They were taken out during the turn that has not ended.
@@ -54,6 +59,8 @@ impl Bench {
             first: Slot::default(),
             has_first: AtomicBool::new(false),
             others,
+            put_off: Mutex::new(VecDeque::new()),
+            len_of_put_off: AtomicUsize::new(0),
             turns: AtomicU64::new(0),
             was_emptied: AtomicBool::new(false),
         });
@@ -82,6 +89,33 @@ impl Bench {
         self.first.take()
     }
 
+    /// How many were put off. For the bench's thread.
+    #[inline]
+    pub(crate) fn len_of_put_off(&self) -> usize {
+        self.len_of_put_off.load(Relaxed)
+    }
+
+    /// Who of those that were put off has waited longest. For the bench's thread.
+    #[inline(never)]
+    pub(crate) fn take_put_off(&self) -> Option<Box<Body>> {
+        let mut put_off = self.lock_put_off();
+        let body = put_off.pop_front();
+        self.len_of_put_off.store(put_off.len(), Relaxed);
+        body
+    }
+
+    /// Exchanges those who were put off for these, in one step however many they are. For the bench's
+    /// thread.
+    pub(crate) fn exchange_put_off(&self, others: &mut VecDeque<Box<Body>>) {
+        let mut put_off = self.lock_put_off();
+        mem::swap(&mut *put_off, others);
+        self.len_of_put_off.store(put_off.len(), Relaxed);
+    }
+
+    fn lock_put_off(&self) -> MutexGuard<'_, VecDeque<Box<Body>>> {
+        self.put_off.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// There is a guest, to be looked after.
     #[inline]
     pub(crate) fn note_guest(&self) {
@@ -91,7 +125,7 @@ impl Bench {
     }
 
     fn is_empty(&self) -> bool {
-        !self.has_first() && self.others.is_empty()
+        !self.has_first() && self.others.is_empty() && self.len_of_put_off() == 0
     }
 
     /// A turn has ended. Returns whether its guests were taken out meanwhile. For the bench's thread.
@@ -104,6 +138,11 @@ impl Bench {
 
     fn empty(&self) {
         self.was_emptied.swap(true, AcqRel);
+        let mut put_off = VecDeque::new();
+        self.exchange_put_off(&mut put_off);
+        for body in put_off {
+            body.go_home();
+        }
         if let Some(body) = self.first.take() {
             body.go_home();
         }

@@ -207,6 +207,14 @@ impl Asking {
             Self::Manual => 0,
         }
     }
+
+    /// The most events that are taken in together, if there is a bound.
+    pub(crate) fn portion(self) -> Option<usize> {
+        match self {
+            Self::Automatic(window) => Some(window.max() - window.min()),
+            Self::Manual => None,
+        }
+    }
 }
 
 /// Asks and cancels from outside. Any thread may, at any time: neither waits.

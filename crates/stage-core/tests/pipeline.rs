@@ -75,6 +75,26 @@ async fn events_are_taken_in_and_asked_for_by_halves_of_the_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_takes_many_in_at_a_time_is_not_sent_more_that_would_have_to_be_cut() {
+    // What is fewer is made at once.
+    for (window, least, most) in [(1_000, 500, 500), (400, 400, 400)] {
+        let (made, sink) = (Made::default(), Slow::default());
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(Counter::noting(20_000, &made));
+        pipeline.consume(sink.clone(), numbers.subscribe(Window::new(window)));
+        pipeline.run().await.unwrap();
+        assert!(sink.seen().into_iter().eq(0..20_000));
+        let portions = sink.portions.lock().unwrap();
+        assert!(portions.iter().all(|events| *events == window / 2));
+        let demands = made.demands.lock().unwrap();
+        // The first are made before it is known that nobody else subscribes.
+        assert_eq!(demands[0], window);
+        let bounds = (demands[1..].iter().min(), demands[1..].iter().max());
+        assert_eq!(bounds, (Some(&least), Some(&most)), "window {window}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_producer_is_never_ahead_by_more_than_the_window() {
     struct Checks {
         made: Made,

@@ -1,6 +1,7 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
+    iter, mem,
     sync::Arc,
 };
 
@@ -24,6 +25,13 @@ struct Shared {
     others: Worker<Box<Body>>,
     bench: Arc<Bench>,
 }
+
+/// So many may wait, and the first. Others have their turns in their own tasks.
+const MOST: usize = 32;
+
+/// The same where another thread would take those on: what it has to look at lies in the caches of this
+/// one. They are let go if it takes long, and so they may be many.
+const MOST_SHARED: usize = 256;
 
 impl Guests {
     pub(super) const fn new() -> Self {
@@ -50,12 +58,45 @@ impl Guests {
         }
     }
 
-    /// How many there are, without the first.
+    /// Has those in who were put off before, while there are no others, and leaves nobody. However many
+    /// they are, they are not moved.
+    #[inline(never)]
+    pub(super) fn admit(&self, put_off: &mut VecDeque<Box<Body>>, runtime: Runtime) {
+        if !runtime.has_other_threads() {
+            let mut others = self.others.borrow_mut();
+            mem::swap(&mut *others, put_off);
+            self.first.set(others.pop_front());
+        } else if let Some(shared) = self.shared() {
+            shared.bench.exchange_put_off(put_off);
+            shared.bench.note_guest();
+        }
+    }
+
+    /// Puts all off, first of them this one, who was [next](Self::next).
+    pub(super) fn put_off(
+        &self,
+        body: Box<Body>,
+        put_off: &mut VecDeque<Box<Body>>,
+        runtime: Runtime,
+    ) {
+        if !runtime.has_other_threads() {
+            mem::swap(&mut *self.others.borrow_mut(), put_off);
+            if let Some(first) = self.first.take() {
+                put_off.push_front(first);
+            }
+        } else if let Some(shared) = self.shared() {
+            shared.bench.exchange_put_off(put_off);
+            put_off.extend(iter::from_fn(|| shared.next()));
+        }
+        put_off.push_front(body);
+    }
+
+    /// Whether one more may wait here.
     #[inline(always)]
-    pub(super) fn len(&self, runtime: Runtime) -> usize {
+    pub(super) fn have_room(&self, runtime: Runtime) -> bool {
         match runtime.has_other_threads() {
-            true => self.shared().map_or(0, |shared| shared.others.len()),
-            false => self.others.borrow().len(),
+            true => self.shared().is_some_and(|them| them.len() < MOST_SHARED),
+            false => self.others.borrow().len() < MOST,
         }
     }
 
@@ -108,8 +149,19 @@ impl Shared {
         self.bench.note_guest();
     }
 
+    /// How many there are, without the first.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.others.len() + self.bench.len_of_put_off()
+    }
+
     #[inline(always)]
     fn next(&self) -> Option<Box<Body>> {
+        if self.bench.len_of_put_off() > 0
+            && let put_off @ Some(_) = self.bench.take_put_off()
+        {
+            return put_off;
+        }
         if self.bench.has_first()
             && let first @ Some(_) = self.bench.take_first()
         {

@@ -14,7 +14,13 @@ pub(super) struct Sole {
     slot: usize,
     /// How many events the dispatcher does not know of.
     given: usize,
+    /// The most to make at a time.
+    at_once: usize,
 }
+
+/// Who takes in at least so many together is sent no more at a time: what comes need not be cut, which
+/// moves half of it. To hand over fewer takes longer than to move them.
+const WORTH_SENDING: usize = 250;
 
 /// What the dispatcher is told at once must be countable, wherever this runs.
 const MAX_GIVEN: usize = 1 << 30;
@@ -37,7 +43,8 @@ impl<E: Send + 'static> Outbox<E> {
         };
         self.left = due;
         self.seat.meter.waiting(0, due);
-        Some(Demand::new(due).map(Wanted::Events))
+        let events = due.min(sole.at_once);
+        Some(Demand::new(events).map(Wanted::Events))
     }
 
     /// After a look at nothing: has the task woken by news, unless there is some already.
@@ -117,15 +124,23 @@ impl<E: Send + 'static> Outbox<E> {
             && self.dispatcher.held() == 0
             && self.desk.bell.tells_apart(slot);
         let link = self.links.get(slot).and_then(Option::as_ref);
-        if is_plain && link.is_some_and(|link| !link.is_weighed() && link.due().is_some()) {
-            self.sole = Some(Sole { slot, given: 0 });
+        if is_plain
+            && let Some(link) = link.filter(|link| !link.is_weighed() && link.due().is_some())
+        {
+            let portion = link.wish().asking.portion();
+            let at_once = portion.filter(|events| *events >= WORTH_SENDING);
+            self.sole = Some(Sole {
+                slot,
+                given: 0,
+                at_once: at_once.unwrap_or(usize::MAX),
+            });
         }
     }
 
     /// Tells the dispatcher what went past it.
     #[cold]
     pub(super) fn leave_sole(&mut self) {
-        let Some(Sole { slot, given }) = self.sole.take() else {
+        let Some(Sole { slot, given, .. }) = self.sole.take() else {
             return;
         };
         self.read_request(slot);

@@ -1,11 +1,11 @@
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-    mem,
-};
+use std::{cmp::Reverse, mem};
 
 use super::{Dispatcher, Handout, Refused, Terms};
 use crate::protocol::{Backlog, Demand, SubscriptionId};
+
+mod many;
+
+use many::Many;
 
 /// Gives events to whoever has asked for the most; among equals, to who has waited longest.
 ///
@@ -20,10 +20,7 @@ pub struct ByDemand {
     /// order.
     few: Vec<(SubscriptionId, Place)>,
     /// All subscribers, if there are more.
-    places: BTreeMap<SubscriptionId, Place>,
-    /// Those of them that have demand, the neediest on top; and among them places that are nobody's
-    /// any more.
-    queue: BinaryHeap<(Place, SubscriptionId)>,
+    many: Many,
     /// Of all demand. It may be more than can be asked for.
     total: u128,
     turn: u64,
@@ -40,9 +37,6 @@ struct Place {
 /// How many subscribers are few. They are kept in order if there are more, until half of them are left.
 const FEW: usize = 16;
 
-/// How many places that are nobody's may be in the queue, at least, before they are cleared out.
-const SOME: usize = 32;
-
 impl ByDemand {
     fn next_turn(&mut self) -> Reverse<u64> {
         self.turn += 1;
@@ -52,12 +46,12 @@ impl ByDemand {
     /// Whom to give to.
     #[inline]
     fn neediest(&mut self) -> Option<(Place, SubscriptionId)> {
-        if self.places.is_empty() {
+        if self.many.is_empty() {
             let in_need = self.few.iter().filter(|(_, place)| place.demand > 0);
             let neediest = in_need.max_by_key(|(_, place)| *place);
             return neediest.map(|&(id, place)| (place, id));
         }
-        self.top_of_queue()
+        self.many.neediest()
     }
 
     /// Takes note that so many events go to the neediest, if they do. Looks through the subscribers once.
@@ -75,16 +69,6 @@ impl ByDemand {
         Some(*to)
     }
 
-    fn top_of_queue(&mut self) -> Option<(Place, SubscriptionId)> {
-        while let Some(&(place, id)) = self.queue.peek() {
-            if self.places.get(&id) == Some(&place) {
-                return Some((place, id));
-            }
-            self.queue.pop();
-        }
-        None
-    }
-
     /// The place of a subscriber.
     #[inline]
     fn place(&mut self, id: SubscriptionId) -> Option<&mut Place> {
@@ -94,7 +78,7 @@ impl ByDemand {
             .find(|(subscriber, _)| *subscriber == id);
         match among_few {
             Some((_, place)) => Some(place),
-            None => self.places.get_mut(&id),
+            None => self.many.place(id),
         }
     }
 
@@ -108,22 +92,10 @@ impl ByDemand {
             place.turn = turn;
             let place = *place;
             self.total = self.total - before as u128 + place.demand as u128;
-            self.queue_up(id, place);
+            if !self.many.is_empty() {
+                self.many.queue_up(id, place);
+            }
         }
-    }
-
-    /// Puts one into the queue, if there is one.
-    #[inline]
-    fn queue_up(&mut self, id: SubscriptionId, place: Place) {
-        if place.demand == 0 || self.places.is_empty() {
-            return;
-        }
-        if self.queue.len() >= 2 * self.places.len() + SOME {
-            let places = &self.places;
-            self.queue
-                .retain(|(place, id)| places.get(id) == Some(place));
-        }
-        self.queue.push((place, id));
     }
 }
 
@@ -136,14 +108,13 @@ impl<E> Dispatcher<E> for ByDemand {
             demand: 0,
             turn: self.next_turn(),
         };
-        if self.places.is_empty() && self.few.len() < FEW {
+        if self.many.is_empty() && self.few.len() < FEW {
             self.few.push((id, place));
             return Ok(());
         }
-        self.places.insert(id, place);
+        self.many.insert(id, place);
         for (id, place) in mem::take(&mut self.few) {
-            self.places.insert(id, place);
-            self.queue_up(id, place);
+            self.many.insert(id, place);
         }
         Ok(())
     }
@@ -159,14 +130,13 @@ impl<E> Dispatcher<E> for ByDemand {
             .position(|(subscriber, _)| *subscriber == id);
         let place = match among_few {
             Some(at) => Some(self.few.remove(at).1),
-            None => self.places.remove(&id),
+            None => self.many.remove(id),
         };
         if let Some(place) = place {
             self.total -= place.demand as u128;
         }
-        if self.places.len() == FEW / 2 {
-            self.few.extend(mem::take(&mut self.places));
-            self.queue.clear();
+        if self.many.len() == FEW / 2 {
+            self.few.extend(self.many.take());
         }
     }
 
@@ -190,7 +160,7 @@ impl<E> Dispatcher<E> for ByDemand {
     }
 
     fn claim(&mut self, events: usize) -> Option<SubscriptionId> {
-        if self.places.is_empty() {
+        if self.many.is_empty() {
             return self.claim_among_few(events);
         }
         let (place, to) = self.neediest()?;
@@ -213,7 +183,7 @@ impl<E> Dispatcher<E> for ByDemand {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{many::SOME, *};
 
     /// As long as there is nobody else, and then what went past it can be made up for.
     #[test]
@@ -245,15 +215,16 @@ mod tests {
             let terms = Terms::<u64>::default();
             assert_eq!(by_demand.subscribe(SubscriptionId(who), terms), Ok(()));
         }
+        // As long as this one is the neediest, nobody comes upon the others' places.
+        let neediest = SubscriptionId(0);
+        by_demand.change(neediest, |_| 1_000);
         for n in 0..1_000 {
-            by_demand.change(SubscriptionId(n % many), |before| before + 1);
-            most = most.max(by_demand.queue.len());
-            assert_eq!(by_demand.total as u64, n + 1);
-            // The others are not: the first has waited longest.
-            let neediest = by_demand
-                .neediest()
-                .map(|(place, id)| (place.demand as u64, id));
-            assert_eq!(neediest, Some((n / many + 1, SubscriptionId(0))));
+            let other = SubscriptionId(1 + n % (many - 1));
+            by_demand.change(other, |before| before + 1);
+            most = most.max(by_demand.many.queued());
+            assert_eq!(by_demand.total as u64, 1_000 + n + 1);
+            let found = by_demand.neediest().map(|(place, id)| (place.demand, id));
+            assert_eq!(found, Some((1_000, neediest)));
         }
         assert_eq!(most, 2 * many as usize + SOME);
     }
