@@ -298,7 +298,6 @@ impl<E: Send + 'static> Outbox<E> {
     /// The same, by the dispatcher.
     #[inline(never)]
     fn push_to_some(&mut self, mut batch: Batch<E>) {
-        self.promptness.made(batch.len());
         if batch.is_empty() {
             return self.buffer.front().spares.give(batch.emptied());
         }
@@ -323,6 +322,7 @@ impl<E: Send + 'static> Outbox<E> {
     #[inline]
     pub(crate) fn push_made(&mut self, batch: Batch<E>) {
         self.seat.meter.handled(batch.len());
+        self.promptness.made(batch.len());
         self.push(batch);
     }
 

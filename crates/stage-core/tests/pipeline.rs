@@ -74,6 +74,34 @@ async fn events_are_taken_in_and_asked_for_by_halves_of_the_window() {
     assert_eq!(*made.demands.lock().unwrap(), [10, 5, 5, 5]);
 }
 
+/// Asks somebody afar, who may only be asked so often.
+struct Far(Counter);
+
+impl Producer for Far {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<u64>,
+    ) -> Result<Flow, Infallible> {
+        sleep(Duration::from_millis(200)).await;
+        self.0.produce(demand, batch).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_what_it_makes_is_told_of_all_that_is_wanted() {
+    let (made, sink) = (Made::default(), Slow::default());
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Far(Counter::noting(20_000, &made)));
+    pipeline.consume(sink.clone(), numbers.subscribe(Window::new(1_000)));
+    pipeline.run().await.unwrap();
+    assert!(sink.seen().into_iter().eq(0..20_000));
+    assert_eq!(*made.demands.lock().unwrap(), [1_000; 20]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_takes_many_in_at_a_time_is_not_sent_more_that_would_have_to_be_cut() {
     // What is fewer is made at once.

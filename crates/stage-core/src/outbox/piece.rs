@@ -35,10 +35,13 @@ impl<E: Send + 'static> Outbox<E> {
     /// How much of this to make at once.
     #[inline]
     pub(crate) fn in_one_piece(&mut self, demand: Demand) -> Demand {
-        match self.sole {
-            Some(_) => demand,
-            None => self.next_piece(demand),
-        }
+        let Some(sole) = &self.sole else {
+            return self.next_piece(demand);
+        };
+        let piece = sole.piece.filter(|_| self.promptness.is_prompt);
+        let piece = piece.map_or(demand, |piece| demand.min(piece));
+        self.promptness.asked = piece.get();
+        piece
     }
 
     #[inline(never)]

@@ -14,8 +14,8 @@ pub(super) struct Sole {
     slot: usize,
     /// How many events the dispatcher does not know of.
     given: usize,
-    /// The most to make at a time.
-    at_once: usize,
+    /// The most to make at a time, if it is made at once.
+    pub(super) piece: Option<Demand>,
 }
 
 /// Who takes in at least so many together is sent no more at a time: what comes need not be cut, which
@@ -43,8 +43,7 @@ impl<E: Send + 'static> Outbox<E> {
         };
         self.left = due;
         self.seat.meter.waiting(0, due);
-        let events = due.min(sole.at_once);
-        Some(Demand::new(events).map(Wanted::Events))
+        Some(Demand::new(due).map(Wanted::Events))
     }
 
     /// After a look at nothing: has the task woken by news, unless there is some already.
@@ -128,11 +127,11 @@ impl<E: Send + 'static> Outbox<E> {
             && let Some(link) = link.filter(|link| !link.is_weighed() && link.due().is_some())
         {
             let portion = link.wish().asking.portion();
-            let at_once = portion.filter(|events| *events >= WORTH_SENDING);
+            let piece = portion.filter(|events| *events >= WORTH_SENDING);
             self.sole = Some(Sole {
                 slot,
                 given: 0,
-                at_once: at_once.unwrap_or(usize::MAX),
+                piece: piece.and_then(Demand::new),
             });
         }
     }
