@@ -23,7 +23,7 @@ use crate::{
 };
 
 const SHARDS: u32 = 20;
-const RECORDS: u64 = 20_000;
+const RECORDS: u64 = 100_000;
 
 /// What the fake's stream is called.
 const STREAM: &str = "stream";

@@ -9,8 +9,9 @@ use tokio::{sync::Notify, time::timeout};
 #[derive(Debug, Default)]
 pub(super) struct Lull(Notify);
 
-/// With so many bytes in hand, others wait: about what the cache of a core has room for.
-const MUCH: u64 = 1024 * 1024;
+/// With so many bytes in hand, others wait: a part of what the cache of a core has room for, as what was asked for it lies
+/// there, too.
+const MUCH: u64 = 256 * 1024;
 
 /// What is not settled in that time is on a longer way, and nobody is to be held up by that.
 const PATIENCE: Duration = Duration::from_millis(1);
