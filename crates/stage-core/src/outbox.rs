@@ -25,10 +25,10 @@ use crate::{
     seat::Seat,
 };
 
-mod piece;
+mod promptness;
 mod sole;
 
-use piece::Promptness;
+use promptness::Promptness;
 use sole::Sole;
 
 /// The sending side of a stage: its subscribers, and what has no taker yet.
@@ -65,6 +65,8 @@ pub(crate) struct Outbox<E: 'static> {
     /// Another stage was woken, and nobody has taken note of that yet.
     has_woken: bool,
     promptness: Promptness,
+    /// What waits may have a taker, and goes with what the stage is about to make.
+    is_owing: bool,
     ear: Ear,
     // Kept for its storage.
     handout: Handout<E>,
@@ -104,6 +106,7 @@ impl<E: Send + 'static> Outbox<E> {
             at_stake: 0,
             has_woken: false,
             promptness: Promptness::default(),
+            is_owing: false,
             ear: Ear::default(),
             handout: Handout::new(),
         }
@@ -141,12 +144,19 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// What there is to do now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&mut self) -> Option<Wanted> {
-        if let Some(wanted) = self.look_at_sole() {
-            return wanted;
+        match self.look_at_sole() {
+            Some(wanted) => wanted,
+            None => self.look_at_all(),
         }
-        self.read_news();
+    }
+
+    #[inline(never)]
+    fn look_at_all(&mut self) -> Option<Wanted> {
+        if self.hear_news() {
+            self.deliver_unless_more_follows();
+        }
         self.next()
     }
 
@@ -209,7 +219,7 @@ impl<E: Send + 'static> Outbox<E> {
                 Poll::Ready(done) => Poll::Ready(Ok(done)),
                 Poll::Pending => {
                     if let Some(meanwhile) = meanwhile.take() {
-                        self.promptness.waits();
+                        self.note_that_work_waits();
                         meanwhile();
                     }
                     self.serve(cx).map(Err)
@@ -240,6 +250,7 @@ impl<E: Send + 'static> Outbox<E> {
         if self.is_dividing {
             return;
         }
+        self.deliver_what_is_owed();
         poll_fn(|cx| {
             loop {
                 self.read_news();
@@ -299,6 +310,7 @@ impl<E: Send + 'static> Outbox<E> {
     #[inline(never)]
     fn push_to_some(&mut self, mut batch: Batch<E>) {
         if batch.is_empty() {
+            self.deliver_what_is_owed();
             return self.buffer.front().spares.give(batch.emptied());
         }
         self.is_dividing = true;
@@ -368,13 +380,26 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[inline]
     fn read_news(&mut self) {
+        if self.hear_news() {
+            self.deliver_what_waits();
+        }
+    }
+
+    /// Whether there is any. What waits may have a taker then.
+    #[inline]
+    fn hear_news(&mut self) -> bool {
         if !self.desk.bell.listen(&mut self.ear) {
-            return;
+            return false;
         }
         self.leave_sole();
         while let Some(slot) = self.ear.next() {
             self.hear(slot);
         }
+        true
+    }
+
+    #[inline]
+    fn deliver_what_waits(&mut self) {
         if self.has_events() || !self.notices.is_empty() {
             self.deliver();
         }
@@ -487,6 +512,7 @@ impl<E: Send + 'static> Outbox<E> {
 
     #[inline(never)]
     fn deliver(&mut self) {
+        self.is_owing = false;
         self.is_dividing = true;
         self.at_stake = self.undelivered();
         loop {

@@ -4,14 +4,17 @@
 
 use std::{
     convert::Infallible,
+    future::{Ready, pending, ready},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use stage_core::{
     Batch, Consumer, Demand, Flow, Pipeline, PipelineHandle, Producer, Transform, Window, for_each,
+    for_each_async, protocol::Buffer, push_source,
 };
 use tokio::{
+    sync::{Semaphore, mpsc},
     task::yield_now,
     time::{sleep, timeout},
 };
@@ -185,4 +188,152 @@ async fn who_makes_events_at_once_makes_them_for_one_subscriber_after_the_other(
 async fn who_waits_for_events_is_asked_for_all() {
     let asked = asked_of_three(true).await;
     assert!(asked[1..].iter().any(|asked| *asked > 10), "{asked:?}");
+}
+
+/// Makes what it is asked for at once, and then does something else.
+struct Prompt<F> {
+    calls: usize,
+    /// What it does when it is called again.
+    then: F,
+}
+
+impl<F, R> Producer for Prompt<F>
+where
+    F: Fn() -> R + Send + 'static,
+    R: Future<Output = Flow> + Send,
+{
+    type Event = usize;
+    type Error = Infallible;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<usize>,
+    ) -> Result<Flow, Infallible> {
+        self.calls += 1;
+        if self.calls > 1 {
+            return Ok((self.then)().await);
+        }
+        batch.extend(0..demand.get());
+        Ok(Flow::More)
+    }
+}
+
+/// What the first of two lanes is given, if 105 of the first 200 events are its own and no more follow. It
+/// asks for a hundred at a time, and the other does not ask again.
+async fn first_of_two_lanes<F, R>(then: F) -> Vec<usize>
+where
+    F: Fn() -> R + Send + 'static,
+    R: Future<Output = Flow> + Send,
+{
+    let (given, mut taken) = mpsc::channel(1_000);
+    let mut pipeline = Pipeline::new();
+    let stage = pipeline.stage("prompt");
+    let lanes = stage.partition_by(2, |event: &usize| Some(usize::from(*event >= 105)));
+    let lanes = lanes.produce(Prompt { calls: 0, then });
+    for lane in lanes {
+        let given = given.clone();
+        let note = for_each(move |event| given.try_send(event).unwrap());
+        pipeline.consume(note, lane.subscribe(Window::new(100).with_min(0)));
+    }
+    drop(given);
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    let mut all = Vec::new();
+    let taking = async {
+        while all.len() < 200 {
+            all.push(taken.recv().await.unwrap());
+        }
+    };
+    timeout(LONG, taking)
+        .await
+        .expect("what waits is handed out");
+    handle.stop();
+    // Whether it ends well is another question.
+    let _ = timeout(LONG, running).await.unwrap();
+    all.retain(|event| *event < 105);
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_a_lane_does_not_wait_for_a_producer_that_does() {
+    let all = first_of_two_lanes(pending::<Flow>).await;
+    assert_eq!(all, Vec::from_iter(0..105));
+}
+
+/// (In real time: a producer that is always called again lets no other pass.)
+#[tokio::test]
+async fn what_waits_in_a_lane_does_not_wait_for_what_is_not_made() {
+    let all = first_of_two_lanes(|| ready(Flow::More)).await;
+    assert_eq!(all, Vec::from_iter(0..105));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_a_lane_is_handed_out_before_the_end() {
+    let all = first_of_two_lanes(|| ready(Flow::End)).await;
+    assert_eq!(all, Vec::from_iter(0..105));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_a_lane_outlasts_a_producer_that_panics() {
+    let all = first_of_two_lanes(|| -> Ready<Flow> { panic!("on purpose") }).await;
+    assert_eq!(all, Vec::from_iter(0..105));
+}
+
+/// Nobody calls it for what it makes: it may have nothing to make it of.
+struct Drops {
+    calls: usize,
+}
+
+impl Transform<usize> for Drops {
+    type Out = usize;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<usize>,
+        out: &mut Batch<usize>,
+    ) -> Result<(), Infallible> {
+        self.calls += 1;
+        let events = batch.drain();
+        if self.calls == 1 {
+            out.extend(events.flat_map(|_| 0..110));
+        }
+        Ok(())
+    }
+}
+
+/// Makes an event, another that comes to nothing, and no more.
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_a_lane_of_a_transform_does_not_wait_for_its_input() {
+    let (given, mut taken) = mpsc::channel(1_000);
+    let (input, numbers) = push_source(Buffer::unbounded());
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(numbers).subscribe(Window::new(1));
+    let stage = pipeline.stage("drops");
+    let lanes = stage.partition_by(2, |event: &usize| Some(usize::from(*event >= 105)));
+    let lanes = lanes.transform(Drops { calls: 0 }, [numbers]);
+    let go_on = Arc::new(Semaphore::new(0));
+    for lane in lanes {
+        let (given, go_on) = (given.clone(), Arc::clone(&go_on));
+        let note = for_each_async(move |event| {
+            let (given, go_on) = (given.clone(), Arc::clone(&go_on));
+            async move {
+                go_on.acquire().await.unwrap().forget();
+                given.try_send(event)
+            }
+        });
+        pipeline.consume(note, lane.subscribe(Window::new(100)));
+    }
+    let running = tokio::spawn(pipeline.run());
+    input.send(0).await.unwrap();
+    input.send(1).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    go_on.add_permits(110);
+    for _ in 0..110 {
+        let event = timeout(LONG, taken.recv()).await;
+        event.expect("what waits is handed out");
+    }
+    drop(input);
+    timeout(LONG, running).await.unwrap().unwrap().unwrap();
 }

@@ -61,6 +61,12 @@ impl<E> Backlog<E> {
         }
         self.len -= count;
         let mut taken = self.take_within_front(count, spares);
+        if taken.len() < count && taken.capacity() < count {
+            // To grow is to allocate, where there may be one with room.
+            let mut roomy = spares.take(count);
+            roomy.append(&mut taken);
+            spares.give(mem::replace(&mut taken, roomy).emptied());
+        }
         while taken.len() < count {
             let mut next = self.take_within_front(count - taken.len(), spares);
             taken.append(&mut next);

@@ -102,6 +102,12 @@ pub trait Dispatcher<E>: fmt::Debug + Send + 'static {
         0
     }
 
+    /// Whether what it [holds](Self::held) for those who have asked may go with what comes next, if that is
+    /// made at once: in fewer deliveries. If not, it goes before.
+    fn can_wait(&self) -> bool {
+        false
+    }
+
     /// Takes out what it [holds](Self::held) for subscribers that are not there. The stage has nothing
     /// more to make, and nobody is expected any more: they would wait for ever.
     fn give_up_stranded(&mut self) -> Batch<E> {

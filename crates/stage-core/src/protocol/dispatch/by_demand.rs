@@ -19,6 +19,8 @@ pub struct ByDemand {
     /// The subscribers, while there are [few](FEW): to look at each costs less than to keep them in
     /// order.
     few: Vec<(SubscriptionId, Place)>,
+    /// Which of them is the neediest, if somebody has asked and nothing has changed since.
+    neediest_of_few: Option<usize>,
     /// All subscribers, if there are more.
     many: Many,
     /// Of all demand. It may be more than can be asked for.
@@ -47,21 +49,33 @@ impl ByDemand {
     #[inline]
     fn neediest(&mut self) -> Option<(Place, SubscriptionId)> {
         if self.many.is_empty() {
-            let in_need = self.few.iter().filter(|(_, place)| place.demand > 0);
-            let neediest = in_need.max_by_key(|(_, place)| *place);
-            return neediest.map(|&(id, place)| (place, id));
+            let neediest = self.find_neediest_of_few()?;
+            let (id, place) = self.few[neediest];
+            return Some((place, id));
         }
         self.many.neediest()
     }
 
-    /// Takes note that so many events go to the neediest, if they do. Looks through the subscribers once.
+    #[inline]
+    fn find_neediest_of_few(&mut self) -> Option<usize> {
+        if self.neediest_of_few.is_none() {
+            let all = self.few.iter().enumerate();
+            let in_need = all.filter(|(_, (_, place))| place.demand > 0);
+            let neediest = in_need.max_by_key(|(_, (_, place))| *place);
+            self.neediest_of_few = neediest.map(|(at, _)| at);
+        }
+        self.neediest_of_few
+    }
+
+    /// Takes note that so many events go to the neediest, if they do.
     #[inline]
     fn claim_among_few(&mut self, events: usize) -> Option<SubscriptionId> {
-        let in_need = self.few.iter_mut().filter(|(_, place)| place.demand > 0);
-        let (to, place) = in_need.max_by_key(|(_, place)| *place)?;
+        let neediest = self.find_neediest_of_few()?;
+        let (to, place) = &mut self.few[neediest];
         if place.demand < events {
             return None;
         }
+        self.neediest_of_few = None;
         self.turn += 1;
         place.turn = Reverse(self.turn);
         place.demand -= events;
@@ -86,6 +100,7 @@ impl ByDemand {
     #[inline]
     fn change(&mut self, id: SubscriptionId, change: impl FnOnce(usize) -> usize) {
         let turn = self.next_turn();
+        self.neediest_of_few = None;
         if let Some(place) = self.place(id) {
             let before = place.demand;
             place.demand = change(before);
@@ -104,6 +119,7 @@ impl<E> Dispatcher<E> for ByDemand {
         if self.place(id).is_some() {
             return Err(Refused::AlreadySubscribed);
         }
+        self.neediest_of_few = None;
         let place = Place {
             demand: 0,
             turn: self.next_turn(),
@@ -124,6 +140,7 @@ impl<E> Dispatcher<E> for ByDemand {
     }
 
     fn cancel(&mut self, id: SubscriptionId) {
+        self.neediest_of_few = None;
         let among_few = self
             .few
             .iter()

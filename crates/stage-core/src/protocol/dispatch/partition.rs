@@ -52,6 +52,10 @@ pub struct Partition<E> {
 /// wait, and who asks without bound is not to have them wait without bound.
 const MOST_COUNTED: usize = 1 << 14;
 
+/// Who asks for so many has windows that are worth filling. Who asks for fewer is given what waits first, as
+/// in GenStage.
+const MANY: usize = 64;
+
 struct Lane<E> {
     subscriber: Option<SubscriptionId>,
     demand: usize,
@@ -312,6 +316,11 @@ impl<E: Send + 'static> Dispatcher<E> for Partition<E> {
         self.held
     }
 
+    fn can_wait(&self) -> bool {
+        let mut changed = self.changed.iter().map(|number| &self.lanes[*number]);
+        changed.all(Lane::can_wait)
+    }
+
     fn give_up_stranded(&mut self) -> Batch<E> {
         let mut events = Batch::new();
         for lane in 0..self.lanes.len() {
@@ -355,6 +364,11 @@ impl<E> Lane<E> {
     /// given all that it asked for, asks again.
     fn holds_notices(&self) -> bool {
         self.is_sated || !self.waiting.is_empty()
+    }
+
+    /// Whether what waits in it can go with what comes next.
+    fn can_wait(&self) -> bool {
+        self.is_at_hand() || (self.waiting.marks() == 0 && self.demand >= MANY)
     }
 
     /// Whether whatever comes is next.
