@@ -47,8 +47,9 @@ struct Digits(Arc<str>);
 /// [API reference](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html).
 const MAX_DIGITS: usize = 129;
 
-/// So many digits fit a limb, whichever they are.
-const DIGITS_OF_LIMB: usize = 19;
+/// So many digits are read at once. They fit a limb, whichever they are.
+const DIGITS_AT_ONCE: usize = 8;
+const EIGHT_DIGITS: u128 = 100_000_000;
 
 /// So many bits, and so many digits, are divided off at once when a number is written.
 const BITS_OF_PART: u32 = 32;
@@ -125,7 +126,10 @@ impl FromStr for SequenceNumber {
     type Err = InvalidSequenceNumber;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        // All are looked at together.
+        let digits = text
+            .bytes()
+            .fold(true, |digits, byte| digits & byte.is_ascii_digit());
         if !digits || text.is_empty() || text.len() > MAX_DIGITS {
             let found = match text.chars().count() {
                 0 => "nothing".to_owned(),
@@ -143,15 +147,14 @@ impl FromStr for SequenceNumber {
 
 /// The number that these digits are, if it is a usual one.
 fn limbs(digits: &[u8]) -> Option<[u64; LIMBS]> {
-    let mut limbs = [0; LIMBS];
-    for chunk in digits.chunks(DIGITS_OF_LIMB) {
-        let (mut factor, mut carry) = (1, 0);
-        for digit in chunk {
-            factor *= 10;
-            carry = 10 * carry + u64::from(digit - b'0');
-        }
+    let (first, rest) = digits.split_at(digits.len() % DIGITS_AT_ONCE);
+    let first = first.iter();
+    let first = first.fold(0, |value, digit| 10 * value + u64::from(digit - b'0'));
+    let mut limbs = [0, 0, first];
+    for digits in rest.as_chunks().0 {
+        let mut carry = eight(digits);
         for limb in limbs.iter_mut().rev() {
-            let wide = u128::from(*limb) * factor + u128::from(carry);
+            let wide = u128::from(*limb) * EIGHT_DIGITS + u128::from(carry);
             *limb = wide as u64; // its lower half: the upper one is carried
             carry = (wide >> 64) as u64;
         }
@@ -160,6 +163,16 @@ fn limbs(digits: &[u8]) -> Option<[u64; LIMBS]> {
         }
     }
     Some(limbs)
+}
+
+/// What eight digits are. Each step makes one number of two neighbours, for all of them at once: one digit after the
+/// other would wait for the one before.
+fn eight(digits: &[u8; DIGITS_AT_ONCE]) -> u64 {
+    // The first is the lowest byte, and counts most.
+    let digits = u64::from_le_bytes(*digits) & 0x0f0f_0f0f_0f0f_0f0f;
+    let pairs = (10 * digits + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (100 * pairs + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    (10_000 * fours + (fours >> 32)) & 0xffff_ffff
 }
 
 /// What is nine digits at a time, from the last, and how many of them there are.

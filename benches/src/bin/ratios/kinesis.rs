@@ -52,7 +52,7 @@ const CASES: [(&str, usize, [Case; 4]); 2] = [
         "bytes-1k",
         1_024,
         [
-            ("kinesis-1", 1, 50_000),
+            ("kinesis-1", 1, 200_000),
             ("kinesis-100", 100, 200_000),
             ("kinesis-1000", 1_000, 1_000_000),
             (OPENING, 1_000, 50_000),
@@ -87,7 +87,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> 
                     _ => vec![("hand-written", 0.9)],
                 },
             };
-            let of_contest = contest.hold(setting.time / 14);
+            let of_contest = contest.hold(setting.time / 18);
             for figure in &of_contest {
                 let per_second = 1e9 / figure.least_ns;
                 println!(
