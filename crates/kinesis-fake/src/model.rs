@@ -19,8 +19,8 @@
 //!
 //! // Five minutes later it is still good, and a moment later it is not.
 //! let later = now.plus(Duration::from_secs(300));
-//! assert!(service.get_records(&iterator, 10, later).is_ok());
-//! let refusal = service.get_records(&iterator, 10, later.plus(Duration::from_millis(1)));
+//! assert!(service.get_records(iterator.as_str(), 10, later).is_ok());
+//! let refusal = service.get_records(iterator.as_str(), 10, later.plus(Duration::from_millis(1)));
 //! assert_eq!(refusal.unwrap_err().code(), "ExpiredIteratorException");
 //! # Ok::<(), kinesis_fake::model::Refusal>(())
 //! ```

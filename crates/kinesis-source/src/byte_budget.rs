@@ -41,14 +41,14 @@ use crate::{WaitingFor, footprint::Need};
 /// # The bound
 ///
 /// How large an answer is shows only when it is there. As long as there is the most that an answer takes (10 MiB
-/// of data, and the records that are asked for: 13 MiB with 10,000), a read takes that, and cannot exceed it.
+/// of data, and the records that are asked for: 13.2 MiB with 10,000), a read takes that, and cannot exceed it.
 /// After that, reads are made with what they expect, on trust, but no more than [`fetches`](Self::fetches) at a time; 8 unless said otherwise.
-/// So at every instant, at most **`bytes` + `fetches` × 13 MiB** are in use. An answer that is larger
+/// So at every instant, at most **`bytes` + `fetches` × 13.2 MiB** are in use. An answer that is larger
 /// than the whole budget passes, alone.
 ///
 /// A source that shares its budget, and stalls, does not starve the others: each that has no bytes may
 /// make one read, whatever the others have, and so goes on by a read at a time. For that, what is in
-/// use is at most 13 MiB more for each source, where several share one.
+/// use is at most 13.2 MiB more for each source, where several share one.
 ///
 /// It follows how many reads can be under way: with 256 MiB, 19 to 25 and 8 more. At 50 ms each that is
 /// some 600 a second, so that a thousand quiet shards are read every other second; who wants more, or
@@ -60,7 +60,7 @@ use crate::{WaitingFor, footprint::Need};
 ///
 /// # What counts
 ///
-/// Keys and data, and some 300 bytes for each record, which is what it takes besides: itself, its receipt, where it
+/// Keys and data, and some 330 bytes for each record, which is what it takes besides: itself, its receipt, where it
 /// stands, and how all that is kept. So tiny records are bounded, too. They count
 /// from before the read until the record is acked, nacked, or dropped together with its
 /// receipt, wherever that is: also of records that a transform turned into others, until those are
