@@ -546,9 +546,7 @@ impl<E> Incoming<E> {
     /// So many events have been dealt with. Returns whether the other side had to be woken.
     #[inline(always)]
     fn settle(&mut self, done: Done) -> bool {
-        if done.events == 0 {
-            return false;
-        }
+        // Though all of it be kept in hand: what was dealt with before may not have been asked for yet.
         self.settle_part(done);
         self.ask()
     }

@@ -201,7 +201,7 @@ where
             Step::Due => {
                 let mut out = outbox.batch(1);
                 match outbox
-                    .serve_during(pin!(stage.elapsed(&mut out)), || {})
+                    .serve_during(pin!(stage.elapsed(&mut out)), || inbox.ask_for_begun())
                     .await
                     .done
                 {

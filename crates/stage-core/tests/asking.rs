@@ -10,13 +10,13 @@ use std::{
 };
 
 use stage_core::{
-    Batch, Consumer, Demand, Flow, Pipeline, PipelineHandle, Producer, Transform, Window, for_each,
-    for_each_async, protocol::Buffer, push_source,
+    Batch, Consumer, Demand, Flow, InHand, Pipeline, PipelineHandle, Producer, Transform, Window,
+    for_each, for_each_async, protocol::Buffer, push_source,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
     task::yield_now,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// Longer than anything takes here that goes on at all.
@@ -90,6 +90,79 @@ async fn a_stage_asks_once_for_what_it_takes_in_by_small_portions() {
     pipeline.run().await.unwrap();
     // Not for 63 after the first portion, of which the other 62 are a part no more.
     assert_eq!(asked.all(), [125; 8]);
+}
+
+/// Keeps each second portion until the next has come.
+#[derive(Default)]
+struct Keeps {
+    calls: usize,
+    kept: Option<InHand>,
+}
+
+impl Consumer<usize> for Keeps {
+    type Error = Infallible;
+
+    async fn consume(&mut self, batch: &mut Batch<usize>) -> Result<(), Infallible> {
+        self.calls += 1;
+        self.kept = self.calls.is_multiple_of(2).then(|| batch.keep_in_hand());
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_keeps_the_last_portion_has_asked_for_those_before() {
+    let (numbers, asked) = Numbers::new(100);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(numbers);
+    pipeline.consume(Keeps::default(), numbers.subscribe(Window::new(10)));
+    timeout(LONG, pipeline.run()).await.unwrap().unwrap();
+    assert!(asked.all().len() > 10, "{:?}", asked.all());
+}
+
+/// After its first call, it is not done with what is due before its producer is asked again.
+struct Due {
+    is_due: bool,
+    asked: Asked,
+}
+
+impl Transform<usize> for Due {
+    type Out = usize;
+    type Error = Infallible;
+
+    fn due(&self) -> Option<Instant> {
+        self.is_due.then(Instant::now)
+    }
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<usize>,
+        out: &mut Batch<usize>,
+    ) -> Result<(), Infallible> {
+        // It is in the first portion.
+        self.is_due = batch.contains(&10);
+        out.extend(batch.drain());
+        Ok(())
+    }
+
+    async fn elapsed(&mut self, _: &mut Batch<usize>) -> Result<(), Infallible> {
+        self.is_due = false;
+        self.asked.until(2).await;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_waits_for_what_is_due_has_asked_before() {
+    let (numbers, asked) = Numbers::new(20);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(numbers).subscribe(Window::new(10));
+    let due = Due {
+        is_due: false,
+        asked,
+    };
+    let passed = pipeline.transform(due, [numbers]);
+    pipeline.consume(for_each(|_| {}), passed.subscribe(Window::new(100)));
+    timeout(LONG, pipeline.run()).await.unwrap().unwrap();
 }
 
 /// In its second call, it is not done before its producer is asked again.
