@@ -1,6 +1,6 @@
 use crate::{
-    ApiError, ChildShard, Record, Remedy, byte_budget::Charge, doubt::Found, footprint::taken,
-    progress::Progress, sequence_numbers::SequenceNumbers,
+    ApiError, ChildShard, Record, Remedy, ShardId, byte_budget::Charge, doubt::Found,
+    footprint::taken, progress::Progress, sequence_numbers::SequenceNumbers,
 };
 
 /// What has come of a shard at once: a page that was read, or an event that was sent.
@@ -10,6 +10,8 @@ pub(crate) struct Arrival {
     pub(crate) records: Vec<Record>,
     /// Their numbers.
     pub(crate) numbers: SequenceNumbers,
+    /// What so many of them count together, [part](PART) by part.
+    pub(crate) bytes_until: Vec<u64>,
     /// What they count against the service's limits.
     pub(crate) bytes: u64,
     /// What they take of the budget.
@@ -38,6 +40,10 @@ impl Arrival {
     }
 }
 
+/// So many records give what they take of the budget back by themselves: one that is kept in hand holds no more than these
+/// up.
+pub(crate) const PART: usize = 512;
+
 /// What one look at records shows. An answer may have ten thousand, and each look takes its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Survey {
@@ -46,19 +52,34 @@ pub(crate) struct Survey {
     /// What they take in memory.
     pub(crate) taken: u64,
     pub(crate) numbers: SequenceNumbers,
+    /// What so many of them count together, [part](PART) by part.
+    pub(crate) bytes_until: Vec<u64>,
     /// Whether each has a higher number than the one before.
     is_in_order: bool,
+    /// Whether all are of the shard that is read.
+    is_of_shard: bool,
 }
 
 impl Survey {
-    pub(crate) fn of(records: &[Record]) -> Self {
-        let mut bytes = 0;
-        let (numbers, is_in_order) = SequenceNumbers::of(records, |record| bytes += size(record));
+    pub(crate) fn of(records: &[Record], shard: &ShardId) -> Self {
+        let (mut bytes, mut left, mut is_of_shard) = (0, PART, true);
+        let mut bytes_until = Vec::with_capacity(records.len() / PART);
+        let (numbers, is_in_order) = SequenceNumbers::of(records, |record| {
+            bytes += size(record);
+            is_of_shard &= record.shard == *shard;
+            left -= 1;
+            if left == 0 {
+                left = PART;
+                bytes_until.push(bytes);
+            }
+        });
         Self {
             bytes,
             taken: taken(records.len() as u64, bytes),
             numbers,
+            bytes_until,
             is_in_order,
+            is_of_shard,
         }
     }
 }
@@ -69,7 +90,7 @@ pub(crate) fn is_behind(millis: Option<u64>) -> bool {
     millis.is_some_and(|millis| millis > 0)
 }
 
-/// Drops records that came before, and refuses those that are out of order. Says what they tell
+/// Drops records that came before, and refuses those that are out of order or another shard's. Says what they tell
 /// about a doubt. The survey is of those that are left, then.
 pub(crate) fn drop_repeated(
     operation: &'static str,
@@ -77,6 +98,11 @@ pub(crate) fn drop_repeated(
     survey: &mut Survey,
     progress: &Progress,
 ) -> Result<Option<Found>, ApiError> {
+    if !survey.is_of_shard {
+        let message = "records of another shard than the one that is read: the transport must say which it is, in \
+                       Record::shard";
+        return Err(ApiError::new(operation, Remedy::Correct).with_message(message));
+    }
     if !survey.is_in_order {
         let message = "records out of order: the answer is dropped and asked for again";
         return Err(ApiError::new(operation, Remedy::Retry).with_message(message));
@@ -88,12 +114,23 @@ pub(crate) fn drop_repeated(
     if repeated > 0 {
         survey.bytes -= bytes(&records[..repeated]);
         survey.numbers = survey.numbers.part(repeated, records.len());
+        survey.bytes_until = bytes_until(&records[repeated..]);
         let last = records.drain(..repeated).next_back();
         let was_asked_for = |doubt| last.is_some_and(|last| last.sequence_number == doubt);
         repeated -= usize::from(doubt.is_some_and(|doubt| was_asked_for(doubt.from)));
         progress.note(|figures| figures.repeated += repeated as u64);
     }
     Ok(found)
+}
+
+/// What so many of these records count together, part by part.
+fn bytes_until(records: &[Record]) -> Vec<u64> {
+    let parts = records.as_chunks::<PART>().0.iter();
+    let running = parts.scan(0, |all, part| {
+        *all += bytes(part);
+        Some(*all)
+    });
+    running.collect()
 }
 
 /// What these records count against the service's limits, in bytes.

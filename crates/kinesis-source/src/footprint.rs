@@ -2,7 +2,6 @@ use stage_core::Receipt;
 
 use crate::{
     Record,
-    arrival::bytes,
     read_size::{MOST_BYTES, MOST_RECORDS},
 };
 
@@ -21,11 +20,6 @@ pub(crate) const MOST_TAKEN: u64 = taken(MOST_RECORDS as u64, MOST_BYTES);
 /// What so many records take in memory that have so many bytes of keys and data.
 pub(crate) const fn taken(records: u64, bytes: u64) -> u64 {
     bytes.saturating_add(BESIDES.saturating_mul(records))
-}
-
-/// What these records take in memory.
-pub(crate) fn taken_by(records: &[Record]) -> u64 {
-    taken(records.len() as u64, bytes(records))
 }
 
 /// What an answer may take in memory.

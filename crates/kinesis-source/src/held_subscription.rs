@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    ApiError, ByteBudget, ShardSubscription, SubscribeEvent,
+    ApiError, ByteBudget, ShardId, ShardSubscription, SubscribeEvent,
     arrival::Survey,
     byte_budget::{Charge, Grant},
 };
@@ -75,6 +75,7 @@ impl HeldSubscription {
     /// that has been waited for. Safe to cancel.
     pub(crate) async fn next(
         &mut self,
+        shard: &ShardId,
         budget: &ByteBudget,
         expected: u64,
         mut grant: Option<Grant>,
@@ -90,7 +91,7 @@ impl HeldSubscription {
             };
             Pin::new(events).poll_next(context).map(|said| match said {
                 Some(Ok(event)) => {
-                    let survey = Survey::of(&event.records);
+                    let survey = Survey::of(&event.records, shard);
                     let charge = grant.answered(survey.taken);
                     Said::Event(event, survey, charge)
                 }

@@ -89,7 +89,8 @@ impl Polling {
         let iterator = self.iterator(progress).await?;
         // The one that is looked for comes as well.
         let limit = limit + usize::from(progress.doubt().is_some() && limit < MOST_RECORDS);
-        let read = calls.read(&*self.api, &iterator, limit, expected, watch);
+        let from = (progress.shard(), &iterator);
+        let read = calls.read(&*self.api, from, limit, expected, watch);
         let (mut page, mut survey) = read.await?;
         let charge = grant.answered(survey.taken);
         self.read_size.note(page.records.len(), survey.bytes);
@@ -144,6 +145,7 @@ impl Polling {
             is_full: page.records.len() >= limit,
             records: page.records,
             numbers: survey.numbers,
+            bytes_until: survey.bytes_until,
             bytes: survey.bytes,
             charge,
             found,

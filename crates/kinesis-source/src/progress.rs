@@ -59,6 +59,14 @@ pub(crate) struct Progress {
     sought: Notify,
 }
 
+/// Events that are handed out together.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    /// The number of the first.
+    pub(crate) first: u64,
+    generation: u64,
+}
+
 /// It was read again and again to no avail, and is now tried only once in a while. What ends that:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Halt {
@@ -260,6 +268,26 @@ impl Progress {
         of: Marked,
         charge: Option<Arc<Charge>>,
     ) -> (Arc<dyn Acknowledge>, u64) {
+        let issued = self.issue(of);
+        (self.book(&issued, charge), issued.first)
+    }
+
+    /// Whom to tell what becomes of some of the events that were issued together. `charge` is kept until all of these
+    /// are settled.
+    pub(crate) fn book(
+        self: &Arc<Self>,
+        issued: &Issued,
+        charge: Option<Arc<Charge>>,
+    ) -> Arc<dyn Acknowledge> {
+        Arc::new(Generation {
+            progress: Arc::clone(self),
+            number: issued.generation,
+            _charge: charge,
+        })
+    }
+
+    /// Takes note that events are handed out, in order, and how far the shard is with each.
+    pub(crate) fn issue(&self, of: Marked) -> Issued {
         let mut state = self.lock();
         state.in_flight += of.len() as u64;
         let (first, last) = state.marks.issue(of);
@@ -268,15 +296,11 @@ impl Progress {
             // What is handed out now covers it.
             state.passed = None;
         }
-        let generation = Generation {
-            progress: Arc::clone(self),
-            number: state.generation,
-            _charge: charge,
-        };
+        let generation = state.generation;
         let goes_on = state.end_halt(Halt::UntilRead);
         drop(state);
         self.tell(goes_on);
-        (Arc::new(generation), first)
+        Issued { first, generation }
     }
 
     /// It is tried only about so often from now on, for that reason.

@@ -93,12 +93,12 @@ impl ShardCalls {
         self.iterators.make(call, 0, |_| 0, watch).await
     }
 
-    /// What is there, as soon as it may be read: at most `limit` records, which should have no more bytes
+    /// What is there of a shard, as soon as it may be read: at most `limit` records, which should have no more bytes
     /// than `expected`. Cancel safe.
     pub(crate) async fn read(
         &self,
         api: &dyn KinesisApi,
-        iterator: &ShardIterator,
+        (shard, iterator): (&ShardId, &ShardIterator),
         limit: usize,
         expected: u64,
         watch: &ShardWatch,
@@ -106,7 +106,7 @@ impl ShardCalls {
         self.reads.wait_for_turn(watch).await;
         let call = async {
             let page = api.get_records(iterator, limit).await?;
-            let survey = Survey::of(&page.records);
+            let survey = Survey::of(&page.records, shard);
             Ok((page, survey))
         };
         let counted =

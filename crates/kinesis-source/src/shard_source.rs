@@ -14,7 +14,6 @@ use crate::{
     ending::Ending,
     fan_out::Consumer,
     feed::Feed,
-    footprint::taken_by,
     polling::Polling,
     progress::{Marked, Phase, Progress},
     shared_listing::SharedListing,
@@ -247,7 +246,7 @@ impl ShardSource {
                 self.shared_charge = Some(Arc::new(arrival.charge));
             }
             None => {
-                self.stock = Stock::of(arrival.records, arrival.numbers);
+                self.stock = Stock::of(arrival.records, arrival.numbers, arrival.bytes_until);
                 self.charge = Some(arrival.charge);
             }
         }
@@ -265,16 +264,20 @@ impl ShardSource {
         let Some(portion) = self.stock.take(most) else {
             return false;
         };
-        let charge = match &mut self.charge {
-            Some(charge) if !self.stock.is_empty() => {
-                Some(charge.split_off(taken_by(&portion.records)))
-            }
-            last => last.take(),
-        };
-        let marked = Marked::Whole(portion.numbers);
-        let (book, first) = self.progress.hand_out(marked, charge.map(Arc::new));
+        let parts = Vec::from_iter(portion.parts());
+        let issued = self.progress.issue(Marked::Whole(portion.numbers));
         batch.append_vec(portion.records);
-        batch.track(book, first);
+        let (mut next, mut left) = (issued.first, parts.len());
+        for (records, taken) in parts {
+            left -= 1;
+            let charge = match &mut self.charge {
+                Some(charge) if left > 0 || !self.stock.is_empty() => Some(charge.split_off(taken)),
+                last => last.take(),
+            };
+            let book = self.progress.book(&issued, charge.map(Arc::new));
+            batch.track_next(records, book, next);
+            next += records as u64;
+        }
         if self.stock.is_empty()
             && let Some(asked) = self.reads_to_tip.take()
         {

@@ -1,6 +1,11 @@
 use std::{mem, vec};
 
-use crate::{Record, sequence_numbers::SequenceNumbers};
+use crate::{
+    Record,
+    arrival::{PART, bytes},
+    footprint::taken,
+    sequence_numbers::SequenceNumbers,
+};
 
 /// What was read of a shard and has yet to be handed out.
 #[derive(Debug, Default)]
@@ -8,6 +13,8 @@ pub(crate) struct Stock {
     records: vec::IntoIter<Record>,
     /// Of all that were read.
     numbers: SequenceNumbers,
+    /// What so many of these count together, part by part.
+    bytes_until: Vec<u64>,
     handed_out: usize,
 }
 
@@ -16,18 +23,36 @@ pub(crate) struct Stock {
 pub(crate) struct Portion {
     pub(crate) records: Vec<Record>,
     pub(crate) numbers: SequenceNumbers,
+    /// What so many of these count together, part by part, as far as that is known.
+    bytes_until: Vec<u64>,
 }
 
-/// The most records that are moved to be handed out together: so many are in the processor's cache still when
-/// they are taken in.
-const AT_ONCE: usize = 512;
+impl Portion {
+    /// How many records each part has, in order, and what they take of the budget.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (usize, u64)> {
+        let mut before = 0;
+        let parts = self.records.chunks(PART).enumerate();
+        parts.map(move |(at, part)| {
+            let until = self.bytes_until.get(at).filter(|_| part.len() == PART);
+            let bytes = until.map_or_else(|| bytes(part), |until| until - before);
+            before += bytes;
+            (part.len(), taken(part.len() as u64, bytes))
+        })
+    }
+}
 
 impl Stock {
-    pub(crate) fn of(records: Vec<Record>, numbers: SequenceNumbers) -> Self {
+    /// What has come, with what it is known to count.
+    pub(crate) fn of(
+        records: Vec<Record>,
+        numbers: SequenceNumbers,
+        bytes_until: Vec<u64>,
+    ) -> Self {
         debug_assert!(records.len() <= numbers.len(), "each has its number");
         Self {
             records: records.into_iter(),
             numbers,
+            bytes_until,
             handed_out: 0,
         }
     }
@@ -43,32 +68,61 @@ impl Stock {
             return None;
         }
         if left <= demand {
-            let numbers = match self.handed_out {
-                0 if left == self.numbers.len() => mem::take(&mut self.numbers),
-                handed_out => mem::take(&mut self.numbers).part(handed_out, left),
-            };
-            // The same storage, with what is left moved to its front.
-            let records = mem::take(&mut self.records).collect();
-            return Some(Portion { records, numbers });
+            let Self {
+                records,
+                numbers,
+                bytes_until,
+                handed_out,
+            } = mem::take(self);
+            let is_all = handed_out == 0 && left == numbers.len();
+            return Some(Portion {
+                // The same storage, with what is left moved to its front.
+                records: records.collect(),
+                numbers: match is_all {
+                    true => numbers,
+                    false => numbers.part(handed_out, left),
+                },
+                bytes_until: match handed_out {
+                    0 => bytes_until,
+                    _ => Vec::new(),
+                },
+            });
         }
-        let count = demand.min(AT_ONCE);
+        // So many are in the processor's cache still when they are taken in.
+        let count = demand.min(PART);
         let numbers = self.numbers.part(self.handed_out, count);
         self.handed_out += count;
         let records = self.records.by_ref().take(count).collect();
-        Some(Portion { records, numbers })
+        Some(Portion {
+            records,
+            numbers,
+            bytes_until: Vec::new(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ShardId, arrival::Survey};
 
+    /// Of different sizes.
     fn stock(records: u64) -> Stock {
-        let number = |number| u128::from(number).into();
-        let record = |it: u64| Record::new("shardId-000000000000".into(), number(it), "");
+        let shard = ShardId::from("shardId-000000000000");
+        let record = |it: u64| {
+            let data = vec![0; it as usize % 100];
+            Record::new(shard.clone(), u128::from(it).into(), data)
+        };
         let records = Vec::from_iter((0..records).map(record));
-        let (numbers, _) = SequenceNumbers::of(&records, |_| {});
-        Stock::of(records, numbers)
+        let survey = Survey::of(&records, &shard);
+        Stock::of(records, survey.numbers, survey.bytes_until)
+    }
+
+    fn check_parts(portion: &Portion) {
+        let parts = Vec::from_iter(portion.parts());
+        let chunks = portion.records.chunks(PART);
+        let expected = chunks.map(|part| (part.len(), taken(part.len() as u64, bytes(part))));
+        assert_eq!(parts, Vec::from_iter(expected));
     }
 
     #[test]
@@ -81,6 +135,7 @@ mod tests {
             (portion.records.len(), portion.numbers.len()),
             (10_000, 10_000)
         );
+        check_parts(&portion);
         assert!(stock.is_empty() && stock.take(1).is_none());
     }
 
@@ -95,6 +150,7 @@ mod tests {
                 };
                 assert!(portion.records.len() <= demand);
                 assert_eq!(portion.records.len(), portion.numbers.len());
+                check_parts(&portion);
                 for (place, record) in portion.records.iter().enumerate() {
                     assert_eq!(record.sequence_number, u128::from(next).into());
                     assert_eq!(
@@ -111,9 +167,14 @@ mod tests {
     #[test]
     fn those_that_were_left_out_at_the_end_have_no_part_in_it() {
         let Stock {
-            records, numbers, ..
-        } = stock(10);
-        let mut stock = Stock::of(records.take(7).collect(), numbers);
-        assert_eq!(stock.take(100).unwrap().numbers.len(), 7);
+            records,
+            numbers,
+            bytes_until,
+            ..
+        } = stock(1_100);
+        let mut stock = Stock::of(records.take(700).collect(), numbers, bytes_until);
+        let portion = stock.take(2_000).unwrap();
+        assert_eq!(portion.numbers.len(), 700);
+        check_parts(&portion);
     }
 }

@@ -115,7 +115,7 @@ impl Subscribing {
             watch.waits_for(WaitingFor::Subscription, silence);
             let said = select! {
                 biased;
-                said = current.subscription.next(budget, expected, grant.take()) => said,
+                said = current.subscription.next(progress.shard(), budget, expected, grant.take()) => said,
                 () = sleep_until(current.renew_at) => continue,
                 () = sleep(silence) => {
                     self.current = None;
@@ -310,6 +310,7 @@ impl Subscribing {
         Ok(Arrival {
             records,
             numbers: survey.numbers,
+            bytes_until: survey.bytes_until,
             bytes: survey.bytes,
             charge,
             found,

@@ -289,6 +289,37 @@ impl<E> Batch<E> {
         receipts.track(events, source, first);
     }
 
+    /// The same of the next `events` that are not tracked yet, or as many as there are: for a source that wants to
+    /// know of parts of a batch by themselves.
+    ///
+    /// ```
+    /// use stage_core::{Acknowledge, Batch, Outcome};
+    /// use std::{ops::Range, sync::{Arc, Mutex}};
+    ///
+    /// #[derive(Default)]
+    /// struct Acked(Mutex<Vec<Range<u64>>>);
+    ///
+    /// impl Acknowledge for Acked {
+    ///     fn settle(&self, numbers: Range<u64>, _: Outcome) {
+    ///         self.0.lock().unwrap().push(numbers);
+    ///     }
+    /// }
+    ///
+    /// let (first, rest) = (Arc::new(Acked::default()), Arc::new(Acked::default()));
+    /// let mut batch: Batch<u32> = (0..5).collect();
+    /// batch.track_next(2, first.clone(), 0);
+    /// batch.track(rest.clone(), 2);
+    /// drop(batch);
+    /// assert_eq!(*first.0.lock().unwrap(), [0..2]);
+    /// assert_eq!(*rest.0.lock().unwrap(), [2..5]);
+    /// ```
+    pub fn track_next(&mut self, events: usize, source: Arc<dyn Acknowledge>, first: u64) {
+        let body = self.body();
+        let all = body.events.len();
+        let receipts = body.receipts.get_or_insert_default();
+        receipts.track(all.min(receipts.len() + events), source, first);
+    }
+
     /// The events as a vector. If they have receipts, those are dropped, which nacks.
     pub fn into_vec(self) -> Vec<E> {
         self.body

@@ -158,7 +158,7 @@ impl ShardSource {
         let (calls, watch) = (self.progress.calls(), self.progress.watch());
         let call = calls.iterator(&*self.api, self.shard(), place, watch);
         let iterator = call.await?;
-        let call = calls.read(&*self.api, &iterator, 1, MOST_BYTES, watch);
+        let call = calls.read(&*self.api, (self.shard(), &iterator), 1, MOST_BYTES, watch);
         call.await.map(|(page, _)| page)
     }
 

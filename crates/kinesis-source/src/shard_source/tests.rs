@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::{coping::PATIENCE, *};
 use crate::{
     ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, Remedy, ShardIterator,
-    StreamStatus, StreamSummary, Timestamp, place::Mark, shard_graph::Resumed,
+    StreamStatus, StreamSummary, Timestamp, arrival::PART, footprint::taken, place::Mark,
+    shard_graph::Resumed,
 };
 
 fn record(number: u128) -> Record {
@@ -755,4 +756,47 @@ async fn after_a_seek_an_end_is_proven_anew() {
     sleep(Duration::from_secs(1)).await;
     drop(source.progress.request_seek(PinnedPosition::TrimHorizon));
     assert_eq!(all(&mut source).await.unwrap(), [1, 2]);
+}
+
+/// A sink may keep one record for long, and acknowledge all others.
+#[tokio::test(start_paused = true)]
+async fn a_record_in_hand_holds_no_more_of_the_budget_than_its_part() {
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page(1..=2_000, Some("1"))));
+    let budget = ByteBudget::new(16 << 20);
+    let mut source = source(script.api).byte_budget(&budget);
+    let mut batch = Batch::new();
+    let demand = Demand::new(2_000).unwrap();
+    let flow = source.produce(demand, &mut batch).await.unwrap();
+    assert_eq!(
+        (flow, batch.len()),
+        (Flow::More, 2_000),
+        "all that was read"
+    );
+    let (_, mut receipts): (Vec<Record>, Vec<_>) = batch.drain_with_receipts().unzip();
+    let kept = receipts.remove(1_000);
+    receipts.into_iter().for_each(|receipt| receipt.ack());
+    let (records, bytes) = (PART as u64, (PART * "kdata".len()) as u64);
+    assert_eq!(budget.in_use(), taken(records, bytes));
+    kept.ack();
+    assert_eq!(budget.in_use(), 0);
+    assert_eq!(source.checkpoint(), Some(Checkpoint::after(2_000.into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_another_shard_are_refused() {
+    let mut api = MockKinesisApi::new();
+    api.expect_get_shard_iterator()
+        .returning(|_, _| Ok(iterator("0")));
+    api.expect_get_records().returning(|_, _| {
+        let mut page = page([1, 2], Some("1"));
+        page.records[1].shard = "t".into();
+        Ok(page)
+    });
+    let error = all(&mut source(api)).await.unwrap_err();
+    let ShardError::Refused { source, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert!(source.to_string().contains("Record::shard"), "{source}");
 }
