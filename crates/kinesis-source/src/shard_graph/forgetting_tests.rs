@@ -55,6 +55,10 @@ struct World {
     ended: BTreeSet<ShardId>,
     /// Those of them that had ended wrongly, as can be known.
     wrong: BTreeSet<ShardId>,
+    /// Those of them that an earlier process had. With what number they seemed to have ended, nobody knows any more.
+    wrong_before: BTreeSet<ShardId>,
+    /// How many children wrong ends had that there never were.
+    imagined: usize,
     /// Those that ever had.
     read_on: BTreeSet<ShardId>,
     now: Instant,
@@ -77,6 +81,8 @@ impl World {
             reading: BTreeSet::new(),
             ended: BTreeSet::new(),
             wrong: BTreeSet::new(),
+            wrong_before: BTreeSet::new(),
+            imagined: 0,
             read_on: BTreeSet::new(),
             now: Instant::now(),
         };
@@ -99,6 +105,10 @@ impl World {
     }
 
     fn close(&mut self, id: &ShardId) {
+        // If it is closed before it was seen to be open for long enough, its end may have been that.
+        if self.wrong_before.contains(id) {
+            self.wrong.remove(id);
+        }
         let shard = self.made.iter_mut().find(|it| it.id == *id);
         shard.unwrap().ending_sequence_number = Some(9.into());
     }
@@ -160,10 +170,8 @@ impl World {
 
     /// Nothing of what it has is known to be over.
     fn end_wrongly(&mut self, shard: &ShardId) {
-        let child = ShardId::new(format!(
-            "imagined-{}",
-            self.read_on.len() + self.wrong.len()
-        ));
+        let child = ShardId::new(format!("imagined-{}", self.imagined));
+        self.imagined += 1;
         self.graph.closed_with(shard, Some(WRONG_END.into()));
         self.graph.finish(shard);
         self.graph.expect(&child, shard);
@@ -254,6 +262,7 @@ impl World {
         let made = self.made.iter();
         let open: BTreeSet<_> = made.filter(|it| !it.is_closed()).map(|it| &it.id).collect();
         self.wrong.retain(|shard| open.contains(shard));
+        self.wrong_before = self.wrong.clone();
         self.graph = ShardGraph::new(FirstStart::Resumed, self.stored.clone());
         let known: BTreeSet<_> = self.stored.keys().cloned().collect();
         self.list();
