@@ -46,7 +46,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> 
             ],
             bars: vec![("bare-sdk", 0.95)],
         };
-        figures.extend(contest.hold(setting.time / 4));
+        figures.extend(contest.hold(setting.time / 8));
         served.stop();
     }
     Ok(figures)
