@@ -334,7 +334,9 @@ impl<E: Send + 'static> Outbox<E> {
     #[inline]
     pub(crate) fn push_made(&mut self, batch: Batch<E>) {
         self.seat.meter.handled(batch.len());
-        self.promptness.made(batch.len());
+        if self.is_asked_in_pieces() {
+            self.promptness.made(batch.len());
+        }
         self.push(batch);
     }
 

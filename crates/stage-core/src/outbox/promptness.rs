@@ -34,21 +34,27 @@ impl<E: Send + 'static> Outbox<E> {
     /// How much of this to make at once.
     #[inline]
     pub(crate) fn in_one_piece(&mut self, demand: Demand) -> Demand {
-        let Some(sole) = &self.sole else {
-            return self.next_piece(demand);
-        };
-        let piece = sole.piece.filter(|_| self.promptness.is_prompt);
-        let piece = piece.map_or(demand, |piece| demand.min(piece));
-        self.promptness.asked = piece.get();
-        piece
+        match self.is_asked_in_pieces() {
+            true => self.next_piece(demand),
+            false => demand,
+        }
+    }
+
+    /// Other than by a sole subscriber that takes in few at a time.
+    #[inline]
+    pub(super) fn is_asked_in_pieces(&self) -> bool {
+        let sole = self.sole.as_ref();
+        sole.is_none_or(|sole| sole.piece.is_some())
     }
 
     #[inline(never)]
     fn next_piece(&mut self, mut demand: Demand) -> Demand {
-        if self.promptness.is_prompt
-            && let Some(piece) = self.dispatcher.piece()
-        {
-            demand = demand.min(piece);
+        if self.promptness.is_prompt {
+            let piece = match &self.sole {
+                Some(sole) => sole.piece,
+                None => self.dispatcher.piece(),
+            };
+            demand = piece.map_or(demand, |piece| demand.min(piece));
         }
         self.promptness.asked = demand.get();
         demand
