@@ -204,8 +204,9 @@ impl Watched {
 }
 
 /// What the windows let be on its way: a window from each shard and one to the sink, and between
-/// them the portion that the transform has made and nobody has asked for yet.
+/// them what the transform has made of a delivery and nobody has asked for yet. One that is begun is finished: it is
+/// bounded by the window that it came through.
 fn allowed_in_flight() -> u64 {
-    let portion = SHARD_WINDOW.max() - SHARD_WINDOW.min();
-    MOST_SHARDS_AT_ONCE * SHARD_WINDOW.max() as u64 + (portion + SINK_WINDOW.max()) as u64
+    let delivery = SHARD_WINDOW.max();
+    MOST_SHARDS_AT_ONCE * SHARD_WINDOW.max() as u64 + (delivery + SINK_WINDOW.max()) as u64
 }
