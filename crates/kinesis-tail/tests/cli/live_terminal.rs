@@ -307,7 +307,7 @@ async fn the_demo_moves_in_place_and_stays() {
     assert_eq!(seen.with("received").count(), 1, "{seen:#?}");
     for shard in 0..6 {
         let name = format!("shardId-00000000000{shard} ");
-        let bars = seen.with(&name).filter(|line| line.contains("/600 "));
+        let bars = seen.with(&name).filter(|line| line.contains("/650 "));
         assert_eq!(bars.count(), 1, "{seen:#?}");
     }
     assert!(seen.has("  INFO "), "{seen:#?}");
