@@ -8,12 +8,8 @@ use crate::{
 pub(crate) struct Arrival {
     /// New ones, in order.
     pub(crate) records: Vec<Record>,
-    /// Their numbers.
-    pub(crate) numbers: SequenceNumbers,
-    /// What so many of them count together, [part](PART) by part.
-    pub(crate) bytes_until: Vec<u64>,
-    /// What they count against the service's limits.
-    pub(crate) bytes: u64,
+    /// What a look at them has shown.
+    pub(crate) survey: Survey,
     /// What they take of the budget.
     pub(crate) charge: Charge,
     /// Whether the record that was in doubt is there.
@@ -52,8 +48,8 @@ pub(crate) struct Survey {
     /// What they take in memory.
     pub(crate) taken: u64,
     pub(crate) numbers: SequenceNumbers,
-    /// What so many of them count together, [part](PART) by part.
-    pub(crate) bytes_until: Vec<u64>,
+    /// What those of each whole [part](PART) count.
+    pub(crate) bytes_of_parts: Vec<u64>,
     /// Whether each has a higher number than the one before.
     is_in_order: bool,
     /// Whether all are of the shard that is read.
@@ -62,22 +58,23 @@ pub(crate) struct Survey {
 
 impl Survey {
     pub(crate) fn of(records: &[Record], shard: &ShardId) -> Self {
-        let (mut bytes, mut left, mut is_of_shard) = (0, PART, true);
-        let mut bytes_until = Vec::with_capacity(records.len() / PART);
+        let (mut bytes, mut before, mut left, mut is_of_shard) = (0, 0, PART, true);
+        let mut bytes_of_parts = Vec::with_capacity(records.len() / PART);
         let (numbers, is_in_order) = SequenceNumbers::of(records, |record| {
             bytes += size(record);
             is_of_shard &= record.shard == *shard;
             left -= 1;
             if left == 0 {
                 left = PART;
-                bytes_until.push(bytes);
+                bytes_of_parts.push(bytes - before);
+                before = bytes;
             }
         });
         Self {
             bytes,
             taken: taken(records.len() as u64, bytes),
             numbers,
-            bytes_until,
+            bytes_of_parts,
             is_in_order,
             is_of_shard,
         }
@@ -112,25 +109,13 @@ pub(crate) fn drop_repeated(
     let found = doubt.as_ref().map(|doubt| doubt.look(records));
     let mut repeated = records.partition_point(|record| next.is_beyond(&record.sequence_number));
     if repeated > 0 {
-        survey.bytes -= bytes(&records[..repeated]);
-        survey.numbers = survey.numbers.part(repeated, records.len());
-        survey.bytes_until = bytes_until(&records[repeated..]);
         let last = records.drain(..repeated).next_back();
+        *survey = Survey::of(records, progress.shard());
         let was_asked_for = |doubt| last.is_some_and(|last| last.sequence_number == doubt);
         repeated -= usize::from(doubt.is_some_and(|doubt| was_asked_for(doubt.from)));
         progress.note(|figures| figures.repeated += repeated as u64);
     }
     Ok(found)
-}
-
-/// What so many of these records count together, part by part.
-fn bytes_until(records: &[Record]) -> Vec<u64> {
-    let parts = records.as_chunks::<PART>().0.iter();
-    let running = parts.scan(0, |all, part| {
-        *all += bytes(part);
-        Some(*all)
-    });
-    running.collect()
 }
 
 /// What these records count against the service's limits, in bytes.

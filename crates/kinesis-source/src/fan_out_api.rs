@@ -179,7 +179,8 @@ pub struct ConsumersPage {
 /// What a shard sends to a subscriber at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscribeEvent {
-    /// The records, in order, each of which says that it is of the shard. None while nothing comes: the service sends such events too, about
+    /// The records, in order, each of which says that it is of the shard.
+    /// None while nothing comes: the service sends such events too, about
     /// every five seconds, and one that stays away is a sign that the connection is dead.
     pub records: Vec<Record>,
     /// Where to subscribe anew: after this number, also when there are no records. `None` once a

@@ -144,9 +144,7 @@ impl Polling {
         let arrival = Arrival {
             is_full: page.records.len() >= limit,
             records: page.records,
-            numbers: survey.numbers,
-            bytes_until: survey.bytes_until,
-            bytes: survey.bytes,
+            survey,
             charge,
             found,
             millis_behind_latest: page.millis_behind_latest,

@@ -219,7 +219,7 @@ impl ShardSource {
         self.progress.note(|figures| {
             figures.reads += 1;
             figures.records += arrival.records.len() as u64;
-            figures.bytes += arrival.bytes;
+            figures.bytes += arrival.survey.bytes;
             figures.millis_behind_latest = arrival.millis_behind_latest;
         });
         self.is_read = arrival.is_end;
@@ -246,7 +246,7 @@ impl ShardSource {
                 self.shared_charge = Some(Arc::new(arrival.charge));
             }
             None => {
-                self.stock = Stock::of(arrival.records, arrival.numbers, arrival.bytes_until);
+                self.stock = Stock::of(arrival.records, arrival.survey);
                 self.charge = Some(arrival.charge);
             }
         }

@@ -2,7 +2,7 @@ use std::{mem, vec};
 
 use crate::{
     Record,
-    arrival::{PART, bytes},
+    arrival::{PART, Survey, bytes},
     footprint::taken,
     sequence_numbers::SequenceNumbers,
 };
@@ -13,8 +13,8 @@ pub(crate) struct Stock {
     records: vec::IntoIter<Record>,
     /// Of all that were read.
     numbers: SequenceNumbers,
-    /// What so many of these count together, part by part.
-    bytes_until: Vec<u64>,
+    /// What the records of each whole part count.
+    bytes_of_parts: Vec<u64>,
     handed_out: usize,
 }
 
@@ -23,36 +23,31 @@ pub(crate) struct Stock {
 pub(crate) struct Portion {
     pub(crate) records: Vec<Record>,
     pub(crate) numbers: SequenceNumbers,
-    /// What so many of these count together, part by part, as far as that is known.
-    bytes_until: Vec<u64>,
+    /// What those of each whole part count, as far as that is known.
+    bytes_of_parts: Vec<u64>,
 }
 
 impl Portion {
     /// How many records each part has, in order, and what they take of the budget.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (usize, u64)> {
-        let mut before = 0;
         let parts = self.records.chunks(PART).enumerate();
-        parts.map(move |(at, part)| {
-            let until = self.bytes_until.get(at).filter(|_| part.len() == PART);
-            let bytes = until.map_or_else(|| bytes(part), |until| until - before);
-            before += bytes;
+        parts.map(|(at, part)| {
+            let known = self.bytes_of_parts.get(at).copied();
+            let known = known.filter(|_| part.len() == PART);
+            let bytes = known.unwrap_or_else(|| bytes(part));
             (part.len(), taken(part.len() as u64, bytes))
         })
     }
 }
 
 impl Stock {
-    /// What has come, with what it is known to count.
-    pub(crate) fn of(
-        records: Vec<Record>,
-        numbers: SequenceNumbers,
-        bytes_until: Vec<u64>,
-    ) -> Self {
-        debug_assert!(records.len() <= numbers.len(), "each has its number");
+    /// What has come. Some of those that were surveyed may have been left out at the end.
+    pub(crate) fn of(records: Vec<Record>, survey: Survey) -> Self {
+        debug_assert!(records.len() <= survey.numbers.len(), "each has its number");
         Self {
             records: records.into_iter(),
-            numbers,
-            bytes_until,
+            numbers: survey.numbers,
+            bytes_of_parts: survey.bytes_of_parts,
             handed_out: 0,
         }
     }
@@ -71,7 +66,7 @@ impl Stock {
             let Self {
                 records,
                 numbers,
-                bytes_until,
+                bytes_of_parts,
                 handed_out,
             } = mem::take(self);
             let is_all = handed_out == 0 && left == numbers.len();
@@ -82,8 +77,8 @@ impl Stock {
                     true => numbers,
                     false => numbers.part(handed_out, left),
                 },
-                bytes_until: match handed_out {
-                    0 => bytes_until,
+                bytes_of_parts: match handed_out {
+                    0 => bytes_of_parts,
                     _ => Vec::new(),
                 },
             });
@@ -96,7 +91,7 @@ impl Stock {
         Some(Portion {
             records,
             numbers,
-            bytes_until: Vec::new(),
+            bytes_of_parts: Vec::new(),
         })
     }
 }
@@ -104,7 +99,7 @@ impl Stock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ShardId, arrival::Survey};
+    use crate::ShardId;
 
     /// Of different sizes.
     fn stock(records: u64) -> Stock {
@@ -115,7 +110,7 @@ mod tests {
         };
         let records = Vec::from_iter((0..records).map(record));
         let survey = Survey::of(&records, &shard);
-        Stock::of(records, survey.numbers, survey.bytes_until)
+        Stock::of(records, survey)
     }
 
     fn check_parts(portion: &Portion) {
@@ -166,13 +161,8 @@ mod tests {
 
     #[test]
     fn those_that_were_left_out_at_the_end_have_no_part_in_it() {
-        let Stock {
-            records,
-            numbers,
-            bytes_until,
-            ..
-        } = stock(1_100);
-        let mut stock = Stock::of(records.take(700).collect(), numbers, bytes_until);
+        let mut stock = stock(1_100);
+        stock.records = stock.records.take(700).collect::<Vec<_>>().into_iter();
         let portion = stock.take(2_000).unwrap();
         assert_eq!(portion.numbers.len(), 700);
         check_parts(&portion);

@@ -309,9 +309,7 @@ impl Subscribing {
         }
         Ok(Arrival {
             records,
-            numbers: survey.numbers,
-            bytes_until: survey.bytes_until,
-            bytes: survey.bytes,
+            survey,
             charge,
             found,
             millis_behind_latest: event.millis_behind_latest,

@@ -283,10 +283,7 @@ impl<E> Batch<E> {
     /// Has `source` told what becomes of the events that are not tracked yet. They are numbered in
     /// order, starting at `first`.
     pub fn track(&mut self, source: Arc<dyn Acknowledge>, first: u64) {
-        let body = self.body();
-        let events = body.events.len();
-        let receipts = body.receipts.get_or_insert_default();
-        receipts.track(events, source, first);
+        self.track_next(usize::MAX, source, first);
     }
 
     /// The same of the next `events` that are not tracked yet, or as many as there are: for a source that wants to
@@ -317,7 +314,8 @@ impl<E> Batch<E> {
         let body = self.body();
         let all = body.events.len();
         let receipts = body.receipts.get_or_insert_default();
-        receipts.track(all.min(receipts.len() + events), source, first);
+        let until = receipts.len().saturating_add(events);
+        receipts.track(all.min(until), source, first);
     }
 
     /// The events as a vector. If they have receipts, those are dropped, which nacks.

@@ -175,9 +175,10 @@ impl Subject {
 
     pub(crate) fn again(&self, service: &Service) -> Again {
         match &self.about {
-            About::Iterator(iterator) => service.shard_of(iterator).map_or(Again::Other, |shard| {
-                Again::Reading(ShardIterator::new(shard, iterator.as_str()))
-            }),
+            About::Iterator(iterator) => match service.shard_of(iterator) {
+                Some(shard) => Again::Reading(ShardIterator::new(shard, iterator.as_str())),
+                None => Again::Other,
+            },
             About::Token(token) => Again::Listing(token.clone()),
             About::Whole | About::Shard(_) | About::Event(_) => Again::Other,
         }

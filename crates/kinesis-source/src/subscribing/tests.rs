@@ -122,7 +122,8 @@ impl Rig {
         let arrival = self.subscribing.next(&self.progress, &self.budget).await?;
         let numbers = arrival.records.iter();
         let numbers = numbers.map(|record| record.sequence_number.to_string().parse().unwrap());
-        self.progress.hand_out(Marked::Whole(arrival.numbers), None);
+        self.progress
+            .hand_out(Marked::Whole(arrival.survey.numbers), None);
         Ok(numbers.collect())
     }
 

@@ -89,7 +89,7 @@ impl Service {
             None => stream.children(number),
         };
         let next = read.next.map(|place| ticket.moved_to(place, now));
-        let next = next.map(|it| ShardIterator::new(of.clone(), it.seal(&self.seal)));
+        let next = next.map(|it| ShardIterator::new(of, it.seal(&self.seal)));
         Ok(RecordsPage {
             next,
             records: read.records,

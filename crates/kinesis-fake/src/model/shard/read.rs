@@ -1,4 +1,4 @@
-use kinesis_source::{Aggregation, Record};
+use kinesis_source::Record;
 
 use super::{Shard, stored_bytes};
 use crate::model::{Moment, Settings, ShardEnd, iterator::Place};
@@ -92,15 +92,7 @@ impl Shard {
                 break;
             }
             bytes += more;
-            // A clone, by one who knows what it is of: nothing was taken apart here.
-            records.push(Record {
-                shard: self.id.clone(),
-                sequence_number: record.sequence_number.clone(),
-                partition_key: record.partition_key.clone(),
-                data: record.data.clone(),
-                approximate_arrival: record.approximate_arrival,
-                aggregation: Aggregation::None,
-            });
+            records.push(record.clone());
         }
         (records, bytes)
     }

@@ -12,13 +12,15 @@ use crate::protocol::SubscriptionId;
 /// come upon.
 #[derive(Debug, Default)]
 pub(super) struct Many {
-    places: HashMap<SubscriptionId, Place, BuildHasherDefault<ByNumber>>,
+    places: Places,
     /// Those with demand who came after all that are as needy as they are: most do, since their windows
     /// are alike. The neediest is first.
     line: VecDeque<(Place, SubscriptionId)>,
     /// The others, the neediest on top.
     others: BinaryHeap<(Place, SubscriptionId)>,
 }
+
+type Places = HashMap<SubscriptionId, Place, BuildHasherDefault<ByNumber>>;
 
 /// How many places that are nobody's may be queued, at least, before they are cleared out.
 pub(super) const SOME: usize = 32;
@@ -82,11 +84,10 @@ impl Many {
             line,
             others,
         } = self;
-        let is_there = |(place, id): &(Place, SubscriptionId)| places.get(id) == Some(place);
-        while line.front().is_some_and(|first| !is_there(first)) {
+        while line.front().is_some_and(|first| !is_there(places, first)) {
             line.pop_front();
         }
-        while others.peek().is_some_and(|top| !is_there(top)) {
+        while others.peek().is_some_and(|top| !is_there(places, top)) {
             others.pop();
         }
         line.front().max(others.peek()).copied()
@@ -95,10 +96,15 @@ impl Many {
     #[cold]
     fn clear_out(&mut self) {
         let places = &self.places;
-        let is_there = |(place, id): &(Place, SubscriptionId)| places.get(id) == Some(place);
-        self.line.retain(is_there);
-        self.others.retain(is_there);
+        self.line.retain(|it| is_there(places, it));
+        self.others.retain(|it| is_there(places, it));
     }
+}
+
+/// Whether that is still the subscriber's place.
+#[inline]
+fn is_there(places: &Places, (place, id): &(Place, SubscriptionId)) -> bool {
+    places.get(id) == Some(place)
 }
 
 /// Hashes the numbers that a stage gives its subscriptions: they follow each other, and nobody else
