@@ -11,7 +11,6 @@ use aws_sdk_kinesis::{
     primitives::{Blob, DateTime},
     types,
 };
-use bytes::Bytes;
 
 use crate::{
     Aggregation, ApiError, ChildShard, ConsumerArn, ConsumerStatus, ConsumersPage, HashRange,
@@ -192,7 +191,7 @@ fn record(shard: &ShardId, record: types::Record) -> Result<Record, Senseless> {
         shard: shard.clone(),
         sequence_number: sequence_number(&record.sequence_number)?,
         partition_key: record.partition_key,
-        data: Bytes::from(record.data.into_inner()),
+        data: record.data.into_bytes(),
         approximate_arrival: record.approximate_arrival_timestamp.as_ref().map(timestamp),
         aggregation: Aggregation::None,
     })
