@@ -22,6 +22,8 @@ use crate::{
     kinesis::{AT_ONCE, Read, by_source, fill},
 };
 
+pub(crate) const NAME: &str = "kinesis-sdk";
+
 const SHARDS: u32 = 20;
 const RECORDS: u64 = 100_000;
 
@@ -36,7 +38,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> 
         let url = format!("http://{}", served.address);
         let (api, client) = (Arc::new(AwsKinesis::local(&url, STREAM)?), bare(&url));
         let contest = Contest {
-            workload: "kinesis-sdk".to_owned(),
+            workload: NAME.to_owned(),
             about: format!("{RECORDS} records of {SHARDS} shards, by the AWS SDK"),
             event,
             runtime: "current-thread",

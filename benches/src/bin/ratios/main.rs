@@ -110,6 +110,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         } else if name == "kinesis" {
             figures.extend(kinesis::measure(&setting)?);
             figures.extend(kinesis_sdk::measure(&setting)?);
+        } else if name == kinesis_sdk::NAME {
+            figures.extend(kinesis_sdk::measure(&setting)?);
         } else {
             figures.extend(extras::measure(name, &setting));
         }
@@ -123,17 +125,23 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn is_known(name: &str) -> bool {
-    name == "kinesis"
+    ["kinesis", kinesis_sdk::NAME].contains(&name)
         || WORKLOADS.iter().any(|it| it.name == name)
         || extras::NAMES.iter().any(|(known, _)| *known == name)
 }
 
 fn names() -> String {
     let mut text = "Workloads:\n".to_owned();
-    let more = [(
-        "kinesis",
-        "records of a fake stream, against a loop by hand",
-    )];
+    let more = [
+        (
+            "kinesis",
+            "records of a fake stream, against a loop by hand",
+        ),
+        (
+            kinesis_sdk::NAME,
+            "of these, only what goes over the AWS SDK",
+        ),
+    ];
     let standard = WORKLOADS.iter().map(|it| (it.name, it.about));
     for (name, about) in standard.chain(extras::NAMES).chain(more) {
         text += &format!("  {name:<10} {about}\n");
