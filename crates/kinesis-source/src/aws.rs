@@ -5,6 +5,8 @@ mod config;
 mod convert;
 mod error;
 mod fan_out;
+mod json;
+mod protocol;
 mod stream_address;
 
 use std::{fmt, sync::Arc};

@@ -18,6 +18,7 @@ use http::Uri;
 use super::{
     AwsKinesis, FailedBeneath,
     clock::{ReadDate, ServiceClock},
+    protocol::Protocol,
     stream_address::StreamAddress,
 };
 
@@ -348,6 +349,9 @@ fn assemble(config: Builder, stream: StreamAddress) -> Result<AwsKinesis, AwsCon
         .timeout_config(timeouts)
         .retry_config(RetryConfig::disabled());
     config.push_interceptor(SharedInterceptor::new(ReadDate(Arc::clone(&clock))));
+    if given.protocol().is_none() {
+        config = config.protocol(Protocol::new());
+    }
     if given.http_client().is_none() {
         config = config.http_client(http_client());
     }
@@ -385,6 +389,8 @@ fn http_client() -> SharedHttpClient {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
+
     use super::*;
 
     #[test]
@@ -399,6 +405,20 @@ mod tests {
             assert_eq!(timeouts.connect_timeout(), Some(connect));
             assert_eq!(timeouts.read_timeout(), Some(ANSWER_TIMEOUT));
             assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
+        }
+    }
+
+    #[test]
+    fn a_protocol_that_was_chosen_is_kept() {
+        let other = AwsJsonRpcProtocol::aws_json_1_0();
+        let config = Builder::new().region(Region::new("eu-central-1"));
+        for (config, expected) in [
+            (config.clone(), "awsJson1_1"),
+            (config.protocol(other), "awsJson1_0"),
+        ] {
+            let api = AwsKinesis::from_conf(config, "orders").unwrap();
+            let protocol = api.client.config().protocol().unwrap();
+            assert_eq!(protocol.protocol_id().shape_name(), expected);
         }
     }
 
