@@ -541,6 +541,31 @@ async fn nobody_waits_for_a_lane_whose_subscriber_has_gone() {
     }
 }
 
+/// Nor does a transform, if the pipeline stops: what is on its way to it is to be drained.
+#[tokio::test(start_paused = true)]
+async fn a_transform_is_not_halted_by_a_lane_whose_subscriber_has_gone() {
+    for what in ["fails", "panics"] {
+        let (numbers, book) = Tracked::up_to(u64::MAX);
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(numbers);
+        let stage = pipeline.stage("halves");
+        let halves = stage.partition_by(2, |n: &u64| Some((*n / 2 % 2) as usize));
+        let halves = halves.transform(Double, numbers.subscribe(Window::new(50)));
+        let mut halves = halves.into_iter();
+        let (gone, stays) = (halves.next().unwrap(), halves.next().unwrap());
+        pipeline.consume(Ends(what), gone.subscribe(Window::new(10)));
+        pipeline.consume(
+            Slow::by(SECOND),
+            stays.subscribe(Window::new(10).with_min(9)),
+        );
+        let running = pipeline.run_reporting(pending());
+        let report = timeout(HOUR, running).await.expect(what);
+        assert!(report.result.is_err(), "{what}");
+        assert!(of(&report, "halves").nacked > 0, "{what}: {report:?}");
+        assert!(book.outcomes().iter().all(Option::is_some), "{what}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_asks_without_bound_takes_nothing_from_others() {
     // By demand, it is given all, but what the other asked for is remembered.
