@@ -533,6 +533,8 @@ impl<E: Send + 'static> Outbox<E> {
             }
             let mut again = !self.handout.made_up.is_empty();
             for (id, demand) in self.handout.made_up.drain(..) {
+                // These are not lost, but unwanted.
+                self.at_stake = self.at_stake.saturating_sub(demand.get());
                 self.dispatcher.ask(id, demand);
             }
             while let Some(mark) = self.buffer.pass() {

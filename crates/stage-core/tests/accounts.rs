@@ -645,6 +645,24 @@ async fn a_stage_that_cannot_be_added_leaves_no_trace() {
     running.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_nobody_selects_is_not_lost() {
+    let sink = Slow::default();
+    let mut pipeline = Pipeline::new();
+    let stage = pipeline.stage("numbers").broadcast();
+    let (numbers, book) = Tracked::up_to(u64::MAX);
+    let numbers = stage.produce(ByTwo(numbers));
+    let even = numbers
+        .subscribe(Window::new(10))
+        .selecting(|n: &u64| n.is_multiple_of(2));
+    pipeline.consume(sink.clone(), even);
+    let report = pipeline.run_reporting(sleep(SECOND)).await;
+    let (made, nacked, abandoned) = counts(&report, "numbers");
+    assert_eq!(made, 2 * sink.seen().len() as u64);
+    assert_eq!((nacked, abandoned), (0, 0));
+    assert_eq!(book.nacked(), []);
+}
+
 /// What a dispatcher of one's own does not hand out, or to nobody, is lost, and counted.
 #[tokio::test(start_paused = true)]
 async fn what_a_dispatcher_loses_is_counted() {
