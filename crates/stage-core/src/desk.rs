@@ -61,6 +61,8 @@ pub(crate) struct News<L> {
     pub(crate) arrivals: Line<(usize, L)>,
     /// Whether more links may come.
     pub(crate) expecting: bool,
+    /// Whether none may come any more, by no means.
+    pub(crate) expects_nobody: bool,
     pub(crate) notices: Vec<Notice>,
     /// Whether the stage has been told to stop.
     pub(crate) stopping: bool,
@@ -220,6 +222,7 @@ impl<L> Desk<L> {
             arrivals: mem::take(&mut state.arrivals),
             notices: mem::take(&mut state.notices),
             expecting: state.expecting > 0 && !state.expects_nobody,
+            expects_nobody: state.expects_nobody,
             stopping: state.stopping,
             leaving: state.leaving,
             held: state.held,

@@ -397,4 +397,82 @@ mod tests {
             assert!(host.recent.iter().all(|recent| recent.take().is_none()));
         });
     }
+
+    /// Whether this is a process in which only that test runs. If not, it is run in one: who looks after
+    /// guests does so for all threads once somebody has called.
+    fn is_alone(test: &str) -> bool {
+        const ALONE: &str = "STAGE_CORE_TEST_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            return true;
+        }
+        let itself = std::env::current_exe().expect("it is known");
+        let mut alone = std::process::Command::new(itself);
+        alone.args(["--exact", &format!("host::tests::{test}")]);
+        let output = alone.env(ALONE, "1").output().expect("it runs");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(printed.contains("running 1 test"), "{printed}");
+        assert!(output.status.success(), "{printed}");
+        false
+    }
+
+    /// A stage whose first turn wakes another, and does not end before that is where its own task would
+    /// find it.
+    fn blocking_for(other: &Arc<Seat>, wakes: bool) -> Box<Body> {
+        let (seat, other) = (Seat::new(&"blocking".into()), Arc::clone(other));
+        seat.sit_down(Box::pin(async move {
+            if wakes {
+                std::task::Waker::from(Arc::clone(&other)).wake();
+            }
+            let tries = 0..6_000;
+            let mut back = tries.filter_map(|_| {
+                #[expect(clippy::disallowed_methods, reason = "to have its thread in use")]
+                std::thread::sleep(Duration::from_millis(10));
+                other.take()
+            });
+            assert!(back.next().is_some(), "it still waits for this turn to end");
+            pending().await
+        }));
+        let mut body = seat.take().expect("it is there");
+        body.stop(Duration::ZERO);
+        body
+    }
+
+    #[test]
+    fn who_was_put_off_does_not_wait_for_a_turn_that_does_not_end() {
+        if !is_alone("who_was_put_off_does_not_wait_for_a_turn_that_does_not_end") {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        runtime.block_on(async {
+            let other = lasting(Duration::ZERO);
+            let blocking = blocking_for(other.seat(), false);
+            let seat = Arc::clone(blocking.seat());
+            let mut waiting = VecDeque::from([blocking, other]);
+            Host::new().receive(Runtime::current(), None, &mut waiting);
+            assert!(seat.outcome().is_none(), "it has not failed");
+        });
+    }
+
+    #[test]
+    fn who_was_woken_does_not_wait_for_a_turn_that_does_not_end() {
+        if !is_alone("who_was_woken_does_not_wait_for_a_turn_that_does_not_end") {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut other = lasting(Duration::ZERO);
+            other.seat().come_home(std::task::Waker::noop());
+            assert!(other.poll().is_pending());
+            other.stop(Duration::ZERO);
+            let woken = Arc::clone(other.seat());
+            assert!(woken.put_back(other).is_none());
+            let blocking = blocking_for(&woken, true);
+            let seat = Arc::clone(blocking.seat());
+            let mut waiting = VecDeque::new();
+            HOST.with(|host| host.receive(Runtime::current(), Some(blocking), &mut waiting));
+            assert!(seat.outcome().is_none(), "it has not failed");
+            seat.take().expect("it is back").stop(Duration::ZERO);
+            assert!(seat.is_slow(), "it is not trusted again");
+        });
+    }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Outbox<E: 'static> {
     links: Vec<Option<SendEnd<E>>>,
     open: usize,
     expecting: bool,
+    /// The pipeline stops: nobody comes for what waits for a subscriber that has left.
+    expects_nobody: bool,
     stopping: bool,
     held: bool,
     /// The dispatcher has given more to somebody than was asked for.
@@ -91,6 +93,7 @@ impl<E: Send + 'static> Outbox<E> {
             links: Vec::new(),
             open: 0,
             expecting: true,
+            expects_nobody: false,
             stopping: false,
             held: false,
             broken: None,
@@ -156,6 +159,9 @@ impl<E: Send + 'static> Outbox<E> {
     fn look_at_all(&mut self) -> Option<Wanted> {
         if self.hear_news() {
             self.deliver_unless_more_follows();
+        }
+        if self.expects_nobody {
+            self.give_up_stranded();
         }
         self.next()
     }
@@ -281,6 +287,7 @@ impl<E: Send + 'static> Outbox<E> {
     }
 
     /// Drops what the dispatcher holds for subscribers that will not come, so that others get theirs.
+    #[cold]
     fn give_up_stranded(&mut self) {
         loop {
             let stranded = self.dispatcher.give_up_stranded();
@@ -421,6 +428,7 @@ impl<E: Send + 'static> Outbox<E> {
         let desk = self.desk.news();
         self.is_unusual = true;
         self.expecting = desk.expecting;
+        self.expects_nobody = desk.expects_nobody;
         self.stopping = desk.stopping;
         self.hold(desk.held);
         for (slot, link) in desk.arrivals {
@@ -525,6 +533,8 @@ impl<E: Send + 'static> Outbox<E> {
             }
             let mut again = !self.handout.made_up.is_empty();
             for (id, demand) in self.handout.made_up.drain(..) {
+                // These are not lost, but unwanted.
+                self.at_stake = self.at_stake.saturating_sub(demand.get());
                 self.dispatcher.ask(id, demand);
             }
             while let Some(mark) = self.buffer.pass() {

@@ -541,6 +541,31 @@ async fn nobody_waits_for_a_lane_whose_subscriber_has_gone() {
     }
 }
 
+/// Nor does a transform, if the pipeline stops: what is on its way to it is to be drained.
+#[tokio::test(start_paused = true)]
+async fn a_transform_is_not_halted_by_a_lane_whose_subscriber_has_gone() {
+    for what in ["fails", "panics"] {
+        let (numbers, book) = Tracked::up_to(u64::MAX);
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(numbers);
+        let stage = pipeline.stage("halves");
+        let halves = stage.partition_by(2, |n: &u64| Some((*n / 2 % 2) as usize));
+        let halves = halves.transform(Double, numbers.subscribe(Window::new(50)));
+        let mut halves = halves.into_iter();
+        let (gone, stays) = (halves.next().unwrap(), halves.next().unwrap());
+        pipeline.consume(Ends(what), gone.subscribe(Window::new(10)));
+        pipeline.consume(
+            Slow::by(SECOND),
+            stays.subscribe(Window::new(10).with_min(9)),
+        );
+        let running = pipeline.run_reporting(pending());
+        let report = timeout(HOUR, running).await.expect(what);
+        assert!(report.result.is_err(), "{what}");
+        assert!(of(&report, "halves").nacked > 0, "{what}: {report:?}");
+        assert!(book.outcomes().iter().all(Option::is_some), "{what}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_asks_without_bound_takes_nothing_from_others() {
     // By demand, it is given all, but what the other asked for is remembered.
@@ -618,6 +643,24 @@ async fn a_stage_that_cannot_be_added_leaves_no_trace() {
     assert_eq!(book.nacked(), []);
     assert_eq!(sink.changes().len(), 2, "{:?}", sink.changes());
     running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_selects_is_not_lost() {
+    let sink = Slow::default();
+    let mut pipeline = Pipeline::new();
+    let stage = pipeline.stage("numbers").broadcast();
+    let (numbers, book) = Tracked::up_to(u64::MAX);
+    let numbers = stage.produce(ByTwo(numbers));
+    let even = numbers
+        .subscribe(Window::new(10))
+        .selecting(|n: &u64| n.is_multiple_of(2));
+    pipeline.consume(sink.clone(), even);
+    let report = pipeline.run_reporting(sleep(SECOND)).await;
+    let (made, nacked, abandoned) = counts(&report, "numbers");
+    assert_eq!(made, 2 * sink.seen().len() as u64);
+    assert_eq!((nacked, abandoned), (0, 0));
+    assert_eq!(book.nacked(), []);
 }
 
 /// What a dispatcher of one's own does not hand out, or to nobody, is lost, and counted.

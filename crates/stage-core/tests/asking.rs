@@ -10,8 +10,8 @@ use std::{
 };
 
 use stage_core::{
-    Batch, Consumer, Demand, Flow, InHand, Pipeline, PipelineHandle, Producer, Transform, Window,
-    for_each, for_each_async, protocol::Buffer, push_source,
+    Batch, Consumer, Demand, Flow, InHand, Pipeline, PipelineHandle, Producer, SubscriptionInfo,
+    Transform, Window, for_each, for_each_async, protocol::Buffer, push_source,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -42,11 +42,22 @@ impl Asked {
     }
 }
 
-/// Counts down, and waits before each call's events if it is to.
+/// Counts down.
 struct Numbers {
     left: usize,
     asked: Asked,
-    waits: bool,
+    manner: Manner,
+}
+
+/// How events are made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    AtOnce,
+    /// Waits before those of each call.
+    Waits,
+    WaitsFirst,
+    /// Makes one of two that it is asked for.
+    Half,
 }
 
 impl Numbers {
@@ -55,7 +66,7 @@ impl Numbers {
         let numbers = Self {
             left,
             asked: asked.clone(),
-            waits: false,
+            manner: Manner::AtOnce,
         };
         (numbers, asked)
     }
@@ -70,11 +81,23 @@ impl Producer for Numbers {
         demand: Demand,
         batch: &mut Batch<usize>,
     ) -> Result<Flow, Infallible> {
+        let is_first = self.asked.all().is_empty();
         self.asked.note(demand);
-        if self.waits {
-            yield_now().await;
-        }
-        let made = demand.get().min(self.left);
+        let made = match self.manner {
+            Manner::AtOnce => demand.get(),
+            Manner::Waits => {
+                yield_now().await;
+                demand.get()
+            }
+            Manner::WaitsFirst => {
+                if is_first {
+                    yield_now().await;
+                }
+                demand.get()
+            }
+            Manner::Half => demand.get().div_ceil(2),
+        };
+        let made = made.min(self.left);
         batch.extend(self.left - made..self.left);
         self.left -= made;
         Ok(if self.left > 0 { Flow::More } else { Flow::End })
@@ -90,6 +113,49 @@ async fn a_stage_asks_once_for_what_it_takes_in_by_small_portions() {
     pipeline.run().await.unwrap();
     // Not for 63 after the first portion, of which the other 62 are a part no more.
     assert_eq!(asked.all(), [125; 8]);
+}
+
+/// Of one that broadcasts: to a sole subscriber, others make a portion at a time.
+#[tokio::test]
+async fn a_stage_asks_after_each_portion_that_is_large() {
+    for (window, asked_next) in [(499, 499), (501, 251)] {
+        let (numbers, asked) = Numbers::new(2_000);
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.stage("numbers").broadcast().produce(numbers);
+        pipeline.consume(for_each(|_| {}), numbers.subscribe(Window::new(window)));
+        pipeline.run().await.unwrap();
+        assert_eq!(asked.all()[..2], [window, asked_next]);
+    }
+}
+
+/// Its first turn is a long one. Whether the next is short is not known yet.
+struct BeginsSlowly;
+
+impl Consumer<usize> for BeginsSlowly {
+    type Error = Infallible;
+
+    fn subscribed(&mut self, _: &SubscriptionInfo) {
+        // Whatever that takes, it is more than a fiftieth of a millisecond.
+        #[expect(clippy::disallowed_methods, reason = "to have its thread in use")]
+        std::thread::sleep(Duration::from_millis(1));
+    }
+
+    async fn consume(&mut self, _: &mut Batch<usize>) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Others go on beside it, and wait for no turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_whose_turns_are_long_asks_after_each_portion() {
+    let (numbers, asked) = Numbers::new(1_000);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(numbers);
+    pipeline.consume(BeginsSlowly, numbers.subscribe(Window::new(125)));
+    pipeline.run().await.unwrap();
+    let asked = asked.all();
+    // For less, if to make the first took long.
+    assert!(asked[0] == 125 && asked[1] <= 63, "{asked:?}");
 }
 
 /// Keeps each second portion until the next has come.
@@ -239,10 +305,10 @@ async fn a_stage_that_is_held_back_has_asked_before() {
     assert_eq!(asked.all()[..2], [10, 5]);
 }
 
-async fn asked_of_three(waits: bool) -> Vec<usize> {
+async fn asked_of_three(manner: Manner) -> Vec<usize> {
     let (numbers, asked) = Numbers::new(300);
     let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(Numbers { waits, ..numbers });
+    let numbers = pipeline.produce(Numbers { manner, ..numbers });
     for _ in 0..3 {
         pipeline.consume(for_each(|_| {}), numbers.subscribe(Window::new(10)));
     }
@@ -252,15 +318,19 @@ async fn asked_of_three(waits: bool) -> Vec<usize> {
 
 #[tokio::test]
 async fn who_makes_events_at_once_makes_them_for_one_subscriber_after_the_other() {
-    let asked = asked_of_three(false).await;
+    let asked = asked_of_three(Manner::AtOnce).await;
     assert_eq!(asked[0], 30, "it is not known yet");
     assert!(asked[1..].iter().all(|asked| *asked <= 10), "{asked:?}");
+    let asked = asked_of_three(Manner::WaitsFirst).await;
+    assert!(asked[2..].iter().all(|asked| *asked <= 10), "{asked:?}");
 }
 
 #[tokio::test]
-async fn who_waits_for_events_is_asked_for_all() {
-    let asked = asked_of_three(true).await;
-    assert!(asked[1..].iter().any(|asked| *asked > 10), "{asked:?}");
+async fn who_waits_for_events_or_makes_less_is_asked_for_all() {
+    for manner in [Manner::Waits, Manner::Half] {
+        let asked = asked_of_three(manner).await;
+        assert!(asked[1..].iter().any(|asked| *asked > 10), "{asked:?}");
+    }
 }
 
 /// Makes what it is asked for at once, and then does something else.

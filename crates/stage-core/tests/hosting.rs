@@ -16,7 +16,7 @@ use stage_core::{
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    task::block_in_place,
+    task::{block_in_place, yield_now},
     time::{sleep, timeout},
 };
 
@@ -250,4 +250,49 @@ fn a_stage_may_run_a_pipeline() {
         assert!(seen.lock().unwrap().iter().copied().eq(expected));
     };
     runtime.block_on(running);
+}
+
+/// No thread is kept from the other tasks that wait for it.
+#[test]
+fn of_a_thousand_consumers_each_is_given_its_part_and_other_tasks_have_their_turns() {
+    const CONSUMERS: usize = 1_000;
+    const EACH: usize = 100;
+    let runtime = two_threads();
+    let counts: Arc<Vec<AtomicUsize>> = Arc::new((0..CONSUMERS).map(|_| 0.into()).collect());
+    let turns = Arc::new(AtomicUsize::new(0));
+    let taking = Arc::clone(&counts);
+    let running = async move {
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(from_iter(0..(CONSUMERS * EACH) as u64));
+        for consumer in 0..CONSUMERS {
+            let counts = Arc::clone(&taking);
+            let counts = for_each(move |_: u64| {
+                counts[consumer].fetch_add(1, SeqCst);
+            });
+            pipeline.consume(counts, numbers.subscribe(Window::new(10)));
+        }
+        pipeline.run().await
+    };
+    let turning = Arc::clone(&turns);
+    runtime.block_on(async {
+        let running = tokio::spawn(running);
+        let turning = tokio::spawn(async move {
+            loop {
+                turning.fetch_add(1, SeqCst);
+                yield_now().await;
+            }
+        });
+        let done = timeout(LONG, running).await.expect("it goes on");
+        done.unwrap().unwrap();
+        turning.abort();
+    });
+    // A batch that does not come out even leaves one behind who is given less, and is not among the
+    // neediest until the others are not either. So they are not given the same, but each is given some.
+    let given = || counts.iter().map(|count| count.load(SeqCst));
+    assert_eq!(given().sum::<usize>(), CONSUMERS * EACH);
+    assert!(given().all(|count| count > 0));
+    assert!(given().max() < Some(2 * EACH), "{:?}", given().max());
+    // A thousand stages have a thousand turns at most before others have theirs.
+    let turns = turns.load(SeqCst);
+    assert!(turns > EACH / 20, "{turns}");
 }

@@ -784,6 +784,27 @@ async fn a_record_in_hand_holds_no_more_of_the_budget_than_its_part() {
     assert_eq!(source.checkpoint(), Some(Checkpoint::after(2_000.into())));
 }
 
+/// What was read is handed out in portions: each gives back what is its own.
+#[tokio::test(start_paused = true)]
+async fn records_that_wait_hold_their_part_of_the_budget_when_those_before_are_settled() {
+    let script = Script::default()
+        .iterator_from(Position::TrimHorizon, Ok("0"))
+        .read("0", Ok(page(1..=2_000, Some("1"))));
+    let budget = ByteBudget::new(16 << 20);
+    let mut source = source(script.api).byte_budget(&budget);
+    let mut left = 2_000;
+    for (demand, portion) in [(600, PART), (100, 100), (5_000, 2_000 - PART - 100)] {
+        let mut batch = Batch::new();
+        let demand = Demand::new(demand).unwrap();
+        let flow = source.produce(demand, &mut batch).await.unwrap();
+        assert_eq!((flow, batch.len()), (Flow::More, portion));
+        let receipts = batch.drain_with_receipts().map(|(_, receipt)| receipt);
+        receipts.for_each(|receipt| receipt.ack());
+        left -= portion as u64;
+        assert_eq!(budget.in_use(), taken(left, left * "kdata".len() as u64));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn records_of_another_shard_are_refused() {
     let mut api = MockKinesisApi::new();

@@ -170,3 +170,55 @@ impl Shared {
         self.others.pop()
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::seat::Seat;
+
+    fn somebody() -> Box<Body> {
+        let seat = Seat::new(&"somebody".into());
+        seat.sit_down(Box::pin(pending()));
+        seat.take().expect("it is there")
+    }
+
+    /// How many there is room for: those who were put off count, too. None, if somebody was taken out
+    /// meanwhile, since all this took too long.
+    fn most(runtime: Runtime) -> Option<usize> {
+        let (guests, mut put_off) = (Guests::new(), VecDeque::new());
+        let mut count = 0;
+        while guests.have_room(runtime) && count < 10_000 {
+            guests.add(somebody(), runtime);
+            count += 1;
+            if count == 10 {
+                let next = guests.next(runtime).expect("there are ten");
+                guests.put_off(next, &mut put_off, runtime);
+                assert_eq!(put_off.len(), 10);
+                guests.admit(&mut put_off, runtime);
+            }
+        }
+        let left = iter::from_fn(|| guests.next(runtime)).count();
+        let has_lost = runtime.has_other_threads() && guests.end_turn();
+        (!has_lost).then(|| {
+            assert_eq!(left, count);
+            count
+        })
+    }
+
+    #[test]
+    fn some_wait_and_no_more() {
+        let one = tokio::runtime::Builder::new_current_thread().build();
+        let alone = one
+            .unwrap()
+            .block_on(async { most(Runtime::current()).unwrap() });
+        let two = tokio::runtime::Builder::new_multi_thread().build();
+        let shared = two.unwrap().block_on(async {
+            let mut tries = iter::repeat_with(|| most(Runtime::current()));
+            tries.find_map(|most| most).unwrap()
+        });
+        assert!((10..100).contains(&alone), "{alone}");
+        assert!((100..1_000).contains(&shared), "{shared}");
+    }
+}
