@@ -10,6 +10,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport, ShardError, ShardId,
     SourceEvent, Timestamp,
+    backoff::seed_of,
     byte_budget::Charge,
     doubt::Doubt,
     news::News,
@@ -39,6 +40,8 @@ use state::State;
 /// shard or stores its checkpoint reads it.
 pub(crate) struct Progress {
     shard: ShardId,
+    /// Made of its name.
+    seed: u64,
     state: Mutex<State>,
     /// Rung when something changed that a watcher may wait for.
     watcher: Arc<News>,
@@ -143,6 +146,7 @@ impl Progress {
         Arc::new(Self {
             watch: ShardWatch::new(shard.clone()),
             calls: OnceLock::new(),
+            seed: seed_of(&shard),
             shard,
             state: Mutex::new(State::new(start)),
             watcher,
@@ -202,7 +206,7 @@ impl Progress {
 
     /// The calls for it that the service counts.
     pub(crate) fn calls(&self) -> &ShardCalls {
-        let none_before = || Arc::new(ShardCalls::of(&self.shard));
+        let none_before = || Arc::new(ShardCalls::new(self.seed));
         self.calls.get_or_init(none_before)
     }
 
@@ -475,6 +479,11 @@ impl Progress {
     /// The number that it ends with, if a listing has had it as closed.
     pub(crate) fn ending(&self) -> Option<SequenceNumber> {
         self.lock().ending.clone()
+    }
+
+    /// Of its own for each shard.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Whether nothing will be read any more.

@@ -8,7 +8,7 @@ use tokio::{
 
 use crate::{
     OnShardFailure, ParkReason, Record, ShardError, SourceEvent, WaitingFor,
-    backoff::{Backoff, seed_of},
+    backoff::Backoff,
     progress::{Halt, Phase, Progress},
     source_event::sentence,
 };
@@ -52,7 +52,7 @@ where
             restarts,
             on_failure,
             probe_at: None,
-            jitter: Backoff::new(seed_of(&progress.shard().to_string())),
+            jitter: Backoff::new(progress.seed()),
             is_probing: false,
             is_stopped: false,
             progress,

@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardId, ShardIterator, WaitingFor,
     arrival::Survey,
-    backoff::seed_of,
     governor::{BYTES_PER_SECOND, Governor},
     listing::within_deadline,
     shard_watch::ShardWatch,
@@ -43,8 +42,9 @@ struct OnItsWay<'a> {
 }
 
 impl ShardCalls {
-    pub(crate) fn of(shard: &ShardId) -> Self {
-        let (now, seed) = (Instant::now(), seed_of(&shard.to_string()));
+    /// Of a shard with that seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let now = Instant::now();
         let calls = |operation| Calls {
             operation,
             governor: Mutex::new(Governor::new(now, seed)),

@@ -8,7 +8,7 @@ use crate::{
     ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi, OnDataLoss,
     PinnedPosition, Record, Shard, ShardError, ShardId, StreamIdentity, WaitingFor,
     arrival::Arrival,
-    backoff::{Backoff, seed_of},
+    backoff::Backoff,
     byte_budget::Charge,
     end_position::ShardEnd,
     ending::Ending,
@@ -123,9 +123,8 @@ impl ShardSource {
         progress: Arc<Progress>,
         settles_before_end: bool,
     ) -> Self {
-        let seed = seed_of(&progress.shard().to_string());
         Self {
-            backoff: Backoff::new(seed),
+            backoff: Backoff::new(progress.seed()),
             feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api)))),
             listing: Arc::new(SharedListing::new(Arc::clone(&api))),
             api,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ApiError, Checkpoint, CheckpointError, EndPosition, PinnedPosition, Position, Remedy, Shard,
     ShardId, SourceEvent, StreamError, StreamIdentity, StreamSource, StreamStatus, WaitingFor,
-    backoff::Backoff,
+    backoff::{Backoff, seed_of},
     fan_out::Consumer,
     lineage,
     listing::within_deadline,
@@ -295,7 +295,7 @@ impl<'a> Opening<'a> {
         position: &PinnedPosition,
     ) -> Result<(), ApiError> {
         let (api, position) = (&self.source.api, Position::from(position));
-        let none_before = || Arc::new(ShardCalls::of(shard));
+        let none_before = || Arc::new(ShardCalls::new(seed_of(shard)));
         let calls = self.calls.entry(shard.clone()).or_insert_with(none_before);
         // Nobody looks after it yet.
         let (calls, watch) = (Arc::clone(calls), ShardWatch::new(shard.clone()));
