@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{ApiError, KinesisApi, NextToken, Remedy, Shard};
 
@@ -15,7 +15,16 @@ pub(crate) async fn within_deadline<T>(
     operation: &'static str,
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    match timeout(CALL_DEADLINE, call).await {
+    within_deadline_from(Instant::now(), operation, call).await
+}
+
+/// The same, of a call that is made at that moment.
+pub(crate) async fn within_deadline_from<T>(
+    now: Instant,
+    operation: &'static str,
+    call: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    match timeout_at(now + CALL_DEADLINE, call).await {
         Ok(answer) => answer,
         Err(_) => {
             let message = format!("no answer within {} s", CALL_DEADLINE.as_secs());

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::{select, time::Instant};
@@ -230,10 +230,11 @@ impl ShardSource {
         if arrival.records.is_empty() {
             return;
         }
+        let now = LazyCell::new(|| self.api.now());
         let [first, last] = [arrival.records.first(), arrival.records.last()].map(|record| {
             let arrived = record.and_then(|record| record.approximate_arrival);
             // A time that is yet to come would never be long ago.
-            arrived.map(|moment| moment.min(self.api.now()))
+            arrived.map(|moment| moment.min(*now))
         });
         self.progress.note_arrivals(first, last);
         self.tip.left();
