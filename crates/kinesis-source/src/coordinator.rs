@@ -164,7 +164,13 @@ impl Coordinator {
                     means.consumer.as_deref(),
                     &means.watch,
                 );
-                none.insert(opening.open().await?)
+                // What is listed from here on answers it.
+                let asked = means.inquiries.last();
+                let opened = none.insert(opening.open().await?);
+                if opened.complete_at.is_some() {
+                    opened.inquiry = asked;
+                }
+                opened
             }
         };
         loop {
