@@ -435,6 +435,7 @@ impl Progress {
         let mut state = self.lock();
         if state.phase != phase {
             state.phase = phase;
+            let is_stopped = phase == Phase::Stopped && state.failure.is_none();
             let is_done = matches!(phase, Phase::Finished | Phase::Complete);
             let goes_on = is_done && state.end_any_halt();
             drop(state);
@@ -444,6 +445,7 @@ impl Progress {
                     .report(|shard| SourceEvent::ShardDrained { shard });
             }
             match phase.is_end() {
+                true if is_stopped => self.watcher.note_stopped(self.shard().clone()),
                 true => self.watcher.note_ended(self.shard().clone()),
                 false => self.watcher.ring(),
             }
@@ -479,6 +481,16 @@ impl Progress {
     /// The number that it ends with, if a listing has had it as closed.
     pub(crate) fn ending(&self) -> Option<SequenceNumber> {
         self.lock().ending.clone()
+    }
+
+    /// It is read within a stream from now on, until its [reader ends](Self::reader_ends).
+    pub(crate) fn reader_begins(&self) {
+        self.watcher.reader_begins();
+    }
+
+    /// Its reader has ended, and the phase says so.
+    pub(crate) fn reader_ends(&self) {
+        self.watcher.reader_ends();
     }
 
     /// Of its own for each shard.

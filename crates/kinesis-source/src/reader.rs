@@ -46,6 +46,7 @@ where
         on_failure: OnShardFailure,
         progress: Arc<Progress>,
     ) -> Self {
+        progress.reader_begins();
         Self {
             inner: renew(restarts.clone()),
             renew,
@@ -182,6 +183,7 @@ impl<F, P> Drop for Reader<F, P> {
             self.progress.enter(Phase::Stopped);
             self.progress.watch().waits_for(WaitingFor::Nothing, None);
         }
+        self.progress.reader_ends();
         // Whoever waits for that is told by it.
         drop(self.progress.take_seek());
     }
