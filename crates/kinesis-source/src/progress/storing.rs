@@ -49,6 +49,12 @@ impl Progress {
         }
     }
 
+    /// Whether that is what is stored of it, if anything was stored by this process.
+    pub(crate) fn has_stored(&self, checkpoint: &Checkpoint) -> Option<bool> {
+        let state = self.lock();
+        state.stored.as_ref().map(|stored| stored == checkpoint)
+    }
+
     /// What was offered is stored.
     pub(crate) fn note_saved(&self, offer: Offer, checkpoint: Checkpoint) {
         let mut state = self.lock();
