@@ -40,7 +40,10 @@ pub(crate) async fn list_all_shards(api: &dyn KinesisApi) -> Result<Vec<Shard>, 
     let (mut shards, mut seen, mut token) = (Vec::new(), BTreeSet::new(), None);
     for _ in 0..MAX_PAGES {
         let page = within_deadline("ListShards", api.list_shards(token)).await?;
-        shards.extend(page.shards);
+        match shards.is_empty() {
+            true => shards = page.shards,
+            false => shards.extend(page.shards),
+        }
         let Some(NextToken(next)) = page.next else {
             return match shards.is_empty() {
                 true => Err(senseless(

@@ -206,7 +206,7 @@ impl ShardSource {
     }
 
     /// All shards of the stream, if that can be known now.
-    async fn list(&self) -> Option<Arc<[Shard]>> {
+    async fn list(&self) -> Option<Arc<Vec<Shard>>> {
         self.progress.watch().waits_for_answer("ListShards");
         self.listing.list().await.ok()
     }

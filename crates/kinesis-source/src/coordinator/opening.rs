@@ -94,7 +94,7 @@ impl<'a> Opening<'a> {
         graph.note_absent(Instant::now(), kept_since);
         // It is the first: it proves nothing yet.
         let _ = graph.reopen(&listing, asked);
-        let begins = graph.unstored().clone();
+        let begins = graph.take_unstored();
         let stored_begins = self.store_begins(&stream, &begins).await;
         stored_begins.map_err(checkpoint_error)?;
         graph.note_stored(&begins);
@@ -193,7 +193,7 @@ impl<'a> Opening<'a> {
         }
     }
 
-    async fn list(&mut self) -> Result<Arc<[Shard]>, StreamError> {
+    async fn list(&mut self) -> Result<Arc<Vec<Shard>>, StreamError> {
         let (source, listing) = (self.source, self.listing);
         let answer = self.insist(|| listing.list()).await;
         answer.map_err(|error| StreamError::refused(&source.name, error))
