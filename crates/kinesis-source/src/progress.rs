@@ -11,7 +11,6 @@ use crate::{
     ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport, ShardError, ShardId,
     SourceEvent, Timestamp,
     backoff::seed_of,
-    byte_budget::Charge,
     doubt::Doubt,
     news::News,
     place::{Mark, Place},
@@ -270,7 +269,7 @@ impl Progress {
     pub(crate) fn hand_out(
         self: &Arc<Self>,
         of: Marked,
-        charge: Option<Arc<Charge>>,
+        charge: impl Send + Sync + 'static,
     ) -> (Arc<dyn Acknowledge>, u64) {
         let issued = self.issue(of);
         (self.book(&issued, charge), issued.first)
@@ -281,7 +280,7 @@ impl Progress {
     pub(crate) fn book(
         self: &Arc<Self>,
         issued: &Issued,
-        charge: Option<Arc<Charge>>,
+        charge: impl Send + Sync + 'static,
     ) -> Arc<dyn Acknowledge> {
         Arc::new(Generation {
             progress: Arc::clone(self),

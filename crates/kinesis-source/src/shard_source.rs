@@ -274,7 +274,7 @@ impl ShardSource {
                 Some(charge) if left > 0 || !self.stock.is_empty() => Some(charge.split_off(taken)),
                 last => last.take(),
             };
-            let book = self.progress.book(&issued, charge.map(Arc::new));
+            let book = self.progress.book(&issued, charge);
             batch.track_next(records, book, next);
             next += records as u64;
         }
