@@ -325,7 +325,7 @@ impl Progress {
 
     /// It is not read any more, for that reason.
     pub(crate) fn fail(&self, error: ShardError) {
-        self.lock().failure = Some(error);
+        self.lock().failure = Some(Box::new(error));
     }
 
     /// Whether that is so, and nothing of it is on its way any more.
@@ -336,7 +336,7 @@ impl Progress {
 
     /// Why it is not read any more, once.
     pub(crate) fn take_failure(&self) -> Option<ShardError> {
-        self.lock().failure.take()
+        self.lock().failure.take().map(|error| *error)
     }
 
     fn tell(&self, goes_on: bool) {

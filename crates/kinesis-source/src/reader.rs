@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Reader<F, P> {
     /// Makes a reader that is made anew by a policy.
     renew: F,
-    restarts: Restart,
+    restarts: Arc<Restart>,
     inner: P,
     on_failure: OnShardFailure,
     /// When to try next, if it is parked.
@@ -42,13 +42,13 @@ where
 {
     pub(crate) fn new(
         mut renew: F,
-        restarts: Restart,
+        restarts: Arc<Restart>,
         on_failure: OnShardFailure,
         progress: Arc<Progress>,
     ) -> Self {
         progress.reader_begins();
         Self {
-            inner: renew(restarts.clone()),
+            inner: renew(Restart::clone(&restarts)),
             renew,
             restarts,
             on_failure,
@@ -113,7 +113,7 @@ where
             // It had gone on. That it fails again is counted from here.
             self.is_probing = false;
             self.jitter.succeeded();
-            self.inner = (self.renew)(self.restarts.clone());
+            self.inner = (self.renew)(Restart::clone(&self.restarts));
             return;
         }
         self.progress.halt(until, reason, PROBE);

@@ -29,7 +29,7 @@ impl Progress {
             };
             return Some((checkpoint, offer));
         }
-        match (&state.done, &state.left) {
+        match (&state.done, state.left.as_deref()) {
             (
                 None,
                 Some(Left {

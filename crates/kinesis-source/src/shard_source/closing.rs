@@ -72,7 +72,7 @@ impl ShardSource {
         let place = last.map_or_else(|| self.progress.position(), after);
         self.wait_to_prove_end().await;
         // If it cannot be asked for, there is still what is sent.
-        let Ok(page) = self.page_at(&place).await else {
+        let Ok(page) = Box::pin(self.page_at(&place)).await else {
             return false;
         };
         let is_behind = arrival::is_behind(page.millis_behind_latest);
