@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    fmt::{self, Display, Write},
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
@@ -8,9 +11,9 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 /// thousand shards that are throttled together do not come back together.
 #[derive(Debug)]
 pub(crate) struct Backoff {
-    policy: ExponentialBuilder,
     seed: u64,
-    waits: ExponentialBackoff,
+    /// Since the first failure in a row. Most shards never have one.
+    waits: Option<Box<ExponentialBackoff>>,
     failures: u32,
 }
 
@@ -22,29 +25,24 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 impl Backoff {
     pub(crate) fn new(seed: u64) -> Self {
-        let policy = ExponentialBuilder::new()
-            .with_min_delay(FIRST)
-            .with_max_delay(LONGEST)
-            .with_factor(2.0)
-            .without_max_times()
-            .with_jitter();
         Self {
-            policy,
             seed,
-            waits: policy.with_jitter_seed(seed).build(),
+            waits: None,
             failures: 0,
         }
     }
 
     /// Jitter of its own for each name.
-    pub(crate) fn for_name(name: &str) -> Self {
+    pub(crate) fn for_name(name: impl Display) -> Self {
         Self::new(seed_of(name))
     }
 
     /// Counts a failure, and returns how long to wait.
     pub(crate) fn failed(&mut self) -> Duration {
         self.failures += 1;
-        self.waits.next().unwrap_or(LONGEST)
+        let seed = self.seed;
+        let waits = self.waits.get_or_insert_with(|| Box::new(waits(seed)));
+        waits.next().unwrap_or(LONGEST)
     }
 
     /// How many failures there were in a row.
@@ -59,18 +57,41 @@ impl Backoff {
                 .seed
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            self.waits = self.policy.with_jitter_seed(self.seed).build();
+            self.waits = None;
         }
         std::mem::take(&mut self.failures)
     }
 }
 
+fn waits(seed: u64) -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST)
+        .with_max_delay(LONGEST)
+        .with_factor(2.0)
+        .without_max_times()
+        .with_jitter()
+        .with_jitter_seed(seed)
+        .build()
+}
+
 /// A seed of its own for each name.
-pub(crate) fn seed_of(name: &str) -> u64 {
-    // FNV-1a: stable over versions and platforms, which std's hashers do not promise.
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+pub(crate) fn seed_of(name: impl Display) -> u64 {
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    // It takes all that is written.
+    let _ = write!(hash, "{name}");
+    hash.0
+}
+
+/// FNV-1a: stable over versions and platforms, which std's hashers do not promise.
+struct Fnv(u64);
+
+impl Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = text.bytes().fold(self.0, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +112,15 @@ mod tests {
         assert_eq!(backoff.succeeded(), 20);
         assert_eq!(backoff.succeeded(), 0);
         assert!(backoff.failed() <= 2 * FIRST);
+    }
+
+    #[test]
+    fn a_seed_is_the_same_whatever_it_is_made_on() {
+        // As FNV-1a has them.
+        assert_eq!(seed_of(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(seed_of("foobar"), 0x8594_4171_f739_67e8);
+        let shard = "shardId-000000000007";
+        assert_eq!(seed_of(crate::ShardId::from(shard)), seed_of(shard));
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod storing;
 
 use std::sync::Arc;
 
-use stage_core::{Batch, Demand, Flow, Group, PipelineHandle, Producer};
+use stage_core::{Batch, Demand, Flow, Group, PipelineHandle, Producer, Restart};
 use tokio::{
     select,
     time::{Instant, sleep_until},
@@ -15,7 +15,7 @@ use tokio::{
 
 use self::{open_stream::OpenStream, opening::Opening};
 use crate::{
-    Record, SourceEvent, StreamEnd, StreamError, StreamSource, WaitingFor,
+    Record, ShardError, SourceEvent, StreamEnd, StreamError, StreamSource, WaitingFor,
     backoff::Backoff,
     fan_out::Consumer,
     news::News,
@@ -39,6 +39,8 @@ pub(crate) struct Coordinator {
 #[derive(Debug)]
 struct Means {
     source: StreamSource,
+    /// What is to be done about readers that fail.
+    restarts: Arc<Restart>,
     /// Of the stream's shards, for all who ask.
     listing: Arc<SharedListing>,
     /// Whom the shards send to, if they are not asked.
@@ -68,6 +70,7 @@ impl Coordinator {
     ) -> Self {
         let means = Means {
             backoff: Backoff::for_name(&source.name),
+            restarts: Arc::new(source.restarts.clone().unless(ShardError::is_final)),
             listing: Arc::new(SharedListing::new(Arc::clone(&source.api))),
             consumer: consumer(&source, watch.reporter()),
             watch,
@@ -164,7 +167,13 @@ impl Coordinator {
                     means.consumer.as_deref(),
                     &means.watch,
                 );
-                none.insert(opening.open().await?)
+                // What is listed from here on answers it.
+                let asked = means.inquiries.last();
+                let opened = none.insert(opening.open().await?);
+                if opened.complete_at.is_some() {
+                    opened.inquiry = asked;
+                }
+                opened
             }
         };
         loop {

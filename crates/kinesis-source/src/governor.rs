@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -18,8 +18,10 @@ use tokio::time::Instant;
 ///   meanwhile is found.
 #[derive(Debug)]
 pub(crate) struct Governor {
-    /// When the last calls were answered, or sent if they are not: no more than may be made in a second.
-    answered: VecDeque<Instant>,
+    /// When the last calls were answered, or sent if they are not: as many as may be made in a second.
+    answered: [Option<Instant>; CALLS_PER_SECOND],
+    /// Where the oldest of them stands, and the next one will.
+    place: usize,
     spaced_at: Instant,
     /// When what has been read so far is paid for.
     paid_at: Instant,
@@ -60,7 +62,8 @@ impl Governor {
     /// `seed` decides when it first pauses.
     pub(crate) fn new(now: Instant, seed: u64) -> Self {
         Self {
-            answered: VecDeque::with_capacity(CALLS_PER_SECOND),
+            answered: [None; CALLS_PER_SECOND],
+            place: 0,
             spaced_at: now,
             paid_at: now,
             share: WHOLE,
@@ -73,18 +76,14 @@ impl Governor {
     /// When the next call may be sent.
     pub(crate) fn ready_at(&self) -> Instant {
         let second = Duration::from_secs(1);
-        let oldest = self.answered.front();
-        let oldest = oldest.filter(|_| self.answered.len() == CALLS_PER_SECOND);
-        let counted = oldest.map_or(self.spaced_at, |&oldest| oldest + second);
+        let counted = self.answered[self.place].map_or(self.spaced_at, |oldest| oldest + second);
         counted.max(self.spaced_at).max(self.paid_at)
     }
 
     /// A call is sent.
     pub(crate) fn sent(&mut self, now: Instant) {
-        if self.answered.len() == CALLS_PER_SECOND {
-            self.answered.pop_front();
-        }
-        self.answered.push_back(now);
+        self.answered[self.place] = Some(now);
+        self.place = (self.place + 1) % CALLS_PER_SECOND;
         let interval = Duration::from_secs(1) / CALLS_PER_SECOND as u32;
         self.spaced_at = now + self.stretched(interval);
     }
@@ -138,7 +137,8 @@ impl Governor {
     }
 
     fn note_answer(&mut self, now: Instant) {
-        if let Some(last) = self.answered.back_mut() {
+        let last = (self.place + CALLS_PER_SECOND - 1) % CALLS_PER_SECOND;
+        if let Some(last) = &mut self.answered[last] {
             *last = now;
         }
     }

@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{ApiError, KinesisApi, NextToken, Remedy, Shard};
 
@@ -15,7 +15,16 @@ pub(crate) async fn within_deadline<T>(
     operation: &'static str,
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    match timeout(CALL_DEADLINE, call).await {
+    within_deadline_from(Instant::now(), operation, call).await
+}
+
+/// The same, of a call that is made at that moment.
+pub(crate) async fn within_deadline_from<T>(
+    now: Instant,
+    operation: &'static str,
+    call: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    match timeout_at(now + CALL_DEADLINE, call).await {
         Ok(answer) => answer,
         Err(_) => {
             let message = format!("no answer within {} s", CALL_DEADLINE.as_secs());
@@ -31,7 +40,10 @@ pub(crate) async fn list_all_shards(api: &dyn KinesisApi) -> Result<Vec<Shard>, 
     let (mut shards, mut seen, mut token) = (Vec::new(), BTreeSet::new(), None);
     for _ in 0..MAX_PAGES {
         let page = within_deadline("ListShards", api.list_shards(token)).await?;
-        shards.extend(page.shards);
+        match shards.is_empty() {
+            true => shards = page.shards,
+            false => shards.extend(page.shards),
+        }
         let Some(NextToken(next)) = page.next else {
             return match shards.is_empty() {
                 true => Err(senseless(

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -127,7 +127,8 @@ impl Polling {
         let is_proven = self.cursor.as_ref().is_some_and(Cursor::is_proven);
         // Where an answer has room for several records, to have the last one again costs next to nothing.
         let is_cheap = self.read_size.expected(1) <= CHEAP;
-        let now = || self.api.now();
+        let asked = LazyCell::new(|| self.api.now());
+        let now = || *asked;
         !is_proven
             && (progress.may_be_trimmed(MARGIN, now) || (is_cheap && progress.is_long_behind(now)))
     }

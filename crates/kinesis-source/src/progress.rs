@@ -10,7 +10,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     ParkReason, PinnedPosition, Position, SequenceNumber, ShardDrainReport, ShardError, ShardId,
     SourceEvent, Timestamp,
-    byte_budget::Charge,
+    backoff::seed_of,
     doubt::Doubt,
     news::News,
     place::{Mark, Place},
@@ -39,6 +39,8 @@ use state::State;
 /// shard or stores its checkpoint reads it.
 pub(crate) struct Progress {
     shard: ShardId,
+    /// Made of its name.
+    seed: u64,
     state: Mutex<State>,
     /// Rung when something changed that a watcher may wait for.
     watcher: Arc<News>,
@@ -143,6 +145,7 @@ impl Progress {
         Arc::new(Self {
             watch: ShardWatch::new(shard.clone()),
             calls: OnceLock::new(),
+            seed: seed_of(&shard),
             shard,
             state: Mutex::new(State::new(start)),
             watcher,
@@ -202,7 +205,7 @@ impl Progress {
 
     /// The calls for it that the service counts.
     pub(crate) fn calls(&self) -> &ShardCalls {
-        let none_before = || Arc::new(ShardCalls::of(&self.shard));
+        let none_before = || Arc::new(ShardCalls::new(self.seed));
         self.calls.get_or_init(none_before)
     }
 
@@ -266,7 +269,7 @@ impl Progress {
     pub(crate) fn hand_out(
         self: &Arc<Self>,
         of: Marked,
-        charge: Option<Arc<Charge>>,
+        charge: impl Send + Sync + 'static,
     ) -> (Arc<dyn Acknowledge>, u64) {
         let issued = self.issue(of);
         (self.book(&issued, charge), issued.first)
@@ -277,7 +280,7 @@ impl Progress {
     pub(crate) fn book(
         self: &Arc<Self>,
         issued: &Issued,
-        charge: Option<Arc<Charge>>,
+        charge: impl Send + Sync + 'static,
     ) -> Arc<dyn Acknowledge> {
         Arc::new(Generation {
             progress: Arc::clone(self),
@@ -322,7 +325,7 @@ impl Progress {
 
     /// It is not read any more, for that reason.
     pub(crate) fn fail(&self, error: ShardError) {
-        self.lock().failure = Some(error);
+        self.lock().failure = Some(Box::new(error));
     }
 
     /// Whether that is so, and nothing of it is on its way any more.
@@ -333,7 +336,7 @@ impl Progress {
 
     /// Why it is not read any more, once.
     pub(crate) fn take_failure(&self) -> Option<ShardError> {
-        self.lock().failure.take()
+        self.lock().failure.take().map(|error| *error)
     }
 
     fn tell(&self, goes_on: bool) {
@@ -431,6 +434,7 @@ impl Progress {
         let mut state = self.lock();
         if state.phase != phase {
             state.phase = phase;
+            let is_stopped = phase == Phase::Stopped && state.failure.is_none();
             let is_done = matches!(phase, Phase::Finished | Phase::Complete);
             let goes_on = is_done && state.end_any_halt();
             drop(state);
@@ -440,6 +444,7 @@ impl Progress {
                     .report(|shard| SourceEvent::ShardDrained { shard });
             }
             match phase.is_end() {
+                true if is_stopped => self.watcher.note_stopped(self.shard().clone()),
                 true => self.watcher.note_ended(self.shard().clone()),
                 false => self.watcher.ring(),
             }
@@ -475,6 +480,21 @@ impl Progress {
     /// The number that it ends with, if a listing has had it as closed.
     pub(crate) fn ending(&self) -> Option<SequenceNumber> {
         self.lock().ending.clone()
+    }
+
+    /// It is read within a stream from now on, until its [reader ends](Self::reader_ends).
+    pub(crate) fn reader_begins(&self) {
+        self.watcher.reader_begins();
+    }
+
+    /// Its reader has ended, and the phase says so.
+    pub(crate) fn reader_ends(&self) {
+        self.watcher.reader_ends();
+    }
+
+    /// Of its own for each shard.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Whether nothing will be read any more.

@@ -8,7 +8,7 @@ use tokio::{
 
 use crate::{
     OnShardFailure, ParkReason, Record, ShardError, SourceEvent, WaitingFor,
-    backoff::{Backoff, seed_of},
+    backoff::Backoff,
     progress::{Halt, Phase, Progress},
     source_event::sentence,
 };
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Reader<F, P> {
     /// Makes a reader that is made anew by a policy.
     renew: F,
-    restarts: Restart,
+    restarts: Arc<Restart>,
     inner: P,
     on_failure: OnShardFailure,
     /// When to try next, if it is parked.
@@ -42,17 +42,18 @@ where
 {
     pub(crate) fn new(
         mut renew: F,
-        restarts: Restart,
+        restarts: Arc<Restart>,
         on_failure: OnShardFailure,
         progress: Arc<Progress>,
     ) -> Self {
+        progress.reader_begins();
         Self {
-            inner: renew(restarts.clone()),
+            inner: renew(Restart::clone(&restarts)),
             renew,
             restarts,
             on_failure,
             probe_at: None,
-            jitter: Backoff::new(seed_of(&progress.shard().to_string())),
+            jitter: Backoff::new(progress.seed()),
             is_probing: false,
             is_stopped: false,
             progress,
@@ -112,7 +113,7 @@ where
             // It had gone on. That it fails again is counted from here.
             self.is_probing = false;
             self.jitter.succeeded();
-            self.inner = (self.renew)(self.restarts.clone());
+            self.inner = (self.renew)(Restart::clone(&self.restarts));
             return;
         }
         self.progress.halt(until, reason, PROBE);
@@ -182,6 +183,7 @@ impl<F, P> Drop for Reader<F, P> {
             self.progress.enter(Phase::Stopped);
             self.progress.watch().waits_for(WaitingFor::Nothing, None);
         }
+        self.progress.reader_ends();
         // Whoever waits for that is told by it.
         drop(self.progress.take_seek());
     }

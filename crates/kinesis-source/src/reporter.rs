@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use metrics::counter;
+use metrics::{Key, Label, Metadata, with_recorder};
 use tokio::sync::mpsc::{
     self,
     error::{TryRecvError, TrySendError},
@@ -23,6 +23,8 @@ struct Inner {
     /// Whose events they are.
     stream: Option<String>,
     receivers: Mutex<Receivers>,
+    /// What events are counted by, of those that there were: it takes longer to make one than to count.
+    counters: Mutex<Vec<(&'static str, Key)>>,
 }
 
 #[derive(Default)]
@@ -51,6 +53,10 @@ pub struct SourceEvents {
 /// How many events may wait for a receiver: several for each shard of a large stream.
 const ROOM: usize = 16_384;
 
+/// As metrics' own macros have it.
+const METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), metrics::Level::INFO, Some(module_path!()));
+
 impl Reporter {
     /// Of a source by that name.
     pub(crate) fn of(stream: impl Into<String>) -> Self {
@@ -66,6 +72,7 @@ impl Reporter {
         Self(Arc::new(Inner {
             stream,
             receivers: Mutex::default(),
+            counters: Mutex::default(),
         }))
     }
 
@@ -112,8 +119,22 @@ impl Reporter {
     }
 
     fn count(&self, event: &SourceEvent) {
-        let (stream, event) = (self.name().to_owned(), event.name());
-        counter!(metric_names::EVENTS, "stream" => stream, "event" => event).increment(1);
+        let name = event.name();
+        let counters = &mut *lock(&self.0.counters);
+        let known = counters.iter().position(|(of, _)| *of == name);
+        let known = known.unwrap_or_else(|| {
+            counters.push((name, self.counter_of(name)));
+            counters.len() - 1
+        });
+        let (_, counter) = &counters[known];
+        // The recorder may be another than the last time.
+        with_recorder(|it| it.register_counter(counter, &METADATA)).increment(1);
+    }
+
+    fn counter_of(&self, event: &'static str) -> Key {
+        let stream = Label::new("stream", self.name().to_owned());
+        let event = Label::new("event", event);
+        Key::from_parts(metric_names::EVENTS, vec![stream, event])
     }
 
     /// One line, from the event alone.
@@ -136,9 +157,12 @@ impl Reporter {
     }
 
     fn lock(&self) -> MutexGuard<'_, Receivers> {
-        let lock = self.0.receivers.lock();
-        lock.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.receivers)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sender {

@@ -56,6 +56,16 @@ fn number(name: &str) -> Option<u64> {
     is_usual.then(|| digits.parse().ok())?
 }
 
+/// The usual form of a number.
+fn text(mut number: u64) -> [u8; PREFIX.len() + DIGITS] {
+    let mut text = *b"shardId-000000000000";
+    for digit in text[PREFIX.len()..].iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    text
+}
+
 /// In the order of their names, as text.
 impl Ord for ShardId {
     #[inline]
@@ -84,7 +94,10 @@ impl From<&str> for ShardId {
 impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Name::Numbered(number) => write!(f, "{PREFIX}{number:0DIGITS$}"),
+            Name::Numbered(number) => {
+                let text = text(*number);
+                f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+            }
             Name::Other(name) => f.write_str(name),
         }
     }

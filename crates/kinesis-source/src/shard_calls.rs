@@ -9,9 +9,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     ApiError, KinesisApi, Position, RecordsPage, Remedy, ShardId, ShardIterator, WaitingFor,
     arrival::Survey,
-    backoff::seed_of,
     governor::{BYTES_PER_SECOND, Governor},
-    listing::within_deadline,
+    listing::within_deadline_from,
     shard_watch::ShardWatch,
 };
 
@@ -43,8 +42,9 @@ struct OnItsWay<'a> {
 }
 
 impl ShardCalls {
-    pub(crate) fn of(shard: &ShardId) -> Self {
-        let (now, seed) = (Instant::now(), seed_of(&shard.to_string()));
+    /// Of a shard with that seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let now = Instant::now();
         let calls = |operation| Calls {
             operation,
             governor: Mutex::new(Governor::new(now, seed)),
@@ -72,12 +72,12 @@ impl ShardCalls {
 
     /// Waits until an iterator may be asked for. Cancel safe.
     pub(crate) async fn wait_for_iterator(&self, watch: &ShardWatch) {
-        self.iterators.wait_for_turn(watch).await;
+        let _ = self.iterators.wait_for_turn(watch).await;
     }
 
     /// Waits until the shard may be read. Cancel safe.
     pub(crate) async fn wait_for_read(&self, watch: &ShardWatch) {
-        self.reads.wait_for_turn(watch).await;
+        let _ = self.reads.wait_for_turn(watch).await;
     }
 
     /// An iterator, as soon as it may be asked for. Cancel safe.
@@ -88,9 +88,9 @@ impl ShardCalls {
         position: &Position,
         watch: &ShardWatch,
     ) -> Result<ShardIterator, ApiError> {
-        self.iterators.wait_for_turn(watch).await;
+        let now = self.iterators.wait_for_turn(watch).await;
         let call = api.get_shard_iterator(shard, position);
-        self.iterators.make(call, 0, |_| 0, watch).await
+        self.iterators.make(now, call, 0, |_| 0, watch).await
     }
 
     /// What is there of a shard, as soon as it may be read: at most `limit` records, which should have no more bytes
@@ -103,7 +103,7 @@ impl ShardCalls {
         expected: u64,
         watch: &ShardWatch,
     ) -> Result<(RecordsPage, Survey), ApiError> {
-        self.reads.wait_for_turn(watch).await;
+        let now = self.reads.wait_for_turn(watch).await;
         let call = async {
             let page = api.get_records(iterator, limit).await?;
             let survey = Survey::of(&page.records, shard);
@@ -112,7 +112,7 @@ impl ShardCalls {
         let counted =
             |(page, survey): &(RecordsPage, Survey)| self.counted(page.records.len(), survey.bytes);
         let expected = self.counted(limit, expected);
-        self.reads.make(call, expected, counted, watch).await
+        self.reads.make(now, call, expected, counted, watch).await
     }
 
     /// When the shard may be subscribed to.
@@ -128,29 +128,34 @@ impl ShardCalls {
 }
 
 impl Calls {
-    async fn wait_for_turn(&self, watch: &ShardWatch) {
+    /// Returns what time it is then.
+    async fn wait_for_turn(&self, watch: &ShardWatch) -> Instant {
         let ready_at = self.governor().ready_at();
-        let wait = ready_at.saturating_duration_since(Instant::now());
-        if !wait.is_zero() {
-            watch.waits_for(WaitingFor::Turn, wait);
-            sleep_until(ready_at).await;
+        let now = Instant::now();
+        if ready_at <= now {
+            return now;
         }
+        watch.waits_from(now, WaitingFor::Turn, ready_at - now);
+        sleep_until(ready_at).await;
+        Instant::now()
     }
 
+    /// Makes a call, now.
     async fn make<T>(
         &self,
+        now: Instant,
         call: impl Future<Output = Result<T, ApiError>>,
         expected: u64,
         bytes: impl FnOnce(&T) -> u64,
         watch: &ShardWatch,
     ) -> Result<T, ApiError> {
-        watch.waits_for_answer(self.operation);
-        self.governor().sent(Instant::now());
+        watch.waits_for_answer_from(now, self.operation);
+        self.governor().sent(now);
         let mut on_its_way = OnItsWay {
             governor: Some(&self.governor),
             expected,
         };
-        let answer = within_deadline(self.operation, call).await;
+        let answer = within_deadline_from(now, self.operation, call).await;
         on_its_way.governor = None;
         let (now, mut governor) = (Instant::now(), self.governor());
         match &answer {

@@ -207,14 +207,17 @@ impl ShardGraph {
             wanted.extend(only.iter().cloned());
             wanted
         });
-        for shard in listing {
-            self.unlisted.remove(&shard.id);
+        if !self.unlisted.is_empty() {
+            for shard in listing {
+                self.unlisted.remove(&shard.id);
+            }
         }
         let past = self.past(listing);
         let new = listing
             .iter()
             .filter(|it| !self.knows(&it.id) && !past.contains(&it.id));
         let new: Vec<&Shard> = new.collect();
+        let (mut nodes, mut unstored) = (Vec::with_capacity(new.len()), Vec::new());
         for shard in &new {
             let is_wanted = wanted.as_ref().is_none_or(|it| it.contains(&shard.id));
             let state = if left_out.contains(&shard.id) || !is_wanted {
@@ -225,7 +228,7 @@ impl ShardGraph {
             let node = self.node(shard, state, &past, complete_at);
             let is_begun = self.begun.remove(&shard.id);
             if is_wanted && !is_begun && !self.checkpoints.contains_key(&shard.id) {
-                self.unstored.insert(shard.id.clone(), node.begin());
+                unstored.push((shard.id.clone(), node.begin()));
             }
             self.expected.remove(&shard.id);
             if matches!(node.state, State::Waiting { .. }) {
@@ -233,8 +236,10 @@ impl ShardGraph {
                 self.waiting_changed = true;
             }
             self.checkpoints.remove(&shard.id);
-            self.shards.insert(shard.id.clone(), node);
+            nodes.push((shard.id.clone(), node));
         }
+        add_all(&mut self.unstored, unstored);
+        add_all(&mut self.shards, nodes);
         // What is decided for the first listing is not for later ones.
         if !listing.is_empty() && !matches!(self.first_start, FirstStart::At(_)) {
             self.first_start = FirstStart::Resumed;
@@ -323,6 +328,11 @@ impl ShardGraph {
         &self.unstored
     }
 
+    /// The same, which will be [noted](Self::note_stored) before the graph is used.
+    pub(crate) fn take_unstored(&mut self) -> BTreeMap<ShardId, Checkpoint> {
+        mem::take(&mut self.unstored)
+    }
+
     /// Where a child begins, if that is not stored. It was not made before that moment, if that is known.
     pub(crate) fn begin(
         &self,
@@ -346,7 +356,9 @@ impl ShardGraph {
             if self.expected.contains_key(shard) {
                 self.begun.insert(shard.clone());
             }
-            if let Some(node) = self.shards.get_mut(shard).filter(|_| checkpoint.is_end()) {
+            if checkpoint.is_end()
+                && let Some(node) = self.shards.get_mut(shard)
+            {
                 node.end = Some(checkpoint.clone());
             }
         }
@@ -380,7 +392,16 @@ impl ShardGraph {
     pub(crate) fn take_ready(&mut self) -> Vec<Start> {
         let waiting = self.waiting.iter();
         let ready: Vec<ShardId> = waiting.filter(|id| self.is_ready(id)).cloned().collect();
-        ready.into_iter().filter_map(|id| self.start(id)).collect()
+        self.waiting_changed |= !ready.is_empty();
+        if ready.len() == self.waiting.len() {
+            self.waiting.clear();
+        }
+        let mut starts = Vec::with_capacity(ready.len());
+        for shard in ready {
+            self.waiting.remove(&shard);
+            starts.extend(self.start(shard));
+        }
+        starts
     }
 
     /// Whether any shard waits for its parents.
@@ -425,18 +446,20 @@ impl ShardGraph {
     }
 
     fn start(&mut self, shard: ShardId) -> Option<Start> {
-        let parents = self.shards.get(&shard)?.parents.iter();
-        let made_after = parents.filter_map(|it| self.shards.get(it)?.closed_after);
-        let made_after = made_after.max();
-        let node = self.shards.get_mut(&shard)?;
-        let State::Waiting { from, resumed } = node.state.clone() else {
+        let mut node = self.shards.get_mut(&shard)?;
+        let mut made_after = None;
+        if !node.parents.is_empty() {
+            let parents = node.parents.clone().into_iter();
+            let closed = parents.filter_map(|it| self.shards.get(&it)?.closed_after);
+            made_after = closed.max();
+            node = self.shards.get_mut(&shard)?;
+        }
+        let State::Waiting { from, resumed } = mem::replace(&mut node.state, State::Reading) else {
             return None;
         };
         let none_until = node.none_until.max(made_after);
         let since = node.since.max(none_until);
-        node.state = State::Reading;
         let (hash_range, is_reopened) = (node.hash_range, node.is_reopened);
-        self.waiting_changed |= self.waiting.remove(&shard);
         Some(Start {
             shard,
             hash_range,
@@ -490,6 +513,14 @@ impl ShardGraph {
         };
         let starting_number = &shard.starting_sequence_number;
         Some(State::resumed(done, quiet_until, starting_number))
+    }
+}
+
+/// Adds to a map. One that is empty is made from all at once, which takes less time.
+fn add_all<T>(map: &mut BTreeMap<ShardId, T>, items: Vec<(ShardId, T)>) {
+    match map.is_empty() {
+        true => *map = items.into_iter().collect(),
+        false => map.extend(items),
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::{select, time::Instant};
@@ -8,7 +8,7 @@ use crate::{
     ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi, OnDataLoss,
     PinnedPosition, Record, Shard, ShardError, ShardId, StreamIdentity, WaitingFor,
     arrival::Arrival,
-    backoff::{Backoff, seed_of},
+    backoff::Backoff,
     byte_budget::Charge,
     end_position::ShardEnd,
     ending::Ending,
@@ -65,7 +65,7 @@ pub struct ShardSource {
     /// Whether to end only once everything is acknowledged.
     settles_before_end: bool,
     /// The stream it belongs to, where that is known.
-    stream: Option<StreamIdentity>,
+    stream: Option<Arc<StreamIdentity>>,
     /// What was read and has yet to be handed out, unless it is taken apart.
     stock: Stock,
     budget: ByteBudget,
@@ -74,7 +74,7 @@ pub struct ShardSource {
     /// The same, of what is taken apart: all that came with it.
     shared_charge: Option<Arc<Charge>>,
     /// Takes apart what was read, if that is wanted.
-    unpacker: Option<Unpacker>,
+    unpacker: Option<Box<Unpacker>>,
     /// If what it has yet to hand out or to take apart brings the shard to its tip: how often that had
     /// been asked for when it was read.
     reads_to_tip: Option<u64>,
@@ -92,7 +92,7 @@ pub struct ShardSource {
     /// How many listings in a row lack the shard, of those that were asked for as it was not found.
     unlisted: u32,
     /// Why the record that is in doubt was refused.
-    refusal: Option<ApiError>,
+    refusal: Option<Box<ApiError>>,
 }
 
 /// How long the end of a shard should take to be stored.
@@ -103,37 +103,46 @@ impl ShardSource {
     /// with [`ShardError::DataLoss`].
     pub fn new(api: Arc<dyn KinesisApi>, shard: ShardId, from: PinnedPosition) -> Self {
         let progress = Progress::beginning(shard, from.into(), None, None, Arc::default());
-        Self::with_progress(api, progress, false)
+        Self::with_progress(api, progress)
     }
 
-    /// A reader that goes on where `progress` is, and ends only once everything is acknowledged.
+    /// A reader that goes on where `progress` is, and ends only once everything is acknowledged. It shares listings and
+    /// the budget with the other shards of the stream.
     pub(crate) fn supervised(
         api: Arc<dyn KinesisApi>,
         progress: Arc<Progress>,
-        stream: StreamIdentity,
+        stream: Arc<StreamIdentity>,
+        listing: Arc<SharedListing>,
+        budget: ByteBudget,
     ) -> Self {
         Self {
+            settles_before_end: true,
             stream: Some(stream),
-            ..Self::with_progress(api, progress, true)
+            ..Self::sharing(api, progress, listing, budget)
         }
     }
 
-    fn with_progress(
+    fn with_progress(api: Arc<dyn KinesisApi>, progress: Arc<Progress>) -> Self {
+        let listing = Arc::new(SharedListing::new(Arc::clone(&api)));
+        Self::sharing(api, progress, listing, ByteBudget::default())
+    }
+
+    fn sharing(
         api: Arc<dyn KinesisApi>,
         progress: Arc<Progress>,
-        settles_before_end: bool,
+        listing: Arc<SharedListing>,
+        budget: ByteBudget,
     ) -> Self {
-        let seed = seed_of(&progress.shard().to_string());
         Self {
-            backoff: Backoff::new(seed),
+            backoff: Backoff::new(progress.seed()),
             feed: Feed::Polling(Box::new(Polling::new(Arc::clone(&api)))),
-            listing: Arc::new(SharedListing::new(Arc::clone(&api))),
+            listing,
             api,
             progress,
-            settles_before_end,
+            settles_before_end: false,
             stream: None,
             stock: Stock::default(),
-            budget: ByteBudget::default(),
+            budget,
             charge: None,
             shared_charge: None,
             unpacker: None,
@@ -147,11 +156,6 @@ impl ShardSource {
             unlisted: 0,
             refusal: None,
         }
-    }
-
-    /// Shares listings with the other shards of the stream.
-    pub(crate) fn listing(self, listing: Arc<SharedListing>) -> Self {
-        Self { listing, ..self }
     }
 
     /// Has the shard send its records to a consumer, instead of asking for them.
@@ -184,7 +188,7 @@ impl ShardSource {
     /// Takes records apart. `range` is of the hash keys that fall on the shard.
     pub(crate) fn deaggregate(self, deaggregation: Deaggregation, range: HashRange) -> Self {
         Self {
-            unpacker: Some(Unpacker::new(deaggregation, range)),
+            unpacker: Some(Box::new(Unpacker::new(deaggregation, range))),
             ..self
         }
     }
@@ -207,9 +211,10 @@ impl ShardSource {
     }
 
     /// All shards of the stream, if that can be known now.
-    async fn list(&self) -> Option<Arc<[Shard]>> {
+    async fn list(&self) -> Option<Arc<Vec<Shard>>> {
         self.progress.watch().waits_for_answer("ListShards");
-        self.listing.list().await.ok()
+        // Rare, and large.
+        Box::pin(self.listing.list()).await.ok()
     }
 
     /// Takes in what has come.
@@ -231,10 +236,11 @@ impl ShardSource {
         if arrival.records.is_empty() {
             return;
         }
+        let now = LazyCell::new(|| self.api.now());
         let [first, last] = [arrival.records.first(), arrival.records.last()].map(|record| {
             let arrived = record.and_then(|record| record.approximate_arrival);
             // A time that is yet to come would never be long ago.
-            arrived.map(|moment| moment.min(self.api.now()))
+            arrived.map(|moment| moment.min(*now))
         });
         self.progress.note_arrivals(first, last);
         self.tip.left();
@@ -274,7 +280,7 @@ impl ShardSource {
                 Some(charge) if left > 0 || !self.stock.is_empty() => Some(charge.split_off(taken)),
                 last => last.take(),
             };
-            let book = self.progress.book(&issued, charge.map(Arc::new));
+            let book = self.progress.book(&issued, charge);
             batch.track_next(records, book, next);
             next += records as u64;
         }
@@ -340,7 +346,7 @@ impl ShardSource {
     /// Whether all that the shard has was handed out.
     fn is_at_end(&self) -> bool {
         let is_handed_out = self.stock.is_empty();
-        let is_unpacked = self.unpacker.as_ref().is_none_or(Unpacker::is_empty);
+        let is_unpacked = self.unpacker.as_deref().is_none_or(Unpacker::is_empty);
         self.is_read && is_handed_out && is_unpacked
     }
 
@@ -451,36 +457,48 @@ impl ShardSource {
             self.wait_to_prove_end().await;
             let asked = self.progress.asked();
             let next = self.feed.next(&self.progress, &self.budget, demand.get());
-            match next.await {
-                Ok(mut arrival) => {
-                    if !self.follows_on(&mut arrival).await {
-                        continue;
-                    }
-                    let end = self.judge_end(&mut arrival).await;
-                    if !matches!(end, End::Denied(_)) {
-                        self.backoff.succeeded();
-                        let has_records = !arrival.records.is_empty();
-                        let watch = self.progress.watch();
-                        watch.answered(has_records, arrival.millis_behind_latest);
-                    }
-                    let lost = self.settle_doubt(&arrival).await;
-                    let lost = lost.or_else(|| self.settle_start(&arrival));
-                    if let Some(error) = lost {
-                        return Err(error);
-                    }
-                    let idles = arrival.records.is_empty() && !arrival.says_end;
-                    let behind = arrival.millis_behind_latest;
-                    self.take_in(arrival, asked);
-                    if let End::Denied(wait) = end {
-                        self.retry_after(wait).await;
-                    }
-                    if idles {
-                        self.rest(behind, asked).await?;
-                    }
-                }
-                Err(error) => self.cope(error).await?,
-            }
+            let come = next.await.map(Box::new);
+            self.deal_with(come, asked).await?;
         }
+    }
+
+    /// Deals with what has come, or why nothing has. By itself, so that its future has its place where that of the
+    /// next read has its.
+    async fn deal_with(
+        &mut self,
+        come: Result<Box<Arrival>, ApiError>,
+        asked: u64,
+    ) -> Result<(), ShardError> {
+        let mut arrival = match come {
+            Ok(arrival) => arrival,
+            // Rare, and large.
+            Err(error) => return Box::pin(self.cope(error)).await,
+        };
+        if !self.follows_on(&mut arrival).await {
+            return Ok(());
+        }
+        let end = self.judge_end(&mut arrival).await;
+        if !matches!(end, End::Denied(_)) {
+            self.backoff.succeeded();
+            let has_records = !arrival.records.is_empty();
+            let watch = self.progress.watch();
+            watch.answered(has_records, arrival.millis_behind_latest);
+        }
+        let lost = self.settle_doubt(&arrival).await;
+        let lost = lost.or_else(|| self.settle_start(&arrival));
+        if let Some(error) = lost {
+            return Err(error);
+        }
+        let idles = arrival.records.is_empty() && !arrival.says_end;
+        let behind = arrival.millis_behind_latest;
+        self.take_in(*arrival, asked);
+        if let End::Denied(wait) = end {
+            self.retry_after(wait).await;
+        }
+        if idles {
+            self.rest(behind, asked).await?;
+        }
+        Ok(())
     }
 }
 

@@ -123,7 +123,17 @@ impl ShardWatch {
 
     /// Its reader waits for that from now on, at most for so long if that is known.
     pub(crate) fn waits_for(&self, waiting_for: WaitingFor, within: impl Into<Option<Duration>>) {
-        let (within, now) = (within.into(), Instant::now());
+        self.waits_from(Instant::now(), waiting_for, within);
+    }
+
+    /// The same, from that moment on.
+    pub(crate) fn waits_from(
+        &self,
+        now: Instant,
+        waiting_for: WaitingFor,
+        within: impl Into<Option<Duration>>,
+    ) {
+        let within = within.into();
         let mut machines = self.lock();
         let over = machines.supervision.enter(waiting_for, within, now);
         let over = over.map(|wait| machines.with_numbers(wait));
@@ -139,7 +149,12 @@ impl ShardWatch {
 
     /// Its reader has made a call, and waits for the answer.
     pub(crate) fn waits_for_answer(&self, operation: &'static str) {
-        self.waits_for(WaitingFor::Answer { operation }, CALL_DEADLINE);
+        self.waits_for_answer_from(Instant::now(), operation);
+    }
+
+    /// The same, from that moment on.
+    pub(crate) fn waits_for_answer_from(&self, now: Instant, operation: &'static str) {
+        self.waits_from(now, WaitingFor::Answer { operation }, CALL_DEADLINE);
     }
 
     /// Its reader waits for room in the budget, unless there is some.

@@ -26,7 +26,7 @@ pub(crate) struct SharedListing {
 }
 
 /// One for all who share it: a stream may have thousands of shards, all of which may end at once.
-type Answer = Result<Arc<[Shard]>, ApiError>;
+type Answer = Result<Arc<Vec<Shard>>, ApiError>;
 
 #[derive(Debug)]
 struct Last {
@@ -63,7 +63,7 @@ impl SharedListing {
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let began = Instant::now();
-        let answer = list_all_shards(&*self.api).await.map(Arc::from);
+        let answer = list_all_shards(&*self.api).await.map(Arc::new);
         *last = Some(Last {
             number,
             began,

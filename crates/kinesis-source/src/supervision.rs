@@ -38,7 +38,7 @@ impl Supervision {
         within: Option<Duration>,
         now: Instant,
     ) -> Option<Waiting> {
-        let before = self.look(now);
+        let before = self.is_stuck.then(|| self.look(now));
         *self = Self {
             waiting_for,
             since: now,
@@ -46,7 +46,7 @@ impl Supervision {
             due: within.and_then(|within| now.checked_add(within)?.checked_add(GRACE)),
             is_stuck: false,
         };
-        before.is_stuck.then_some(before)
+        before
     }
 
     /// Whether its deadline has passed. Says so once.

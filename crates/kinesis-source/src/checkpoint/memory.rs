@@ -64,12 +64,15 @@ impl CheckpointStore for MemoryCheckpointStore {
         checkpoints: &BTreeMap<ShardId, Checkpoint>,
     ) -> Result<(), CheckpointError> {
         let stored = &mut self.claimed(stream)?.checkpoints;
+        if stored.is_empty() {
+            stored.clone_from(checkpoints);
+            return Ok(());
+        }
         for (shard, checkpoint) in checkpoints {
-            if stored
-                .get(shard)
-                .is_none_or(|old| old.is_behind(checkpoint))
-            {
-                stored.insert(shard.clone(), checkpoint.clone());
+            let old = stored.entry(shard.clone());
+            let kept = old.or_insert_with(|| checkpoint.clone());
+            if kept.is_behind(checkpoint) {
+                kept.clone_from(checkpoint);
             }
         }
         Ok(())

@@ -16,13 +16,13 @@ use crate::{
 /// A stream that has been found: its shards, how far each is, and what is due when.
 #[derive(Debug)]
 pub(super) struct OpenStream {
-    pub(super) stream: StreamIdentity,
+    pub(super) stream: Arc<StreamIdentity>,
     pub(super) graph: ShardGraph,
     /// The shards that are being read, or whose end is not stored yet.
     pub(super) active: BTreeMap<ShardId, Arc<Progress>>,
     /// The calls for shards that were made before these are read.
     pub(super) calls: BTreeMap<ShardId, Arc<ShardCalls>>,
-    /// What is stored about them.
+    /// What was stored about shards when the stream was found, as long as this process has not stored more.
     stored: BTreeMap<ShardId, Checkpoint>,
     pub(super) list_at: Instant,
     pub(super) save_at: Instant,
@@ -37,7 +37,7 @@ pub(super) struct OpenStream {
     pub(super) list_lacks: bool,
     /// At that moment, all shards were known that there were. A listing may be late by the slack of clocks.
     pub(super) complete_at: Option<Timestamp>,
-    /// Shards whose readers have stopped. They may have begun anew.
+    /// Shards whose readers have stopped, as they could not go on. They may have begun anew.
     stopped: BTreeSet<ShardId>,
     /// Shards that are not at rest since the last question.
     restless: Awaited,
@@ -51,7 +51,10 @@ pub(super) struct Unstored {
     pub(super) news: BTreeMap<ShardId, Checkpoint>,
     /// Of shards that were told to go on elsewhere: these may go back.
     pub(super) sought: BTreeMap<ShardId, Checkpoint>,
-    offers: BTreeMap<ShardId, Offer>,
+    /// The same: whose they are.
+    offers: Vec<(Arc<Progress>, Offer, Checkpoint)>,
+    /// Those of shards that are yet to be read.
+    begins: Vec<(ShardId, Checkpoint)>,
 }
 
 impl Unstored {
@@ -69,7 +72,7 @@ impl OpenStream {
         save_at: Instant,
     ) -> Self {
         Self {
-            stream,
+            stream: Arc::new(stream),
             graph,
             active: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -96,7 +99,9 @@ impl OpenStream {
             };
             let phase = progress.phase();
             if phase == Phase::Stopped {
-                self.stopped.insert(shard);
+                if progress.has_failed() {
+                    self.stopped.insert(shard);
+                }
             } else if phase.is_end() && self.graph.finish(&shard) {
                 self.graph.closed_after(&shard, progress.read_until());
                 self.graph.closed_with(&shard, progress.ending());
@@ -119,32 +124,39 @@ impl OpenStream {
 
     /// The checkpoints that are not stored.
     pub(super) fn unstored(&self) -> Unstored {
-        let mut unstored = Unstored::default();
+        let (mut news, mut sought) = (Vec::new(), Vec::new());
+        let (mut offers, mut begins) = (Vec::new(), Vec::new());
         for (shard, progress) in &self.active {
             let Some((checkpoint, offer)) = progress.offer_checkpoint() else {
                 continue;
             };
-            if self.stored.get(shard) == Some(&checkpoint) {
+            if is_stored(&self.stored, progress, &checkpoint) {
                 continue;
             }
-            let to = match offer.is_sought {
-                true => &mut unstored.sought,
-                false => &mut unstored.news,
-            };
-            let is_end = checkpoint.is_end();
-            to.insert(shard.clone(), checkpoint);
-            unstored.offers.insert(shard.clone(), offer);
-            if is_end {
+            if checkpoint.is_end() {
                 let children = self.begins(progress);
-                unstored.news.extend(children);
+                news.extend(children.iter().cloned());
+                begins.extend(children);
             }
+            let to = match offer.is_sought {
+                true => &mut sought,
+                false => &mut news,
+            };
+            to.push((shard.clone(), checkpoint.clone()));
+            offers.push((Arc::clone(progress), offer, checkpoint));
         }
-        unstored
+        // Made from all at once they are made faster.
+        Unstored {
+            news: news.into_iter().collect(),
+            sought: sought.into_iter().collect(),
+            offers,
+            begins,
+        }
     }
 
     /// Where the children begin of a shard that has ended, as far as that is not stored. It is stored with the
     /// shard's end: a process that dies then would leave nobody who knows since when they are.
-    fn begins(&self, progress: &Progress) -> BTreeMap<ShardId, Checkpoint> {
+    fn begins(&self, progress: &Progress) -> Vec<(ShardId, Checkpoint)> {
         let children = progress.children().into_iter();
         let begins = children.filter_map(|child| {
             let begin = self.graph.begin(&child, progress.read_until())?;
@@ -156,20 +168,16 @@ impl OpenStream {
     pub(super) fn note_stored(&mut self, unstored: Unstored) {
         self.graph.note_stored(&unstored.news);
         self.graph.note_stored(&unstored.sought);
-        let mut offers = unstored.offers;
-        for (shard, checkpoint) in unstored.news.into_iter().chain(unstored.sought) {
-            if let (Some(progress), Some(offer)) = (self.active.get(&shard), offers.remove(&shard))
-            {
-                progress.note_saved(offer, checkpoint.clone());
-            }
+        self.stored.extend(unstored.begins);
+        for (progress, offer, checkpoint) in unstored.offers {
             if checkpoint.is_end() {
-                if let Some(progress) = self.active.remove(&shard) {
+                let shard = progress.shard();
+                if self.active.remove(shard).is_some() {
                     progress.watch().waits_for(WaitingFor::Nothing, None);
                 }
-                self.stored.remove(&shard);
-            } else {
-                self.stored.insert(shard, checkpoint);
+                self.stored.remove(shard);
             }
+            progress.note_saved(offer, checkpoint);
         }
     }
 
@@ -183,9 +191,9 @@ impl OpenStream {
     /// Lets go of shards that were read as far as they were to be, once that is stored.
     pub(super) fn retire_complete(&mut self) {
         let stored = &self.stored;
-        self.active.retain(|shard, progress| {
+        self.active.retain(|_, progress| {
             let checkpoint = progress.checkpoint();
-            let is_stored = checkpoint.is_none() || checkpoint.as_ref() == stored.get(shard);
+            let is_stored = checkpoint.is_none_or(|it| is_stored(stored, progress, &it));
             let is_over = progress.phase() == Phase::Complete && is_stored;
             if is_over {
                 progress.watch().waits_for(WaitingFor::Nothing, None);
@@ -261,4 +269,14 @@ impl OpenStream {
     fn is_settled(&self) -> bool {
         self.is_known() && !self.graph.is_waiting()
     }
+}
+
+/// Whether that is what is stored of a shard, besides what was `stored` before this process stored anything of it.
+fn is_stored(
+    stored: &BTreeMap<ShardId, Checkpoint>,
+    progress: &Progress,
+    checkpoint: &Checkpoint,
+) -> bool {
+    let before = || stored.get(progress.shard()) == Some(checkpoint);
+    progress.has_stored(checkpoint).unwrap_or_else(before)
 }

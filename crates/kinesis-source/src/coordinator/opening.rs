@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ApiError, Checkpoint, CheckpointError, EndPosition, PinnedPosition, Position, Remedy, Shard,
     ShardId, SourceEvent, StreamError, StreamIdentity, StreamSource, StreamStatus, WaitingFor,
-    backoff::Backoff,
+    backoff::{Backoff, seed_of},
     fan_out::Consumer,
     lineage,
     listing::within_deadline,
@@ -94,7 +94,7 @@ impl<'a> Opening<'a> {
         graph.note_absent(Instant::now(), kept_since);
         // It is the first: it proves nothing yet.
         let _ = graph.reopen(&listing, asked);
-        let begins = graph.unstored().clone();
+        let begins = graph.take_unstored();
         let stored_begins = self.store_begins(&stream, &begins).await;
         stored_begins.map_err(checkpoint_error)?;
         graph.note_stored(&begins);
@@ -193,7 +193,7 @@ impl<'a> Opening<'a> {
         }
     }
 
-    async fn list(&mut self) -> Result<Arc<[Shard]>, StreamError> {
+    async fn list(&mut self) -> Result<Arc<Vec<Shard>>, StreamError> {
         let (source, listing) = (self.source, self.listing);
         let answer = self.insist(|| listing.list()).await;
         answer.map_err(|error| StreamError::refused(&source.name, error))
@@ -295,7 +295,7 @@ impl<'a> Opening<'a> {
         position: &PinnedPosition,
     ) -> Result<(), ApiError> {
         let (api, position) = (&self.source.api, Position::from(position));
-        let none_before = || Arc::new(ShardCalls::of(shard));
+        let none_before = || Arc::new(ShardCalls::new(seed_of(shard)));
         let calls = self.calls.entry(shard.clone()).or_insert_with(none_before);
         // Nobody looks after it yet.
         let (calls, watch) = (Arc::clone(calls), ShardWatch::new(shard.clone()));

@@ -7,7 +7,7 @@ use stage_core::{AddError, BoxError, Producer, restarting};
 
 use super::{Means, open_stream::OpenStream};
 use crate::{
-    HashRange, Record, ShardError, ShardSource, SourceEvent, StreamIdentity, progress::Progress,
+    HashRange, Record, ShardSource, SourceEvent, StreamIdentity, progress::Progress,
     reader::Reader, shard_graph::Start, source_event::sentence,
 };
 
@@ -40,8 +40,8 @@ impl Means {
             progress.replace_stored();
         }
         let from = progress.next();
-        let name = format!("{}/{shard}", self.source.name);
-        let added = Self::add(&name, |name| {
+        let name = [&*self.source.name, "/", &*shard.to_string()].concat();
+        let added = Self::add(name, |name| {
             let reader = self.reader(&opened.stream, hash_range, &progress);
             self.group.add(name, reader)
         });
@@ -65,30 +65,28 @@ impl Means {
     /// Adds a stage by that name or, if another has it, by one that nobody has: the reader of a shard that is read
     /// on may have ended and not have left yet, and somebody may have named a stage of the pipeline so.
     fn add(
-        name: &str,
+        name: String,
         mut add: impl FnMut(String) -> Result<(), AddError>,
     ) -> Result<(), AddError> {
-        let mut added = add(name.to_owned());
-        for number in 2_u64.. {
-            let Err(AddError::NameTaken { .. }) = added else {
-                break;
-            };
-            added = add(format!("{name}#{number}"));
-        }
-        added
+        let name = match add(name) {
+            Err(AddError::NameTaken { name }) => name,
+            added => return added,
+        };
+        let mut others = (2_u64..).map(|number| add(format!("{name}#{number}")));
+        let is_said = |added: &_| !matches!(added, Err(AddError::NameTaken { .. }));
+        others.find(is_said).unwrap_or(Ok(()))
     }
 
     /// What reads a shard, and goes on reading it whatever happens to a single reader.
     fn reader(
         &self,
-        stream: &StreamIdentity,
+        stream: &Arc<StreamIdentity>,
         hash_range: HashRange,
         progress: &Arc<Progress>,
     ) -> impl Producer<Event = Record, Error = BoxError> + use<> {
-        let is_first = Arc::new(AtomicBool::new(true));
         let make = {
             let (api, progress) = (Arc::clone(&self.source.api), Arc::clone(progress));
-            let (stream, listing) = (stream.clone(), Arc::clone(&self.listing));
+            let (stream, listing) = (Arc::clone(stream), Arc::clone(&self.listing));
             let deaggregation = self.source.deaggregation;
             let consumer = self.consumer.clone();
             let budget = self.source.byte_budget.clone();
@@ -96,18 +94,20 @@ impl Means {
             let on_data_loss = self.source.on_data_loss;
             let until = self.source.until.as_ref();
             let end = until.and_then(|until| until.of(progress.shard()));
-            move || {
+            let is_first = AtomicBool::new(true);
+            // Shared by all readers of the shard, and moved no more.
+            Arc::new(move || {
                 let is_first = is_first.swap(false, Ordering::Relaxed);
                 if !is_first {
                     progress.resume();
                 }
                 let (api, progress) = (Arc::clone(&api), Arc::clone(&progress));
-                let reader = ShardSource::supervised(api, progress, stream.clone())
-                    .listing(Arc::clone(&listing))
-                    .byte_budget(&budget)
-                    .read_at_most(read_at_most)
-                    .on_data_loss(on_data_loss)
-                    .until(end.clone());
+                let (stream, listing) = (Arc::clone(&stream), Arc::clone(&listing));
+                let reader =
+                    ShardSource::supervised(api, progress, stream, listing, budget.clone())
+                        .read_at_most(read_at_most)
+                        .on_data_loss(on_data_loss)
+                        .until(end.clone());
                 let reader = match &consumer {
                     Some(consumer) => reader.fan_out(Arc::clone(consumer)),
                     None => reader,
@@ -116,10 +116,13 @@ impl Means {
                     Some(deaggregation) => reader.deaggregate(deaggregation, hash_range),
                     None => reader,
                 }
-            }
+            })
         };
-        let restarts = self.source.restarts.clone().unless(ShardError::is_final);
-        let renew = move |restarts| restarting(restarts, make.clone());
+        let renew = move |restarts| {
+            let make = Arc::clone(&make);
+            restarting(restarts, move || make())
+        };
+        let restarts = Arc::clone(&self.restarts);
         let on_failure = self.source.on_shard_failure;
         Reader::new(renew, restarts, on_failure, Arc::clone(progress))
     }

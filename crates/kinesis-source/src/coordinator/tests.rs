@@ -246,3 +246,62 @@ async fn a_stream_that_has_gone_ends_with_that() {
         })
     ));
 }
+
+/// An open shard with these hash keys.
+fn open_shard(id: &str, hash_range: HashRange) -> Shard {
+    Shard {
+        id: id.into(),
+        parent: None,
+        adjacent_parent: None,
+        hash_range,
+        starting_sequence_number: 0.into(),
+        ending_sequence_number: None,
+    }
+}
+
+/// Asks at once whether everything was read, of a stream without records and with such listings. How many listings that
+/// takes.
+async fn listings_until_caught_up(listing: impl Fn(usize) -> Vec<Shard> + Send + 'static) -> usize {
+    let mut api = MockKinesisApi::new();
+    api.expect_now().returning(|| Timestamp::from_millis(0));
+    api.expect_describe_stream_summary()
+        .returning(|| Ok(summary(StreamStatus::Active)));
+    api.expect_get_shard_iterator()
+        .returning(|shard, _| Ok(ShardIterator::new(shard.clone(), "0")));
+    api.expect_get_records().returning(|iterator, _| {
+        let next = ShardIterator::new(iterator.shard().clone(), "0");
+        Ok(RecordsPage {
+            next: Some(next),
+            millis_behind_latest: Some(0),
+            ..RecordsPage::default()
+        })
+    });
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    api.expect_list_shards().returning(move |_| {
+        let shards = listing(count.fetch_add(1, Ordering::SeqCst));
+        Ok(ShardsPage { shards, next: None })
+    });
+    let mut pipeline = Pipeline::new();
+    let (records, handle) = StreamSource::new("orders", Arc::new(api)).add_to(&mut pipeline);
+    pipeline.consume(Sink, records.subscribe(Window::new(10)));
+    let caught_up = async move { handle.caught_up().await };
+    let ended = timeout(Duration::from_secs(30), pipeline.run_until(caught_up)).await;
+    ended.unwrap().unwrap();
+    calls.load(Ordering::SeqCst)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_at_the_beginning_is_answered_by_the_first_listing_if_that_is_complete() {
+    let all = |_| vec![open_shard("a", HashRange::ALL)];
+    assert_eq!(listings_until_caught_up(all).await, 1);
+    let middle = u128::MAX / 2;
+    let some_at_first = move |call| {
+        let (start, end) = (0, middle);
+        let a = open_shard("a", HashRange { start, end });
+        let (start, end) = (middle + 1, u128::MAX);
+        let b = open_shard("b", HashRange { start, end });
+        if call == 0 { vec![a] } else { vec![a, b] }
+    };
+    assert_eq!(listings_until_caught_up(some_at_first).await, 2);
+}

@@ -175,7 +175,7 @@ impl Consumer {
             Some(arn) => ConsumerAddress::Arn(arn.clone()),
             None => self.fan_out.consumer.clone(),
         };
-        let mut backoff = Backoff::for_name(&self.to_string());
+        let mut backoff = Backoff::for_name(self);
         loop {
             let call = self.api().deregister_stream_consumer(&address);
             let error = match within_deadline("DeregisterStreamConsumer", call).await {

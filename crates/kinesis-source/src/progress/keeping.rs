@@ -104,13 +104,13 @@ impl Progress {
     /// Takes note of a loss. Whether it is news.
     pub(crate) fn note_loss(&self, loss: DataLoss) -> bool {
         let mut state = self.lock();
-        let is_news = state.loss.as_ref() != Some(&loss);
-        state.loss = Some(loss);
+        let is_news = state.loss.as_deref() != Some(&loss);
+        state.loss = Some(Box::new(loss));
         is_news
     }
 
     /// The last loss that was noticed.
     pub(crate) fn loss(&self) -> Option<DataLoss> {
-        self.lock().loss.clone()
+        self.lock().loss.as_deref().cloned()
     }
 }

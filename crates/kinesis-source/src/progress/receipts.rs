@@ -14,32 +14,36 @@ use tokio::time::Instant;
 use super::{Phase, Progress};
 use crate::{
     SourceEvent, Waiting, WaitingFor,
-    byte_budget::Charge,
     headway::News,
     saving::Saving,
     unsettled::{InHand, Unsettled},
 };
 
 /// Settles what one life of a reader handed out.
-pub(super) struct Generation {
+pub(super) struct Generation<C> {
     pub(super) progress: Arc<Progress>,
     pub(super) number: u64,
-    /// What it handed out takes of the budget. It goes with the last receipt of that, whatever becomes
-    /// of it.
-    pub(super) _charge: Option<Arc<Charge>>,
+    /// What it handed out takes of the budget, if anything counts that. It goes with the last receipt of that, whatever
+    /// becomes of it.
+    pub(super) _charge: C,
 }
 
 impl Progress {
     /// Waits while too much is acknowledged beyond the oldest record in hand.
     pub(super) async fn may_go_beyond(&self, saving: &Saving) {
+        let too_far = || {
+            let in_hand = self.lock().in_hand()?;
+            Some(in_hand.beyond).filter(|&beyond| saving.is_too_far(beyond))
+        };
+        if too_far().is_none() {
+            return;
+        }
         let mut is_told = false;
         loop {
             let mut advanced = pin!(self.advanced.notified());
             // What is settled from here on is noticed.
             advanced.as_mut().enable();
-            let in_hand = self.lock().in_hand();
-            let Some(InHand { beyond, .. }) = in_hand.filter(|it| saving.is_too_far(it.beyond))
-            else {
+            let Some(beyond) = too_far() else {
                 return;
             };
             if !mem::replace(&mut is_told, true) {
@@ -108,7 +112,7 @@ impl Progress {
     }
 }
 
-impl Acknowledge for Generation {
+impl<C: Send + Sync + 'static> Acknowledge for Generation<C> {
     fn settle(&self, numbers: Range<u64>, outcome: Outcome) {
         let mut state = self.progress.lock();
         if state.generation != self.number {

@@ -27,7 +27,7 @@ pub(super) struct State {
     /// Everything up to this is acknowledged.
     pub(super) done: Option<Mark>,
     /// How far it was before it went on elsewhere.
-    pub(super) left: Option<Left>,
+    pub(super) left: Option<Box<Left>>,
     /// Up to this there is nothing to hand out, since what was handed out last.
     pub(super) passed: Option<Mark>,
     pub(super) in_flight: u64,
@@ -38,7 +38,7 @@ pub(super) struct State {
     pub(super) unread: Option<Unread>,
     /// The same of what comes after that which is done: at least since then.
     pub(super) undone: Option<Unread>,
-    pub(super) loss: Option<DataLoss>,
+    pub(super) loss: Option<Box<DataLoss>>,
     pub(super) quiet: Quiet,
     /// The same of what was handed out before, while no more than that is settled.
     pub(super) earlier_quiet: Quiet,
@@ -54,7 +54,7 @@ pub(super) struct State {
     pub(super) ending: Option<SequenceNumber>,
     pub(super) halt: Option<Halt>,
     /// Why it is not read any more.
-    pub(super) failure: Option<ShardError>,
+    pub(super) failure: Option<Box<ShardError>>,
 }
 
 /// How far a shard was before it was told to go on elsewhere. That is its checkpoint until something is done
@@ -188,10 +188,11 @@ impl State {
     /// Reading goes on elsewhere: what is done so far is not forgotten.
     pub(super) fn leave(&mut self) {
         if self.done.is_some() || self.left.is_none() {
-            self.left = self.reached().map(|checkpoint| Left {
+            let left = self.reached().map(|checkpoint| Left {
                 checkpoint,
                 is_sought: self.is_sought,
             });
+            self.left = left.map(Box::new);
         }
         self.done = None;
         self.is_sought = true;

@@ -29,7 +29,7 @@ impl Progress {
             };
             return Some((checkpoint, offer));
         }
-        match (&state.done, &state.left) {
+        match (&state.done, state.left.as_deref()) {
             (
                 None,
                 Some(Left {
@@ -47,6 +47,12 @@ impl Progress {
             }
             _ => Some((state.reached()?, offer)),
         }
+    }
+
+    /// Whether that is what is stored of it, if anything was stored by this process.
+    pub(crate) fn has_stored(&self, checkpoint: &Checkpoint) -> Option<bool> {
+        let state = self.lock();
+        state.stored.as_ref().map(|stored| stored == checkpoint)
     }
 
     /// What was offered is stored.

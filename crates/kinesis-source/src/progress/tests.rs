@@ -11,7 +11,7 @@ fn progress() -> Arc<Progress> {
 
 fn hand_out(progress: &Arc<Progress>, numbers: Range<u128>) -> (Arc<dyn Acknowledge>, u64) {
     let marks = numbers.map(|number| Mark::whole(number.into()));
-    progress.hand_out(Marked::Parts(marks.collect()), None)
+    progress.hand_out(Marked::Parts(marks.collect()), ())
 }
 
 #[test]

@@ -29,7 +29,6 @@ impl ShardGraph {
     /// ends. These are read as if they were listed then, so that somebody finds out what they have lost.
     /// What was closed after `kept_since` should be kept and listed: it is waited for longer, and then it is read, too.
     pub(crate) fn note_absent(&mut self, now: Instant, kept_since: Timestamp) {
-        let young = self.young_parents(kept_since);
         let doubts_ends = self.doubts_ends();
         let unfinished: BTreeSet<ShardId> = self.unfinished().cloned().collect();
         let Self {
@@ -40,6 +39,9 @@ impl ShardGraph {
             ..
         } = self;
         let nodes = waiting.iter().filter_map(|shard| shards.get(shard));
+        let nodes = Vec::from_iter(nodes.filter(|node| !node.parents.is_empty()));
+        let young = young_parents(&nodes, kept_since);
+        let nodes = nodes.into_iter();
         let unread = |node: &&Node| matches!(&node.state, State::Waiting { resumed: None, .. });
         let parents = nodes.filter(unread).flat_map(|node| &node.parents);
         let parents = parents.filter(|&parent| !shards.contains_key(parent));
@@ -71,13 +73,6 @@ impl ShardGraph {
                 self.adopt(shard);
             }
         }
-    }
-
-    /// The parents of shards that wait and were made after that moment, and so were closed after it.
-    fn young_parents(&self, kept_since: Timestamp) -> BTreeSet<ShardId> {
-        let nodes = self.waiting.iter().filter_map(|it| self.shards.get(it));
-        let young = nodes.filter(|it| it.made_at.is_some_and(|made_at| made_at > kept_since));
-        young.flat_map(|it| &it.parents).cloned().collect()
     }
 
     /// The shards that were not read to their ends, and that no listing has had.
@@ -116,4 +111,11 @@ impl ShardGraph {
     pub(crate) fn lacks_expected(&self) -> bool {
         !self.expected.is_empty() || self.doubtful().next().is_some()
     }
+}
+
+/// The parents of those that were made after that moment, and so were closed after it.
+fn young_parents(nodes: &[&Node], kept_since: Timestamp) -> BTreeSet<ShardId> {
+    let is_young = |it: &&&Node| it.made_at.is_some_and(|made_at| made_at > kept_since);
+    let young = nodes.iter().filter(is_young);
+    young.flat_map(|it| &it.parents).cloned().collect()
 }

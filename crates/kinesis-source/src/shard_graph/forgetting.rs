@@ -16,12 +16,17 @@ pub(crate) const UNLISTED_FOR: Duration = Duration::from_secs(600);
 impl ShardGraph {
     /// A complete listing that was just [discovered](Self::discover) came now.
     pub(crate) fn note_unlisted(&mut self, listing: &[Shard], now: Instant) {
-        let listed: BTreeSet<&ShardId> = listing.iter().map(|shard| &shard.id).collect();
         let nodes = self.shards.iter();
         let ended = nodes.filter_map(|(id, node)| node.end.is_some().then_some(id));
         let stored = self.checkpoints.iter();
         let never_listed = stored.filter_map(|(id, it)| it.is_end().then_some(id));
-        let lacking = ended.chain(never_listed).filter(|id| !listed.contains(id));
+        let mut over = ended.chain(never_listed).peekable();
+        // A thousand shards that are read need not be looked for among a thousand that are listed.
+        let listed: BTreeSet<&ShardId> = match over.peek() {
+            Some(_) => listing.iter().map(|shard| &shard.id).collect(),
+            None => BTreeSet::new(),
+        };
+        let lacking = over.filter(|id| !listed.contains(id));
         let before = &self.unlisted;
         let since = |id: &ShardId| before.get(id).copied().unwrap_or(now);
         let unlisted = lacking.map(|id| (id.clone(), since(id))).collect();

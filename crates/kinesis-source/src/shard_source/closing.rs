@@ -72,7 +72,7 @@ impl ShardSource {
         let place = last.map_or_else(|| self.progress.position(), after);
         self.wait_to_prove_end().await;
         // If it cannot be asked for, there is still what is sent.
-        let Ok(page) = self.page_at(&place).await else {
+        let Ok(page) = Box::pin(self.page_at(&place)).await else {
             return false;
         };
         let is_behind = arrival::is_behind(page.millis_behind_latest);
@@ -82,8 +82,11 @@ impl ShardSource {
 
     /// Waits until an answer could prove that the shard has ended, if one has said so.
     pub(super) async fn wait_to_prove_end(&self) {
+        let Some(at) = self.ending.ask_at() else {
+            return;
+        };
         let now = Instant::now();
-        if let Some(at) = self.ending.ask_at().filter(|&at| at > now) {
+        if at > now {
             let watch = self.progress.watch();
             watch.waits_for(WaitingFor::Retry, at - now);
             sleep_until(at).await;

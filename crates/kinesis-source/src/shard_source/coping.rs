@@ -30,7 +30,7 @@ impl ShardSource {
     pub(super) async fn cope(&mut self, error: ApiError) -> Result<(), ShardError> {
         if self.is_about_doubt(&error) {
             self.progress.refuse_doubt();
-            self.refusal = Some(error);
+            self.refusal = Some(Box::new(error));
             return Ok(());
         }
         let wait = self.backoff.failed();

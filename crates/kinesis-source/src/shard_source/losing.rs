@@ -142,14 +142,14 @@ impl ShardSource {
         let watch = self.progress.watch();
         watch.waits_for_answer(operation);
         let call = self.api.describe_stream_summary();
-        if let Ok(summary) = within_deadline(operation, call).await {
+        if let Ok(summary) = Box::pin(within_deadline(operation, call)).await {
             watch.note_retention(&summary);
         }
     }
 
     /// The first record from there on.
     async fn look(&self, place: &Position) -> Result<Option<SequenceNumber>, ApiError> {
-        let page = self.page_at(place).await?;
+        let page = Box::pin(self.page_at(place)).await?;
         Ok(page.records.into_iter().next().map(|it| it.sequence_number))
     }
 
@@ -184,7 +184,7 @@ impl ShardSource {
     /// shard's.
     fn deny(&mut self) -> Option<ShardError> {
         Some(ShardError::InvalidPosition {
-            source: self.refusal.take()?,
+            source: *self.refusal.take()?,
             shard: self.shard().clone(),
             position: self.progress.next(),
         })

@@ -299,7 +299,7 @@ async fn a_moment_that_the_service_has_yet_to_reach_is_waited_for() {
     script.api.expect_now().returning(now);
     let progress = Progress::new("s".into(), moment, Arc::default());
     let api = Arc::new(listed(script.api));
-    let mut source = ShardSource::with_progress(api, progress, false);
+    let mut source = ShardSource::with_progress(api, progress);
     assert_eq!(all(&mut source).await.unwrap(), [1]);
 }
 
@@ -354,7 +354,11 @@ async fn nothing_found(description: Result<StreamSummary, &'static str>) -> Shar
         .returning(move || description.clone().map_err(error));
     let progress = Progress::new("s".into(), PinnedPosition::TrimHorizon, Arc::default());
     let stream = StreamIdentity::from(&summary(1, StreamStatus::Active));
-    let mut source = ShardSource::supervised(Arc::new(api), progress, stream);
+    let mut source = ShardSource {
+        settles_before_end: true,
+        stream: Some(Arc::new(stream)),
+        ..ShardSource::with_progress(Arc::new(api), progress)
+    };
     all(&mut source).await.unwrap_err()
 }
 
@@ -464,7 +468,7 @@ async fn a_moment_stays_where_it_is_whatever_fails() {
             .end(2);
         let progress = Progress::new("s".into(), moment.clone(), Arc::default());
         let api = Arc::new(listed(script.api));
-        let mut source = ShardSource::with_progress(api, progress, false);
+        let mut source = ShardSource::with_progress(api, progress);
         assert_eq!(all(&mut source).await.unwrap(), [1, 2], "{code}");
     }
 }
@@ -482,7 +486,7 @@ async fn who_has_to_wait_for_room_keeps_its_place() {
         let progress = Progress::new("s".into(), moment.clone(), Arc::default());
         let api = Arc::new(listed(script.api));
         let budget = ByteBudget::new(1_000);
-        let source = ShardSource::with_progress(api, progress, false);
+        let source = ShardSource::with_progress(api, progress);
         let mut source = source.byte_budget(&budget);
         let full = budget.try_reserve(1_000).unwrap();
         let released = async {
@@ -635,7 +639,7 @@ async fn what_is_done_is_read_again_to_see_that_it_is_there() {
         .end(7);
     let progress = resumed(5);
     let mut source =
-        ShardSource::with_progress(Arc::new(listed(script.api)), Arc::clone(&progress), false);
+        ShardSource::with_progress(Arc::new(listed(script.api)), Arc::clone(&progress));
     assert_eq!(all(&mut source).await.unwrap(), [6, 7]);
     assert_eq!(progress.snapshot().figures.repeated, 0);
     assert_eq!(progress.loss(), None);
@@ -647,7 +651,7 @@ async fn a_record_that_the_shard_should_have_and_has_not_is_none_of_its() {
         .iterator_from(at(5), Err("InvalidArgumentException"))
         .iterator_from(Position::TrimHorizon, Ok("0"))
         .read("0", Ok(page([3, 4, 6], Some("1"))));
-    let mut source = ShardSource::with_progress(Arc::new(listed(script.api)), resumed(5), false);
+    let mut source = ShardSource::with_progress(Arc::new(listed(script.api)), resumed(5));
     let error = all(&mut source).await.unwrap_err();
     assert!(
         matches!(error, ShardError::InvalidPosition { .. }),
@@ -663,7 +667,7 @@ async fn a_closed_shard_of_which_nothing_is_kept_has_lost_what_followed() {
         .read("0", Ok(page([], None)))
         .iterator_from(Position::TrimHorizon, Ok("1"))
         .read("1", Ok(page([], None)));
-    let mut source = ShardSource::with_progress(Arc::new(listed(script.api)), resumed(5), false);
+    let mut source = ShardSource::with_progress(Arc::new(listed(script.api)), resumed(5));
     let error = all(&mut source).await.unwrap_err();
     let ShardError::DataLoss(loss) = error else {
         panic!("{error:?}")

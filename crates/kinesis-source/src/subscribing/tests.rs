@@ -123,7 +123,7 @@ impl Rig {
         let numbers = arrival.records.iter();
         let numbers = numbers.map(|record| record.sequence_number.to_string().parse().unwrap());
         self.progress
-            .hand_out(Marked::Whole(arrival.survey.numbers), None);
+            .hand_out(Marked::Whole(arrival.survey.numbers), ());
         Ok(numbers.collect())
     }
 

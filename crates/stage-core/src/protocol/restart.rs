@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, error::Error, time::Duration};
+use std::{collections::VecDeque, error::Error, sync::Arc, time::Duration};
 
 use super::Backoff;
 
@@ -34,8 +34,11 @@ pub struct Restart {
     streak: u32,
     /// When the last wait ends.
     resumed: Duration,
-    final_errors: Vec<fn(&(dyn Error + 'static)) -> bool>,
+    final_errors: Arc<[IsFinal]>,
 }
+
+/// Whether what is made anew would only meet that error again.
+type IsFinal = fn(&(dyn Error + 'static)) -> bool;
 
 impl Restart {
     /// At most `most` restarts within any span of `within`, with waits of
@@ -49,7 +52,7 @@ impl Restart {
             recent: VecDeque::new(),
             streak: 0,
             resumed: Duration::ZERO,
-            final_errors: Vec::new(),
+            final_errors: Arc::default(),
         }
     }
 
@@ -86,7 +89,12 @@ impl Restart {
     /// would only meet it again. May be called more than once.
     #[must_use]
     pub fn unless(mut self, is_final: fn(&(dyn Error + 'static)) -> bool) -> Self {
-        self.final_errors.push(is_final);
+        self.final_errors = self
+            .final_errors
+            .iter()
+            .copied()
+            .chain([is_final])
+            .collect();
         self
     }
 

@@ -103,8 +103,13 @@ impl<P> Watermark<P> {
         if !self.is_open(&range) {
             return Err(SettleError { range });
         }
-        self.done.insert(range);
-        Ok(self.advance())
+        if range.start > self.base {
+            self.done.insert(range);
+            return Ok(None);
+        }
+        // What is done in order, as nearly all is, need not be kept first.
+        let end = self.done.remove_at(range.end).unwrap_or(range.end);
+        Ok(self.advance_to(end))
     }
 
     /// Whether each of these numbers has been issued and is not settled.
@@ -112,8 +117,7 @@ impl<P> Watermark<P> {
         range.start >= self.base && range.end <= self.next() && !self.done.overlaps(range)
     }
 
-    fn advance(&mut self) -> Option<P> {
-        let end = self.done.remove_at(self.base)?;
+    fn advance_to(&mut self, end: u64) -> Option<P> {
         let covered = usize::try_from(end - self.base).expect("no more than are open");
         self.base = end;
         self.open.drain(..covered).next_back()
