@@ -104,16 +104,18 @@ pub(crate) fn note_work(events: usize) {
 }
 
 /// Polls a stage in its own task, and then those that wait and those that are woken by it. Those for
-/// whom it is too much at once wait until the task is polled again, which is seen to.
+/// whom it is too much at once wait until the task is polled again, which is seen to. `seat` is the stage's whose
+/// task it is, if it is one's own.
 pub(crate) fn receive(
     home: &Home,
+    seat: Option<&Arc<Seat>>,
     stage: Option<Box<Body>>,
     waiting: &mut VecDeque<Box<Body>>,
     cx: &mut Context<'_>,
 ) {
     HOST.with(|host| match host.open.get() {
         None => {
-            host.receive(home.runtime, stage, waiting);
+            host.receive(home.runtime, seat, stage, waiting);
             if !waiting.is_empty() {
                 come_back(cx);
             }
@@ -169,6 +171,7 @@ impl Host {
     fn receive(
         &self,
         runtime: Runtime,
+        seat: Option<&Arc<Seat>>,
         stage: Option<Box<Body>>,
         waiting: &mut VecDeque<Box<Body>>,
     ) {
@@ -196,6 +199,7 @@ impl Host {
                 self.give_turn(at_work, runtime);
             }
             while let Some(body) = self.guests.next(runtime) {
+                self.guests.begin(seat, runtime);
                 let credit = self.credit.get();
                 if credit < turn || !has_budget() {
                     return self.put_off(body, waiting, runtime);
@@ -205,6 +209,7 @@ impl Host {
                 self.give_turn(at_work, runtime);
             }
         }) {}
+        self.guests.end(runtime);
         self.open.set(None);
         // Or they would keep what they are of, as a runtime that is dropped next.
         for recent in &self.recent {
@@ -367,7 +372,7 @@ mod tests {
             let host = Host::new();
             let mut waiting: VecDeque<_> = (0..2 * MOST).map(|_| lasting(LONG_ENOUGH)).collect();
             let seats: Vec<_> = waiting.iter().map(|it| Arc::clone(it.seat())).collect();
-            host.receive(Runtime::current(), None, &mut waiting);
+            host.receive(Runtime::current(), None, None, &mut waiting);
             // The first has had its turn, and is back.
             let next: Vec<_> = waiting.iter().map(|it| it.seat().number()).collect();
             let expected = seats[1..=MOST].iter().map(|seat| seat.number());
@@ -448,7 +453,7 @@ mod tests {
             let blocking = blocking_for(other.seat(), false);
             let seat = Arc::clone(blocking.seat());
             let mut waiting = VecDeque::from([blocking, other]);
-            Host::new().receive(Runtime::current(), None, &mut waiting);
+            Host::new().receive(Runtime::current(), None, None, &mut waiting);
             assert!(seat.outcome().is_none(), "it has not failed");
         });
     }
@@ -469,7 +474,7 @@ mod tests {
             let blocking = blocking_for(&woken, true);
             let seat = Arc::clone(blocking.seat());
             let mut waiting = VecDeque::new();
-            HOST.with(|host| host.receive(Runtime::current(), Some(blocking), &mut waiting));
+            HOST.with(|host| host.receive(Runtime::current(), None, Some(blocking), &mut waiting));
             assert!(seat.outcome().is_none(), "it has not failed");
             seat.take().expect("it is back").stop(Duration::ZERO);
             assert!(seat.is_slow(), "it is not trusted again");

@@ -209,6 +209,7 @@ mod slot;
 mod spares;
 mod stage;
 mod stage_task;
+mod stand_in;
 mod status;
 mod subscription;
 mod sync;

@@ -1,9 +1,10 @@
 //! Guests that wait too long are taken out.
 //!
 //! A stage may block its thread, as with `block_in_place`, and wait in it for another stage, which waits
-//! for its turn in the same thread: see [`host`](crate::host). So a thread looks now and then, as
-//! long as there are guests, whether somewhere they wait for a turn that does not end. It is one for the
-//! process, starts with the first guest, and sleeps while there are none.
+//! for its turn in the same thread: see [`host`](crate::host). Or for the one in whose task it has its own turn:
+//! that task cannot poll its stage meanwhile, whoever wakes it. So a thread looks now and then, as
+//! long as there are guests, whether somewhere they wait for a turn that does not end, and has them polled in other
+//! tasks. It is one for the process, starts with the first guest, and sleeps while there are none.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +22,11 @@ use std::{
 
 use crossbeam_deque::{Steal, Stealer};
 
-use crate::{seat::Body, slot::Slot, weaks::Weaks};
+use crate::{
+    seat::{Body, Seat},
+    slot::Slot,
+    weaks::Weaks,
+};
 
 /// The guests of one thread, as other threads see them.
 pub(crate) struct Bench {
@@ -38,10 +43,19 @@ pub(crate) struct Bench {
     turns: AtomicU64,
     /// They were taken out during the turn that has not ended.
     was_emptied: AtomicBool,
+    /// In whose task they have their turns, or had them last.
+    host: Mutex<Weak<Seat>>,
+    /// They have them now.
+    is_hosting: AtomicBool,
+    /// That stage was told that its task is blocked.
+    is_blocked: AtomicBool,
 }
 
 /// Who waits for two looks while no turn ends is taken out.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// So many looks at nobody are made. Who has come just before it was taken note of may not be seen at the first.
+const LOOKS: u32 = 2;
 
 static BENCHES: Mutex<Weaks<Bench>> = Mutex::new(Weaks::new());
 
@@ -63,6 +77,9 @@ impl Bench {
             len_of_put_off: AtomicUsize::new(0),
             turns: AtomicU64::new(0),
             was_emptied: AtomicBool::new(false),
+            host: Mutex::new(Weak::new()),
+            is_hosting: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
         });
         let mut benches = BENCHES.lock().unwrap_or_else(PoisonError::into_inner);
         benches.add(Arc::downgrade(&bench));
@@ -128,6 +145,55 @@ impl Bench {
         !self.has_first() && self.others.is_empty() && self.len_of_put_off() == 0
     }
 
+    /// Guests have their turns in the task of this stage from here on, or in one that is no stage's own. For the
+    /// bench's thread.
+    #[cold]
+    pub(crate) fn set_host(&self, seat: Option<&Arc<Seat>>) {
+        let mut host = self.lock_host();
+        self.let_home(&host);
+        *host = seat.map_or_else(Weak::new, Arc::downgrade);
+    }
+
+    /// They have them now. For the bench's thread.
+    #[inline]
+    pub(crate) fn begin_hosting(&self) {
+        self.is_hosting.store(true, Relaxed);
+    }
+
+    /// They have had them. For the bench's thread.
+    #[inline]
+    pub(crate) fn end_hosting(&self) {
+        self.is_hosting.store(false, Relaxed);
+        if self.is_blocked.load(Relaxed) {
+            self.let_home(&self.lock_host());
+        }
+    }
+
+    /// The host's task polls its stage again.
+    #[cold]
+    fn let_home(&self, host: &Weak<Seat>) {
+        if self.is_blocked.swap(false, Relaxed)
+            && let Some(seat) = host.upgrade()
+        {
+            seat.let_home();
+        }
+    }
+
+    /// The host's task cannot poll its stage for as long as the turn lasts, which does not end.
+    fn keep_from_home(&self) {
+        let host = self.lock_host();
+        if self.is_hosting.load(Relaxed)
+            && !self.is_blocked.swap(true, Relaxed)
+            && let Some(seat) = host.upgrade()
+        {
+            seat.keep_from_home();
+        }
+    }
+
+    fn lock_host(&self) -> MutexGuard<'_, Weak<Seat>> {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A turn has ended. Returns whether its guests were taken out meanwhile. For the bench's thread.
     #[inline]
     pub(crate) fn end_turn(&self) -> bool {
@@ -138,6 +204,8 @@ impl Bench {
 
     fn empty(&self) {
         self.was_emptied.swap(true, AcqRel);
+        // First: whoever goes home may be that stage.
+        self.keep_from_home();
         let mut put_off = VecDeque::new();
         self.exchange_put_off(&mut put_off);
         for body in put_off {
@@ -175,15 +243,21 @@ fn start() -> Option<Thread> {
     reason = "the thread is its own, and guests wait in real time"
 )]
 fn keep_watch() {
-    let mut waited = Vec::new();
+    let (mut waited, mut looks) = (Vec::new(), 0);
     loop {
-        while waited.is_empty() && !HAS_GUESTS.load(Acquire) {
+        while looks == 0 && !HAS_GUESTS.load(Acquire) {
             thread::park();
         }
         thread::sleep(BETWEEN_LOOKS);
         // Who comes from here on says so.
-        HAS_GUESTS.store(false, Relaxed);
+        if HAS_GUESTS.swap(false, AcqRel) {
+            looks = LOOKS;
+        }
         look(&mut waited);
+        looks = match waited.is_empty() {
+            true => looks.saturating_sub(1),
+            false => LOOKS,
+        };
     }
 }
 
@@ -194,7 +268,7 @@ fn look(waited: &mut Vec<(Weak<Bench>, u64)>) {
     let before = mem::take(waited);
     for bench in benches {
         let turns = bench.turns.load(Relaxed);
-        if bench.is_empty() {
+        if bench.is_empty() && !bench.is_hosting.load(Relaxed) {
             continue;
         }
         let is_same = |(other, then): &(Weak<Bench>, u64)| {

@@ -1,3 +1,6 @@
+#[cfg(not(shuttle))]
+use tokio::runtime::Handle;
+
 /// Which runtime a task is of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Runtime {
@@ -11,7 +14,7 @@ impl Runtime {
     pub(crate) fn current() -> Self {
         #[cfg(not(shuttle))]
         {
-            let handle = tokio::runtime::Handle::current();
+            let handle = Handle::current();
             Self {
                 id: handle.id(),
                 has_other_threads: has_threads(&handle),
@@ -47,11 +50,11 @@ impl PartialEq for Runtime {
 /// Whether this is called in a runtime that has other threads.
 #[cfg(not(shuttle))]
 pub(crate) fn has_other_threads() -> bool {
-    tokio::runtime::Handle::try_current().is_ok_and(|handle| has_threads(&handle))
+    Handle::try_current().is_ok_and(|handle| has_threads(&handle))
 }
 
 #[cfg(not(shuttle))]
-fn has_threads(handle: &tokio::runtime::Handle) -> bool {
+fn has_threads(handle: &Handle) -> bool {
     handle.runtime_flavor() != tokio::runtime::RuntimeFlavor::CurrentThread
 }
 

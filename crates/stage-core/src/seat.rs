@@ -15,6 +15,7 @@ use crate::{
     runtime::Runtime,
     sampler::Sampler,
     slot::Slot,
+    stand_in::StandIn,
     sync::{
         Mutex, PoisonError,
         atomic::{
@@ -53,6 +54,9 @@ pub(crate) struct Body {
 pub(crate) struct Home {
     pub(crate) waker: Waker,
     pub(crate) runtime: Runtime,
+    /// It does not come to poll the stage: another's turn in it does not end.
+    is_blocked: AtomicBool,
+    stand_in: StandIn,
 }
 
 /// How a stage's future has ended.
@@ -147,7 +151,7 @@ impl Seat {
     }
 
     /// The stage has come to the task that it was given.
-    pub(crate) fn come_home(&self, waker: &Waker) -> &Home {
+    pub(crate) fn come_home(self: &Arc<Self>, waker: &Waker) -> &Home {
         self.home.get_or_init(|| {
             let runtime = Runtime::current();
             if !runtime.has_other_threads() {
@@ -157,8 +161,31 @@ impl Seat {
             Home {
                 waker: waker.clone(),
                 runtime,
+                is_blocked: AtomicBool::new(false),
+                stand_in: StandIn::new(self),
             }
         })
+    }
+
+    /// The task that it was given, if it has come there.
+    pub(crate) fn home(&self) -> Option<&Home> {
+        self.home.get()
+    }
+
+    /// The stage's own task does not come to poll it. Until it [does](Self::let_home), others stand in.
+    pub(crate) fn keep_from_home(&self) {
+        if let Some(home) = self.home.get() {
+            home.is_blocked.swap(true, AcqRel);
+            // It may have been woken before.
+            home.stand_in.send();
+        }
+    }
+
+    /// The stage's own task comes to poll it.
+    pub(crate) fn let_home(&self) {
+        if let Some(home) = self.home.get() {
+            home.is_blocked.store(false, Release);
+        }
     }
 
     /// Takes the stage out if it is to be polled, or dropped, by whoever looks at it now.
@@ -215,6 +242,10 @@ impl Seat {
     fn call_home(&self) {
         if let Some(home) = self.home.get() {
             home.waker.wake_by_ref();
+            // Either this is seen by who says that it is blocked, or that is seen here.
+            if home.runtime.has_other_threads() && home.is_blocked.fetch_or(false, AcqRel) {
+                home.stand_in.send();
+            }
         }
     }
 

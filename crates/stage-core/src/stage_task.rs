@@ -43,7 +43,7 @@ impl Future for StageTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { seat, waiting, .. } = &mut *self;
         let home = seat.come_home(cx.waker());
-        host::receive(home, seat.take_if_noted(), waiting, cx);
+        host::receive(home, Some(seat), seat.take_if_noted(), waiting, cx);
         let Some(outcome) = seat.outcome() else {
             return Poll::Pending;
         };

@@ -7,7 +7,11 @@ use std::{
 
 use crossbeam_deque::Worker;
 
-use crate::{relief::Bench, runtime::Runtime, seat::Body};
+use crate::{
+    relief::Bench,
+    runtime::Runtime,
+    seat::{Body, Seat},
+};
 
 /// The stages that wait for a turn in one thread, in the order in which they came: on a bench where
 /// other threads may take them out, if there are any.
@@ -24,6 +28,8 @@ struct Shared {
     /// Those who come after the first.
     others: Worker<Box<Body>>,
     bench: Arc<Bench>,
+    /// The number of the stage whose task had guests last.
+    host: Cell<usize>,
 }
 
 /// So many may wait, and the first. Others have their turns in their own tasks.
@@ -32,6 +38,9 @@ const MOST: usize = 32;
 /// The same where another thread would take those on: what it has to look at lies in the caches of this
 /// one. They are let go if it takes long, and so they may be many.
 const MOST_SHARED: usize = 256;
+
+/// No stage has this number.
+const NOBODY: usize = usize::MAX;
 
 impl Guests {
     pub(super) const fn new() -> Self {
@@ -109,6 +118,26 @@ impl Guests {
         }
     }
 
+    /// Guests have their turns from here on, in the task of this stage if it is one's own.
+    #[inline(always)]
+    pub(super) fn begin(&self, seat: Option<&Arc<Seat>>, runtime: Runtime) {
+        if runtime.has_other_threads()
+            && let Some(shared) = self.shared()
+        {
+            shared.begin(seat);
+        }
+    }
+
+    /// All have had their turns that have one for now.
+    #[inline(always)]
+    pub(super) fn end(&self, runtime: Runtime) {
+        if runtime.has_other_threads()
+            && let Some(shared) = self.shared()
+        {
+            shared.bench.end_hosting();
+        }
+    }
+
     /// A turn has ended, on a runtime with other threads. Returns whether guests were taken out
     /// meanwhile, as it did not end.
     #[inline]
@@ -137,7 +166,20 @@ impl Shared {
     fn new() -> Option<Self> {
         let others = Worker::new_fifo();
         let bench = Bench::open(others.stealer())?;
-        Some(Self { others, bench })
+        Some(Self {
+            others,
+            bench,
+            host: Cell::new(NOBODY),
+        })
+    }
+
+    #[inline(always)]
+    fn begin(&self, seat: Option<&Arc<Seat>>) {
+        let number = seat.map_or(NOBODY, |seat| seat.number());
+        if self.host.replace(number) != number {
+            self.bench.set_host(seat);
+        }
+        self.bench.begin_hosting();
     }
 
     #[inline(always)]
