@@ -12,10 +12,13 @@ use std::{
     cell::Cell,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
+
+use tokio::task::yield_now;
 
 use crate::{
     runtime::Runtime,
@@ -38,12 +41,15 @@ struct Host {
     recent: [Cell<Option<Arc<Seat>>>; RECENT],
     /// It has long turns.
     is_slow: Cell<bool>,
-    /// What turns and events may still cost until others of the runtime have theirs.
+    /// How many events may still be made or taken in until others of the runtime have their turn. Each turn costs
+    /// some, too.
     credit: Cell<usize>,
     /// When a turn was first measured since the task was polled.
     began: Cell<Option<Instant>>,
     /// That is too long ago.
     is_late: Cell<bool>,
+    /// How often guests were put off.
+    returns: Cell<u32>,
     guests: Guests,
 }
 
@@ -57,15 +63,19 @@ const MOST: usize = 32;
 const MOST_MEASURED: usize = 1_000;
 const LONG_ENOUGH: Duration = Duration::from_micros(100);
 
-/// No more guests are polled after so many events: about what one stage may do at once by itself.
-const ENOUGH: usize = 1_000;
+/// No more guests are polled after so many events, however few turns they took: an eighth of what a stage may do
+/// by itself, which is 128 portions of 500.
+const ENOUGH: usize = 8_000;
+
+/// The same where turns are measured: then it is seen whether that took long, and if not, they go on.
+const ENOUGH_MEASURED: usize = 1_000;
+
+/// On a single thread, guests come back so often before whoever yields has a turn: an eighth of tokio's own number.
+const PAST: u32 = 8;
 
 /// Fewer at a time need not be noted: whoever goes on with the next batch at once takes one of the 128
 /// of the task's budget for it, and whoever waits for it has had a turn, which costs more.
 pub(crate) const WORTH_NOTING: usize = 8;
-
-/// What each of these uses up.
-const CREDIT: usize = 32_000;
 
 #[cfg(not(shuttle))]
 thread_local! {
@@ -98,8 +108,7 @@ pub(crate) fn current() -> Option<Arc<Seat>> {
 pub(crate) fn note_work(events: usize) {
     // When the thread ends, nobody counts.
     let _ = HOST.try_with(|host| {
-        let cost = events.saturating_mul(CREDIT / ENOUGH);
-        host.credit.set(host.credit.get().saturating_sub(cost));
+        host.credit.set(host.credit.get().saturating_sub(events));
     });
 }
 
@@ -117,7 +126,7 @@ pub(crate) fn receive(
         None => {
             host.receive(home.runtime, seat, stage, waiting);
             if !waiting.is_empty() {
-                come_back(cx);
+                host.come_back(home.runtime, cx);
             }
         }
         Some(_) => {
@@ -151,6 +160,7 @@ impl Host {
             credit: Cell::new(0),
             began: Cell::new(None),
             is_late: Cell::new(false),
+            returns: Cell::new(0),
             guests: Guests::new(),
         }
     }
@@ -186,12 +196,11 @@ impl Host {
         }
         self.began.set(None);
         self.is_late.set(false);
-        let most = match runtime.has_other_threads() {
-            true => MOST_MEASURED,
-            false => MOST,
+        let (credit, turn) = match runtime.has_other_threads() {
+            true => (ENOUGH_MEASURED, ENOUGH_MEASURED / MOST_MEASURED),
+            false => (ENOUGH, ENOUGH / MOST),
         };
-        let turn = CREDIT / most;
-        self.credit.set(CREDIT);
+        self.credit.set(credit);
         let mut at_work = stage;
         // If one panics, the others go on.
         while !self.is_caught(&mut at_work, |at_work| {
@@ -200,11 +209,10 @@ impl Host {
             }
             while let Some(body) = self.guests.next(runtime) {
                 self.guests.begin(seat, runtime);
-                let credit = self.credit.get();
-                if credit < turn || !has_budget() {
+                if !self.has_credit(turn, runtime) || !has_budget() {
                     return self.put_off(body, waiting, runtime);
                 }
-                self.credit.set(credit - turn);
+                self.credit.set(self.credit.get() - turn);
                 *at_work = Some(body);
                 self.give_turn(at_work, runtime);
             }
@@ -214,6 +222,38 @@ impl Host {
         // Or they would keep what they are of, as a runtime that is dropped next.
         for recent in &self.recent {
             drop(recent.take());
+        }
+    }
+
+    /// Whether a turn may cost so much, where the clock is looked at if it is too much.
+    #[inline(always)]
+    fn has_credit(&self, turn: usize, runtime: Runtime) -> bool {
+        self.credit.get() >= turn || (runtime.has_other_threads() && self.is_early())
+    }
+
+    /// Whether what was done since the task was polled has not taken long. Then as much may be done again.
+    #[cold]
+    fn is_early(&self) -> bool {
+        if self.is_late.get() {
+            return false;
+        }
+        let now = now();
+        let began = self.began.get().unwrap_or(now);
+        self.note_time(began, now);
+        let is_early = !self.is_late.get();
+        if is_early {
+            self.credit.set(ENOUGH_MEASURED);
+        }
+        is_early
+    }
+
+    /// The task was polled at the one time at the latest, and the other is now.
+    #[inline]
+    fn note_time(&self, began: Instant, now: Instant) {
+        self.began.set(Some(began));
+        if now - began > LONG_ENOUGH {
+            self.is_late.set(true);
+            self.credit.set(0);
         }
     }
 
@@ -292,17 +332,30 @@ impl Host {
         if let Some(start) = start {
             let end = now();
             body.stop(end - start);
-            let began = self.began.get().unwrap_or(start);
-            self.began.set(Some(began));
-            if end - began > LONG_ENOUGH {
-                self.is_late.set(true);
-                self.credit.set(0);
-            }
+            self.note_time(self.began.get().unwrap_or(start), end);
         }
         if self.guests.end_turn() {
             body.seat().has_blocked();
         }
         polled
+    }
+
+    /// Has the task polled again once others had their turn; if it has done too much, all others.
+    fn come_back(&self, runtime: Runtime, cx: &mut Context<'_>) {
+        #[cfg(not(shuttle))]
+        if tokio::task::coop::poll_proceed(cx).is_pending() {
+            return;
+        }
+        let returns = self.returns.get().wrapping_add(1);
+        self.returns.set(returns);
+        // The waker is the cheaper way, past whoever yields and what comes from outside. These have to have their
+        // turn, too. Another thread would see to them.
+        if !runtime.has_other_threads() && returns.is_multiple_of(PAST) {
+            let is_ready = pin!(yield_now()).poll(cx).is_ready();
+            debug_assert!(!is_ready, "it is woken for that");
+        } else {
+            cx.waker().wake_by_ref();
+        }
     }
 
     #[cold]
@@ -325,23 +378,16 @@ fn has_budget() -> bool {
     true
 }
 
-/// Has the task polled again once others had their turn; if it has done too much, all others.
-fn come_back(cx: &mut Context<'_>) {
-    #[cfg(not(shuttle))]
-    if tokio::task::coop::poll_proceed(cx).is_pending() {
-        return;
-    }
-    cx.waker().wake_by_ref();
-}
-
 #[cfg(all(test, not(shuttle)))]
 mod tests {
-    use std::{convert::Infallible, future::pending};
-
-    use tokio::task::yield_now;
+    use std::{
+        convert::Infallible,
+        future::pending,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
 
     use super::*;
-    use crate::{Batch, Demand, Flow, Pipeline, Producer, Window, for_each};
+    use crate::{Batch, Demand, Flow, Pipeline, Producer, Window, for_each, from_iter};
 
     struct Never;
 
@@ -380,6 +426,48 @@ mod tests {
             let at_home = seats.iter().filter(|seat| seat.take().is_some());
             assert_eq!(at_home.count(), MOST);
         });
+    }
+
+    #[test]
+    fn after_so_many_events_others_have_their_turn() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(async {
+            let taken = Arc::new(AtomicUsize::new(0));
+            let mut pipeline = Pipeline::new();
+            let numbers = pipeline.produce(from_iter(0..100 * ENOUGH));
+            let count = Arc::clone(&taken);
+            let count = for_each(move |_| {
+                count.fetch_add(1, Relaxed);
+            });
+            pipeline.consume(count, numbers.subscribe(Window::new(100)));
+            let running = tokio::spawn(pipeline.run());
+            let (mut most, mut before) = (0, 0);
+            while !running.is_finished() {
+                let now = taken.load(Relaxed);
+                most = most.max(now - before);
+                before = now;
+                yield_now().await;
+            }
+            assert_eq!(taken.load(Relaxed), 100 * ENOUGH);
+            // They are counted where they are made, too, and a turn counts.
+            let enough = PAST as usize * ENOUGH / 2;
+            assert!((enough / 4..=enough).contains(&most), "{most} at once");
+        });
+    }
+
+    #[test]
+    fn where_it_is_measured_they_go_on_until_it_has_taken_long() {
+        let host = Host::new();
+        assert!(host.is_early());
+        assert_eq!(host.credit.get(), ENOUGH_MEASURED);
+        host.began.set(now().checked_sub(2 * LONG_ENOUGH));
+        assert!(!host.is_early());
+        assert_eq!(host.credit.get(), 0);
+        host.began.set(None);
+        assert!(
+            !host.is_early(),
+            "it stays late until the task is polled again"
+        );
     }
 
     #[test]

@@ -17,12 +17,18 @@ pub(crate) struct Pace {
     is_known: bool,
     /// The most that was asked for at once: all windows together.
     most: Demand,
+    /// How many more steps cost the task's budget nothing.
+    free: u32,
 }
 
 /// So many are made in parts before it is known how long that takes. With fewer, a first batch that is
 /// smaller than what was asked for costs more: each that follows is cut at another place than the consumer
 /// cuts it, for ever.
 const MANY: usize = 250;
+
+/// So many steps are free for each that costs, where all are known to be short: a budget of 128 would be used up
+/// in less time than it takes to have others look for work.
+const FREE: u32 = 3;
 
 /// When work began that is measured.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +72,27 @@ impl Pace {
             is_slow: matters,
             is_known: false,
             most: Demand::MIN,
+            free: 0,
         }
+    }
+
+    /// Whether it costs the task's budget that the stage goes on without having waited. Once that is used up,
+    /// others have their turn.
+    #[inline]
+    pub(crate) fn costs(&mut self) -> bool {
+        !self.matters || self.is_not_free()
+    }
+
+    #[inline(never)]
+    fn is_not_free(&mut self) -> bool {
+        if let Some(free) = self.free.checked_sub(1) {
+            self.free = free;
+            return false;
+        }
+        if self.sampler.all_are_short() {
+            self.free = FREE;
+        }
+        true
     }
 
     /// Work begins. It is measured if there is something to be stopped at its end.
@@ -123,7 +149,7 @@ async fn hop() {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::{pin::pin, time::Duration};
 
     use super::*;
     use crate::sampler::{LONG, now};
@@ -153,6 +179,24 @@ mod tests {
         ] {
             assert_eq!(pace.moderate(demand(asked)), demand(made));
         }
+    }
+
+    #[test]
+    fn of_steps_that_are_known_to_be_short_one_in_four_costs() {
+        let mut pace = Pace::new();
+        assert!([(); 8].iter().all(|()| pace.costs()), "there is one thread");
+        pace.matters = true;
+        assert!([(); 8].iter().all(|()| pace.costs()), "not known yet");
+        for _ in 0..2 {
+            pace.sampler.is_long(Duration::ZERO);
+        }
+        let costs = [(); 8].map(|()| pace.costs());
+        assert_eq!(
+            costs,
+            [true, false, false, false, true, false, false, false]
+        );
+        pace.sampler.is_long(Duration::from_micros(2));
+        assert!([(); 8].iter().all(|()| pace.costs()), "one was not");
     }
 
     #[test]

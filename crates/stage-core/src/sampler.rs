@@ -36,6 +36,12 @@ impl Sampler {
         Some(now())
     }
 
+    /// Whether all that was measured lately was short. Not before it is known.
+    #[inline]
+    pub(crate) fn all_are_short(&self) -> bool {
+        self.one_of == ONE_OF_MANY
+    }
+
     /// Whether work that took this took long.
     pub(crate) fn is_long(&mut self, took: Duration) -> bool {
         self.one_of = match took <= SHORT {

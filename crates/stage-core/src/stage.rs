@@ -73,7 +73,9 @@ async fn make<P: Producer>(
         let wanted = match outbox.ready() {
             Some(wanted) => {
                 pace.give_way(outbox.has_woken()).await;
-                consume_budget().await;
+                if pace.costs() {
+                    consume_budget().await;
+                }
                 wanted
             }
             None => outbox.wanted().await,
@@ -177,7 +179,9 @@ where
         let step = match look(is_due, inbox, outbox) {
             Some(step) => {
                 pace.give_way(outbox.has_woken() | inbox.has_woken()).await;
-                consume_budget().await;
+                if pace.costs() {
+                    consume_budget().await;
+                }
                 step
             }
             None => wait(due, inbox, outbox).await,
@@ -329,7 +333,9 @@ where
         let input = match inbox.ready() {
             Some(input) => {
                 pace.give_way(inbox.has_woken()).await;
-                consume_budget().await;
+                if pace.costs() {
+                    consume_budget().await;
+                }
                 input
             }
             None => next_or_idle(consumer, inbox).await.map_err(|it| *it)?,
