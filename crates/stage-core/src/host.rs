@@ -57,11 +57,14 @@ struct Host {
 const RECENT: usize = 16;
 
 /// So many guests are polled at most before others of the runtime have their turn.
-const MOST: usize = 32;
+const MOST: usize = 64;
 
 /// The same where turns are measured, and so long at most.
 const MOST_MEASURED: usize = 1_000;
 const LONG_ENOUGH: Duration = Duration::from_micros(100);
+
+/// Of those for whom it took too long, so many stay in the task.
+const STAY: usize = 32;
 
 /// No more guests are polled after so many events, however few turns they took: an eighth of what a stage may do
 /// by itself, which is 128 portions of 500.
@@ -263,7 +266,7 @@ impl Host {
         self.guests.put_off(body, waiting, runtime);
         if self.is_late.get() {
             // Other threads may find them there.
-            let others = waiting.drain(MOST.min(waiting.len())..);
+            let others = waiting.drain(STAY.min(waiting.len())..);
             others.for_each(Body::go_home);
         }
     }
@@ -416,15 +419,15 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
         runtime.block_on(async {
             let host = Host::new();
-            let mut waiting: VecDeque<_> = (0..2 * MOST).map(|_| lasting(LONG_ENOUGH)).collect();
+            let mut waiting: VecDeque<_> = (0..2 * STAY).map(|_| lasting(LONG_ENOUGH)).collect();
             let seats: Vec<_> = waiting.iter().map(|it| Arc::clone(it.seat())).collect();
             host.receive(Runtime::current(), None, None, &mut waiting);
             // The first has had its turn, and is back.
             let next: Vec<_> = waiting.iter().map(|it| it.seat().number()).collect();
-            let expected = seats[1..=MOST].iter().map(|seat| seat.number());
+            let expected = seats[1..=STAY].iter().map(|seat| seat.number());
             assert_eq!(next, expected.collect::<Vec<_>>());
             let at_home = seats.iter().filter(|seat| seat.take().is_some());
-            assert_eq!(at_home.count(), MOST);
+            assert_eq!(at_home.count(), STAY);
         });
     }
 
