@@ -73,7 +73,7 @@ const ENOUGH: usize = 8_000;
 /// The same where turns are measured: then it is seen whether that took long, and if not, they go on.
 const ENOUGH_MEASURED: usize = 1_000;
 
-/// On a single thread, guests come back so often before whoever yields has a turn: an eighth of tokio's own number.
+/// Guests come back so often before whoever yields has a turn: an eighth of tokio's own number.
 const PAST: u32 = 8;
 
 /// Fewer at a time need not be noted: whoever goes on with the next batch at once takes one of the 128
@@ -129,7 +129,7 @@ pub(crate) fn receive(
         None => {
             host.receive(home.runtime, seat, stage, waiting);
             if !waiting.is_empty() {
-                host.come_back(home.runtime, cx);
+                host.come_back(cx);
             }
         }
         Some(_) => {
@@ -344,7 +344,7 @@ impl Host {
     }
 
     /// Has the task polled again once others had their turn; if it has done too much, all others.
-    fn come_back(&self, runtime: Runtime, cx: &mut Context<'_>) {
+    fn come_back(&self, cx: &mut Context<'_>) {
         #[cfg(not(shuttle))]
         if tokio::task::coop::poll_proceed(cx).is_pending() {
             return;
@@ -352,8 +352,8 @@ impl Host {
         let returns = self.returns.get().wrapping_add(1);
         self.returns.set(returns);
         // The waker is the cheaper way, past whoever yields and what comes from outside. These have to have their
-        // turn, too. Another thread would see to them.
-        if !runtime.has_other_threads() && returns.is_multiple_of(PAST) {
+        // turn, too.
+        if returns.is_multiple_of(PAST) {
             let is_ready = pin!(yield_now()).poll(cx).is_ready();
             debug_assert!(!is_ready, "it is woken for that");
         } else {
