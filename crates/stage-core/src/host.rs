@@ -26,8 +26,10 @@ use crate::{
     seat::{Body, Ended, Home, Outcome, Seat},
 };
 
+mod allowance;
 mod guests;
 
+pub(crate) use allowance::Allowance;
 use guests::Guests;
 
 /// The stages that wait for a turn in this thread.
@@ -66,11 +68,7 @@ const LONG_ENOUGH: Duration = Duration::from_micros(100);
 /// Of those for whom it took too long, so many stay in the task.
 const STAY: usize = 32;
 
-/// No more guests are polled after so many events, however few turns they took: an eighth of what a stage may do
-/// by itself, which is 128 portions of 500.
-const ENOUGH: usize = 8_000;
-
-/// The same where turns are measured: then it is seen whether that took long, and if not, they go on.
+/// After so many events it is seen, where turns are measured, whether that took long, and if not, they go on.
 const ENOUGH_MEASURED: usize = 1_000;
 
 /// Guests come back so often before whoever yields has a turn: an eighth of tokio's own number.
@@ -127,7 +125,11 @@ pub(crate) fn receive(
 ) {
     HOST.with(|host| match host.open.get() {
         None => {
-            host.receive(home.runtime, seat, stage, waiting);
+            if home.runtime.has_other_threads() {
+                host.receive(home.runtime, ENOUGH_MEASURED, seat, stage, waiting);
+            } else {
+                host.receive_alone(home, seat, stage, waiting);
+            }
             if !waiting.is_empty() {
                 host.come_back(cx);
             }
@@ -181,9 +183,27 @@ impl Host {
         is_welcome
     }
 
+    /// On a runtime with one thread.
+    fn receive_alone(
+        &self,
+        home: &Home,
+        seat: Option<&Arc<Seat>>,
+        stage: Option<Box<Body>>,
+        waiting: &mut VecDeque<Box<Body>>,
+    ) {
+        let (start, enough) = (home.allowance.begin(), home.allowance.events());
+        self.receive(home.runtime, enough, seat, stage, waiting);
+        if let Some(start) = start {
+            home.allowance
+                .end(start.elapsed(), enough - self.credit.get());
+        }
+    }
+
+    /// Until so many events were made or taken in, each turn costing some.
     fn receive(
         &self,
         runtime: Runtime,
+        enough: usize,
         seat: Option<&Arc<Seat>>,
         stage: Option<Box<Body>>,
         waiting: &mut VecDeque<Box<Body>>,
@@ -199,11 +219,12 @@ impl Host {
         }
         self.began.set(None);
         self.is_late.set(false);
-        let (credit, turn) = match runtime.has_other_threads() {
-            true => (ENOUGH_MEASURED, ENOUGH_MEASURED / MOST_MEASURED),
-            false => (ENOUGH, ENOUGH / MOST),
+        let most = match runtime.has_other_threads() {
+            true => MOST_MEASURED,
+            false => MOST,
         };
-        self.credit.set(credit);
+        let turn = enough / most;
+        self.credit.set(enough);
         let mut at_work = stage;
         // If one panics, the others go on.
         while !self.is_caught(&mut at_work, |at_work| {
@@ -285,6 +306,7 @@ impl Host {
             body.end(Outcome::Panicked(panic));
         }
         drop(self.current.take());
+        self.guests.forget_turn();
         false
     }
 
@@ -337,8 +359,8 @@ impl Host {
             body.stop(end - start);
             self.note_time(self.began.get().unwrap_or(start), end);
         }
-        if self.guests.end_turn() {
-            body.seat().has_blocked();
+        if let Some(blocked) = self.guests.end_turn() {
+            body.seat().has_lasted(blocked.others);
         }
         polled
     }
@@ -421,7 +443,13 @@ mod tests {
             let host = Host::new();
             let mut waiting: VecDeque<_> = (0..2 * STAY).map(|_| lasting(LONG_ENOUGH)).collect();
             let seats: Vec<_> = waiting.iter().map(|it| Arc::clone(it.seat())).collect();
-            host.receive(Runtime::current(), None, None, &mut waiting);
+            host.receive(
+                Runtime::current(),
+                ENOUGH_MEASURED,
+                None,
+                None,
+                &mut waiting,
+            );
             // The first has had its turn, and is back.
             let next: Vec<_> = waiting.iter().map(|it| it.seat().number()).collect();
             let expected = seats[1..=STAY].iter().map(|seat| seat.number());
@@ -433,11 +461,13 @@ mod tests {
 
     #[test]
     fn after_so_many_events_others_have_their_turn() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        const EVENTS: usize = 800_000;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build();
         runtime.unwrap().block_on(async {
             let taken = Arc::new(AtomicUsize::new(0));
             let mut pipeline = Pipeline::new();
-            let numbers = pipeline.produce(from_iter(0..100 * ENOUGH));
+            let numbers = pipeline.produce(from_iter(0..EVENTS));
             let count = Arc::clone(&taken);
             let count = for_each(move |_| {
                 count.fetch_add(1, Relaxed);
@@ -451,9 +481,9 @@ mod tests {
                 before = now;
                 yield_now().await;
             }
-            assert_eq!(taken.load(Relaxed), 100 * ENOUGH);
+            assert_eq!(taken.load(Relaxed), EVENTS);
             // They are counted where they are made, too, and a turn counts.
-            let enough = PAST as usize * ENOUGH / 2;
+            let enough = PAST as usize * 8_000 / 2;
             assert!((enough / 4..=enough).contains(&most), "{most} at once");
         });
     }
@@ -544,7 +574,13 @@ mod tests {
             let blocking = blocking_for(other.seat(), false);
             let seat = Arc::clone(blocking.seat());
             let mut waiting = VecDeque::from([blocking, other]);
-            Host::new().receive(Runtime::current(), None, None, &mut waiting);
+            Host::new().receive(
+                Runtime::current(),
+                ENOUGH_MEASURED,
+                None,
+                None,
+                &mut waiting,
+            );
             assert!(seat.outcome().is_none(), "it has not failed");
         });
     }
@@ -565,10 +601,43 @@ mod tests {
             let blocking = blocking_for(&woken, true);
             let seat = Arc::clone(blocking.seat());
             let mut waiting = VecDeque::new();
-            HOST.with(|host| host.receive(Runtime::current(), None, Some(blocking), &mut waiting));
+            let (runtime, stage) = (Runtime::current(), Some(blocking));
+            HOST.with(|host| host.receive(runtime, ENOUGH_MEASURED, None, stage, &mut waiting));
             assert!(seat.outcome().is_none(), "it has not failed");
             seat.take().expect("it is back").stop(Duration::ZERO);
             assert!(seat.is_slow(), "it is not trusted again");
+        });
+    }
+
+    #[test]
+    fn who_comes_after_a_panic_is_not_blamed_for_it() {
+        if !is_alone("who_comes_after_a_panic_is_not_blamed_for_it") {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        runtime.block_on(async {
+            let (other, panics) = (lasting(Duration::ZERO), Seat::new(&"panics".into()));
+            panics.sit_down(Box::pin(async {
+                #[expect(clippy::disallowed_methods, reason = "to have its thread in use")]
+                std::thread::sleep(Duration::from_millis(400));
+                panic!("on purpose");
+            }));
+            let body = panics.take().expect("it is there");
+            let (host, runtime) = (Host::new(), Runtime::current());
+            let mut waiting = VecDeque::from([body, other]);
+            host.receive(runtime, ENOUGH_MEASURED, None, None, &mut waiting);
+            assert!(matches!(panics.outcome(), Some(Outcome::Panicked(_))));
+            let next = lasting(Duration::ZERO);
+            let seat = Arc::clone(next.seat());
+            host.receive(
+                runtime,
+                ENOUGH_MEASURED,
+                None,
+                Some(next),
+                &mut VecDeque::new(),
+            );
+            seat.take().expect("it is back").stop(Duration::ZERO);
+            assert!(!seat.is_slow());
         });
     }
 }

@@ -12,7 +12,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -41,8 +41,8 @@ pub(crate) struct Bench {
     len_of_put_off: AtomicUsize,
     /// How many turns have ended.
     turns: AtomicU64,
-    /// They were taken out during the turn that has not ended.
-    was_emptied: AtomicBool,
+    /// What was seen of the turn that has not ended: [`IS_LONG`], or [`BLOCKS`] others.
+    seen: AtomicU8,
     /// In whose task they have their turns, or had them last.
     host: Mutex<Weak<Seat>>,
     /// They have them now.
@@ -50,6 +50,17 @@ pub(crate) struct Bench {
     /// That stage was told that its task is blocked.
     is_blocked: AtomicBool,
 }
+
+/// A turn has lasted for so long that somebody might have had to be taken out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Blocked {
+    /// Somebody was.
+    pub(crate) others: bool,
+}
+
+const NOTHING: u8 = 0;
+const IS_LONG: u8 = 1;
+const BLOCKS: u8 = 2;
 
 /// Who waits for two looks while no turn ends is taken out.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -76,7 +87,7 @@ impl Bench {
             put_off: Mutex::new(VecDeque::new()),
             len_of_put_off: AtomicUsize::new(0),
             turns: AtomicU64::new(0),
-            was_emptied: AtomicBool::new(false),
+            seen: AtomicU8::new(NOTHING),
             host: Mutex::new(Weak::new()),
             is_hosting: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
@@ -194,16 +205,23 @@ impl Bench {
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A turn has ended. Returns whether its guests were taken out meanwhile. For the bench's thread.
+    /// A turn has ended. Returns whether it was seen to last, and if so, whether guests were taken out meanwhile. For
+    /// the bench's thread.
     #[inline]
-    pub(crate) fn end_turn(&self) -> bool {
+    pub(crate) fn end_turn(&self) -> Option<Blocked> {
         let turns = self.turns.load(Relaxed);
         self.turns.store(turns.wrapping_add(1), Relaxed);
-        self.was_emptied.load(Relaxed) && self.was_emptied.swap(false, Acquire)
+        match self.seen.load(Relaxed) {
+            NOTHING => None,
+            _ => Some(Blocked {
+                others: self.seen.swap(NOTHING, Acquire) == BLOCKS,
+            }),
+        }
     }
 
     fn empty(&self) {
-        self.was_emptied.swap(true, AcqRel);
+        let seen = if self.is_empty() { IS_LONG } else { BLOCKS };
+        self.seen.fetch_max(seen, AcqRel);
         // First: whoever goes home may be that stage.
         self.keep_from_home();
         let mut put_off = VecDeque::new();
@@ -278,5 +296,32 @@ fn look(waited: &mut Vec<(Weak<Bench>, u64)>) {
             true => bench.empty(),
             false => waited.push((Arc::downgrade(&bench), turns)),
         }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::future::pending;
+
+    use crossbeam_deque::Worker;
+
+    use super::*;
+
+    #[test]
+    fn who_keeps_nobody_waiting_has_a_long_turn_and_no_more() {
+        let guests = Worker::new_fifo();
+        let bench = Bench::open(guests.stealer()).expect("there can be threads");
+        assert_eq!(bench.end_turn(), None);
+        bench.begin_hosting();
+        bench.empty();
+        assert_eq!(bench.end_turn(), Some(Blocked { others: false }));
+        assert_eq!(bench.end_turn(), None, "the next one has not");
+        let seat = Seat::new(&"guest".into());
+        seat.sit_down(Box::pin(pending()));
+        guests.push(seat.take().expect("it is there"));
+        bench.empty();
+        bench.empty();
+        assert_eq!(bench.end_turn(), Some(Blocked { others: true }));
+        assert!(seat.take().is_some(), "it has gone home");
     }
 }

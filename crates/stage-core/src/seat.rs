@@ -10,7 +10,7 @@ use std::{
 use crate::{
     crew::Task,
     failure::Failure,
-    host,
+    host::{self, Allowance},
     meter::Meter,
     runtime::Runtime,
     sampler::Sampler,
@@ -19,7 +19,7 @@ use crate::{
     sync::{
         Mutex, PoisonError,
         atomic::{
-            AtomicBool, AtomicU8,
+            AtomicBool, AtomicU8, AtomicU32,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -35,6 +35,10 @@ pub(crate) struct Seat {
     /// What whoever has it out is to know: [`WOKEN`], [`CANCELLED`], [`WITHOUT_TASK`].
     notes: AtomicU8,
     haste: AtomicU8,
+    /// How many more turns have to be short until it is trusted again. Only whoever has it out changes that.
+    to_be_trusted: AtomicU32,
+    /// How often it has blocked its thread.
+    blocks: AtomicU32,
     /// The task that it was given, known once that has begun.
     home: OnceLock<Home>,
     is_over: AtomicBool,
@@ -57,6 +61,7 @@ pub(crate) struct Home {
     /// It does not come to poll the stage: another's turn in it does not end.
     is_blocked: AtomicBool,
     stand_in: StandIn,
+    pub(crate) allowance: Allowance,
 }
 
 /// How a stage's future has ended.
@@ -88,8 +93,14 @@ const WITHOUT_TASK: u8 = 4;
 const QUICK: u8 = 0;
 /// They are not, or that is not known yet.
 const SLOW: u8 = 1;
-/// One has blocked its thread for so long that others had to be taken out: it is not trusted again.
+/// One has blocked its thread for so long that others had to be taken out: it is not trusted for long.
 const BLOCKING: u8 = 2;
+
+/// It is trusted again once so many turns that were measured were short, and twice as many each time.
+const TO_BE_TRUSTED: u32 = 64;
+
+/// That is doubled so often.
+const MOST_DOUBLED: u32 = 10;
 
 /// How many were made in this process.
 static SEATS: AtomicUsize = AtomicUsize::new(0);
@@ -104,6 +115,8 @@ impl Seat {
             // To begin with.
             notes: AtomicU8::new(WOKEN),
             haste: AtomicU8::new(SLOW),
+            to_be_trusted: AtomicU32::new(0),
+            blocks: AtomicU32::new(0),
             home: OnceLock::new(),
             is_over: AtomicBool::new(false),
             outcome: Mutex::new(None),
@@ -163,6 +176,7 @@ impl Seat {
                 runtime,
                 is_blocked: AtomicBool::new(false),
                 stand_in: StandIn::new(self),
+                allowance: Allowance::new(),
             }
         })
     }
@@ -262,8 +276,15 @@ impl Seat {
         self.haste.load(Relaxed) != QUICK
     }
 
-    /// A turn of the stage has kept others from theirs, for so long that they had to be taken out.
-    pub(crate) fn has_blocked(&self) {
+    /// A turn of the stage has lasted for so long that others had to be taken out, if there were any.
+    pub(crate) fn has_lasted(&self, has_blocked_others: bool) {
+        if !has_blocked_others {
+            return self.note_turn(true);
+        }
+        let blocks = self.blocks.load(Relaxed);
+        self.blocks.store(blocks + 1, Relaxed);
+        let to_be_trusted = TO_BE_TRUSTED << blocks.min(MOST_DOUBLED);
+        self.to_be_trusted.store(to_be_trusted, Relaxed);
         self.haste.store(BLOCKING, Relaxed);
     }
 
@@ -300,10 +321,15 @@ impl Seat {
     }
 
     fn note_turn(&self, is_long: bool) {
-        if self.haste.load(Relaxed) != BLOCKING {
-            let haste = if is_long { SLOW } else { QUICK };
-            self.haste.store(haste, Relaxed);
+        if self.haste.load(Relaxed) == BLOCKING {
+            let left = self.to_be_trusted.load(Relaxed);
+            if is_long || left > 1 {
+                let left = if is_long { left } else { left - 1 };
+                return self.to_be_trusted.store(left, Relaxed);
+            }
         }
+        let haste = if is_long { SLOW } else { QUICK };
+        self.haste.store(haste, Relaxed);
     }
 }
 
@@ -371,5 +397,31 @@ impl fmt::Debug for Seat {
             .field("stage", self.stage())
             .field("home", &self.home)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[test]
+    fn who_has_blocked_is_trusted_again_after_many_short_turns_and_twice_as_many_each_time() {
+        let seat = Seat::new(&"blocks".into());
+        seat.sit_down(Box::pin(pending()));
+        let mut body = seat.take().expect("it is there");
+        body.stop(Duration::ZERO);
+        assert!(!seat.is_slow());
+        for turns in [TO_BE_TRUSTED, 2 * TO_BE_TRUSTED, 4 * TO_BE_TRUSTED] {
+            seat.has_lasted(true);
+            for _ in 1..turns {
+                body.stop(Duration::ZERO);
+                assert!(seat.is_slow());
+                body.stop(Duration::from_secs(1));
+            }
+            body.stop(Duration::ZERO);
+            assert!(!seat.is_slow(), "after {turns}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use crossbeam_deque::Worker;
 
 use crate::{
-    relief::Bench,
+    relief::{Bench, Blocked},
     runtime::Runtime,
     seat::{Body, Seat},
 };
@@ -135,11 +135,18 @@ impl Guests {
         }
     }
 
-    /// A turn has ended, on a runtime with other threads. Returns whether guests were taken out
-    /// meanwhile, as it did not end.
+    /// A turn has ended, on a runtime with other threads. Returns whether it was seen to last.
     #[inline]
-    pub(super) fn end_turn(&self) -> bool {
-        self.shared().is_some_and(|shared| shared.bench.end_turn())
+    pub(super) fn end_turn(&self) -> Option<Blocked> {
+        self.shared().and_then(|shared| shared.bench.end_turn())
+    }
+
+    /// The same, of a turn that has panicked.
+    #[cold]
+    pub(super) fn forget_turn(&self) {
+        if let Some(Some(shared)) = self.shared.get() {
+            shared.bench.end_turn();
+        }
     }
 
     #[inline(always)]
@@ -239,7 +246,7 @@ mod tests {
             }
         }
         let left = iter::from_fn(|| guests.next(runtime)).count();
-        let has_lost = runtime.has_other_threads() && guests.end_turn();
+        let has_lost = runtime.has_other_threads() && guests.end_turn().is_some_and(|it| it.others);
         (!has_lost).then(|| {
             assert_eq!(left, count);
             count
