@@ -12,7 +12,6 @@ use std::{
 
 use tokio::{
     sync::oneshot,
-    task::yield_now,
     time::{Instant, timeout_at},
 };
 
@@ -289,8 +288,6 @@ impl ByteBudget {
         while let Turn::Keeps(next_tick) = lulled.turn(|turn| turn != Turn::Waits).await {
             let come = lulled.turn(|turn| turn == Turn::Come);
             if timeout_at(next_tick, come).await.is_err() {
-                // Whoever is ready is to have had time to settle something.
-                yield_now().await;
                 let mut state = self.lock();
                 state.lull.tick(Instant::now());
                 self.lull_others(state);
@@ -474,7 +471,7 @@ mod tests {
             tokio::spawn(async move { budget.reserve(bytes).await })
         };
         let (large, small) = (ask(50), ask(5));
-        tokio::task::yield_now().await;
+        yield_now().await;
         assert!(timeout(SOON, budget.reserve(1)).await.is_err());
         assert_eq!(
             budget.waiting(),
@@ -508,7 +505,7 @@ mod tests {
             let second = second.clone();
             async move { second.reserve(70).await }
         });
-        tokio::task::yield_now().await;
+        yield_now().await;
         assert_eq!((own(&first), own(&second)), (60, 30));
         drop(large);
         let grant = timeout(SOON, waiting).await.unwrap().unwrap();
@@ -530,7 +527,7 @@ mod tests {
             let budget = budget.clone();
             async move { budget.reserve(10).await }
         });
-        tokio::task::yield_now().await;
+        yield_now().await;
         // It is the first one's turn, which is dropped before it is polled.
         drop(charge);
         drop(first);
