@@ -3,15 +3,21 @@ mod lull;
 
 use std::{
     collections::BTreeMap,
-    fmt, mem,
+    fmt,
+    future::poll_fn,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
 
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use self::{
     account::{Account, Holder, Terms, Ticket},
-    lull::Lull,
+    lull::{Lull, Place, Turn},
 };
 use crate::{WaitingFor, footprint::Need};
 
@@ -54,9 +60,10 @@ use crate::{WaitingFor, footprint::Need};
 /// some 600 a second, so that a thousand quiet shards are read every other second; who wants more, or
 /// has a longer way to the service, takes more fetches or bytes.
 ///
-/// As long as all that is read is settled at once, much less is in use: while a MiB is, besides what is reserved,
-/// the next read waits for that to be settled, if not for more than a millisecond. What is read is taken in while it
-/// is in the processor's cache, then, and a thousand shards that are behind do not each have an answer in memory.
+/// As long as all that is read is settled at once, much less is in use: while 256 KiB are, besides what is reserved,
+/// the next read waits for that to be settled. What is read is taken in while it is in the processor's cache, then, and a
+/// thousand shards that are behind do not each have an answer in memory. It waits as long as at least 64 KiB are
+/// settled every millisecond, and for some 200 ms at most; if answers come over a network, for a millisecond or two at most.
 ///
 /// # What counts
 ///
@@ -84,7 +91,6 @@ pub struct ByteBudget {
 
 struct Shared {
     state: Mutex<State>,
-    lull: Lull,
 }
 
 struct State {
@@ -92,8 +98,7 @@ struct State {
     last_holder: Holder,
     /// How much was in use at most.
     most_in_use: u64,
-    /// How much has been read and is not dealt with.
-    in_hand: u64,
+    lull: Lull,
     /// Those that wait, to be told.
     waiting: BTreeMap<Ticket, oneshot::Sender<Grant>>,
 }
@@ -118,13 +123,12 @@ impl ByteBudget {
             account: Account::new(bytes, fetches),
             last_holder: Holder::default(),
             most_in_use: 0,
-            in_hand: 0,
+            lull: Lull::default(),
             waiting: BTreeMap::new(),
         };
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
-                lull: Lull::default(),
             }),
             holder: Holder::default(),
         }
@@ -250,28 +254,60 @@ impl ByteBudget {
     fn release(&self, bytes: u64) {
         let mut state = self.lock();
         state.account.release(self.holder, bytes);
-        state.in_hand -= bytes;
+        state.lull.settled(bytes);
         self.admit_others(state);
     }
 
     fn answered(&self, terms: Terms, bytes: u64) {
         let mut state = self.lock();
         state.account.answered(terms, bytes);
-        state.in_hand += bytes;
+        state.lull.answered(bytes);
         state.note();
         self.admit_others(state);
     }
 
-    fn admit_others(&self, state: MutexGuard<'_, State>) {
-        let in_hand = state.in_hand;
-        drop(state);
-        self.shared.lull.note(in_hand);
+    fn admit_others<'a>(&'a self, state: MutexGuard<'a, State>) {
+        self.lull_others(state);
         self.admit();
+    }
+
+    /// Lets those go on whose turn it is after a lull.
+    fn lull_others<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+        while let Some(waker) = state.lull.admit() {
+            drop(state);
+            waker.wake();
+            state = self.lock();
+        }
     }
 
     /// Waits while much has been read and is not dealt with, but not for long: see [`Lull`]. Cancel safe.
     pub(crate) async fn lull(&self) {
-        self.shared.lull.come(|| self.lock().in_hand).await;
+        let Some(lulled) = self.wait_for_lull() else {
+            return;
+        };
+        while let Turn::Keeps(next_tick) = lulled.turn(|turn| turn != Turn::Waits).await {
+            let come = lulled.turn(|turn| turn == Turn::Come);
+            if timeout_at(next_tick, come).await.is_err() {
+                let mut state = self.lock();
+                state.lull.tick(Instant::now());
+                self.lull_others(state);
+            }
+        }
+    }
+
+    /// A read has begun, and whether its answer is not there at once.
+    pub(crate) fn begun(&self, is_far: bool) {
+        let mut state = self.lock();
+        state.lull.begun(is_far);
+        self.lull_others(state);
+    }
+
+    fn wait_for_lull(&self) -> Option<Lulled<'_>> {
+        let place = self.lock().lull.come(Instant::now)?;
+        Some(Lulled {
+            budget: self,
+            place,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -320,6 +356,36 @@ impl Drop for Queued {
             state.account.give_up(self.ticket);
             drop(state);
             self.budget.admit();
+        }
+    }
+}
+
+/// One that waits for a lull, and gives up its place when it is dropped.
+#[derive(Debug)]
+struct Lulled<'a> {
+    budget: &'a ByteBudget,
+    place: Place,
+}
+
+impl Lulled<'_> {
+    /// How it is, as soon as it is as it should be.
+    async fn turn(&self, is_right: impl Fn(Turn) -> bool) -> Turn {
+        poll_fn(|context| {
+            let turn = self.budget.lock().lull.turn(self.place, context.waker());
+            match is_right(turn) {
+                true => Poll::Ready(turn),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Lulled<'_> {
+    fn drop(&mut self) {
+        let waker = self.budget.lock().lull.leave(self.place);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 }
@@ -387,7 +453,10 @@ impl Drop for Charge {
 mod tests {
     use std::time::Duration;
 
-    use tokio::time::timeout;
+    use tokio::{
+        task::{JoinHandle, yield_now},
+        time::{sleep, timeout},
+    };
 
     use super::*;
 
@@ -402,7 +471,7 @@ mod tests {
             tokio::spawn(async move { budget.reserve(bytes).await })
         };
         let (large, small) = (ask(50), ask(5));
-        tokio::task::yield_now().await;
+        yield_now().await;
         assert!(timeout(SOON, budget.reserve(1)).await.is_err());
         assert_eq!(
             budget.waiting(),
@@ -436,7 +505,7 @@ mod tests {
             let second = second.clone();
             async move { second.reserve(70).await }
         });
-        tokio::task::yield_now().await;
+        yield_now().await;
         assert_eq!((own(&first), own(&second)), (60, 30));
         drop(large);
         let grant = timeout(SOON, waiting).await.unwrap().unwrap();
@@ -458,12 +527,123 @@ mod tests {
             let budget = budget.clone();
             async move { budget.reserve(10).await }
         });
-        tokio::task::yield_now().await;
+        yield_now().await;
         // It is the first one's turn, which is dropped before it is polled.
         drop(charge);
         drop(first);
         let grant = timeout(SOON, second).await.unwrap().unwrap();
         drop(grant);
         assert_eq!(budget.in_use(), 0);
+    }
+
+    const KIB: u64 = 1_024;
+
+    async fn read(budget: &ByteBudget, bytes: u64) -> Charge {
+        budget.reserve(bytes).await.answered(bytes)
+    }
+
+    /// One that waits for a lull, and tells after how many milliseconds it went on.
+    fn lulled(budget: &ByteBudget) -> JoinHandle<u128> {
+        let budget = budget.clone();
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            budget.lull().await;
+            begun.elapsed().as_millis()
+        })
+    }
+
+    async fn settle(charge: &mut Charge, bytes: u64, times: u64, every: Duration) {
+        for _ in 0..times {
+            sleep(every).await;
+            drop(charge.split_off(bytes));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_lull_goes_on_as_soon_as_little_is_in_hand() {
+        let budget = ByteBudget::default();
+        let begun = Instant::now();
+        let mut charge = read(&budget, 1_000 * KIB).await;
+        let readers = [(); 3].map(|()| {
+            let budget = budget.clone();
+            tokio::spawn(async move {
+                budget.lull().await;
+                read(&budget, 1_000 * KIB).await
+            })
+        });
+        yield_now().await;
+        for reader in readers {
+            assert!(!reader.is_finished());
+            // The last one is the next one to be settled.
+            drop(charge);
+            charge = reader.await.unwrap();
+            yield_now().await;
+            assert_eq!(budget.in_use(), 1_000 * KIB, "one at a time");
+        }
+        drop(charge);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    /// Thirty times as long as one millisecond.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_settled_quickly_is_waited_for() {
+        let budget = ByteBudget::default();
+        let mut charge = read(&budget, 30 * 256 * KIB).await;
+        let waiting = [(); 2].map(|()| lulled(&budget));
+        settle(&mut charge, 256 * KIB, 28, Duration::from_millis(1)).await;
+        yield_now().await;
+        assert!(waiting.iter().all(|it| !it.is_finished()));
+        settle(&mut charge, 256 * KIB, 1, Duration::from_millis(1)).await;
+        let [first, second] = waiting;
+        assert_eq!(first.await.unwrap(), 29);
+        drop(charge);
+        drop(read(&budget, 0).await);
+        assert!(second.await.unwrap() <= 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_what_is_not_settled_or_slowly() {
+        let budget = ByteBudget::default();
+        let mut charge = read(&budget, 10_000 * KIB).await;
+        let waiting = [(); 100].map(|()| lulled(&budget));
+        settle(&mut charge, KIB, 10, Duration::from_micros(900)).await;
+        for one in waiting {
+            assert_eq!(one.await.unwrap(), 2);
+        }
+        assert_eq!(lulled(&budget).await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_for_what_is_settled_quickly() {
+        let budget = ByteBudget::default();
+        let mut charge = read(&budget, 100_000 * KIB).await;
+        let waiting = lulled(&budget);
+        settle(&mut charge, 128 * KIB, 300, Duration::from_millis(1)).await;
+        assert_eq!(waiting.await.unwrap(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_answers_take_time_others_read_meanwhile() {
+        let budget = ByteBudget::default();
+        let mut charge = read(&budget, 10_000 * KIB).await;
+        budget.begun(true);
+        let waiting = lulled(&budget);
+        settle(&mut charge, 128 * KIB, 10, Duration::from_micros(500)).await;
+        assert_eq!(waiting.await.unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_leaves_does_not_take_the_timer_along() {
+        let budget = ByteBudget::default();
+        let _charge = read(&budget, 10_000 * KIB).await;
+        let waiting = [(); 4].map(|()| lulled(&budget));
+        sleep(Duration::from_micros(500)).await;
+        for leaves in [0, 3] {
+            waiting[leaves].abort();
+            yield_now().await;
+        }
+        let [_, second, third, _] = waiting;
+        assert_eq!(second.await.unwrap(), 2);
+        assert_eq!(third.await.unwrap(), 2);
     }
 }

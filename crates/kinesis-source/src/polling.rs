@@ -1,4 +1,11 @@
-use std::{cell::LazyCell, sync::Arc, time::Duration};
+use std::{
+    cell::LazyCell,
+    future::{Future, poll_fn},
+    mem,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 
@@ -90,8 +97,18 @@ impl Polling {
         // The one that is looked for comes as well.
         let limit = limit + usize::from(progress.doubt().is_some() && limit < MOST_RECORDS);
         let from = (progress.shard(), &iterator);
-        let read = calls.read(&*self.api, from, limit, expected, watch);
-        let (mut page, mut survey) = read.await?;
+        let (mut page, mut survey) = {
+            let mut read = pin!(calls.read(&*self.api, from, limit, expected, watch));
+            let mut is_begun = false;
+            let answer = poll_fn(|context| {
+                let answer = read.as_mut().poll(context);
+                if !mem::replace(&mut is_begun, true) {
+                    budget.begun(answer.is_pending());
+                }
+                answer
+            });
+            answer.await?
+        };
         let charge = grant.answered(survey.taken);
         self.read_size.note(page.records.len(), survey.bytes);
         let records = &mut page.records;
@@ -194,5 +211,85 @@ impl Cursor {
 
     fn is_proven(&self) -> bool {
         self.is_proven && self.issued.elapsed() < PROVEN_FOR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        NextToken, PinnedPosition, Position, ShardId, ShardsPage, StreamSummary, Timestamp,
+    };
+
+    /// A shard with nothing in it, whose answers take that long.
+    #[derive(Debug)]
+    struct Empty(Duration);
+
+    #[async_trait]
+    impl KinesisApi for Empty {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+
+        async fn describe_stream_summary(&self) -> Result<StreamSummary, ApiError> {
+            unreachable!("nobody asks")
+        }
+
+        async fn list_shards(&self, _: Option<NextToken>) -> Result<ShardsPage, ApiError> {
+            unreachable!("nobody asks")
+        }
+
+        async fn get_shard_iterator(
+            &self,
+            shard: &ShardId,
+            _: &Position,
+        ) -> Result<ShardIterator, ApiError> {
+            Ok(ShardIterator::new(shard.clone(), "0"))
+        }
+
+        async fn get_records(
+            &self,
+            iterator: &ShardIterator,
+            _: usize,
+        ) -> Result<RecordsPage, ApiError> {
+            if !self.0.is_zero() {
+                sleep(self.0).await;
+            }
+            Ok(RecordsPage {
+                records: Vec::new(),
+                next: Some(iterator.clone()),
+                millis_behind_latest: Some(0),
+                children: Vec::new(),
+            })
+        }
+    }
+
+    /// For how long one waits for a lull after a read that takes so long, while what is in hand is settled quickly.
+    async fn lulled_after(answer: Duration) -> Duration {
+        let budget = ByteBudget::default();
+        let mut polling = Polling::new(Arc::new(Empty(answer)));
+        let progress = Progress::new("s".into(), PinnedPosition::TrimHorizon, Arc::default());
+        polling.next(&progress, &budget, 10).await.unwrap();
+        let mut charge = budget.reserve(1).await.answered(50 << 20);
+        let settling = tokio::spawn(async move {
+            loop {
+                sleep(Duration::from_micros(100)).await;
+                drop(charge.split_off(1 << 20));
+            }
+        });
+        let begun = Instant::now();
+        budget.lull().await;
+        settling.abort();
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_answers_at_once_is_read_when_what_was_read_is_dealt_with() {
+        let at_once = lulled_after(Duration::ZERO).await;
+        assert!(at_once > Duration::from_millis(4), "{at_once:?}");
+        let over_a_network = lulled_after(Duration::from_millis(20)).await;
+        assert_eq!(over_a_network, Duration::from_millis(1));
     }
 }
