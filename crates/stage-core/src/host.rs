@@ -50,6 +50,8 @@ struct Host {
     began: Cell<Option<Instant>>,
     /// That is too long ago.
     is_late: Cell<bool>,
+    /// How many turns there were since the task was polled, where they are measured.
+    turns: Cell<u32>,
     /// How often guests were put off.
     returns: Cell<u32>,
     guests: Guests,
@@ -58,12 +60,15 @@ struct Host {
 /// How many stages wake each other in a small circle.
 const RECENT: usize = 16;
 
-/// So many guests are polled at most before others of the runtime have their turn.
-const MOST: usize = 64;
+/// What a turn costs besides, in events: after 128 turns, others of the runtime have theirs.
+const TURN: usize = 62;
 
-/// The same where turns are measured, and so long at most.
-const MOST_MEASURED: usize = 1_000;
+/// The same where turns are measured: after 1,000 turns it is seen whether they have taken long. So long at most.
+const TURN_MEASURED: usize = 1;
 const LONG_ENOUGH: Duration = Duration::from_micros(100);
+
+/// Who has had so many turns in that time is better off in one thread: what they look at lies in its caches.
+const MANY_TURNS: u32 = 100;
 
 /// Of those for whom it took too long, so many stay in the task.
 const STAY: usize = 32;
@@ -165,6 +170,7 @@ impl Host {
             credit: Cell::new(0),
             began: Cell::new(None),
             is_late: Cell::new(false),
+            turns: Cell::new(0),
             returns: Cell::new(0),
             guests: Guests::new(),
         }
@@ -219,11 +225,11 @@ impl Host {
         }
         self.began.set(None);
         self.is_late.set(false);
-        let most = match runtime.has_other_threads() {
-            true => MOST_MEASURED,
-            false => MOST,
+        self.turns.set(0);
+        let turn = match runtime.has_other_threads() {
+            true => TURN_MEASURED,
+            false => TURN,
         };
-        let turn = enough / most;
         self.credit.set(enough);
         let mut at_work = stage;
         // If one panics, the others go on.
@@ -285,7 +291,7 @@ impl Host {
     #[cold]
     fn put_off(&self, body: Box<Body>, waiting: &mut VecDeque<Box<Body>>, runtime: Runtime) {
         self.guests.put_off(body, waiting, runtime);
-        if self.is_late.get() {
+        if self.is_late.get() && self.turns.get() < MANY_TURNS {
             // Other threads may find them there.
             let others = waiting.drain(STAY.min(waiting.len())..);
             others.for_each(Body::go_home);
@@ -352,6 +358,7 @@ impl Host {
     #[inline]
     fn poll_measuring(&self, body: &mut Body) -> Poll<Ended> {
         self.is_slow.set(body.seat().is_slow());
+        self.turns.set(self.turns.get() + 1);
         let start = body.start();
         let polled = body.poll();
         if let Some(start) = start {

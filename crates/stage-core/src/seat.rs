@@ -60,7 +60,8 @@ pub(crate) struct Home {
     pub(crate) runtime: Runtime,
     /// It does not come to poll the stage: another's turn in it does not end.
     is_blocked: AtomicBool,
-    stand_in: StandIn,
+    /// Where there are other threads.
+    stand_in: Option<StandIn>,
     pub(crate) allowance: Allowance,
 }
 
@@ -175,7 +176,7 @@ impl Seat {
                 waker: waker.clone(),
                 runtime,
                 is_blocked: AtomicBool::new(false),
-                stand_in: StandIn::new(self),
+                stand_in: runtime.has_other_threads().then(|| StandIn::new(self)),
                 allowance: Allowance::new(),
             }
         })
@@ -191,7 +192,7 @@ impl Seat {
         if let Some(home) = self.home.get() {
             home.is_blocked.swap(true, AcqRel);
             // It may have been woken before.
-            home.stand_in.send();
+            home.send_stand_in();
         }
     }
 
@@ -258,7 +259,7 @@ impl Seat {
             home.waker.wake_by_ref();
             // Either this is seen by who says that it is blocked, or that is seen here.
             if home.runtime.has_other_threads() && home.is_blocked.fetch_or(false, AcqRel) {
-                home.stand_in.send();
+                home.send_stand_in();
             }
         }
     }
@@ -330,6 +331,15 @@ impl Seat {
         }
         let haste = if is_long { SLOW } else { QUICK };
         self.haste.store(haste, Relaxed);
+    }
+}
+
+impl Home {
+    #[cold]
+    fn send_stand_in(&self) {
+        if let Some(stand_in) = &self.stand_in {
+            stand_in.send();
+        }
     }
 }
 
