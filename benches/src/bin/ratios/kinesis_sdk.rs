@@ -48,7 +48,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> 
             ],
             bars: vec![("bare-sdk", 0.95)],
         };
-        figures.extend(contest.hold(setting.time / 8));
+        figures.extend(contest.hold(setting.time / 16));
         served.stop();
     }
     Ok(figures)
