@@ -58,9 +58,7 @@ pub(crate) struct Body {
 pub(crate) struct Home {
     pub(crate) waker: Waker,
     pub(crate) runtime: Runtime,
-    /// It does not come to poll the stage: another's turn in it does not end.
-    is_blocked: AtomicBool,
-    /// Where there are other threads.
+    /// Where there are other threads, which a turn in it may keep waiting.
     stand_in: Option<StandIn>,
     pub(crate) allowance: Allowance,
 }
@@ -175,7 +173,6 @@ impl Seat {
             Home {
                 waker: waker.clone(),
                 runtime,
-                is_blocked: AtomicBool::new(false),
                 stand_in: runtime.has_other_threads().then(|| StandIn::new(self)),
                 allowance: Allowance::new(),
             }
@@ -189,18 +186,20 @@ impl Seat {
 
     /// The stage's own task does not come to poll it. Until it [does](Self::let_home), others stand in.
     pub(crate) fn keep_from_home(&self) {
-        if let Some(home) = self.home.get() {
-            home.is_blocked.swap(true, AcqRel);
-            // It may have been woken before.
-            home.send_stand_in();
+        if let Some(stand_in) = self.stand_in() {
+            stand_in.begin();
         }
     }
 
     /// The stage's own task comes to poll it.
     pub(crate) fn let_home(&self) {
-        if let Some(home) = self.home.get() {
-            home.is_blocked.store(false, Release);
+        if let Some(stand_in) = self.stand_in() {
+            stand_in.end();
         }
+    }
+
+    fn stand_in(&self) -> Option<&StandIn> {
+        self.home.get()?.stand_in.as_ref()
     }
 
     /// Takes the stage out if it is to be polled, or dropped, by whoever looks at it now.
@@ -257,9 +256,8 @@ impl Seat {
     fn call_home(&self) {
         if let Some(home) = self.home.get() {
             home.waker.wake_by_ref();
-            // Either this is seen by who says that it is blocked, or that is seen here.
-            if home.runtime.has_other_threads() && home.is_blocked.fetch_or(false, AcqRel) {
-                home.send_stand_in();
+            if let Some(stand_in) = &home.stand_in {
+                stand_in.call();
             }
         }
     }
@@ -331,15 +329,6 @@ impl Seat {
         }
         let haste = if is_long { SLOW } else { QUICK };
         self.haste.store(haste, Relaxed);
-    }
-}
-
-impl Home {
-    #[cold]
-    fn send_stand_in(&self) {
-        if let Some(stand_in) = &self.stand_in {
-            stand_in.send();
-        }
     }
 }
 

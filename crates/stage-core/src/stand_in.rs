@@ -13,6 +13,10 @@ use tokio::runtime::Handle;
 use crate::{
     host,
     seat::{Body, Seat},
+    sync::atomic::{
+        AtomicBool,
+        Ordering::{AcqRel, Release},
+    },
 };
 
 /// Where tasks are started that stand in for a stage's own, from whatever thread.
@@ -21,6 +25,8 @@ pub(crate) struct StandIn {
     #[cfg(not(shuttle))]
     runtime: Handle,
     seat: Weak<Seat>,
+    /// The stage's own task does not come to poll it: another's turn in it does not end.
+    is_needed: AtomicBool,
 }
 
 /// Polls a stage that was woken, once, and its guests, as the stage's own task would.
@@ -36,12 +42,32 @@ impl StandIn {
             #[cfg(not(shuttle))]
             runtime: Handle::current(),
             seat: Arc::downgrade(seat),
+            is_needed: AtomicBool::new(false),
+        }
+    }
+
+    /// Tasks stand in from here on.
+    pub(crate) fn begin(&self) {
+        self.is_needed.swap(true, AcqRel);
+        // The stage may have been woken before.
+        self.send();
+    }
+
+    /// The stage's own task comes to poll it.
+    pub(crate) fn end(&self) {
+        self.is_needed.store(false, Release);
+    }
+
+    /// The stage was woken. Either this is seen by who begins, or that is seen here.
+    pub(crate) fn call(&self) {
+        if self.is_needed.fetch_or(false, AcqRel) {
+            self.send();
         }
     }
 
     /// Has the stage polled by a task of its own, if it was woken.
     #[cold]
-    pub(crate) fn send(&self) {
+    fn send(&self) {
         if let Some(seat) = self.seat.upgrade() {
             let once = Once {
                 seat,
