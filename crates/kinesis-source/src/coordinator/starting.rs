@@ -72,9 +72,13 @@ impl Means {
             Err(AddError::NameTaken { name }) => name,
             added => return added,
         };
-        let mut others = (2_u64..).map(|number| add(format!("{name}#{number}")));
-        let is_said = |added: &_| !matches!(added, Err(AddError::NameTaken { .. }));
-        others.find(is_said).unwrap_or(Ok(()))
+        let mut number = 2_u64;
+        loop {
+            match add(format!("{name}#{number}")) {
+                Err(AddError::NameTaken { .. }) => number += 1,
+                added => return added,
+            }
+        }
     }
 
     /// What reads a shard, and goes on reading it whatever happens to a single reader.
