@@ -65,9 +65,10 @@ impl From<Upstream> for Failure {
 pub(crate) fn caught<T>(
     mut work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
 ) -> impl Future<Output = Result<T, Failure>> {
-    poll_fn(move |cx| {
-        poll_catching(work.as_mut(), cx)
-            .unwrap_or_else(|message| Poll::Ready(Err(Failure::Panicked(message))))
+    poll_fn(move |cx| match poll_catching(work.as_mut(), cx) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(done) => done,
+        Err(message) => Poll::Ready(Err(Failure::Panicked(message))),
     })
 }
 

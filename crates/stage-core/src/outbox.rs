@@ -81,8 +81,8 @@ pub(crate) enum Wanted {
     Events(Demand),
     /// Subscribers have come or gone: see [`take_change`](Outbox::take_change).
     Change,
-    /// Nothing more: the stage is to stop, or everybody has left.
-    Nothing(Box<End>),
+    /// Nothing more: the stage is to stop, or everybody has left. See [`end`](Outbox::end).
+    Nothing,
 }
 
 impl<E: Send + 'static> Outbox<E> {
@@ -206,29 +206,29 @@ impl<E: Send + 'static> Outbox<E> {
             self.note_wanted();
             return Some(Wanted::Change);
         }
-        let done = self.is_done();
-        self.is_unusual = done.is_some() || self.open == 0;
-        done.map(|end| Wanted::Nothing(Box::new(end)))
+        let is_done = self.is_done();
+        self.is_unusual = is_done || self.open == 0;
+        is_done.then_some(Wanted::Nothing)
     }
 
-    /// Does `work` while answering requests, and `meanwhile` once if it waits. It is given up, and why is
-    /// told, if the stage is to stop or everybody has left before it was done.
+    /// Does `work` while answering requests, and `meanwhile` once if it waits. It is given up, and there is
+    /// nothing, if the stage [is to stop or everybody has left](Self::end) before it was done.
     pub(crate) async fn serve_during<T>(
         &mut self,
         mut work: Pin<&mut impl Future<Output = T>>,
         meanwhile: impl FnOnce(),
-    ) -> Worked<Result<T, End>> {
+    ) -> Worked<Option<T>> {
         let mut meanwhile = Some(meanwhile);
         let done = poll_fn(|cx| {
             // First, since most work is done at once, and then nobody need be listened to.
             match work.as_mut().poll(cx) {
-                Poll::Ready(done) => Poll::Ready(Ok(done)),
+                Poll::Ready(done) => Poll::Ready(Some(done)),
                 Poll::Pending => {
                     if let Some(meanwhile) = meanwhile.take() {
                         self.note_that_work_waits();
                         meanwhile();
                     }
-                    self.serve(cx).map(Err)
+                    self.serve(cx).map(|()| None)
                 }
             }
         });
@@ -237,12 +237,12 @@ impl<E: Send + 'static> Outbox<E> {
         Worked { done, waited }
     }
 
-    /// Answers requests; whether and why the stage is to do nothing more.
-    fn serve(&mut self, cx: &Context<'_>) -> Poll<End> {
+    /// Answers requests; ready if the stage is to do nothing more.
+    fn serve(&mut self, cx: &Context<'_>) -> Poll<()> {
         while !self.sleep(cx) {
             self.read_news();
-            if let Some(end) = self.is_done() {
-                return Poll::Ready(end);
+            if self.is_done() {
+                return Poll::Ready(());
             }
             // For those who look on: the work was begun for what was wanted then.
             self.note_wanted();
@@ -604,15 +604,17 @@ impl<E: Send + 'static> Outbox<E> {
         self.buffer.len() + self.dispatcher.held()
     }
 
-    /// Whether there is nothing more to do, and why.
+    /// Whether there is nothing more to do.
     #[inline]
-    fn is_done(&self) -> Option<End> {
-        if self.stopping {
-            Some(End::Cancelled(Reason::Shutdown))
-        } else if self.is_deserted() || self.broken.is_some() {
-            Some(End::Completed)
-        } else {
-            None
+    fn is_done(&self) -> bool {
+        self.stopping || self.is_deserted() || self.broken.is_some()
+    }
+
+    /// Why there is nothing more to do.
+    pub(crate) fn end(&self) -> End {
+        match self.stopping {
+            true => End::Cancelled(Reason::Shutdown),
+            false => End::Completed,
         }
     }
 

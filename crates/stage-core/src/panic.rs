@@ -18,12 +18,23 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 /// Polls `work`; fails with what the panic said if it panics.
 ///
 /// Whoever calls it decides what to do with the state that the panic may have left half done.
+#[inline]
 pub(crate) fn poll_catching<T>(
     work: Pin<&mut impl Future<Output = T>>,
     cx: &mut Context<'_>,
 ) -> Result<Poll<T>, String> {
-    catch_unwind(AssertUnwindSafe(|| work.poll(cx)))
-        .map_err(|payload| panic_message(&*payload).to_owned())
+    // Past the catch, through which results go by memory: most polls have none.
+    let mut done = Poll::Pending;
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        if let Poll::Ready(result) = work.poll(cx) {
+            done = Poll::Ready(result);
+        }
+    }));
+    match polled {
+        Ok(()) if done.is_pending() => Ok(Poll::Pending),
+        Ok(()) => Ok(done),
+        Err(payload) => Err(panic_message(&*payload).to_owned()),
+    }
 }
 
 /// Does `work`, with a panic as an error that says what it said.

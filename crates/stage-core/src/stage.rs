@@ -88,7 +88,7 @@ async fn make<P: Producer>(
                 }
                 continue;
             }
-            Wanted::Nothing(end) => return Ok(*end),
+            Wanted::Nothing => return Ok(outbox.end()),
         };
         let demand = outbox.in_one_piece(pace.moderate(demand));
         let mut batch = outbox.batch(demand.get());
@@ -101,11 +101,11 @@ async fn make<P: Producer>(
         outbox.push_made(batch);
         match produced.done {
             // One that breaks its promise of an event must not keep the thread to itself.
-            Ok(Ok(Flow::More)) if empty => yield_now().await,
-            Ok(Ok(Flow::More)) => {}
-            Ok(Ok(Flow::End)) => return Ok(End::Completed),
-            Ok(Err(error)) => return Err(Failure::Failed(error.into())),
-            Err(end) => return Ok(end),
+            Some(Ok(Flow::More)) if empty => yield_now().await,
+            Some(Ok(Flow::More)) => {}
+            Some(Ok(Flow::End)) => return Ok(End::Completed),
+            Some(Err(error)) => return Err(Failure::Failed(error.into())),
+            None => return Ok(outbox.end()),
         }
     }
 }
@@ -160,7 +160,7 @@ enum Step {
     Input(Input),
     Change,
     Due,
-    Nothing(Box<End>),
+    Nothing,
 }
 
 async fn turn<In, T>(
@@ -209,13 +209,13 @@ where
                     .await
                     .done
                 {
-                    Ok(result) => result.map_err(|error| Failure::Failed(error.into()))?,
-                    Err(end) => return Ok(end),
+                    Some(result) => result.map_err(|error| Failure::Failed(error.into()))?,
+                    None => return Ok(outbox.end()),
                 }
                 outbox.push(out);
             }
             Step::Input(Input::End) => return Ok(inbox.outcome()?),
-            Step::Nothing(end) => return Ok(*end),
+            Step::Nothing => return Ok(outbox.end()),
         }
     }
 }
@@ -240,8 +240,8 @@ where
         .await;
     pace.note(stopwatch, turned.waited);
     match turned.done {
-        Ok(result) => result.map_err(|error| Failure::Failed(error.into()))?,
-        Err(end) => return Ok(Some(end)),
+        Some(result) => result.map_err(|error| Failure::Failed(error.into()))?,
+        None => return Ok(Some(outbox.end())),
     }
     out.stand_for(&mut inbox.portion);
     outbox.push(out);
@@ -256,7 +256,7 @@ fn look<In: Send + 'static, Out: Send + 'static>(
 ) -> Option<Step> {
     match outbox.look() {
         Some(Wanted::Change) => Some(Step::Change),
-        Some(Wanted::Nothing(end)) => Some(Step::Nothing(end)),
+        Some(Wanted::Nothing) => Some(Step::Nothing),
         Some(Wanted::Events(_)) if is_due => Some(Step::Due),
         Some(Wanted::Events(_)) => inbox.look().map(Step::Input),
         None if outbox.is_held() => inbox.look_past_events().map(Step::Input),
