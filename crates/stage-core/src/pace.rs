@@ -1,4 +1,9 @@
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Instant};
+use std::{
+    future::{poll_fn, ready},
+    pin::Pin,
+    task::Poll,
+    time::Instant,
+};
 
 use crate::{Demand, runtime::has_other_threads, sampler::Sampler};
 
@@ -60,6 +65,20 @@ pub(crate) async fn if_it_waits<T>(
     let done = done.await;
     let waited = meanwhile.is_none();
     Worked { done, waited }
+}
+
+/// Takes something of the task's budget, and waits if it is used up. Unlike tokio's `consume_budget`, it keeps nothing
+/// from one poll to the next.
+#[cfg(not(shuttle))]
+#[inline]
+pub(crate) fn budgeted() -> impl Future<Output = ()> {
+    tokio::task::coop::cooperative(ready(()))
+}
+
+/// There is none.
+#[cfg(shuttle)]
+pub(crate) fn budgeted() -> impl Future<Output = ()> {
+    ready(())
 }
 
 impl Pace {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    task::{consume_budget, yield_now},
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 
@@ -19,7 +19,7 @@ use crate::{
     failure::{Failure, caught, failing},
     inbox::{Debt, Inbox, Input},
     outbox::{Outbox, Wanted},
-    pace::{Pace, if_it_waits},
+    pace::{Pace, budgeted, if_it_waits},
     protocol::End,
 };
 
@@ -74,7 +74,7 @@ async fn make<P: Producer>(
             Some(wanted) => {
                 pace.give_way(outbox.has_woken()).await;
                 if pace.costs() {
-                    consume_budget().await;
+                    budgeted().await;
                 }
                 wanted
             }
@@ -180,7 +180,7 @@ where
             Some(step) => {
                 pace.give_way(outbox.has_woken() | inbox.has_woken()).await;
                 if pace.costs() {
-                    consume_budget().await;
+                    budgeted().await;
                 }
                 step
             }
@@ -334,7 +334,7 @@ where
             Some(input) => {
                 pace.give_way(inbox.has_woken()).await;
                 if pace.costs() {
-                    consume_budget().await;
+                    budgeted().await;
                 }
                 input
             }
