@@ -42,6 +42,8 @@ struct State {
     /// For stages that are given none.
     names: Names,
     waiting: Vec<(Arc<Seat>, Task)>,
+    /// Stages that have ended, which their own tasks cannot tell.
+    ended_away: Vec<Arc<Seat>>,
     groups: Weaks<dyn Close>,
     stopping: bool,
     /// How long the rest may take from then on.
@@ -208,6 +210,17 @@ impl Crew {
         (mem::take(&mut state.waiting), state.stopping)
     }
 
+    /// A stage has ended while its own task could not poll it.
+    pub(crate) fn note_end(&self, seat: &Arc<Seat>) {
+        self.lock().ended_away.push(Arc::clone(seat));
+        self.news.notify_one();
+    }
+
+    /// Takes the stages that have.
+    pub(crate) fn take_ended(&self) -> Vec<Arc<Seat>> {
+        mem::take(&mut self.lock().ended_away)
+    }
+
     /// Frees the name of a stage that has ended, or was never added. Returns whether all are to stop.
     pub(crate) fn free(&self, name: &str) -> bool {
         let mut state = self.lock();
@@ -275,13 +288,18 @@ impl Crew {
         state.drain_until
     }
 
-    /// Lets no stage in any more: whoever ran the pipeline does so no longer.
+    /// Lets no stage in any more: whoever ran the pipeline does so no longer. Those that are still there are dropped
+    /// where they stand, though another's turn may keep their tasks from it.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
         let never_started = mem::take(&mut state.waiting);
+        let members = state.in_order();
         drop(state);
         drop(never_started);
+        for member in members {
+            member.seat.cancel();
+        }
     }
 
     pub(crate) fn members(&self) -> Vec<Member> {

@@ -5,7 +5,7 @@ use std::sync::{
 
 use tokio::time::Instant;
 
-use crate::{crew::Crew, host};
+use crate::{crew::Crew, host, seat::Seat};
 
 /// What a stage has done so far, for those who look on.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Meter {
     /// What is lost from now on is lost because nobody waits for it any more.
     abandoning: AtomicBool,
     state: Mutex<(StageState, Instant)>,
-    /// Whom to tell that the stage has failed.
+    /// Whom to tell that the stage has failed, or ended.
     crew: OnceLock<Weak<Crew>>,
     /// How often its task was polled.
     #[cfg(feature = "testkit")]
@@ -79,6 +79,14 @@ impl Meter {
     pub(crate) fn raise_alarm(&self) {
         if let Some(crew) = self.crew.get().and_then(Weak::upgrade) {
             crew.stop();
+        }
+    }
+
+    /// The stage has ended, which its own task cannot tell.
+    #[cold]
+    pub(crate) fn has_ended(&self, seat: &Arc<Seat>) {
+        if let Some(crew) = self.crew.get().and_then(Weak::upgrade) {
+            crew.note_end(seat);
         }
     }
 

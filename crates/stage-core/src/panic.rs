@@ -1,6 +1,7 @@
 use std::{
     any::Any,
     future::poll_fn,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
@@ -13,6 +14,20 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("(no message)")
+}
+
+/// The same, of a panic that nobody else wants.
+pub(crate) fn into_message(payload: Box<dyn Any + Send>) -> String {
+    let message = panic_message(&*payload).to_owned();
+    dispose(payload);
+    message
+}
+
+/// Drops what a panic carries, which may panic in its turn: then it stays.
+pub(crate) fn dispose(payload: Box<dyn Any + Send>) {
+    if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(worse);
+    }
 }
 
 /// Polls `work`; fails with what the panic said if it panics.
@@ -33,7 +48,7 @@ pub(crate) fn poll_catching<T>(
     match polled {
         Ok(()) if done.is_pending() => Ok(Poll::Pending),
         Ok(()) => Ok(done),
-        Err(payload) => Err(panic_message(&*payload).to_owned()),
+        Err(payload) => Err(into_message(payload)),
     }
 }
 

@@ -227,14 +227,14 @@ impl Bench {
         let mut put_off = VecDeque::new();
         self.exchange_put_off(&mut put_off);
         for body in put_off {
-            body.go_home();
+            body.be_handed_home();
         }
         if let Some(body) = self.first.take() {
-            body.go_home();
+            body.be_handed_home();
         }
         loop {
             match self.others.steal() {
-                Steal::Success(body) => body.go_home(),
+                Steal::Success(body) => body.be_handed_home(),
                 Steal::Retry => {}
                 Steal::Empty => return,
             }
@@ -254,6 +254,19 @@ fn start() -> Option<Thread> {
     let watch = thread::Builder::new().name("stage-core relief".into());
     let watch = watch.spawn(keep_watch).ok()?;
     Some(watch.thread().clone())
+}
+
+/// Does what may take its time, in another thread if this is the one that looks: others wait for that.
+pub(crate) fn not_here(seat: &Arc<Seat>, act: fn(&Seat)) {
+    let watch = WATCH.get().and_then(Option::as_ref);
+    if watch.is_some_and(|watch| watch.id() == thread::current().id()) {
+        let seat = Arc::clone(seat);
+        let aside = thread::Builder::new().name("stage-core drop".into());
+        if aside.spawn(move || act(&seat)).is_ok() {
+            return;
+        }
+    }
+    act(seat);
 }
 
 #[expect(
@@ -281,8 +294,10 @@ fn keep_watch() {
 
 /// Takes out who has waited at the last look as well, while no turn has ended. Then notes who waits.
 fn look(waited: &mut Vec<(Weak<Bench>, u64)>) {
-    let benches = BENCHES.lock().unwrap_or_else(PoisonError::into_inner);
-    let benches: Vec<_> = benches.iter().collect();
+    let benches: Vec<_> = {
+        let benches = BENCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        benches.iter().collect()
+    };
     let before = mem::take(waited);
     for bench in benches {
         let turns = bench.turns.load(Relaxed);
@@ -306,6 +321,24 @@ mod tests {
     use crossbeam_deque::Worker;
 
     use super::*;
+
+    #[test]
+    fn a_task_that_was_blocked_and_is_not_any_more_polls_its_stage_itself() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build();
+        runtime.expect("there can be threads").block_on(async {
+            let bench = Bench::open(Worker::new_fifo().stealer()).expect("there can be threads");
+            let seat = Seat::new(&"host".into());
+            seat.sit_down(Box::pin(pending()));
+            seat.come_home(std::task::Waker::noop());
+            bench.set_host(Some(&seat));
+            bench.begin_hosting();
+            assert!(!seat.is_kept_from_home());
+            bench.empty();
+            assert!(seat.is_kept_from_home());
+            bench.end_hosting();
+            assert!(!seat.is_kept_from_home());
+        });
+    }
 
     #[test]
     fn who_keeps_nobody_waiting_has_a_long_turn_and_no_more() {

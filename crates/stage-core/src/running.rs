@@ -9,7 +9,7 @@ use tracing::{Instrument, debug, error_span, warn};
 use crate::{
     DrainReport, PipelineError,
     crew::Crew,
-    panic::panic_message,
+    panic::into_message,
     report::StageReport,
     seat::Outcome,
     stage_task::{Ended, StageTask},
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Running {
     crew: Arc<Crew>,
-    tasks: JoinSet<Ended>,
+    tasks: JoinSet<Option<Ended>>,
     /// When the time for draining is up.
     deadline: Option<Instant>,
     report: DrainReport,
@@ -48,7 +48,10 @@ impl Running {
     pub(crate) async fn until(mut self, signal: impl Future<Output = ()>) -> DrainReport {
         let mut signal = pin!(signal);
         loop {
-            let stopping = self.start_waiting();
+            let mut stopping = self.start_waiting();
+            for seat in self.crew.take_ended() {
+                stopping |= self.bury(Ended::of(&seat));
+            }
             if self.tasks.is_empty() {
                 return self.report;
             }
@@ -116,19 +119,19 @@ impl Running {
     }
 
     /// One has ended, and perhaps others have by now.
-    fn bury_all(&mut self, first: Result<Ended, JoinError>) {
-        self.bury(first);
-        while let Some(ended) = self.tasks.try_join_next() {
+    fn bury_all(&mut self, first: Result<Option<Ended>, JoinError>) {
+        let mut next = Some(first);
+        while let Some(ended) = next {
+            let ended = ended.unwrap_or_else(|error| self.without_task(error));
             self.bury(ended);
+            next = self.tasks.try_join_next();
         }
     }
 
-    /// Forgets a stage that has ended, and stops the rest if it failed.
-    fn bury(&mut self, ended: Result<Ended, JoinError>) {
-        let Some(Ended { seat, outcome }) =
-            ended.map_or_else(|error| self.without_task(error), Some)
-        else {
-            return;
+    /// Forgets a stage that has ended, and stops the rest if it failed. Returns whether all are to stop.
+    fn bury(&mut self, ended: Option<Ended>) -> bool {
+        let Some(Ended { seat, outcome }) = ended else {
+            return false;
         };
         let stage = &**seat.stage();
         let mut stopping = self.crew.free(stage);
@@ -146,6 +149,7 @@ impl Running {
         if stopping {
             self.report.stages.push(StageReport::of(&seat.meter));
         }
+        stopping
     }
 
     /// A stage whose task has gone before the stage has ended. Only dropping the pipeline does that, or
@@ -168,7 +172,7 @@ fn failure(stage: &str, outcome: Outcome) -> Option<PipelineError> {
         Outcome::Done(Err(failure)) => Some(failure.of(stage.to_owned())),
         Outcome::Panicked(panic) => Some(PipelineError::Panicked {
             stage: stage.to_owned(),
-            message: panic_message(&*panic).to_owned(),
+            message: into_message(panic),
         }),
     }
 }

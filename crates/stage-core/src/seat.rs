@@ -12,6 +12,7 @@ use crate::{
     failure::Failure,
     host::{self, Allowance},
     meter::Meter,
+    panic::dispose,
     runtime::Runtime,
     sampler::Sampler,
     slot::Slot,
@@ -198,6 +199,19 @@ impl Seat {
         }
     }
 
+    /// Whether others stand in.
+    #[cfg(all(test, not(shuttle)))]
+    pub(crate) fn is_kept_from_home(&self) -> bool {
+        self.stand_in().is_some_and(StandIn::is_needed)
+    }
+
+    /// A task that stands in has begun.
+    pub(crate) fn is_stood_in_for(&self) {
+        if let Some(stand_in) = self.stand_in() {
+            stand_in.has_begun();
+        }
+    }
+
     fn stand_in(&self) -> Option<&StandIn> {
         self.home.get()?.stand_in.as_ref()
     }
@@ -238,6 +252,20 @@ impl Seat {
             body = again;
         }
         self.wake_at_home();
+    }
+
+    /// Puts the stage back for its own task to take, from a thread that is not to drop it. If it is to be dropped,
+    /// another task does that: its own may have gone, or not come to it.
+    pub(crate) fn hand_home(&self, body: Box<Body>) {
+        self.body.put(body);
+        // Whoever cancels it later drops it, or has it dropped.
+        let notes = self.notes.fetch_or(WOKEN, AcqRel);
+        self.call_home();
+        if notes & CANCELLED != 0
+            && let Some(stand_in) = self.stand_in()
+        {
+            stand_in.send();
+        }
     }
 
     /// Whether the stage, which is out, is to be dropped. What it was woken for is seen from here on.
@@ -304,11 +332,13 @@ impl Seat {
         self.notes.load(Acquire) & WITHOUT_TASK != 0
     }
 
-    /// How the stage has ended, once.
+    /// Whether the stage has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Acquire)
+    }
+
+    /// How the stage that is over has ended, for the first who asks.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        if !self.is_over.load(Acquire) {
-            return None;
-        }
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         outcome.take()
     }
@@ -355,6 +385,12 @@ impl Body {
         seat.send_home(self);
     }
 
+    /// The same, from a thread that is not to drop it.
+    pub(crate) fn be_handed_home(self: Box<Self>) {
+        let seat = Arc::clone(&self.seat);
+        seat.hand_home(self);
+    }
+
     /// A turn begins. When, if it is to be measured.
     #[inline]
     pub(crate) fn start(&mut self) -> Option<Instant> {
@@ -385,7 +421,11 @@ impl Body {
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(self)));
         seat.end(match (dropped, outcome) {
             (Err(panic), Outcome::Done(Ok(()))) => Outcome::Panicked(panic),
-            (_, outcome) => outcome,
+            (Err(panic), outcome) => {
+                dispose(panic);
+                outcome
+            }
+            (Ok(()), outcome) => outcome,
         });
     }
 }

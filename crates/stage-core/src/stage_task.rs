@@ -26,6 +26,15 @@ pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
 }
 
+impl Ended {
+    /// A stage that is over, for the first who asks.
+    pub(crate) fn of(seat: &Arc<Seat>) -> Option<Self> {
+        let outcome = seat.outcome()?;
+        let seat = Arc::clone(seat);
+        Some(Self { seat, outcome })
+    }
+}
+
 impl StageTask {
     pub(crate) fn new(seat: Arc<Seat>, task: Task) -> Self {
         seat.sit_down(task);
@@ -38,18 +47,19 @@ impl StageTask {
 }
 
 impl Future for StageTask {
-    type Output = Ended;
+    /// Nothing, if it was told meanwhile how the stage has ended.
+    type Output = Option<Ended>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { seat, waiting, .. } = &mut *self;
         let home = seat.come_home(cx.waker());
         host::receive(home, Some(seat), seat.take_if_noted(), waiting, cx);
-        let Some(outcome) = seat.outcome() else {
+        if !seat.is_over() {
             return Poll::Pending;
-        };
-        let seat = Arc::clone(seat);
+        }
+        let ended = Ended::of(seat);
         self.has_ended = true;
-        Poll::Ready(Ended { seat, outcome })
+        Poll::Ready(ended)
     }
 }
 

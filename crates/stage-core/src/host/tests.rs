@@ -220,3 +220,64 @@ fn who_comes_after_a_panic_is_not_blamed_for_it() {
         assert!(!seat.is_slow());
     });
 }
+
+/// A stage that is trusted, at home.
+fn quick() -> Arc<Seat> {
+    let mut body = lasting(Duration::ZERO);
+    let seat = Arc::clone(body.seat());
+    seat.come_home(std::task::Waker::noop());
+    body.stop(Duration::ZERO);
+    assert!(seat.put_back(body).is_some(), "it has not begun");
+    let body = seat.take();
+    assert!(body.is_none(), "it was to be polled");
+    seat
+}
+
+#[test]
+fn a_stage_with_long_turns_takes_no_guests() {
+    with_other_threads(async {
+        let host = Host::new();
+        host.open.set(Some(Runtime::current()));
+        assert!(host.invite(&quick()));
+        host.is_slow.set(true);
+        assert!(!host.invite(&quick()));
+    });
+}
+
+#[test]
+fn a_task_whose_budget_is_used_up_puts_its_guests_off() {
+    with_other_threads(async {
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(step) = tokio::task::coop::poll_proceed(cx) {
+                step.made_progress();
+            }
+            let guest = lasting(Duration::ZERO);
+            let seat = Arc::clone(guest.seat());
+            let mut waiting = VecDeque::from([guest]);
+            receive(&Host::new(), None, &mut waiting);
+            assert_eq!(waiting.len(), 1);
+            assert!(seat.take().is_none(), "it was not polled");
+            Poll::Ready(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn who_waited_in_a_task_that_runs_within_a_turn_goes_home() {
+    with_other_threads(async {
+        let (inner, guest) = (quick(), lasting(Duration::ZERO));
+        let at_home = Arc::clone(guest.seat());
+        let outer = Seat::new(&"outer".into());
+        let mut waiting = VecDeque::from([guest]);
+        outer.sit_down(Box::pin(std::future::poll_fn(move |cx| {
+            let home = inner.home().expect("it has one");
+            super::receive(home, None, None, &mut waiting, cx);
+            assert!(waiting.is_empty());
+            Poll::Pending
+        })));
+        HOST.with(|host| receive(host, outer.take(), &mut VecDeque::new()));
+        assert!(outer.outcome().is_none(), "it has not failed");
+        assert!(at_home.take().is_some());
+    });
+}

@@ -1,0 +1,266 @@
+//! A stage that blocks its thread in another's task: what becomes of that one must not wait for it.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "who blocks a thread does so in real time"
+)]
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use stage_core::{
+    Batch, Consumer, Pipeline, PipelineError, PipelineHandle, SubscriptionHandle, Window, from_iter,
+};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::{block_in_place, try_id},
+    time::{sleep, timeout},
+};
+
+/// Longer than anything takes that goes on at all.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Longer than all else takes meanwhile, mostly.
+const SOON: Duration = Duration::from_millis(200);
+
+/// So many are taken in before the last one, so that it is known how long that takes.
+const MANY: u64 = 1_000;
+
+fn two_threads() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// Blocks its thread at the last event.
+struct Blocks<F> {
+    block: F,
+    /// In which task.
+    task: Seen,
+}
+
+type Seen = Arc<Mutex<Option<tokio::task::Id>>>;
+
+fn first_of(tasks: &Seen) {
+    let mut task = tasks.lock().expect("nobody panics");
+    *task = task.or_else(try_id);
+}
+
+impl<F: FnMut() + Send + 'static> Consumer<u64> for Blocks<F> {
+    type Error = Infallible;
+
+    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+        if batch.drain().any(|event| event == MANY) {
+            first_of(&self.task);
+            block_in_place(&mut self.block);
+        }
+        Ok(())
+    }
+}
+
+/// Asks for the last event by itself, and so it is in its task that others have their turns. Then it fails, or
+/// stays as it is.
+struct AsksForLast {
+    handle: SubscriptionHandle,
+    fails: bool,
+    task: Seen,
+    _keeps: mpsc::Sender<()>,
+}
+
+impl Consumer<u64> for AsksForLast {
+    type Error = &'static str;
+
+    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Self::Error> {
+        if batch.drain().any(|event| event == MANY) && !self.fails {
+            pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    async fn while_idle(&mut self) -> Result<(), Self::Error> {
+        sleep(SOON).await;
+        first_of(&self.task);
+        self.handle.ask(1).expect("it is there");
+        sleep(2 * SOON).await;
+        match self.fails {
+            true => Err("on purpose"),
+            false => pending().await,
+        }
+    }
+}
+
+/// What one of them does while it blocks, and whether that was in the other's task.
+fn blocked<T: Send + 'static>(
+    fails: bool,
+    block: impl Fn(&PipelineHandle, &mpsc::Receiver<()>) -> T + Send + 'static,
+    run: impl FnOnce(&Runtime, Pipeline, &mpsc::Receiver<()>),
+) -> (T, bool) {
+    let mut pipeline = Pipeline::new();
+    let handle = pipeline.handle();
+    let (keeps, kept) = mpsc::channel();
+    let (begins, has_begun) = mpsc::channel();
+    let (tells, told) = mpsc::channel();
+    let tasks: [Seen; 2] = Default::default();
+    let numbers = pipeline
+        .stage("numbers")
+        .broadcast()
+        .produce(from_iter(0..1_000 * MANY));
+    let blocks = Blocks {
+        block: move || {
+            begins.send(()).expect("the test waits");
+            tells.send(block(&handle, &kept)).expect("the test waits");
+        },
+        task: Arc::clone(&tasks[0]),
+    };
+    pipeline
+        .stage("blocks")
+        .consume(blocks, numbers.subscribe(Window::new(10)));
+    let (by_hand, handle) = numbers.subscribe_manually();
+    handle.ask(MANY as usize).expect("it is there");
+    let asks = AsksForLast {
+        handle,
+        fails,
+        task: Arc::clone(&tasks[1]),
+        _keeps: keeps,
+    };
+    pipeline.stage("asks").consume(asks, by_hand);
+    let runtime = two_threads();
+    run(&runtime, pipeline, &has_begun);
+    // It waits for nobody who blocks, but drops all else.
+    runtime.shutdown_background();
+    let told = told.recv_timeout(LONG).expect("it goes on");
+    let [one, other] = tasks.map(|task| *task.lock().expect("nobody panics"));
+    (told, one.is_some() && one == other)
+}
+
+/// Until it was in the other's task, which is a matter of who is quicker, but mostly so.
+fn until_at_home<T>(mut run: impl FnMut() -> (T, bool), mut check: impl FnMut(T)) {
+    for _ in 0..20 {
+        let (seen, is_at_home) = run();
+        check(seen);
+        if is_at_home {
+            return;
+        }
+    }
+    panic!("it was always another task");
+}
+
+/// Waits for what the other has to be dropped.
+fn wait_for_drop(_: &PipelineHandle, kept: &mpsc::Receiver<()>) -> Result<(), RecvTimeoutError> {
+    kept.recv_timeout(LONG / 4)
+}
+
+#[test]
+fn it_is_dropped_with_its_pipeline() {
+    let abort = |runtime: &Runtime, pipeline: Pipeline, has_begun: &mpsc::Receiver<()>| {
+        let running = runtime.spawn(pipeline.run());
+        has_begun.recv_timeout(LONG).expect("it begins");
+        thread::sleep(SOON);
+        running.abort();
+        // All that is the test's to wait for.
+        while !running.is_finished() {
+            thread::yield_now();
+        }
+        thread::sleep(SOON);
+    };
+    until_at_home(
+        || blocked(false, wait_for_drop, abort),
+        |seen| assert_eq!(seen, Err(RecvTimeoutError::Disconnected)),
+    );
+}
+
+#[test]
+fn it_is_dropped_with_its_runtime() {
+    let run = |runtime: &Runtime, pipeline: Pipeline, has_begun: &mpsc::Receiver<()>| {
+        runtime.spawn(pipeline.run());
+        has_begun.recv_timeout(LONG).expect("it begins");
+        thread::sleep(SOON);
+    };
+    until_at_home(
+        || blocked(false, wait_for_drop, run),
+        |seen| assert_eq!(seen, Err(RecvTimeoutError::Disconnected)),
+    );
+}
+
+#[test]
+fn that_it_fails_is_seen() {
+    let wait = |handle: &PipelineHandle, _: &mpsc::Receiver<()>| {
+        let mut looks = (0..(LONG / 4).as_millis()).map(|_| {
+            thread::sleep(Duration::from_millis(1));
+            handle.status()
+        });
+        looks.any(|status| status.stage("asks").is_none())
+    };
+    let run = |runtime: &Runtime, pipeline: Pipeline, _: &mpsc::Receiver<()>| {
+        let running = async { timeout(LONG, pipeline.run()).await };
+        let error = runtime.block_on(running).expect("it ends").unwrap_err();
+        assert!(
+            matches!(&error, PipelineError::Failed { stage, .. } if stage == "asks"),
+            "{error:?}"
+        );
+    };
+    until_at_home(|| blocked(true, wait, run), |is_seen| assert!(is_seen));
+}
+
+/// Tells whether it was dropped in a runtime.
+struct TellsWhere(mpsc::Sender<bool>);
+
+impl Consumer<u64> for TellsWhere {
+    type Error = Infallible;
+
+    async fn consume(&mut self, _: &mut Batch<u64>) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl Drop for TellsWhere {
+    fn drop(&mut self) {
+        let _ = self.0.send(Handle::try_current().is_ok());
+    }
+}
+
+#[test]
+fn who_waits_for_it_is_dropped_in_the_runtime() {
+    const OTHERS: usize = 4;
+    let runtime = two_threads();
+    for _ in 0..5 {
+        let (begins, has_begun) = mpsc::channel();
+        let (tells, told) = mpsc::channel();
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline
+            .stage("numbers")
+            .broadcast()
+            .produce(from_iter(0..=MANY));
+        let blocks = Blocks {
+            block: move || {
+                begins.send(()).expect("the test waits");
+                thread::sleep(2 * SOON);
+            },
+            task: Seen::default(),
+        };
+        pipeline.consume(blocks, numbers.subscribe(Window::new(10)));
+        for _ in 0..OTHERS {
+            pipeline.consume(
+                TellsWhere(tells.clone()),
+                numbers.subscribe(Window::new(10)),
+            );
+        }
+        let running = runtime.spawn(pipeline.run());
+        has_begun.recv_timeout(LONG).expect("it begins");
+        running.abort();
+        for _ in 0..OTHERS {
+            assert!(told.recv_timeout(LONG).expect("they are dropped"));
+        }
+    }
+}
