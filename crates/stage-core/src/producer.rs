@@ -50,7 +50,8 @@ pub trait Producer: Send + 'static {
     /// Adding more than `demand` is allowed where events cannot be had singly. What nobody has
     /// asked for waits, and counts against what is asked for next. Adding fewer is allowed, too: it is
     /// called again. A window may be [without bound](usize::MAX), so one that never runs out of events
-    /// bounds what it makes in one call.
+    /// bounds what it makes in one call. Who asks while the call blocks its thread, as with `block_in_place`, is heard
+    /// after it; while it waits, at once.
     ///
     /// # Cancel safety
     ///

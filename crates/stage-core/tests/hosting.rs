@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::pending,
+    panic::panic_any,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -257,6 +258,58 @@ fn a_stage_that_panics_as_it_is_dropped_has_panicked_and_no_other_has() {
     }
 }
 
+/// Panics when it is dropped, other than by a panic.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(thread::panicking(), "worse");
+    }
+}
+
+/// Fails as it is to, and panics with a bomb when it is dropped.
+struct Bombs {
+    panics: bool,
+}
+
+impl Consumer<u64> for Bombs {
+    type Error = &'static str;
+
+    async fn consume(&mut self, _: &mut Batch<u64>) -> Result<(), Self::Error> {
+        if self.panics {
+            panic_any(Bomb);
+        }
+        Err("on purpose")
+    }
+}
+
+impl Drop for Bombs {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic_any(Bomb);
+        }
+    }
+}
+
+#[test]
+fn what_a_panic_carries_may_panic_as_it_is_dropped() {
+    for (runtime, panics) in [one_thread, two_threads]
+        .iter()
+        .flat_map(|runtime| [(runtime(), true), (runtime(), false)])
+    {
+        let running = async {
+            let mut pipeline = Pipeline::new();
+            let numbers = pipeline.produce(from_iter(0_u64..10));
+            let bombs = Bombs { panics };
+            pipeline.consume(bombs, numbers.subscribe(Window::new(1)));
+            timeout(LONG, tokio::spawn(pipeline.run())).await
+        };
+        let done = runtime.block_on(running).expect("it ends");
+        let error = done.expect("it is caught").unwrap_err();
+        assert!(matches!(error, PipelineError::Panicked { .. }), "{error:?}");
+    }
+}
+
 #[test]
 fn a_stage_is_polled_in_its_own_runtime_whoever_wakes_it() {
     // What wakes is in a runtime without timers; what is woken has one.
@@ -341,42 +394,46 @@ fn a_stage_may_run_a_pipeline() {
 fn of_a_thousand_consumers_each_is_given_its_part_and_other_tasks_have_their_turns() {
     const CONSUMERS: usize = 1_000;
     const EACH: usize = 100;
-    let runtime = two_threads();
-    let counts: Arc<Vec<AtomicUsize>> = Arc::new((0..CONSUMERS).map(|_| 0.into()).collect());
-    let turns = Arc::new(AtomicUsize::new(0));
-    let taking = Arc::clone(&counts);
-    let running = async move {
-        let mut pipeline = Pipeline::new();
-        let numbers = pipeline.produce(from_iter(0..(CONSUMERS * EACH) as u64));
-        for consumer in 0..CONSUMERS {
-            let counts = Arc::clone(&taking);
-            let counts = for_each(move |_: u64| {
-                counts[consumer].fetch_add(1, SeqCst);
-            });
-            pipeline.consume(counts, numbers.subscribe(Window::new(10)));
-        }
-        pipeline.run().await
-    };
-    let turning = Arc::clone(&turns);
-    runtime.block_on(async {
-        let running = tokio::spawn(running);
-        let turning = tokio::spawn(async move {
-            loop {
-                turning.fetch_add(1, SeqCst);
-                yield_now().await;
+    for (runtime, is_alone) in [(one_thread(), true), (two_threads(), false)] {
+        let counts: Arc<Vec<AtomicUsize>> = Arc::new((0..CONSUMERS).map(|_| 0.into()).collect());
+        let turns = Arc::new(AtomicUsize::new(0));
+        let taking = Arc::clone(&counts);
+        let running = async move {
+            let mut pipeline = Pipeline::new();
+            let numbers = pipeline.produce(from_iter(0..(CONSUMERS * EACH) as u64));
+            for consumer in 0..CONSUMERS {
+                let counts = Arc::clone(&taking);
+                let counts = for_each(move |_: u64| {
+                    counts[consumer].fetch_add(1, SeqCst);
+                });
+                pipeline.consume(counts, numbers.subscribe(Window::new(10)));
             }
+            pipeline.run().await
+        };
+        let turning = Arc::clone(&turns);
+        runtime.block_on(async {
+            let running = tokio::spawn(running);
+            let turning = tokio::spawn(async move {
+                loop {
+                    turning.fetch_add(1, SeqCst);
+                    yield_now().await;
+                }
+            });
+            let done = timeout(LONG, running).await.expect("it goes on");
+            done.unwrap().unwrap();
+            turning.abort();
         });
-        let done = timeout(LONG, running).await.expect("it goes on");
-        done.unwrap().unwrap();
-        turning.abort();
-    });
-    // A batch that does not come out even leaves one behind who is given less, and is not among the
-    // neediest until the others are not either. So they are not given the same, but each is given some.
-    let given = || counts.iter().map(|count| count.load(SeqCst));
-    assert_eq!(given().sum::<usize>(), CONSUMERS * EACH);
-    assert!(given().all(|count| count > 0));
-    assert!(given().max() < Some(2 * EACH), "{:?}", given().max());
-    // A thousand stages have a thousand turns at most before others have theirs.
-    let turns = turns.load(SeqCst);
-    assert!(turns > EACH / 20, "{turns}");
+        let given = || counts.iter().map(|count| count.load(SeqCst));
+        assert_eq!(given().sum::<usize>(), CONSUMERS * EACH);
+        assert!(given().all(|count| count > 0));
+        if is_alone {
+            // A batch that does not come out even leaves one behind who is given less, and is not among the
+            // neediest until the others are not either. So they are not given the same. Of two threads one may
+            // be stopped with all that it has, and others are given what they ask for.
+            assert!(given().max() < Some(2 * EACH), "{:?}", given().max());
+        }
+        // A thousand stages have a thousand turns at most before others have theirs.
+        let turns = turns.load(SeqCst);
+        assert!(turns > EACH / 20, "{turns}");
+    }
 }
