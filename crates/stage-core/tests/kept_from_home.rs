@@ -34,10 +34,11 @@ const SOON: Duration = Duration::from_millis(200);
 /// So many are taken in before the last one, so that it is known how long that takes.
 const MANY: u64 = 1_000;
 
-fn two_threads() -> Runtime {
+/// With one thread, and another once that is blocked: so those that wake each other meet in one task, mostly.
+fn one_after_the_other() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
         .expect("a runtime")
@@ -135,7 +136,7 @@ fn blocked<T: Send + 'static>(
         _keeps: keeps,
     };
     pipeline.stage("asks").consume(asks, by_hand);
-    let runtime = two_threads();
+    let runtime = one_after_the_other();
     run(&runtime, pipeline, &has_begun);
     // It waits for nobody who blocks, but drops all else.
     runtime.shutdown_background();
@@ -146,7 +147,7 @@ fn blocked<T: Send + 'static>(
 
 /// Until it was in the other's task, which is a matter of who is quicker, but mostly so.
 fn until_at_home<T>(mut run: impl FnMut() -> (T, bool), mut check: impl FnMut(T)) {
-    for _ in 0..20 {
+    for _ in 0..100 {
         let (seen, is_at_home) = run();
         check(seen);
         if is_at_home {
@@ -233,7 +234,7 @@ impl Drop for TellsWhere {
 #[test]
 fn who_waits_for_it_is_dropped_in_the_runtime() {
     const OTHERS: usize = 4;
-    let runtime = two_threads();
+    let runtime = one_after_the_other();
     for _ in 0..5 {
         let (begins, has_begun) = mpsc::channel();
         let (tells, told) = mpsc::channel();
