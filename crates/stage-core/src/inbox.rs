@@ -195,7 +195,7 @@ impl<E: Send + 'static> Inbox<E> {
     #[inline(never)]
     pub(crate) fn look(&mut self) -> Option<Input> {
         self.look_for(Wish::Events, |inbox| {
-            while let Some(slot) = inbox.turns.pop() {
+            while let Some(slot) = inbox.turns.first().copied() {
                 let input = inbox.take_turn(slot);
                 if input.is_some() {
                     return input;
@@ -213,10 +213,7 @@ impl<E: Send + 'static> Inbox<E> {
     /// Like [`look_past_events`](Self::look_past_events), but finishes a delivery that is begun.
     pub(crate) fn look_at_begun(&mut self) -> Option<Input> {
         self.look_for(Wish::Begun, |inbox| match inbox.begun() {
-            Some(slot) => {
-                inbox.turns.pop();
-                inbox.take_turn(slot)
-            }
+            Some(slot) => inbox.take_turn(slot),
             None => inbox.pass_over_events(),
         })
     }
@@ -423,27 +420,35 @@ impl<E: Send + 'static> Inbox<E> {
         (!incoming.rest.is_empty() && !incoming.end.is_cancelled()).then_some(slot)
     }
 
+    /// Gives the first its turn, which it keeps until a delivery that it has begun is finished.
     #[inline]
     fn take_turn(&mut self, slot: usize) -> Option<Input> {
-        let incoming = self.links.get_mut(slot)?.as_mut()?;
-        incoming.has_turn = false;
+        let Some(Some(incoming)) = self.links.get_mut(slot) else {
+            self.turns.pop();
+            return None;
+        };
         let batch = if incoming.rest.is_empty() || incoming.end.is_cancelled() {
             match incoming.end.receive() {
                 Arrival::Events(batch) => incoming.take_in(batch),
-                Arrival::Nothing => return None,
-                Arrival::End(end) => return self.bury(slot, end),
+                nothing => {
+                    incoming.has_turn = false;
+                    self.turns.pop();
+                    return match nothing {
+                        Arrival::End(end) => self.bury(slot, end),
+                        _ => None,
+                    };
+                }
             }
         } else {
             incoming.take_rest()
         };
         incoming.hand_over(&mut self.portion, batch);
-        if !incoming.rest.is_empty() {
-            // A delivery that is begun is finished first.
-            incoming.has_turn = true;
-            self.turns.push_first(slot);
-        } else if incoming.end.has_more() {
-            incoming.has_turn = true;
-            self.turns.push(slot);
+        if incoming.rest.is_empty() {
+            self.turns.pop();
+            incoming.has_turn = incoming.end.has_more();
+            if incoming.has_turn {
+                self.turns.push(slot);
+            }
         }
         Some(Input::Events(Debt { slot }))
     }

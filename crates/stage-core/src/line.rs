@@ -25,13 +25,6 @@ impl<T> Line<T> {
         }
     }
 
-    /// Puts one before all others.
-    pub(crate) fn push_first(&mut self, one: T) {
-        if let Some(second) = self.first.replace(one) {
-            self.behind.push_front(second);
-        }
-    }
-
     /// The one that has waited longest.
     pub(crate) fn first(&self) -> Option<&T> {
         self.first.as_ref()
@@ -90,7 +83,6 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Push(u8),
-        PushFirst(u8),
         Pop,
         Keep(u8),
     }
@@ -98,7 +90,6 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => any::<u8>().prop_map(Step::Push),
-            1 => any::<u8>().prop_map(Step::PushFirst),
             3 => Just(Step::Pop),
             1 => (1..4_u8).prop_map(Step::Keep),
         ]
@@ -113,10 +104,6 @@ mod tests {
                     Step::Push(one) => {
                         line.push(one);
                         queue.push_back(one);
-                    }
-                    Step::PushFirst(one) => {
-                        line.push_first(one);
-                        queue.push_front(one);
                     }
                     Step::Pop => prop_assert_eq!(line.pop(), queue.pop_front()),
                     Step::Keep(divisor) => {
