@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod act;
 mod book;
 mod plan;
 mod scene;

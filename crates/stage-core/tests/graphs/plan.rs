@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use stage_core::Window;
 
+use crate::act::{Act, acts};
+
 /// Names others by number: the remainder says which of those that there are.
 type Pick = usize;
 
@@ -82,6 +84,9 @@ pub(crate) struct Manner {
     pub(crate) sleeps: u64,
     /// For longer than a turn of a stage that others wait for.
     pub(crate) spins: u64,
+    /// The first times.
+    pub(crate) acts: u64,
+    pub(crate) act: Act,
     /// Rather at the end of the call.
     pub(crate) is_late: bool,
 }
@@ -147,12 +152,17 @@ fn outs() -> impl Strategy<Value = Out> {
 fn manners() -> impl Strategy<Value = Manner> {
     let every = || prop_oneof![2 => Just(0), 1 => 1..6_u64];
     let spins = prop_oneof![5 => Just(0), 1 => 1..6_u64];
-    (every(), every(), spins, any::<bool>()).prop_map(|(yields, sleeps, spins, is_late)| Manner {
-        yields,
-        sleeps,
-        spins,
-        is_late,
-    })
+    let waits = (every(), every(), spins);
+    (waits, 1..6_u64, acts(), any::<bool>()).prop_map(
+        |((yields, sleeps, spins), acts, act, is_late)| Manner {
+            yields,
+            sleeps,
+            spins,
+            acts,
+            act,
+            is_late,
+        },
+    )
 }
 
 fn sources() -> impl Strategy<Value = Source> {

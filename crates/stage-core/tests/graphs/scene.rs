@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     LONG,
+    act::Act,
     book::{Event, Fates, Kind, Link},
     plan::{Ending, Input, Makes, Manner, Out, Plan, Sink, Step},
     stages::{Calls, Producing, Shared, Taking, Turning},
@@ -56,6 +57,8 @@ const IDLE: Manner = Manner {
     yields: 0,
     sleeps: 0,
     spins: 0,
+    acts: 0,
+    act: Act::Nothing,
     is_late: false,
 };
 

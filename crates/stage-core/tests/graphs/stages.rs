@@ -27,7 +27,7 @@ pub(crate) struct Calls {
     count: u64,
 }
 
-/// So often a stage sleeps at most.
+/// So often a stage sleeps at most, or acts.
 const NAPS: u64 = 20;
 
 /// How long a call lasts that is to be a long one: some twenty microseconds and more.
@@ -75,6 +75,9 @@ impl Calls {
         }
         if is_due(self.manner.sleeps) && self.count <= NAPS * self.manner.sleeps {
             sleep(Duration::from_millis(1)).await;
+        }
+        if is_due(self.manner.acts) && self.count <= NAPS * self.manner.acts {
+            self.manner.act.perform().await;
         }
         if is_due(self.manner.spins) {
             for turn in 0..LONG {
