@@ -130,7 +130,8 @@ impl Display for Verdict {
 }
 
 /// How many make a sample: enough to hide what starting costs, which is much with a thousand
-/// consumers. By the processor's time: a busy machine would make samples too short.
+/// consumers. By the processor's time, of a run that is half as long at least, and not of one: what disturbs it, or
+/// the start of a shorter one, would make all samples too short.
 fn calibrate(entrant: &Entrant<'_>) -> u64 {
     if let Some(count) = entrant.count {
         return count;
@@ -139,10 +140,14 @@ fn calibrate(entrant: &Entrant<'_>) -> u64 {
     let least_of_three = |count| least(&[(); 3].map(|()| cost(entrant, count)));
     let sample = SAMPLE_NS.max(least_of_three(1) * 20.0);
     let mut count = 500;
-    while cost(entrant, count) < sample / 4.0 {
-        count *= 2;
+    loop {
+        let missing = sample / least_of_three(count);
+        if missing <= 2.0 {
+            return (missing * count as f64) as u64;
+        }
+        // Not all at once: a short run is mostly its start.
+        count = (missing.min(8.0) * count as f64) as u64;
     }
-    (sample / least_of_three(count) * count as f64) as u64
 }
 
 /// How long so many take.
