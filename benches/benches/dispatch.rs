@@ -1,26 +1,49 @@
-//! Local curves: how our own cost changes from one commit to the next. No ratios: criterion measures
-//! one after the other, minutes apart.
+//! Curves: each workload of `ratios`, beside others, by criterion. It measures one after the other, minutes apart, and
+//! so says how a cost changes from one commit to the next. For ratios there is `ratios`.
 //!
 //!     cargo bench -p benches --features curves
+//!     cargo bench -p benches --features curves -- 'd/current-thread/u64'
 
 #![allow(missing_docs)] // Of what criterion's macros make.
 #![allow(clippy::disallowed_methods)] // It measures real time.
 
 use std::time::{Duration, Instant};
 
-use benches::{Bytes1k, Event, Job, Shape, WORKLOADS};
+use benches::{
+    Bytes1k, Event, Job, Ping, Shape, WORKLOADS, pings_by_demand, pings_through_a_stage,
+};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
+
+/// As in `ratios`: with a kibibyte in each event it is what one measures.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 criterion_group! {
     name = curves;
     config = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(500))
         .sample_size(20);
-    targets = workloads, windows, consumers, stages
+    targets = workloads, pings, windows, consumers, stages
 }
 criterion_main!(curves);
+
+/// Who is measured in each workload, if he does such jobs.
+const ALL: [&str; 8] = [
+    "stage-core",
+    "tokio-mpsc",
+    "tokio-recv-many",
+    "tokio-batches",
+    "flume",
+    "kanal",
+    "crossfire",
+    "futures",
+];
+
+/// And in the others.
+const FEW: [&str; 3] = ["stage-core", "tokio-mpsc", "tokio-batches"];
 
 /// As in `ratios`, with both events, on both runtimes.
 fn workloads(criterion: &mut Criterion) {
@@ -28,14 +51,35 @@ fn workloads(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(workload.name);
         for (name, runtime) in runtimes() {
             let (shape, window) = (workload.shape, workload.window);
-            add::<u64>(&mut group, &format!("{name}/u64"), &runtime, shape, window);
-            add::<Bytes1k>(
-                &mut group,
-                &format!("{name}/bytes-1k"),
-                &runtime,
-                shape,
-                window,
-            );
+            let name = |event| format!("{name}/{event}");
+            add::<u64>(&mut group, &name("u64"), &runtime, shape, window, &ALL);
+            let payload = name("bytes-1k");
+            add::<Bytes1k>(&mut group, &payload, &runtime, shape, window, &ALL);
+        }
+    }
+}
+
+/// Round trips, for how long one takes. Quantiles are in `ratios ping`.
+fn pings(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ping");
+    for (name, runtime) in runtimes() {
+        let mut add = |how: &str, ping: Ping| {
+            let id = BenchmarkId::from_parameter(format!("{name}/{how}/{}", ping.name));
+            group.bench_function(id, |bencher| {
+                bencher.iter_custom(|times| {
+                    let laps = runtime.block_on((ping.run)(times as usize));
+                    laps.into_iter()
+                        .map(u64::from)
+                        .map(Duration::from_nanos)
+                        .sum()
+                });
+            });
+        };
+        for ping in pings_through_a_stage() {
+            add("through-a-stage", ping);
+        }
+        for ping in pings_by_demand() {
+            add("by-demand", ping);
         }
     }
 }
@@ -46,7 +90,7 @@ fn windows(criterion: &mut Criterion) {
 }
 
 fn consumers(criterion: &mut Criterion) {
-    let points = [1, 8, 64].map(|consumers| (consumers, Shape::Share(consumers), 100));
+    let points = [1, 8, 64, 1_000].map(|consumers| (consumers, Shape::Share(consumers), 100));
     curve(criterion, "consumers", points);
 }
 
@@ -63,21 +107,19 @@ fn curve<const N: usize>(
     let mut group = criterion.benchmark_group(name);
     for (runtime_name, runtime) in runtimes() {
         for (point, shape, window) in points {
-            add::<u64>(
-                &mut group,
-                &format!("{runtime_name}/{point}"),
-                &runtime,
-                shape,
-                window,
-            );
+            let name = format!("{runtime_name}/{point}");
+            add::<u64>(&mut group, &name, &runtime, shape, window, &FEW);
         }
     }
 }
 
 type Group<'a> = criterion::BenchmarkGroup<'a, criterion::measurement::WallTime>;
 
-/// So many events to a run: starting and stopping is part of it.
+/// So many events to a run at least: starting and stopping is part of it.
 const EVENTS: u64 = 20_000;
+
+/// So many for each stage: starting a thousand of them costs what many events do.
+const EACH: u64 = 1_000;
 
 fn add<E: Event>(
     group: &mut Group<'_>,
@@ -85,24 +127,32 @@ fn add<E: Event>(
     runtime: &Runtime,
     shape: Shape,
     window: usize,
+    candidates: &[&str],
 ) {
+    let events = match shape {
+        Shape::Share(consumers) => EVENTS.max(EACH * consumers as u64),
+        _ => EVENTS,
+    };
     let job = Job {
         shape,
         window,
-        events: EVENTS,
+        events,
     };
-    let ours = E::candidates().swap_remove(0);
     let expected = job.expected::<E>();
-    group.throughput(Throughput::Elements(EVENTS));
-    group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-        bencher.iter_custom(|times| {
-            let start = Instant::now();
-            for _ in 0..times {
-                assert_eq!(runtime.block_on((ours.run)(job)), expected);
-            }
-            start.elapsed()
+    group.throughput(Throughput::Elements(events));
+    let known = E::candidates().into_iter();
+    for candidate in known.filter(|it| candidates.contains(&it.name) && (it.does)(shape)) {
+        let id = BenchmarkId::from_parameter(format!("{name}/{}", candidate.name));
+        group.bench_function(id, |bencher| {
+            bencher.iter_custom(|times| {
+                let start = Instant::now();
+                for _ in 0..times {
+                    assert_eq!(runtime.block_on((candidate.run)(job)), expected);
+                }
+                start.elapsed()
+            });
         });
-    });
+    }
 }
 
 fn runtimes() -> [(&'static str, Runtime); 2] {

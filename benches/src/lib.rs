@@ -18,4 +18,4 @@ mod ping;
 
 pub use bench_workloads::{Bars, Bytes1k, Job, Shape, Tally, Toil, ToilAtEnd, WORKLOADS, Workload};
 pub use candidate::{Candidate, Event};
-pub use ping::{Ping, pings};
+pub use ping::{Ping, pings_by_demand, pings_through_a_stage};

@@ -1,17 +1,21 @@
 //! What is measured by name only.
 
-use benches::{Event, Shape, Toil, ToilAtEnd, pings};
+use benches::{Event, Ping, Shape, Toil, ToilAtEnd, pings_by_demand, pings_through_a_stage};
 use tokio::runtime::Runtime;
 
 use crate::{
     Setting,
     contest::{Contest, Entrant, Figure},
+    idle,
     standard::entrants,
 };
 
 /// Their names, and what they are.
-pub(crate) const NAMES: [(&str, &str); 8] = [
-    ("ping", "round trip of one event"),
+pub(crate) const NAMES: [(&str, &str); 9] = [
+    (
+        "ping",
+        "round trip of one event, through a stage and by demand",
+    ),
     ("fanout", "1, 8, 64 and 1000 consumers with windows of 100"),
     ("chain", "1 to 16 stages between producer and consumer"),
     ("windows", "1 → 1 with windows of 1, 10, 100 and 1000"),
@@ -22,6 +26,10 @@ pub(crate) const NAMES: [(&str, &str); 8] = [
     ("setup", "a stage and its link, from nothing to its end"),
     ("receipts", "a1000 with an ack for each event"),
     ("limit", "a loop in one task against a1000, a10, a1 and e"),
+    (
+        idle::NAME,
+        "what 10,000 shards take that nothing comes from",
+    ),
 ];
 
 /// Who is measured beside us where curves are drawn.
@@ -49,6 +57,7 @@ pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
             both::<u64>("receipts", Shape::Direct, 1_000, &with, &[], setting, 2)
         }
         "limit" => limit(setting),
+        idle::NAME => idle::measure(),
         _ => unreachable!("names have been checked"),
     }
 }
@@ -167,38 +176,35 @@ fn limit(setting: &Setting) -> Vec<Figure> {
 fn ping(setting: &Setting) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (name, runtime) in setting.runtimes.each() {
-        for (workload, quantile) in [("ping", 0.5), ("ping-p99", 0.99)] {
-            let contest = Contest {
-                workload: workload.to_owned(),
-                about: format!("round trip of one event, p{}", quantile * 100.0),
-                event: "u64",
-                runtime: name,
-                entrants: trips(runtime, quantile, setting),
-                // A round trip takes at most 0.75 of what it takes by two of tokio's channels.
-                bars: match workload {
-                    "ping" => vec![("tokio-mpsc", 1.0 / 0.75)],
-                    _ => vec![("tokio-mpsc", 1.0 / 1.05)],
-                },
-            };
-            figures.extend(contest.hold(setting.time / 4));
+        let kinds = [
+            ("ping", "through a stage", &pings_through_a_stage()[..]),
+            ("ping-by-demand", "by demand", &pings_by_demand()[..]),
+        ];
+        for (workload, how, pings) in kinds {
+            // A round trip takes at most 0.75 of what it takes by two of tokio's channels.
+            for (suffix, quantile, most) in [("", 0.5, 0.75), ("-p99", 0.99, 1.05)] {
+                let contest = Contest {
+                    workload: format!("{workload}{suffix}"),
+                    about: format!("round trip of one event {how}, p{}", quantile * 100.0),
+                    event: "u64",
+                    runtime: name,
+                    entrants: trips(runtime, pings, quantile, setting),
+                    bars: vec![("tokio-mpsc", 1.0 / most)],
+                };
+                figures.extend(contest.hold(setting.time / 8));
+            }
         }
-        let of = |candidate: &str| {
-            let same = |it: &&Figure| {
-                it.workload == "ping" && it.runtime == name && it.candidate == candidate
-            };
-            figures.iter().find(same).map_or(f64::NAN, |it| it.least_ns)
-        };
-        println!(
-            "{name}: through a stage to a consumer that notifies the source, we take {:.2} of what \
-             two channels take",
-            of("stage-core-echo") / of("tokio-mpsc-echo"),
-        );
     }
     figures
 }
 
-fn trips<'a>(runtime: &'a Runtime, quantile: f64, setting: &Setting) -> Vec<Entrant<'a>> {
-    let pings = pings().into_iter().filter(|ping| {
+fn trips<'a>(
+    runtime: &'a Runtime,
+    pings: &[Ping],
+    quantile: f64,
+    setting: &Setting,
+) -> Vec<Entrant<'a>> {
+    let pings = pings.iter().copied().filter(|ping| {
         setting.candidates.is_empty()
             || ping.name == "stage-core"
             || setting.candidates.iter().any(|name| name == ping.name)

@@ -86,7 +86,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Figure>, Box<dyn Error>> 
                     _ => vec![("hand-written", 0.9)],
                 },
             };
-            let of_contest = contest.hold(setting.time / 24);
+            let of_contest = contest.hold(setting.time / 40);
             for figure in &of_contest {
                 let per_second = 1e9 / figure.least_ns;
                 println!(

@@ -12,16 +12,17 @@
 
 mod contest;
 mod extras;
+mod idle;
 mod kinesis;
 mod kinesis_sdk;
 mod standard;
 
 use std::{
-    env, error::Error, fs, os::unix::process::CommandExt, path::PathBuf, process::Command,
-    time::Duration,
+    env, error::Error, fs::File, io::Write, os::unix::process::CommandExt, path::PathBuf,
+    process::Command, time::Duration,
 };
 
-use benches::WORKLOADS;
+use benches::{Event, WORKLOADS};
 use clap::Parser;
 use contest::{Figure, print_versions};
 use mimalloc::MiMalloc;
@@ -93,6 +94,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(unknown) = chosen.iter().find(|name| !is_known(name)) {
         return Err(format!("no workload `{unknown}`\n{}", names()).into());
     }
+    if let Some(unknown) = args.candidates.iter().find(|name| !is_candidate(name)) {
+        return Err(format!("no candidate `{unknown}`").into());
+    }
+    // Before it is measured what is to be written there.
+    let json = args.json.map(File::create).transpose()?;
     let setting = Setting {
         runtimes: Runtimes {
             current: Builder::new_current_thread().build()?,
@@ -118,10 +124,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     standard::summarize(&standard);
     let figures: Vec<Figure> = standard.into_iter().chain(figures).collect();
-    if let Some(path) = args.json {
-        fs::write(path, serde_json::to_string_pretty(&figures)?)?;
+    if let Some(mut json) = json {
+        json.write_all(serde_json::to_string_pretty(&figures)?.as_bytes())?;
     }
     Ok(())
+}
+
+/// Of whatever workload.
+fn is_candidate(name: &str) -> bool {
+    let known = u64::candidates().into_iter().map(|it| it.name);
+    known
+        .chain(["hand-written", "bare-sdk"])
+        .any(|it| it == name)
 }
 
 fn is_known(name: &str) -> bool {
