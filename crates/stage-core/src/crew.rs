@@ -221,12 +221,23 @@ impl Crew {
         mem::take(&mut self.lock().ended_away)
     }
 
-    /// Frees the name of a stage that has ended, or was never added. Returns whether all are to stop.
-    pub(crate) fn free(&self, name: &str) -> bool {
+    /// Frees the name of a stage that was never added.
+    fn free(&self, name: &str) {
         let mut state = self.lock();
         state.stages.remove(name);
         state.names.free(name);
-        state.stopping
+    }
+
+    /// Frees the name of a stage that has ended, and returns whether all are to stop. Nothing, if that was done before.
+    pub(crate) fn bury(&self, seat: &Arc<Seat>) -> Option<bool> {
+        let mut state = self.lock();
+        let member = state.stages.get(&**seat.stage())?.as_ref()?;
+        if !Arc::ptr_eq(&member.seat, seat) {
+            return None;
+        }
+        state.stages.remove(&**seat.stage());
+        state.names.free(seat.stage());
+        Some(state.stopping)
     }
 
     pub(crate) fn close_when_stopping(&self, group: Weak<dyn Close>) {
@@ -296,10 +307,11 @@ impl Crew {
         let never_started = mem::take(&mut state.waiting);
         let members = state.in_order();
         drop(state);
-        drop(never_started);
         for member in members {
             member.seat.cancel();
         }
+        // Last: it may panic.
+        drop(never_started);
     }
 
     pub(crate) fn members(&self) -> Vec<Member> {

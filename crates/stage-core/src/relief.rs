@@ -8,7 +8,9 @@
 
 use std::{
     collections::VecDeque,
-    mem, ptr,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{
@@ -23,6 +25,7 @@ use std::{
 use crossbeam_deque::{Steal, Stealer};
 
 use crate::{
+    panic::dispose,
     seat::{Body, Seat},
     slot::Slot,
     weaks::Weaks,
@@ -256,19 +259,6 @@ fn start() -> Option<Thread> {
     Some(watch.thread().clone())
 }
 
-/// Does what may take its time, in another thread if this is the one that looks: others wait for that.
-pub(crate) fn not_here(seat: &Arc<Seat>, act: fn(&Seat)) {
-    let watch = WATCH.get().and_then(Option::as_ref);
-    if watch.is_some_and(|watch| watch.id() == thread::current().id()) {
-        let seat = Arc::clone(seat);
-        let aside = thread::Builder::new().name("stage-core drop".into());
-        if aside.spawn(move || act(&seat)).is_ok() {
-            return;
-        }
-    }
-    act(seat);
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "the thread is its own, and guests wait in real time"
@@ -284,7 +274,10 @@ fn keep_watch() {
         if HAS_GUESTS.swap(false, AcqRel) {
             looks = LOOKS;
         }
-        look(&mut waited);
+        // What is dropped here by chance may panic, and there is no other who looks.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| look(&mut waited))) {
+            dispose(panic);
+        }
         looks = match waited.is_empty() {
             true => looks.saturating_sub(1),
             false => LOOKS,

@@ -24,6 +24,8 @@ pub(crate) struct Running {
     /// When the time for draining is up.
     deadline: Option<Instant>,
     report: DrainReport,
+    /// A stage's end was told by others than its task, which may not come to its own for long.
+    is_told_by_others: bool,
     _ending: Ending,
 }
 
@@ -40,6 +42,7 @@ impl Running {
             tasks: JoinSet::new(),
             deadline: None,
             report: DrainReport::new(),
+            is_told_by_others: false,
         }
     }
 
@@ -50,9 +53,10 @@ impl Running {
         loop {
             let mut stopping = self.start_waiting();
             for seat in self.crew.take_ended() {
+                self.is_told_by_others = true;
                 stopping |= self.bury(Ended::of(&seat));
             }
-            if self.tasks.is_empty() {
+            if self.has_ended() {
                 return self.report;
             }
             self.note_stop(stopping);
@@ -68,6 +72,11 @@ impl Running {
                 () = until(deadline) => self.give_up(),
             }
         }
+    }
+
+    /// Whether all stages have. A task in which others have their turns may still be there.
+    fn has_ended(&self) -> bool {
+        self.tasks.is_empty() || (self.is_told_by_others && self.crew.members().is_empty())
     }
 
     /// Returns whether the pipeline has been told to stop.
@@ -134,7 +143,10 @@ impl Running {
             return false;
         };
         let stage = &**seat.stage();
-        let mut stopping = self.crew.free(stage);
+        let Some(mut stopping) = self.crew.bury(&seat) else {
+            // It was told before.
+            return false;
+        };
         match failure(stage, outcome) {
             None => debug!(stage, "stage ended"),
             Some(error) => {

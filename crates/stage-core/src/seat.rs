@@ -327,6 +327,14 @@ impl Seat {
         drop(self.body.take());
     }
 
+    /// The same, where no user's code is to run.
+    pub(crate) fn abandon_aside(self: &Arc<Self>) {
+        match self.stand_in() {
+            Some(stand_in) => stand_in.aside(self, Self::abandon),
+            None => self.abandon(),
+        }
+    }
+
     /// Whether its task has gone before the stage has ended.
     pub(crate) fn is_without_task(&self) -> bool {
         self.notes.load(Acquire) & WITHOUT_TASK != 0

@@ -6,13 +6,14 @@ use std::{
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
+    thread,
 };
 
 #[cfg(not(shuttle))]
 use tokio::runtime::Handle;
 
 use crate::{
-    host, relief,
+    host,
     seat::{Body, Seat},
     sync::atomic::{
         AtomicBool,
@@ -99,6 +100,23 @@ impl StandIn {
     pub(crate) fn has_begun(&self) {
         self.is_sent.swap(false, AcqRel);
     }
+
+    /// Does this in a thread of its own, as if in the runtime: here, whoever woke the stage may hold locks, or others may
+    /// wait to be relieved. Without such a thread it is done here.
+    pub(crate) fn aside(&self, seat: &Arc<Seat>, act: fn(&Seat)) {
+        let there = Arc::clone(seat);
+        #[cfg(not(shuttle))]
+        let runtime = self.runtime.clone();
+        let thread = thread::Builder::new().name("stage-core drop".into());
+        let thread = thread.spawn(move || {
+            #[cfg(not(shuttle))]
+            let _entered = runtime.enter();
+            act(&there);
+        });
+        if thread.is_err() {
+            act(seat);
+        }
+    }
 }
 
 impl Future for Once {
@@ -132,7 +150,8 @@ impl Drop for Once {
     fn drop(&mut self) {
         if !self.has_begun {
             // The runtime is at its end, and the stage's own task would drop it, if it came to that.
-            relief::not_here(&self.seat, Seat::abandon);
+            self.seat.is_stood_in_for();
+            self.seat.abandon_aside();
         }
         host::dismiss(&mut self.waiting);
     }

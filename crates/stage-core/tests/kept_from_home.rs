@@ -17,11 +17,13 @@ use std::{
 };
 
 use stage_core::{
-    Batch, Consumer, Pipeline, PipelineError, PipelineHandle, SubscriptionHandle, Window, from_iter,
+    Batch, Consumer, Demand, Flow, Pipeline, PipelineError, PipelineHandle, Producer,
+    SubscriptionHandle, Window, for_each, from_iter,
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    task::{block_in_place, try_id},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::{JoinHandle, block_in_place, try_id},
     time::{sleep, timeout},
 };
 
@@ -263,5 +265,70 @@ fn who_waits_for_it_is_dropped_in_the_runtime() {
         for _ in 0..OTHERS {
             assert!(told.recv_timeout(LONG).expect("they are dropped"));
         }
+    }
+}
+
+/// Says so each time that it takes events in, and at its end.
+struct Says(UnboundedSender<bool>);
+
+impl Consumer<u64> for Says {
+    type Error = Infallible;
+
+    async fn consume(&mut self, _: &mut Batch<u64>) -> Result<(), Infallible> {
+        // Who hears it may be gone.
+        let _ = self.0.send(false);
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), Infallible> {
+        let _ = self.0.send(true);
+        Ok(())
+    }
+}
+
+/// Hears that, and once it is the end, blocks until that pipeline has ended.
+struct Hears {
+    said: UnboundedReceiver<bool>,
+    running: mpsc::Receiver<JoinHandle<Result<(), PipelineError>>>,
+}
+
+impl Producer for Hears {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+        let is_end = self.said.recv().await;
+        batch.push(0);
+        if is_end == Some(false) {
+            return Ok(Flow::More);
+        }
+        let running = self.running.recv().expect("it runs");
+        let ended = block_in_place(|| Handle::current().block_on(timeout(LONG / 4, running)));
+        ended
+            .expect("it ends")
+            .expect("it does not panic")
+            .expect("nor fail");
+        Ok(Flow::End)
+    }
+}
+
+#[test]
+fn a_pipeline_ends_whose_last_task_has_another_blocked_in_it() {
+    for _ in 0..5 {
+        let runtime = one_after_the_other();
+        let (says, said) = unbounded_channel();
+        let (tells, running) = mpsc::channel();
+        let (mut first, mut second) = (Pipeline::new(), Pipeline::new());
+        let numbers = first.produce(from_iter(0..MANY));
+        first.consume(Says(says), numbers.subscribe(Window::new(2)));
+        let heard = second.produce(Hears { said, running });
+        second.consume(for_each(|_: u64| {}), heard.subscribe(Window::new(2)));
+        let ended = runtime.block_on(async {
+            let second = tokio::spawn(second.run());
+            tells.send(tokio::spawn(first.run())).unwrap();
+            timeout(LONG, second).await
+        });
+        runtime.shutdown_background();
+        ended.expect("it ends").unwrap().unwrap();
     }
 }
