@@ -223,9 +223,7 @@ impl Crew {
 
     /// Frees the name of a stage that was never added.
     fn free(&self, name: &str) {
-        let mut state = self.lock();
-        state.stages.remove(name);
-        state.names.free(name);
+        self.lock().forget(name);
     }
 
     /// Frees the name of a stage that has ended, and returns whether all are to stop. Nothing, if that was done before.
@@ -235,9 +233,13 @@ impl Crew {
         if !Arc::ptr_eq(&member.seat, seat) {
             return None;
         }
-        state.stages.remove(&**seat.stage());
-        state.names.free(seat.stage());
+        state.forget(seat.stage());
         Some(state.stopping)
+    }
+
+    /// Whether there is any stage that has not ended.
+    pub(crate) fn has_stages(&self) -> bool {
+        self.lock().members().next().is_some()
     }
 
     pub(crate) fn close_when_stopping(&self, group: Weak<dyn Close>) {
@@ -305,10 +307,10 @@ impl Crew {
         let mut state = self.lock();
         state.ended = true;
         let never_started = mem::take(&mut state.waiting);
-        let members = state.in_order();
+        let seats: Vec<_> = state.members().map(|it| Arc::clone(&it.seat)).collect();
         drop(state);
-        for member in members {
-            member.seat.cancel();
+        for seat in seats {
+            seat.cancel();
         }
         // Last: it may panic.
         drop(never_started);
@@ -352,6 +354,12 @@ impl Crew {
 }
 
 impl State {
+    /// The name is free again.
+    fn forget(&mut self, name: &str) {
+        self.stages.remove(name);
+        self.names.free(name);
+    }
+
     fn members(&self) -> impl Iterator<Item = &Member> {
         self.stages.values().flatten()
     }

@@ -1,8 +1,6 @@
 use std::convert::Infallible;
 
-use tokio::task::consume_budget;
-
-use crate::{Batch, Demand, Flow, Producer, producer::MOST_AT_ONCE};
+use crate::{Batch, Demand, Flow, Producer, pace::budgeted, producer::MOST_AT_ONCE};
 
 /// Makes the events of an iterator, which is asked for one only when that is wanted.
 ///
@@ -59,7 +57,7 @@ where
             if until == most {
                 return Ok(Flow::More);
             }
-            consume_budget().await;
+            budgeted().await;
         }
     }
 }

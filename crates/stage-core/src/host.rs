@@ -411,4 +411,4 @@ fn has_budget() -> bool {
 }
 
 #[cfg(all(test, not(shuttle)))]
-mod tests;
+pub(crate) mod tests;

@@ -24,8 +24,6 @@ pub(crate) struct Running {
     /// When the time for draining is up.
     deadline: Option<Instant>,
     report: DrainReport,
-    /// A stage's end was told by others than its task, which may not come to its own for long.
-    is_told_by_others: bool,
     _ending: Ending,
 }
 
@@ -42,7 +40,6 @@ impl Running {
             tasks: JoinSet::new(),
             deadline: None,
             report: DrainReport::new(),
-            is_told_by_others: false,
         }
     }
 
@@ -53,7 +50,6 @@ impl Running {
         loop {
             let mut stopping = self.start_waiting();
             for seat in self.crew.take_ended() {
-                self.is_told_by_others = true;
                 stopping |= self.bury(Ended::of(&seat));
             }
             if self.has_ended() {
@@ -76,7 +72,7 @@ impl Running {
 
     /// Whether all stages have. A task in which others have their turns may still be there.
     fn has_ended(&self) -> bool {
-        self.tasks.is_empty() || (self.is_told_by_others && self.crew.members().is_empty())
+        self.tasks.is_empty() || !self.crew.has_stages()
     }
 
     /// Returns whether the pipeline has been told to stop.

@@ -199,20 +199,8 @@ impl Seat {
         }
     }
 
-    /// Whether others stand in.
-    #[cfg(all(test, not(shuttle)))]
-    pub(crate) fn is_kept_from_home(&self) -> bool {
-        self.stand_in().is_some_and(StandIn::is_needed)
-    }
-
-    /// A task that stands in has begun.
-    pub(crate) fn is_stood_in_for(&self) {
-        if let Some(stand_in) = self.stand_in() {
-            stand_in.has_begun();
-        }
-    }
-
-    fn stand_in(&self) -> Option<&StandIn> {
+    /// Who stands in, on a runtime with other threads.
+    pub(crate) fn stand_in(&self) -> Option<&StandIn> {
         self.home.get()?.stand_in.as_ref()
     }
 
@@ -259,9 +247,7 @@ impl Seat {
     pub(crate) fn hand_home(&self, body: Box<Body>) {
         self.body.put(body);
         // Whoever cancels it later drops it, or has it dropped.
-        let notes = self.notes.fetch_or(WOKEN, AcqRel);
-        self.call_home();
-        if notes & CANCELLED != 0
+        if self.wake_at_home() & CANCELLED != 0
             && let Some(stand_in) = self.stand_in()
         {
             stand_in.send();
@@ -274,10 +260,11 @@ impl Seat {
         self.notes.load(Relaxed) != 0 && self.notes.fetch_and(!WOKEN, AcqRel) & CANCELLED != 0
     }
 
-    /// Has its own task poll the stage, unless somebody has it out who does so.
-    fn wake_at_home(&self) {
-        self.notes.fetch_or(WOKEN, AcqRel);
+    /// Has its own task poll the stage, unless somebody has it out who does so. Returns what was noted before.
+    fn wake_at_home(&self) -> u8 {
+        let notes = self.notes.fetch_or(WOKEN, AcqRel);
         self.call_home();
+        notes
     }
 
     /// Has its own task look at it.
@@ -325,14 +312,6 @@ impl Seat {
     pub(crate) fn abandon(&self) {
         self.notes.fetch_or(CANCELLED | WITHOUT_TASK, AcqRel);
         drop(self.body.take());
-    }
-
-    /// The same, where no user's code is to run.
-    pub(crate) fn abandon_aside(self: &Arc<Self>) {
-        match self.stand_in() {
-            Some(stand_in) => stand_in.aside(self, Self::abandon),
-            None => self.abandon(),
-        }
     }
 
     /// Whether its task has gone before the stage has ended.

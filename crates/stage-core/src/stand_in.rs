@@ -97,13 +97,17 @@ impl StandIn {
     }
 
     /// The task that was sent has begun.
-    pub(crate) fn has_begun(&self) {
+    fn has_begun(&self) {
         self.is_sent.swap(false, AcqRel);
     }
 
-    /// Does this in a thread of its own, as if in the runtime: here, whoever woke the stage may hold locks, or others may
-    /// wait to be relieved. Without such a thread it is done here.
-    pub(crate) fn aside(&self, seat: &Arc<Seat>, act: fn(&Seat)) {
+    /// The task that was sent has gone, since the runtime is at its end. The stage's own would drop it, if it came to
+    /// that.
+    ///
+    /// It is dropped in a thread of its own, as if in the runtime: here, whoever woke it may hold locks, or others may
+    /// wait to be relieved. Without such a thread it is dropped here.
+    fn give_up(&self, seat: &Arc<Seat>) {
+        self.has_begun();
         let there = Arc::clone(seat);
         #[cfg(not(shuttle))]
         let runtime = self.runtime.clone();
@@ -111,10 +115,10 @@ impl StandIn {
         let thread = thread.spawn(move || {
             #[cfg(not(shuttle))]
             let _entered = runtime.enter();
-            act(&there);
+            there.abandon();
         });
         if thread.is_err() {
-            act(seat);
+            seat.abandon();
         }
     }
 }
@@ -129,8 +133,10 @@ impl Future for Once {
             waiting,
         } = &mut *self;
         if let Some(home) = seat.home() {
-            if !mem::replace(has_begun, true) {
-                seat.is_stood_in_for();
+            if !mem::replace(has_begun, true)
+                && let Some(stand_in) = seat.stand_in()
+            {
+                stand_in.has_begun();
             }
             host::receive(home, None, seat.take_if_noted(), waiting, cx);
         }
@@ -148,10 +154,10 @@ impl Future for Once {
 
 impl Drop for Once {
     fn drop(&mut self) {
-        if !self.has_begun {
-            // The runtime is at its end, and the stage's own task would drop it, if it came to that.
-            self.seat.is_stood_in_for();
-            self.seat.abandon_aside();
+        if !self.has_begun
+            && let Some(stand_in) = self.seat.stand_in()
+        {
+            stand_in.give_up(&self.seat);
         }
         host::dismiss(&mut self.waiting);
     }
@@ -159,16 +165,12 @@ impl Drop for Once {
 
 #[cfg(all(test, not(shuttle)))]
 mod tests {
-    use std::{
-        future::{pending, poll_fn},
-        iter,
-        sync::mpsc,
-        time::Duration,
-    };
+    use std::{future::poll_fn, sync::mpsc, time::Duration};
 
     use tokio::{runtime::Builder, task::yield_now, time::timeout};
 
     use super::*;
+    use crate::host::tests::lasting;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -236,7 +238,10 @@ mod tests {
     fn guests_that_wait_are_waited_for_or_sent_home() {
         with_another_thread(async {
             let (seat, _polled) = at_home();
-            let guests: Vec<_> = iter::repeat_with(lasting).take(100).collect();
+            // Each takes so long that others are to have their turn.
+            let guests: Vec<_> = (0..100)
+                .map(|_| lasting(Duration::from_millis(1)))
+                .collect();
             let seats: Vec<_> = guests.iter().map(|it| Arc::clone(it.seat())).collect();
             let mut once = Once {
                 seat,
@@ -248,16 +253,5 @@ mod tests {
             drop(once);
             assert!(seats.iter().all(|seat| seat.take().is_some()));
         });
-    }
-
-    /// A stage whose turn takes so long that others are to have theirs.
-    fn lasting() -> Box<Body> {
-        let seat = Seat::new(&"lasting".into());
-        seat.sit_down(Box::pin(async {
-            let start = crate::sampler::now();
-            while start.elapsed() < Duration::from_millis(1) {}
-            pending().await
-        }));
-        seat.take().expect("it is there")
     }
 }

@@ -19,7 +19,7 @@ impl Producer for Never {
 }
 
 /// A stage that, once it is polled, takes so long.
-fn lasting(long: Duration) -> Box<Body> {
+pub(crate) fn lasting(long: Duration) -> Box<Body> {
     let seat = Seat::new(&"lasting".into());
     seat.sit_down(Box::pin(async move {
         let start = now();
