@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::pending,
     panic::panic_any,
     sync::{
         Arc, Mutex,
@@ -14,8 +13,7 @@ use std::{
 };
 
 use stage_core::{
-    Batch, Consumer, Pipeline, PipelineError, SubscriptionHandle, Window, for_each, from_iter,
-    from_stream, map,
+    Batch, Consumer, Pipeline, PipelineError, Window, for_each, from_iter, from_stream, map,
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -90,88 +88,6 @@ fn a_stage_that_blocks_until_another_goes_on_does_not_keep_it_from_that() {
     // It would wait for who is blocked.
     runtime.shutdown_background();
     done.expect("it goes on").unwrap().unwrap();
-}
-
-/// Blocks its thread at the last event, until it is told to go on.
-struct BlocksAtLast(mpsc::Receiver<()>);
-
-impl Consumer<u64> for BlocksAtLast {
-    type Error = Infallible;
-
-    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
-        if batch.drain().any(|event| event == MANY) {
-            block_in_place(|| self.0.recv().expect("the other is there"));
-        }
-        Ok(())
-    }
-}
-
-/// So many are taken in before the last one, so that it is known how long that takes.
-const MANY: u64 = 1_000;
-
-/// Asks for the last event by itself, and so it is in its task that others have their turns. It lets go on who is
-/// blocked: as it takes the event in, or some time later.
-struct AsksForLast {
-    handle: SubscriptionHandle,
-    tells: mpsc::Sender<()>,
-    tells_later: bool,
-    has_last: bool,
-}
-
-impl Consumer<u64> for AsksForLast {
-    type Error = Infallible;
-
-    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
-        self.has_last = batch.drain().any(|event| event == MANY);
-        if self.has_last && !self.tells_later {
-            self.tells.send(()).expect("it waits");
-            self.handle.ask(1).expect("it is there");
-        }
-        Ok(())
-    }
-
-    async fn while_idle(&mut self) -> Result<(), Infallible> {
-        sleep(SOON).await;
-        if self.has_last {
-            self.tells.send(()).expect("it waits");
-        }
-        // Once more than there are events, or nobody would find out that these are all.
-        self.handle.ask(1).expect("it is there");
-        pending().await
-    }
-}
-
-/// Longer than all else takes meanwhile, mostly.
-const SOON: Duration = Duration::from_millis(200);
-
-#[test]
-fn in_whose_task_another_blocks_goes_on_meanwhile() {
-    for tells_later in [false, true] {
-        let (tells, told) = mpsc::channel();
-        let running = async move {
-            let mut pipeline = Pipeline::new();
-            let numbers = pipeline
-                .stage("numbers")
-                .broadcast()
-                .produce(from_iter(0..=MANY));
-            pipeline.consume(BlocksAtLast(told), numbers.subscribe(Window::new(10)));
-            let (by_hand, handle) = numbers.subscribe_manually();
-            handle.ask(MANY as usize).expect("it is there");
-            let asks = AsksForLast {
-                handle,
-                tells,
-                tells_later,
-                has_last: false,
-            };
-            pipeline.consume(asks, by_hand);
-            timeout(LONG, tokio::spawn(pipeline.run())).await
-        };
-        let runtime = two_threads();
-        let done = runtime.block_on(running);
-        runtime.shutdown_background();
-        let done = done.unwrap_or_else(|_| panic!("tells later: {tells_later}: it stands still"));
-        done.unwrap().unwrap();
-    }
 }
 
 /// A consumer that has a thing of its own.

@@ -72,21 +72,46 @@ impl<F: FnMut() + Send + 'static> Consumer<u64> for Blocks<F> {
     }
 }
 
-/// Asks for the last event by itself, and so it is in its task that others have their turns. Then it fails, or
-/// stays as it is.
+/// What a stage does that has the last event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Stays,
+    Fails,
+    /// Lets go on who is blocked.
+    Tells,
+    TellsLater,
+}
+
+/// Asks for the last event by itself, and so it is in its task that others have their turns.
 struct AsksForLast {
     handle: SubscriptionHandle,
-    fails: bool,
+    then: Then,
+    has_last: bool,
     task: Seen,
-    _keeps: mpsc::Sender<()>,
+    keeps: mpsc::Sender<()>,
+}
+
+impl AsksForLast {
+    fn ask(&self) {
+        self.handle.ask(1).expect("it is there");
+    }
+
+    fn tell(&self) {
+        self.keeps.send(()).expect("it waits");
+    }
 }
 
 impl Consumer<u64> for AsksForLast {
     type Error = &'static str;
 
     async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Self::Error> {
-        if batch.drain().any(|event| event == MANY) && !self.fails {
+        self.has_last = batch.drain().any(|event| event == MANY);
+        if self.has_last && self.then == Then::Stays {
             pending::<()>().await;
+        }
+        if self.has_last && self.then == Then::Tells {
+            self.tell();
+            self.ask();
         }
         Ok(())
     }
@@ -94,18 +119,25 @@ impl Consumer<u64> for AsksForLast {
     async fn while_idle(&mut self) -> Result<(), Self::Error> {
         sleep(SOON).await;
         first_of(&self.task);
-        self.handle.ask(1).expect("it is there");
-        sleep(2 * SOON).await;
-        match self.fails {
-            true => Err("on purpose"),
-            false => pending().await,
+        if self.has_last {
+            match self.then {
+                Then::Stays => {}
+                Then::Tells | Then::TellsLater => self.tell(),
+                Then::Fails => {
+                    sleep(2 * SOON).await;
+                    return Err("on purpose");
+                }
+            }
         }
+        // Once more than there are events, or nobody would find out that these are all.
+        self.ask();
+        pending().await
     }
 }
 
 /// What one of them does while it blocks, and whether that was in the other's task.
 fn blocked<T: Send + 'static>(
-    fails: bool,
+    then: Then,
     block: impl Fn(&PipelineHandle, &mpsc::Receiver<()>) -> T + Send + 'static,
     run: impl FnOnce(&Runtime, Pipeline, &mpsc::Receiver<()>),
 ) -> (T, bool) {
@@ -118,7 +150,7 @@ fn blocked<T: Send + 'static>(
     let numbers = pipeline
         .stage("numbers")
         .broadcast()
-        .produce(from_iter(0..1_000 * MANY));
+        .produce(from_iter(0..=MANY));
     let blocks = Blocks {
         block: move || {
             begins.send(()).expect("the test waits");
@@ -133,9 +165,10 @@ fn blocked<T: Send + 'static>(
     handle.ask(MANY as usize).expect("it is there");
     let asks = AsksForLast {
         handle,
-        fails,
+        then,
+        has_last: false,
         task: Arc::clone(&tasks[1]),
-        _keeps: keeps,
+        keeps,
     };
     pipeline.stage("asks").consume(asks, by_hand);
     let runtime = one_after_the_other();
@@ -159,17 +192,43 @@ fn until_at_home<T>(mut run: impl FnMut() -> (T, bool), mut check: impl FnMut(T)
     panic!("it was always another task");
 }
 
-/// Waits for what the other has to be dropped.
-fn wait_for_drop(_: &PipelineHandle, kept: &mpsc::Receiver<()>) -> Result<(), RecvTimeoutError> {
+/// Waits until the other tells, or what it has is dropped.
+fn wait_for_it(_: &PipelineHandle, kept: &mpsc::Receiver<()>) -> Result<(), RecvTimeoutError> {
     kept.recv_timeout(LONG / 4)
+}
+
+/// Runs it, until it is blocked for a while.
+fn begin(
+    runtime: &Runtime,
+    pipeline: Pipeline,
+    has_begun: &mpsc::Receiver<()>,
+) -> JoinHandle<Result<(), PipelineError>> {
+    let running = runtime.spawn(pipeline.run());
+    has_begun.recv_timeout(LONG).expect("it begins");
+    thread::sleep(SOON);
+    running
+}
+
+#[test]
+fn it_goes_on_meanwhile() {
+    for then in [Then::Tells, Then::TellsLater] {
+        let run = |runtime: &Runtime, pipeline: Pipeline, _: &mpsc::Receiver<()>| {
+            let done =
+                runtime.block_on(async { timeout(LONG, tokio::spawn(pipeline.run())).await });
+            let done = done.unwrap_or_else(|_| panic!("{then:?}: it stands still"));
+            done.unwrap().unwrap();
+        };
+        until_at_home(
+            || blocked(then, wait_for_it, run),
+            |seen| assert_eq!(seen, Ok(()), "{then:?}"),
+        );
+    }
 }
 
 #[test]
 fn it_is_dropped_with_its_pipeline() {
     let abort = |runtime: &Runtime, pipeline: Pipeline, has_begun: &mpsc::Receiver<()>| {
-        let running = runtime.spawn(pipeline.run());
-        has_begun.recv_timeout(LONG).expect("it begins");
-        thread::sleep(SOON);
+        let running = begin(runtime, pipeline, has_begun);
         running.abort();
         // All that is the test's to wait for.
         while !running.is_finished() {
@@ -178,7 +237,7 @@ fn it_is_dropped_with_its_pipeline() {
         thread::sleep(SOON);
     };
     until_at_home(
-        || blocked(false, wait_for_drop, abort),
+        || blocked(Then::Stays, wait_for_it, abort),
         |seen| assert_eq!(seen, Err(RecvTimeoutError::Disconnected)),
     );
 }
@@ -186,12 +245,10 @@ fn it_is_dropped_with_its_pipeline() {
 #[test]
 fn it_is_dropped_with_its_runtime() {
     let run = |runtime: &Runtime, pipeline: Pipeline, has_begun: &mpsc::Receiver<()>| {
-        runtime.spawn(pipeline.run());
-        has_begun.recv_timeout(LONG).expect("it begins");
-        thread::sleep(SOON);
+        begin(runtime, pipeline, has_begun);
     };
     until_at_home(
-        || blocked(false, wait_for_drop, run),
+        || blocked(Then::Stays, wait_for_it, run),
         |seen| assert_eq!(seen, Err(RecvTimeoutError::Disconnected)),
     );
 }
@@ -213,7 +270,10 @@ fn that_it_fails_is_seen() {
             "{error:?}"
         );
     };
-    until_at_home(|| blocked(true, wait, run), |is_seen| assert!(is_seen));
+    until_at_home(
+        || blocked(Then::Fails, wait, run),
+        |is_seen| assert!(is_seen),
+    );
 }
 
 /// Tells whether it was dropped in a runtime.
