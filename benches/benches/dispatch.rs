@@ -10,7 +10,8 @@
 use std::time::{Duration, Instant};
 
 use benches::{
-    Bytes1k, Event, Job, Ping, Shape, WORKLOADS, pings_by_demand, pings_through_a_stage,
+    Bytes1k, Event, FEW, Job, PEERS, Ping, Shape, WORKLOADS, candidates, pings_by_demand,
+    pings_through_a_stage,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mimalloc::MiMalloc;
@@ -30,21 +31,6 @@ criterion_group! {
 }
 criterion_main!(curves);
 
-/// Who is measured in each workload, if he does such jobs.
-const ALL: [&str; 8] = [
-    "stage-core",
-    "tokio-mpsc",
-    "tokio-recv-many",
-    "tokio-batches",
-    "flume",
-    "kanal",
-    "crossfire",
-    "futures",
-];
-
-/// And in the others.
-const FEW: [&str; 3] = ["stage-core", "tokio-mpsc", "tokio-batches"];
-
 /// As in `ratios`, with both events, on both runtimes.
 fn workloads(criterion: &mut Criterion) {
     for workload in &WORKLOADS {
@@ -52,9 +38,9 @@ fn workloads(criterion: &mut Criterion) {
         for (name, runtime) in runtimes() {
             let (shape, window) = (workload.shape, workload.window);
             let name = |event| format!("{name}/{event}");
-            add::<u64>(&mut group, &name("u64"), &runtime, shape, window, &ALL);
+            add::<u64>(&mut group, &name("u64"), &runtime, shape, window, &PEERS);
             let payload = name("bytes-1k");
-            add::<Bytes1k>(&mut group, &payload, &runtime, shape, window, &ALL);
+            add::<Bytes1k>(&mut group, &payload, &runtime, shape, window, &PEERS);
         }
     }
 }
@@ -127,7 +113,7 @@ fn add<E: Event>(
     runtime: &Runtime,
     shape: Shape,
     window: usize,
-    candidates: &[&str],
+    peers: &[&str],
 ) {
     let events = match shape {
         Shape::Share(consumers) => EVENTS.max(EACH * consumers as u64),
@@ -140,8 +126,7 @@ fn add<E: Event>(
     };
     let expected = job.expected::<E>();
     group.throughput(Throughput::Elements(events));
-    let known = E::candidates().into_iter();
-    for candidate in known.filter(|it| candidates.contains(&it.name) && (it.does)(shape)) {
+    for candidate in candidates::<E>(peers, shape) {
         let id = BenchmarkId::from_parameter(format!("{name}/{}", candidate.name));
         group.bench_function(id, |bencher| {
             bencher.iter_custom(|times| {

@@ -11,6 +11,29 @@ use crate::{
     },
 };
 
+/// Who is measured beside us in every workload.
+pub const PEERS: [&str; 9] = [
+    "tokio-mpsc",
+    "tokio-batches",
+    "tokio-batches-shared",
+    "tokio-recv-many",
+    "flume",
+    "kanal",
+    "crossfire",
+    "futures",
+    "fused",
+];
+
+/// Who is measured beside us where curves are drawn.
+pub const FEW: [&str; 2] = ["tokio-mpsc", "tokio-batches"];
+
+/// Us, and those of `peers` that do such jobs.
+pub fn candidates<E: Event>(peers: &[&str], shape: Shape) -> impl Iterator<Item = Candidate> {
+    let is_wanted = |it: &Candidate| it.name == "stage-core" || peers.contains(&it.name);
+    let known = E::candidates().into_iter();
+    known.filter(move |it| (it.does)(shape) && is_wanted(it))
+}
+
 /// A way to move events.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {

@@ -1,17 +1,16 @@
 //! What is measured by name only.
 
-use benches::{Event, Ping, Shape, Toil, ToilAtEnd, pings_by_demand, pings_through_a_stage};
+use benches::{Event, FEW, Ping, Shape, Toil, ToilAtEnd, pings_by_demand, pings_through_a_stage};
 use tokio::runtime::Runtime;
 
 use crate::{
     Setting,
     contest::{Contest, Entrant, Figure},
-    idle,
     standard::entrants,
 };
 
 /// Their names, and what they are.
-pub(crate) const NAMES: [(&str, &str); 9] = [
+pub(crate) const NAMES: [(&str, &str); 8] = [
     (
         "ping",
         "round trip of one event, through a stage and by demand",
@@ -26,14 +25,7 @@ pub(crate) const NAMES: [(&str, &str); 9] = [
     ("setup", "a stage and its link, from nothing to its end"),
     ("receipts", "a1000 with an ack for each event"),
     ("limit", "a loop in one task against a1000, a10, a1 and e"),
-    (
-        idle::NAME,
-        "what 10,000 shards take that nothing comes from",
-    ),
 ];
-
-/// Who is measured beside us where curves are drawn.
-const FEW: [&str; 2] = ["tokio-mpsc", "tokio-batches"];
 
 pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
     match name {
@@ -57,7 +49,6 @@ pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
             both::<u64>("receipts", Shape::Direct, 1_000, &with, &[], setting, 2)
         }
         "limit" => limit(setting),
-        idle::NAME => idle::measure(),
         _ => unreachable!("names have been checked"),
     }
 }
@@ -204,11 +195,10 @@ fn trips<'a>(
     quantile: f64,
     setting: &Setting,
 ) -> Vec<Entrant<'a>> {
-    let pings = pings.iter().copied().filter(|ping| {
-        setting.candidates.is_empty()
-            || ping.name == "stage-core"
-            || setting.candidates.iter().any(|name| name == ping.name)
-    });
+    let pings = pings
+        .iter()
+        .copied()
+        .filter(|it| setting.is_chosen(it.name));
     let entrants = pings.map(|ping| Entrant {
         name: ping.name,
         count: None,

@@ -1,6 +1,7 @@
 //! What shards take that nothing comes from, by a clock that runs.
 
 use std::{
+    error::Error,
     fs,
     sync::Arc,
     time::{Duration, Instant},
@@ -8,10 +9,10 @@ use std::{
 
 use kinesis_fake::{Fake, Limits, Operation};
 use kinesis_source::{Record, StreamSource};
-use stage_core::{Pipeline, Window, for_each};
+use stage_core::{Pipeline, PipelineError, Window, for_each};
 use tokio::{runtime::Builder, time::sleep};
 
-use crate::contest::{Figure, cpu_time};
+use crate::contest::cpu_time;
 
 pub(crate) const NAME: &str = "idle";
 
@@ -23,18 +24,12 @@ const BEFORE: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_secs(5);
 
 /// There is nobody to be compared with, and so there are no figures.
-pub(crate) fn measure() -> Vec<Figure> {
-    let runtime = Builder::new_current_thread().enable_time().build();
-    let measured = runtime.map(|runtime| runtime.block_on(look()));
-    match measured {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => println!("idle: the source ended: {error}"),
-        Err(error) => println!("idle: no runtime: {error}"),
-    }
-    Vec::new()
+pub(crate) fn measure() -> Result<(), Box<dyn Error>> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    Ok(runtime.block_on(look())?)
 }
 
-async fn look() -> Result<(), stage_core::PipelineError> {
+async fn look() -> Result<(), PipelineError> {
     let fake = Fake::builder()
         .shards(SHARDS)
         .limits(Limits::none())

@@ -68,6 +68,15 @@ struct Setting {
     candidates: Vec<String>,
 }
 
+impl Setting {
+    /// Whether this candidate is to be measured. We always are.
+    fn is_chosen(&self, candidate: &str) -> bool {
+        self.candidates.is_empty()
+            || candidate == "stage-core"
+            || self.candidates.iter().any(|it| it == candidate)
+    }
+}
+
 /// All of a thousand milliseconds less than two minutes, whatever is slow to start.
 const IN_ALL: Duration = Duration::from_secs(104);
 
@@ -118,6 +127,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             figures.extend(kinesis_sdk::measure(&setting)?);
         } else if name == kinesis_sdk::NAME {
             figures.extend(kinesis_sdk::measure(&setting)?);
+        } else if name == idle::NAME {
+            idle::measure()?;
         } else {
             figures.extend(extras::measure(name, &setting));
         }
@@ -139,7 +150,7 @@ fn is_candidate(name: &str) -> bool {
 }
 
 fn is_known(name: &str) -> bool {
-    ["kinesis", kinesis_sdk::NAME].contains(&name)
+    ["kinesis", kinesis_sdk::NAME, idle::NAME].contains(&name)
         || WORKLOADS.iter().any(|it| it.name == name)
         || extras::NAMES.iter().any(|(known, _)| *known == name)
 }
@@ -154,6 +165,10 @@ fn names() -> String {
         (
             kinesis_sdk::NAME,
             "of these, only what goes over the AWS SDK",
+        ),
+        (
+            idle::NAME,
+            "what 10,000 shards take that nothing comes from",
         ),
     ];
     let standard = WORKLOADS.iter().map(|it| (it.name, it.about));

@@ -2,26 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use benches::{Bytes1k, Candidate, Event, Job, Shape, WORKLOADS, Workload};
+use benches::{Bytes1k, Candidate, Event, Job, PEERS, Shape, WORKLOADS, Workload, candidates};
 use tokio::runtime::Runtime;
 
 use crate::{
     Setting,
     contest::{Contest, Entrant, Figure},
 };
-
-/// Who is measured beside us in every workload.
-const PEERS: [&str; 9] = [
-    "tokio-mpsc",
-    "tokio-batches",
-    "tokio-batches-shared",
-    "tokio-recv-many",
-    "flume",
-    "kanal",
-    "crossfire",
-    "futures",
-    "fused",
-];
 
 pub(crate) fn measure(workload: &Workload, setting: &Setting) -> Vec<Figure> {
     let mut figures = measure_with::<u64>(workload, setting);
@@ -60,12 +47,7 @@ pub(crate) fn entrants<'a, E: Event>(
     runtime: &'a Runtime,
     setting: &Setting,
 ) -> Vec<Entrant<'a>> {
-    let known = E::candidates().into_iter();
-    let wanted = known.filter(|it| {
-        let chosen =
-            setting.candidates.is_empty() || setting.candidates.iter().any(|name| name == it.name);
-        (it.does)(shape) && (it.name == "stage-core" || (peers.contains(&it.name) && chosen))
-    });
+    let wanted = candidates::<E>(peers, shape).filter(|it| setting.is_chosen(it.name));
     let entrants = wanted.map(|candidate| Entrant {
         name: candidate.name,
         count: None,
