@@ -66,6 +66,7 @@ pub(crate) fn caught<T>(
     mut work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
 ) -> impl Future<Output = Result<T, Failure>> {
     poll_fn(move |cx| match poll_catching(work.as_mut(), cx) {
+        // By itself, or it would be copied with the room for a result.
         Ok(Poll::Pending) => Poll::Pending,
         Ok(done) => done,
         Err(message) => Poll::Ready(Err(Failure::Panicked(message))),
