@@ -27,6 +27,9 @@ pub const PEERS: [&str; 9] = [
 /// Who is measured beside us where curves are drawn.
 pub const FEW: [&str; 2] = ["tokio-mpsc", "tokio-batches"];
 
+/// Us, where steps between need no task of their own.
+pub const STEPS: &str = "stage-core-steps";
+
 /// Us, and those of `peers` that do such jobs.
 pub fn candidates<E: Event>(peers: &[&str], shape: Shape) -> impl Iterator<Item = Candidate> {
     let is_wanted = |it: &Candidate| it.name == "stage-core" || peers.contains(&it.name);
@@ -156,6 +159,11 @@ fn all<E: workloads::Event>() -> Vec<Candidate> {
             name: "bare-loop",
             run: |job| Box::pin(fused::bare::<E>(job)),
             does: |shape| matches!(shape, Shape::Direct | Shape::Chain(_)),
+        },
+        Candidate {
+            name: STEPS,
+            run: |job| Box::pin(stage::in_steps::<E>(job)),
+            does: |shape| matches!(shape, Shape::Chain(1 | 4)),
         },
         Candidate {
             name: "stage-core-receipts",

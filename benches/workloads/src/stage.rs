@@ -69,6 +69,35 @@ pub async fn run<E: Event>(job: Job) -> Tally {
     total.get()
 }
 
+/// A chain with one or four steps between, all but its end in one task.
+///
+/// # Panics
+///
+/// If it is another number, or another shape.
+pub async fn in_steps<E: Event>(job: Job) -> Tally {
+    let numbers = Numbers::<E>::new(0..job.events, Untracked);
+    let mapped = numbers.then(map(E::mapped));
+    match job.shape {
+        Shape::Chain(1) => direct(job, mapped).await,
+        Shape::Chain(4) => {
+            let more = (map(E::mapped), map(E::mapped), map(E::mapped));
+            direct(job, mapped.then(more)).await
+        }
+        shape => panic!("{shape:?} is not one of those"),
+    }
+}
+
+/// One to one.
+async fn direct<E: Event>(job: Job, producer: impl Producer<Event = E>) -> Tally {
+    let total = SharedTally::default();
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(producer);
+    let window = Window::new(job.window);
+    pipeline.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
+    pipeline.run().await.expect("no stage fails");
+    total.get()
+}
+
 /// One to one, with a receipt for each event.
 pub async fn with_receipts<E: Event>(job: Job) -> Tally {
     let acked = SharedTally::default();
@@ -86,13 +115,7 @@ pub async fn with_tracker<E: Event>(job: Job) -> Tally {
 }
 
 async fn tracked<E: Event>(job: Job, track: impl Track) -> Tally {
-    let total = SharedTally::default();
-    let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(Numbers::<E, _>::new(0..job.events, track));
-    let window = Window::new(job.window);
-    pipeline.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
-    pipeline.run().await.expect("no stage fails");
-    total.get()
+    direct(job, Numbers::<E, _>::new(0..job.events, track)).await
 }
 
 struct Numbers<E, T = Untracked> {

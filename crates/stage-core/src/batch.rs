@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     fmt, mem,
     ops::{Deref, DerefMut},
     slice,
@@ -7,9 +8,10 @@ use std::{
 };
 
 use crate::{
-    InHand, Outcome,
+    InHand, Outcome, Step,
     events::Events,
     in_hand::Hand,
+    portion::Portion,
     receipt::{Acknowledge, FanOut, Receipt, Receipts},
 };
 
@@ -46,8 +48,7 @@ pub struct Batch<E> {
 struct Body<E> {
     events: Events<E>,
     receipts: Option<Box<Receipts>>,
-    /// Which portion it is that a stage was given, and of which subscription.
-    portion: Option<(Arc<Hand>, u32)>,
+    portion: Option<Portion>,
 }
 
 impl<E> Batch<E> {
@@ -151,35 +152,52 @@ impl<E> Batch<E> {
     /// # assert_eq!(batch.keep_in_hand().events(), 0);
     /// ```
     pub fn keep_in_hand(&self) -> InHand {
-        self.portion()
-            .map_or_else(InHand::default, |(hand, number)| {
-                hand.keep(*number, self.len())
-            })
+        let portion = self.portion();
+        portion.map_or_else(InHand::default, |portion| portion.keep(self.len()))
     }
 
     #[inline]
-    fn portion(&self) -> Option<&(Arc<Hand>, u32)> {
+    fn portion(&self) -> Option<&Portion> {
         self.body.as_ref()?.portion.as_ref()
     }
 
     /// It is this portion that a stage is given.
     #[inline]
     pub(crate) fn is_portion(&mut self, hand: Arc<Hand>, number: u32) {
-        self.body().portion = Some((hand, number));
+        self.body().portion = Some(Portion::Given(hand, number));
     }
 
     /// Of which subscription it was a portion. It is one no longer.
     #[inline]
     pub(crate) fn let_go(&mut self) -> Option<Arc<Hand>> {
-        let portion = self.body.as_mut()?.portion.take();
-        portion.map(|(hand, _)| hand)
+        match self.body.as_mut()?.portion.take()? {
+            Portion::Given(hand, _) => Some(hand),
+            Portion::Made(_) => None,
+        }
+    }
+
+    /// It is the portion that `other` was.
+    pub(crate) fn take_portion_of<Other>(&mut self, other: &mut Batch<Other>) {
+        self.body().portion = other.body().portion.take();
+    }
+
+    /// The portion that it is, of so many events, for the parts of what was made of it, which is more.
+    pub(crate) fn made_into(&self, events: usize, made: usize) -> Option<Portion> {
+        self.portion()
+            .map(|portion| portion.made_into(events, made))
+    }
+
+    /// It is a part of what was made of this portion.
+    pub(crate) fn is_part_of(&mut self, portion: Option<&Portion>) {
+        let events = self.len();
+        self.body().portion = portion.map(|portion| portion.made_into(events, events));
     }
 
     /// Whether some of the portion are kept in hand, which was of so many events.
     #[cfg(feature = "testkit")]
     pub(crate) fn is_kept(&self, events: usize) -> bool {
         self.portion()
-            .is_some_and(|(hand, number)| hand.is_kept(*number, events))
+            .is_some_and(|portion| portion.is_kept(events))
     }
 
     /// All that it is, with nothing in it, for others. What receipts there are nack.
@@ -262,22 +280,56 @@ impl<E> Batch<E> {
         I: IntoIterator<Item = Out>,
     {
         let body = self.body();
-        body.align();
-        let Some(mut receipts) = body.receipts.take() else {
+        if body.receipts.is_none() {
             return out.extend(body.events.own().drain(..).flat_map(make));
-        };
-        let mut left_out = Receipts::default();
+        }
+        let made: Result<(), Infallible> = self.each_into(out, |event, made| {
+            made.extend(make(event));
+            Ok(())
+        });
+        let Ok(()) = made;
+    }
+
+    /// Takes a step with each event, in order, and adds what that makes to `out`. Each is settled as what was made of
+    /// it. If the step fails on one, that one and those after it are nacked, and what was made of those before it is in
+    /// `out`.
+    #[inline]
+    pub(crate) fn step_into<S: Step<E>>(
+        &mut self,
+        step: &mut S,
+        out: &mut Batch<S::Out>,
+    ) -> Result<(), S::Error> {
+        if let Some(make) = step.one_for_one() {
+            self.map_into(out, make);
+            return Ok(());
+        }
+        self.each_into(out, |event, made| {
+            step.step(event, |event| made.push(event))
+        })
+    }
+
+    #[inline]
+    fn each_into<Out, Error>(
+        &mut self,
+        out: &mut Batch<Out>,
+        mut make: impl FnMut(E, &mut Vec<Out>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let body = self.body();
+        body.align();
         let out = out.body();
+        if let Some(receipts) = body.receipts.take() {
+            return body.each_with_receipt(*receipts, out, make);
+        }
+        let made = out.events.own();
+        made.reserve(body.events.len());
         for event in body.events.own().drain(..) {
-            let receipt = receipts.pop();
-            let before = out.events.len();
-            out.events.own().extend(make(event));
-            match out.events.len() - before {
-                0 => left_out.push(receipt),
-                made => out.receipts_until(before).push_shared(made, receipt),
+            let before = made.len();
+            if let Err(error) = make(event, made) {
+                made.truncate(before);
+                return Err(error);
             }
         }
-        left_out.settle(Outcome::Acked);
+        Ok(())
     }
 
     /// Has `source` told what becomes of the events that are not tracked yet. They are numbered in
@@ -490,6 +542,39 @@ impl<E> Body<E> {
         })
     }
 
+    #[inline(never)]
+    fn each_with_receipt<Out, Error>(
+        &mut self,
+        mut receipts: Receipts,
+        out: &mut Body<Out>,
+        mut make: impl FnMut(E, &mut Vec<Out>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut left_out = Receipts::default();
+        let mut result = Ok(());
+        let mut streak = Streak::default();
+        for event in self.events.own().drain(..) {
+            let made = out.events.own();
+            let before = made.len();
+            result = make(event, made);
+            if result.is_err() {
+                made.truncate(before);
+                break;
+            }
+            let made = made.len() - before;
+            if streak.takes(made, before) {
+                continue;
+            }
+            streak.end(&mut receipts, &mut left_out, out);
+            if !streak.takes(made, before) {
+                let receipt = receipts.pop();
+                out.receipts_until(before).push_shared(made, receipt);
+            }
+        }
+        streak.end(&mut receipts, &mut left_out, out);
+        left_out.settle(Outcome::Acked);
+        result
+    }
+
     /// If events were taken out, and others put in, those that are there stand for all together.
     #[inline]
     fn align(&mut self) {
@@ -506,6 +591,42 @@ impl<E> Body<E> {
         let receipts = self.receipts.get_or_insert_default();
         receipts.pad(until);
         receipts
+    }
+}
+
+/// Events in a row of which none was made of each, or one: their receipts go together.
+#[derive(Default)]
+struct Streak {
+    events: usize,
+    is_of_one: bool,
+    /// Where the first that was made of them is.
+    first: usize,
+}
+
+impl Streak {
+    /// Whether an event is the next, of which so many were made, or the first of them.
+    #[inline]
+    fn takes(&mut self, made: usize, first: usize) -> bool {
+        if made > 1 || (self.events > 0 && self.is_of_one != (made == 1)) {
+            return false;
+        }
+        if self.events == 0 {
+            self.is_of_one = made == 1;
+            self.first = first;
+        }
+        self.events += 1;
+        true
+    }
+
+    fn end<Out>(&mut self, receipts: &mut Receipts, left_out: &mut Receipts, out: &mut Body<Out>) {
+        if self.events == 0 {
+            return;
+        }
+        let theirs = receipts.split_front(mem::take(&mut self.events));
+        match self.is_of_one {
+            true => out.receipts_until(self.first).append(theirs),
+            false => left_out.append(theirs),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{Batch, BoxError, SubscriptionInfo, protocol::End};
+use crate::{After, Batch, BoxError, Step, SubscriptionInfo, protocol::End};
 
 /// Takes events in.
 ///
@@ -56,5 +56,35 @@ pub trait Consumer<Event>: Send + 'static {
     /// Called once after the last event, when every stage it subscribed to has ended.
     fn finish(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         async { Ok(()) }
+    }
+
+    /// The consumer, and `step` before it with each event that comes, in one task. See
+    /// [`Producer::then`](crate::Producer::then).
+    ///
+    /// ```
+    /// use stage_core::{Consumer, Pipeline, Window, for_each, from_iter, try_map};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), stage_core::PipelineError> {
+    /// let mut pipeline = Pipeline::new();
+    /// let lines = pipeline.produce(from_iter(["3", "4"]));
+    /// let print = for_each(|n: u64| println!("{n}")).after(try_map(str::parse::<u64>));
+    /// pipeline.consume(print, lines.subscribe(Window::new(10)));
+    /// pipeline.run().await
+    /// # }
+    /// ```
+    ///
+    /// The consumer is given what is made of a portion, if that is anything: in several calls if it is more events
+    /// than the portion had. What it [keeps in hand](Batch::keep_in_hand) counts as before; of a portion that has
+    /// become more, all counts until the last is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The first that the step returns fails the stage, and nothing of that portion is given to the consumer.
+    fn after<In, S: Step<In, Out = Event>>(self, step: S) -> After<Self, S, Event>
+    where
+        Self: Sized,
+    {
+        After::new(self, step)
     }
 }

@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 
-use crate::{Batch, Transform};
+use crate::{Batch, Step, Transform};
 
 /// Leaves out the events that `keep` does not want. Those are acked.
 ///
@@ -13,7 +13,8 @@ use crate::{Batch, Transform};
 /// ```
 pub fn filter<Event: Send + 'static>(
     keep: impl FnMut(&Event) -> bool + Send + 'static,
-) -> impl Transform<Event, Out = Event, Error = Infallible> {
+) -> impl Step<Event, Out = Event, Error = Infallible> + Transform<Event, Out = Event, Error = Infallible>
+{
     Filter(keep)
 }
 
@@ -30,7 +31,7 @@ pub fn filter<Event: Send + 'static>(
 /// ```
 pub fn filter_map<In, Out>(
     make: impl FnMut(In) -> Option<Out> + Send + 'static,
-) -> impl Transform<In, Out = Out, Error = Infallible>
+) -> impl Step<In, Out = Out, Error = Infallible> + Transform<In, Out = Out, Error = Infallible>
 where
     In: Send,
     Out: Send + 'static,
@@ -53,7 +54,23 @@ where
         batch: &mut Batch<Event>,
         out: &mut Batch<Event>,
     ) -> Result<(), Infallible> {
-        batch.flat_map_into(out, |event| (self.0)(&event).then_some(event));
+        batch.step_into(self, out)
+    }
+}
+
+impl<Event, F> Step<Event> for Filter<F>
+where
+    Event: Send + 'static,
+    F: FnMut(&Event) -> bool + Send + 'static,
+{
+    type Out = Event;
+    type Error = Infallible;
+
+    #[inline]
+    fn step(&mut self, event: Event, mut put: impl FnMut(Event)) -> Result<(), Infallible> {
+        if (self.0)(&event) {
+            put(event);
+        }
         Ok(())
     }
 }
@@ -74,7 +91,21 @@ where
         batch: &mut Batch<In>,
         out: &mut Batch<Out>,
     ) -> Result<(), Infallible> {
-        batch.flat_map_into(out, &mut self.0);
+        batch.step_into(self, out)
+    }
+}
+
+impl<In, Out, F> Step<In> for FilterMap<F>
+where
+    Out: Send + 'static,
+    F: FnMut(In) -> Option<Out> + Send + 'static,
+{
+    type Out = Out;
+    type Error = Infallible;
+
+    #[inline]
+    fn step(&mut self, event: In, put: impl FnMut(Out)) -> Result<(), Infallible> {
+        (self.0)(event).map(put);
         Ok(())
     }
 }

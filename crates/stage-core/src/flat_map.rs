@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 
-use crate::{Batch, Transform};
+use crate::{Batch, Step, Transform};
 
 /// Makes any number of events of each.
 ///
@@ -22,7 +22,8 @@ use crate::{Batch, Transform};
 /// ```
 pub fn flat_map<In, Many>(
     make: impl FnMut(In) -> Many + Send + 'static,
-) -> impl Transform<In, Out = Many::Item, Error = Infallible>
+) -> impl Step<In, Out = Many::Item, Error = Infallible>
++ Transform<In, Out = Many::Item, Error = Infallible>
 where
     In: Send,
     Many: IntoIterator<Item: Send + 'static>,
@@ -47,6 +48,21 @@ where
         out: &mut Batch<Many::Item>,
     ) -> Result<(), Infallible> {
         batch.flat_map_into(out, &mut self.0);
+        Ok(())
+    }
+}
+
+impl<In, Many, F> Step<In> for FlatMap<F>
+where
+    Many: IntoIterator<Item: Send + 'static>,
+    F: FnMut(In) -> Many + Send + 'static,
+{
+    type Out = Many::Item;
+    type Error = Infallible;
+
+    #[inline]
+    fn step(&mut self, event: In, put: impl FnMut(Many::Item)) -> Result<(), Infallible> {
+        (self.0)(event).into_iter().for_each(put);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@ use std::{collections::VecDeque, fmt, mem, sync::Arc, thread};
 
 use crate::{
     crew::AnyDesk,
+    portion::Whole,
     sync::{
         Mutex, PoisonError,
         atomic::{
@@ -21,6 +22,8 @@ use crate::{
 #[derive(Default)]
 pub struct InHand {
     hand: Option<Arc<Hand>>,
+    /// Of which they were made, if there were fewer: that is in hand meanwhile.
+    whole: Option<Arc<Whole>>,
     events: usize,
     /// What they weigh, in order, if that matters.
     weights: VecDeque<usize>,
@@ -62,6 +65,14 @@ pub(crate) struct Done {
 }
 
 impl InHand {
+    /// So many events that are in hand with all others that were made of a portion.
+    pub(crate) fn of_whole(whole: Arc<Whole>, events: usize) -> Self {
+        let mut in_hand = Self::default();
+        in_hand.whole = Some(whole);
+        in_hand.events = events;
+        in_hand
+    }
+
     /// How many events it stands for. None, if the batch it was made from was none that a stage had
     /// just been given.
     pub fn events(&self) -> usize {
@@ -73,8 +84,14 @@ impl InHand {
         let events = events.min(self.events);
         self.events -= events;
         let weighed = events.min(self.weights.len());
+        let whole = match self.events {
+            // What stands for nothing keeps nothing.
+            0 => self.whole.take(),
+            _ => self.whole.clone(),
+        };
         Self {
             hand: self.hand.clone(),
+            whole: whole.filter(|_| events > 0),
             events,
             weights: self.weights.drain(..weighed).collect(),
         }
@@ -87,6 +104,11 @@ impl InHand {
     }
 
     fn give_back(&mut self, well: bool) {
+        if let Some(whole) = &self.whole
+            && !well
+        {
+            whole.fail();
+        }
         if let Some(hand) = &self.hand
             && self.events > 0
         {
@@ -155,6 +177,7 @@ impl Hand {
         let kept = events.min(left_of(before) as usize);
         InHand {
             hand: Some(Arc::clone(self)),
+            whole: None,
             events: kept,
             weights: self.take_weights(kept),
         }

@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 
-use crate::{Batch, BoxError, Transform};
+use crate::{Batch, BoxError, Step, Transform};
 
 /// Makes one event of each.
 ///
@@ -20,7 +20,7 @@ use crate::{Batch, BoxError, Transform};
 /// ```
 pub fn map<In, Out>(
     make: impl FnMut(In) -> Out + Send + 'static,
-) -> impl Transform<In, Out = Out, Error = Infallible>
+) -> impl Step<In, Out = Out, Error = Infallible> + Transform<In, Out = Out, Error = Infallible>
 where
     In: Send,
     Out: Send + 'static,
@@ -43,7 +43,7 @@ where
 /// The first that `make` returns fails the stage.
 pub fn try_map<In, Out, Error>(
     make: impl FnMut(In) -> Result<Out, Error> + Send + 'static,
-) -> impl Transform<In, Out = Out, Error = Error>
+) -> impl Step<In, Out = Out, Error = Error> + Transform<In, Out = Out, Error = Error>
 where
     In: Send,
     Out: Send + 'static,
@@ -106,8 +106,27 @@ where
         batch: &mut Batch<In>,
         out: &mut Batch<Out>,
     ) -> Result<(), Infallible> {
-        batch.map_into(out, &mut self.0);
+        batch.step_into(self, out)
+    }
+}
+
+impl<In, Out, F> Step<In> for Map<F>
+where
+    Out: Send + 'static,
+    F: FnMut(In) -> Out + Send + 'static,
+{
+    type Out = Out;
+    type Error = Infallible;
+
+    #[inline]
+    fn step(&mut self, event: In, mut put: impl FnMut(Out)) -> Result<(), Infallible> {
+        put((self.0)(event));
         Ok(())
+    }
+
+    #[inline]
+    fn one_for_one(&mut self) -> Option<impl FnMut(In) -> Out> {
+        Some(&mut self.0)
     }
 }
 
@@ -128,11 +147,22 @@ where
         batch: &mut Batch<In>,
         out: &mut Batch<Out>,
     ) -> Result<(), Error> {
-        let before = out.len();
-        for event in batch.drain() {
-            out.push((self.0)(event)?);
-        }
-        batch.hand_receipts_to(out, before);
+        batch.step_into(self, out)
+    }
+}
+
+impl<In, Out, Error, F> Step<In> for TryMap<F>
+where
+    Out: Send + 'static,
+    Error: Into<BoxError> + Send,
+    F: FnMut(In) -> Result<Out, Error> + Send + 'static,
+{
+    type Out = Out;
+    type Error = Error;
+
+    #[inline]
+    fn step(&mut self, event: In, mut put: impl FnMut(Out)) -> Result<(), Error> {
+        put((self.0)(event)?);
         Ok(())
     }
 }

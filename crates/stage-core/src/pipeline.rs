@@ -196,13 +196,20 @@ impl Pipeline {
 
     /// A stage named after its type, without the path.
     fn stage_of<S>(&mut self) -> StageBuilder<'_> {
-        let path = type_name::<S>();
-        let short = path
-            .split('<')
-            .next()
-            .and_then(|path| path.rsplit("::").next());
-        let name = self.crew.free_name(short.unwrap_or(path));
+        let name = self.crew.free_name(short_name(type_name::<S>()));
         self.stage(name)
+    }
+}
+
+/// Of a type, without the path; with steps, of what they are put to.
+fn short_name(path: &str) -> &str {
+    let (outer, inner) = path.split_once('<').unwrap_or((path, ""));
+    match outer {
+        "stage_core::then::Then" | "stage_core::after::After" => short_name(inner),
+        _ => {
+            let short = outer.split(',').next().unwrap_or(outer);
+            short.rsplit("::").next().unwrap_or(short)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{Batch, BoxError, Demand, SubscriptionInfo, protocol::End};
+use crate::{Batch, BoxError, Demand, Step, SubscriptionInfo, Then, protocol::End};
 
 /// Makes events, as they are asked for.
 ///
@@ -79,6 +79,43 @@ pub trait Producer: Send + 'static {
     /// that has been settled, to save positions, to say goodbye. The stage lasts until it returns.
     fn finish(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         async { Ok(()) }
+    }
+
+    /// The producer, and `step` with each event that it makes, in one task: what a step costs is next to nothing,
+    /// where a [stage of its own](crate::Pipeline::transform) has to be woken, and has a window.
+    ///
+    /// ```
+    /// use stage_core::{Pipeline, Producer, Window, filter, for_each, from_iter, map};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), stage_core::PipelineError> {
+    /// let odd_squares = from_iter(0..10_u64)
+    ///     .then(filter(|n: &u64| n % 2 == 1))
+    ///     .then(map(|n: u64| n * n));
+    /// let mut pipeline = Pipeline::new();
+    /// let odd_squares = pipeline.produce(odd_squares);
+    /// pipeline.consume(for_each(|n: u64| println!("{n}")), odd_squares.subscribe(Window::new(10)));
+    /// pipeline.run().await
+    /// # }
+    /// ```
+    ///
+    /// The producer is asked for as many events as are wanted of what is made of them, and again as long as all are
+    /// left out. Made of one more than one, they wait, as others that nobody has asked for.
+    ///
+    /// # Errors
+    ///
+    /// The first that the step returns fails the stage. What was made of the events before that one is handed
+    /// out; it is nacked, and the events after it that came with it are.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of the producer: what it has put into its batch by the time that a call is given up goes through
+    /// the step and is handed out.
+    fn then<S: Step<Self::Event>>(self, step: S) -> Then<Self, S, Self::Event>
+    where
+        Self: Sized,
+    {
+        Then::new(self, step)
     }
 }
 

@@ -1,6 +1,6 @@
 use tokio::time::Instant;
 
-use crate::{Batch, BoxError, SubscriptionInfo, protocol::End};
+use crate::{Batch, BoxError, Step, SubscriptionInfo, Then, protocol::End};
 
 /// Turns events into other events: a consumer of one kind and a producer of another.
 ///
@@ -103,5 +103,27 @@ pub trait Transform<In>: Send + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = out;
         async { Ok(()) }
+    }
+
+    /// The transform, and `step` with each event that it makes, in one task. See [`Producer::then`](crate::Producer::then).
+    /// Steps alone that are to be one stage are a [tuple](Step).
+    ///
+    /// ```
+    /// use stage_core::{KeyedBatch, Transform, batching, map};
+    ///
+    /// let sums = batching(|n: &u64| n % 3)
+    ///     .then(map(|batch: KeyedBatch<u64, u64>| batch.events.iter().sum::<u64>()));
+    /// # fn check(_: impl Transform<u64, Out = u64>) {}
+    /// # check(sums);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first that the step returns fails the stage, as one of the transform's own.
+    fn then<S: Step<Self::Out>>(self, step: S) -> Then<Self, S, Self::Out>
+    where
+        Self: Sized,
+    {
+        Then::new(self, step)
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use stage_core::{
     Batch, BoxConsumer, BoxProducer, BoxTransform, Consumer, Demand, End, Flow, Mode, OnFailure,
-    Pipeline, Producer, Quota, Restart, SubscriptionInfo, Transform, Window, rate_limited,
+    Pipeline, Producer, Quota, Restart, SubscriptionInfo, Transform, Window, map, rate_limited,
     resilient, resilient_transform, restarting, restarting_consumer, restarting_producer,
     restarting_transform,
 };
@@ -243,6 +243,10 @@ async fn wrapped_producers_are_told_everything() {
             let make = p.clone();
             produce(&p, restarting(policy(), move || make.clone())).await
         }),
+        ("with steps", {
+            let p = p();
+            produce(&p, Producer::then(p.clone(), map(|n: u64| n))).await
+        }),
     ] {
         assert_eq!(told, expected, "{wrapper}");
     }
@@ -276,6 +280,10 @@ async fn wrapped_consumers_are_told_everything() {
             let p = p();
             let make = p.clone();
             consume(&p, restarting_consumer(policy(), move |_| make.clone())).await
+        }),
+        ("with steps", {
+            let p = p();
+            consume(&p, p.clone().after(map(|n: u64| n))).await
         }),
     ] {
         assert_eq!(told, expected, "{wrapper}");
@@ -312,6 +320,10 @@ async fn wrapped_transforms_are_told_everything() {
             let p = p();
             let make = p.clone();
             transform(&p, restarting_transform(policy(), move |_| make.clone())).await
+        }),
+        ("with steps", {
+            let p = p();
+            transform(&p, Transform::then(p.clone(), map(|n: u64| n))).await
         }),
     ] {
         assert_eq!(told, expected, "{wrapper}");

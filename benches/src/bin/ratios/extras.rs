@@ -1,6 +1,8 @@
 //! What is measured by name only.
 
-use benches::{Event, FEW, Ping, Shape, Toil, ToilAtEnd, pings_by_demand, pings_through_a_stage};
+use benches::{
+    Event, FEW, Ping, STEPS, Shape, Toil, ToilAtEnd, pings_by_demand, pings_through_a_stage,
+};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// Their names, and what they are.
-pub(crate) const NAMES: [(&str, &str); 8] = [
+pub(crate) const NAMES: [(&str, &str); 9] = [
     (
         "ping",
         "round trip of one event, through a stage and by demand",
@@ -25,6 +27,7 @@ pub(crate) const NAMES: [(&str, &str); 8] = [
     ("setup", "a stage and its link, from nothing to its end"),
     ("receipts", "a1000 with an ack for each event"),
     ("limit", "a loop in one task against a1000, a10, a1 and e"),
+    ("steps", "1 and 4 steps in the producer's task, window 1000"),
 ];
 
 pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
@@ -49,6 +52,7 @@ pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
             both::<u64>("receipts", Shape::Direct, 1_000, &with, &[], setting, 2)
         }
         "limit" => limit(setting),
+        "steps" => steps(setting),
         _ => unreachable!("names have been checked"),
     }
 }
@@ -162,6 +166,30 @@ fn limit(setting: &Setting) -> Vec<Figure> {
         both::<u64>(name, shape, window, &peers, &[], setting, 8)
     });
     figures.collect()
+}
+
+/// Those in one task come first: they are to be 80 times as fast as a channel, and hardly slower than a loop by hand.
+fn steps(setting: &Setting) -> Vec<Figure> {
+    let peers = [STEPS, "tokio-mpsc", "tokio-batches", "fused"];
+    let bars = [("tokio-mpsc", 80.0), ("fused", 1.0 / 1.1)];
+    let mut figures = Vec::new();
+    for (between, bars) in [(1, &bars[..]), (4, &bars[1..])] {
+        let shape = Shape::Chain(between);
+        for (runtime_name, runtime) in setting.runtimes.each() {
+            let mut entrants = entrants::<u64>(&peers, shape, 1_000, runtime, setting);
+            entrants.sort_by_key(|it| it.name != STEPS);
+            let contest = Contest {
+                workload: format!("steps-{between}"),
+                about: format!("{between} between, window 1000"),
+                event: "u64",
+                runtime: runtime_name,
+                entrants,
+                bars: bars.to_vec(),
+            };
+            figures.extend(contest.hold(setting.time / 4));
+        }
+    }
+    figures
 }
 
 fn ping(setting: &Setting) -> Vec<Figure> {

@@ -89,6 +89,8 @@ pub(crate) struct Manner {
     pub(crate) act: Act,
     /// Rather at the end of the call.
     pub(crate) is_late: bool,
+    /// It runs steps in its task, which change nothing.
+    pub(crate) has_steps: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,14 +155,16 @@ fn manners() -> impl Strategy<Value = Manner> {
     let every = || prop_oneof![2 => Just(0), 1 => 1..6_u64];
     let spins = prop_oneof![5 => Just(0), 1 => 1..6_u64];
     let waits = (every(), every(), spins);
-    (waits, 1..6_u64, acts(), any::<bool>()).prop_map(
-        |((yields, sleeps, spins), acts, act, is_late)| Manner {
+    let flags = (any::<bool>(), any::<bool>());
+    (waits, 1..6_u64, acts(), flags).prop_map(
+        |((yields, sleeps, spins), acts, act, (is_late, has_steps))| Manner {
             yields,
             sleeps,
             spins,
             acts,
             act,
             is_late,
+            has_steps,
         },
     )
 }

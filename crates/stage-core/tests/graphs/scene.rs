@@ -4,8 +4,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use proptest::{prop_assert, test_runner::TestCaseError};
 use stage_core::{
-    DrainReport, Lane, Outlet, Pipeline, PipelineError, PipelineHandle, Subscription,
-    SubscriptionHandle, Window,
+    Consumer, DrainReport, Lane, Outlet, Pipeline, PipelineError, PipelineHandle, Producer,
+    StageBuilder, Subscription, SubscriptionHandle, Transform, Window,
 };
 use tokio::{
     task::{JoinHandle, yield_now},
@@ -17,7 +17,7 @@ use crate::{
     act::Act,
     book::{Event, Fates, Kind, Link},
     plan::{Ending, Input, Makes, Manner, Out, Plan, Sink, Step},
-    stages::{Calls, Producing, Shared, Taking, Turning},
+    stages::{Calls, Producing, Shared, Taking, Turning, steps},
 };
 
 pub(crate) struct Scene {
@@ -57,6 +57,7 @@ const IDLE: Manner = Manner {
     yields: 0,
     sleeps: 0,
     spins: 0,
+    has_steps: false,
     acts: 0,
     act: Act::Nothing,
     is_late: false,
@@ -156,7 +157,39 @@ impl Draft {
         };
         let subscriptions = self.subscribe(&plan.inputs, stage);
         let builder = self.pipeline.stage(stage.to_string());
-        builder.consume(taking, subscriptions);
+        match plan.manner.has_steps {
+            true => builder.consume(taking.after(steps()), subscriptions),
+            false => builder.consume(taking, subscriptions),
+        };
+    }
+}
+
+/// Adds a producer.
+fn produce(builder: StageBuilder<'_>, out: Out, producer: impl Producer<Event = Event>) -> Source {
+    match out {
+        Out::ToOne => Source::Outlet(builder.produce(producer)),
+        Out::ToAll => Source::Outlet(builder.broadcast().produce(producer)),
+        Out::Lanes(lanes) => {
+            let builder = builder.partition_by(lanes, move |it: &Event| it.lane_of(lanes));
+            Source::Lanes(builder.produce(producer))
+        }
+    }
+}
+
+/// Adds a transform.
+fn turn(
+    builder: StageBuilder<'_>,
+    out: Out,
+    transform: impl Transform<Event, Out = Event>,
+    inputs: Vec<Subscription<Event>>,
+) -> Source {
+    match out {
+        Out::ToOne => Source::Outlet(builder.transform(transform, inputs)),
+        Out::ToAll => Source::Outlet(builder.broadcast().transform(transform, inputs)),
+        Out::Lanes(lanes) => {
+            let builder = builder.partition_by(lanes, move |it: &Event| it.lane_of(lanes));
+            Source::Lanes(builder.transform(transform, inputs))
+        }
     }
 }
 
@@ -190,13 +223,9 @@ impl Scene {
                 plan: source.clone(),
             };
             let builder = draft.pipeline.stage(stage.to_string());
-            draft.sources.push(match source.out {
-                Out::ToOne => Source::Outlet(builder.produce(producing)),
-                Out::ToAll => Source::Outlet(builder.broadcast().produce(producing)),
-                Out::Lanes(lanes) => {
-                    let builder = builder.partition_by(lanes, move |it: &Event| it.lane_of(lanes));
-                    Source::Lanes(builder.produce(producing))
-                }
+            draft.sources.push(match source.manner.has_steps {
+                true => produce(builder, source.out, producing.then(steps())),
+                false => produce(builder, source.out, producing),
             });
         }
         for middle in &plan.middles {
@@ -210,13 +239,9 @@ impl Scene {
             };
             let inputs = draft.subscribe(&middle.inputs, stage);
             let builder = draft.pipeline.stage(stage.to_string());
-            draft.sources.push(match middle.out {
-                Out::ToOne => Source::Outlet(builder.transform(turning, inputs)),
-                Out::ToAll => Source::Outlet(builder.broadcast().transform(turning, inputs)),
-                Out::Lanes(lanes) => {
-                    let builder = builder.partition_by(lanes, move |it: &Event| it.lane_of(lanes));
-                    Source::Lanes(builder.transform(turning, inputs))
-                }
+            draft.sources.push(match middle.manner.has_steps {
+                true => turn(builder, middle.out, turning.then(steps()), inputs),
+                false => turn(builder, middle.out, turning, inputs),
             });
         }
         for sink in &plan.sinks {

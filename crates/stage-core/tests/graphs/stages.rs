@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use stage_core::{Acknowledge, Batch, Consumer, Demand, Flow, Producer, Transform};
+use stage_core::{
+    Acknowledge, Batch, Consumer, Demand, Flow, Producer, Step, Transform, filter, flat_map, map,
+};
 use tokio::{task::yield_now, time::sleep};
 
 use crate::{
@@ -195,4 +197,10 @@ impl Consumer<Event> for Taking {
         self.calls.end().await;
         Ok(())
     }
+}
+
+/// That change nothing: alone, or each event by itself.
+pub(crate) fn steps() -> impl Step<Event, Out = Event> {
+    let nothing = (map(|event: Event| event), filter(|_: &Event| true));
+    (nothing, flat_map(|event: Event| [event]))
 }

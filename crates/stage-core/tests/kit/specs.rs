@@ -3,8 +3,8 @@
 use std::{convert::Infallible, time::Duration};
 
 use stage_core::{
-    Batch, Consumer, Demand, Flow, Producer, Restart, Transform, consumer_fn, flat_map, from_iter,
-    restarting_consumer,
+    Batch, Consumer, Demand, Flow, Producer, Restart, Transform, consumer_fn, filter, filter_map,
+    flat_map, from_iter, map, restarting_consumer,
     testing::{
         ConsumerSpec, ProducerSpec, TransformSpec, check_consumer, check_producer, check_transform,
     },
@@ -71,6 +71,75 @@ impl ConsumerSpec for Careful {
     }
 }
 
+/// With steps behind them and before them.
+#[derive(Clone)]
+struct Steps;
+
+impl ProducerSpec for Steps {
+    type Event = String;
+
+    fn make(&self) -> impl Producer<Event = String> {
+        Ticks(0).then(flat_map(|n: u64| [n, n + 1])).then((
+            filter(|n: &u64| n % 3 > 0),
+            map(|n: u64| format!("word {n}")),
+        ))
+    }
+}
+
+impl ConsumerSpec for Steps {
+    type Event = u64;
+
+    fn make(&self) -> impl Consumer<u64> {
+        let taken = consumer_fn(|words: Batch<String>| async move {
+            assert!(words.iter().all(|word| word.starts_with('w')));
+            Ok::<(), Infallible>(())
+        });
+        taken.after((
+            filter_map(|n: u64| Some(n)),
+            flat_map(|n: u64| [format!("w{n}"), format!("w{n} again")]),
+        ))
+    }
+
+    fn event(&self, number: u64) -> u64 {
+        number
+    }
+}
+
+impl TransformSpec for Steps {
+    type In = u64;
+    type Out = String;
+
+    fn make(&self) -> impl Transform<u64, Out = String> {
+        let twice = flat_map(|n: u64| [n, n]);
+        Transform::then(twice, map(|n: u64| format!("{n}")))
+    }
+
+    fn event(&self, number: u64) -> u64 {
+        number
+    }
+}
+
+/// Only steps.
+#[derive(Clone)]
+struct InARow;
+
+impl TransformSpec for InARow {
+    type In = u64;
+    type Out = String;
+
+    fn make(&self) -> impl Transform<u64, Out = String> {
+        (
+            filter(|n: &u64| *n < u64::MAX),
+            flat_map(|n: u64| [n, n]),
+            map(|n: u64| format!("{n}")),
+        )
+    }
+
+    fn event(&self, number: u64) -> u64 {
+        number
+    }
+}
+
 #[derive(Clone)]
 struct Twice;
 
@@ -97,6 +166,22 @@ mod slowly {
 
 mod careful {
     stage_core::consumer_suite!(super::Careful);
+}
+
+mod steps_behind_a_producer {
+    stage_core::producer_suite!(super::Steps);
+}
+
+mod steps_before_a_consumer {
+    stage_core::consumer_suite!(super::Steps);
+}
+
+mod steps_behind_a_transform {
+    stage_core::transform_suite!(super::Steps);
+}
+
+mod steps_in_a_row {
+    stage_core::transform_suite!(super::InARow);
 }
 
 mod twice {

@@ -1,0 +1,100 @@
+use std::{fmt, mem};
+
+use crate::{Batch, BoxError, Consumer, Step, SubscriptionInfo, protocol::End};
+
+/// A consumer with steps before it, in the same task. Made by [`Consumer::after`].
+#[must_use = "it does nothing until it is added to a pipeline"]
+pub struct After<C, S, E> {
+    consumer: C,
+    step: S,
+    /// What the steps have made of a portion.
+    made: Batch<E>,
+}
+
+impl<C, S, E> After<C, S, E> {
+    pub(crate) fn new(consumer: C, step: S) -> Self {
+        Self {
+            consumer,
+            step,
+            made: Batch::new(),
+        }
+    }
+
+    /// One more step before the others. They are one loop.
+    pub fn after<In, First>(self, step: First) -> After<C, (First, S), E>
+    where
+        First: Step<In>,
+        S: Step<First::Out, Out = E>,
+    {
+        After::new(self.consumer, (step, self.step))
+    }
+}
+
+impl<In, C, S> Consumer<In> for After<C, S, S::Out>
+where
+    In: Send,
+    C: Consumer<S::Out>,
+    S: Step<In>,
+{
+    type Error = BoxError;
+
+    async fn consume(&mut self, batch: &mut Batch<In>) -> Result<(), BoxError> {
+        let events = batch.len();
+        // What is left of a call that was given up is nacked.
+        drop(self.made.emptied());
+        let stepped = batch.step_into(&mut self.step, &mut self.made);
+        stepped.map_err(Into::into)?;
+        if self.made.len() <= events {
+            self.made.take_portion_of(batch);
+            take_in(&mut self.consumer, &mut self.made).await?;
+            batch.take_portion_of(&mut self.made);
+            return Ok(());
+        }
+        let portion = batch.made_into(events, self.made.len());
+        let (mut made, mut part) = (mem::take(&mut self.made).into_queue(), Batch::new());
+        while made.len() > 0 {
+            part = made.take(events, part);
+            part.is_part_of(portion.as_ref());
+            take_in(&mut self.consumer, &mut part).await?;
+        }
+        self.made = made.into_batch();
+        Ok(())
+    }
+
+    async fn while_idle(&mut self) -> Result<(), BoxError> {
+        self.consumer.while_idle().await.map_err(Into::into)
+    }
+
+    fn subscribed(&mut self, subscription: &SubscriptionInfo) {
+        self.consumer.subscribed(subscription);
+    }
+
+    fn unsubscribed(&mut self, subscription: &SubscriptionInfo, end: &End) {
+        self.consumer.unsubscribed(subscription, end);
+    }
+
+    async fn finish(&mut self) -> Result<(), BoxError> {
+        self.consumer.finish().await.map_err(Into::into)
+    }
+}
+
+/// As a stage has a consumer take a portion in.
+async fn take_in<E: Send>(
+    consumer: &mut impl Consumer<E>,
+    batch: &mut Batch<E>,
+) -> Result<(), BoxError> {
+    if !batch.is_empty() {
+        consumer.consume(batch).await.map_err(Into::into)?;
+        batch.ack();
+        drop(batch.drain());
+    }
+    Ok(())
+}
+
+impl<C: fmt::Debug, S, E> fmt::Debug for After<C, S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("After")
+            .field("consumer", &self.consumer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,740 @@
+//! Steps in the task of another stage, and what becomes of events on their way through them.
+
+#![allow(clippy::unwrap_used)]
+
+mod stages;
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use stage_core::{
+    Acknowledge, Batch, BoxConsumer, Consumer, Demand, Flow, InHand, Outcome, Pipeline,
+    PipelineError, Producer, Receipt, Step, Transform, Window, batching, filter, flat_map,
+    for_each, from_iter, map, transform_fn, try_map,
+};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep},
+};
+
+use stages::{Book, Counter, Slow, Tracked, tracked};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A step, for chains that are made up.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Add(u64),
+    LeaveOut(u64),
+    Repeat(u64),
+}
+
+impl Step<u64> for Kind {
+    type Out = u64;
+    type Error = Infallible;
+
+    fn step(&mut self, event: u64, mut put: impl FnMut(u64)) -> Result<(), Infallible> {
+        match *self {
+            Self::Add(more) => put(event + more),
+            Self::LeaveOut(of) if event.is_multiple_of(of) => {}
+            Self::LeaveOut(_) => put(event),
+            Self::Repeat(times) => (0..event % (times + 1)).for_each(|n| put(event + n)),
+        }
+        Ok(())
+    }
+}
+
+/// Adds, and says that it makes one of each.
+struct Adds(u64);
+
+impl Step<u64> for Adds {
+    type Out = u64;
+    type Error = Infallible;
+
+    fn step(&mut self, _: u64, _: impl FnMut(u64)) -> Result<(), Infallible> {
+        unreachable!("it is asked for the other way")
+    }
+
+    fn one_for_one(&mut self) -> Option<impl FnMut(u64) -> u64> {
+        Some(|event| event + self.0)
+    }
+}
+
+/// Notes what it is given, and nacks every seventh.
+#[derive(Clone, Default)]
+struct Picky(Arc<Mutex<Vec<u64>>>);
+
+impl Consumer<u64> for Picky {
+    type Error = Infallible;
+
+    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+        for (event, receipt) in batch.drain_with_receipts() {
+            self.0.lock().unwrap().push(event);
+            if event % 7 == 0 {
+                receipt.nack();
+            } else {
+                receipt.ack();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the steps run.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Tasks,
+    OneTask,
+    Producer,
+    ProducerInARow,
+    Transform,
+    Consumer,
+    ConsumerBoxed,
+    Both,
+}
+
+const PLACES: [Place; 8] = [
+    Place::Tasks,
+    Place::OneTask,
+    Place::Producer,
+    Place::ProducerInARow,
+    Place::Transform,
+    Place::Consumer,
+    Place::ConsumerBoxed,
+    Place::Both,
+];
+
+/// What comes of numbers up to `until`, and what was acked of these.
+async fn through(
+    place: Place,
+    steps: [Kind; 3],
+    until: u64,
+    window: Window,
+) -> (Vec<u64>, Vec<u64>) {
+    let [a, b, c] = steps;
+    let ((source, book), sink) = (Tracked::up_to(until), Picky::default());
+    let seen = sink.clone();
+    let mut pipeline = Pipeline::new();
+    match place {
+        Place::Tasks => {
+            let mut numbers = pipeline.produce(source);
+            for step in steps {
+                numbers = pipeline.transform((step,), numbers.subscribe(window));
+            }
+            pipeline.consume(sink, numbers.subscribe(window));
+        }
+        Place::OneTask => {
+            let numbers = pipeline.produce(source);
+            let numbers = pipeline.transform((a, b, c), numbers.subscribe(window));
+            pipeline.consume(sink, numbers.subscribe(window));
+        }
+        Place::Producer => {
+            let numbers = pipeline.produce(source.then((a, b, c, Kind::Add(0))));
+            pipeline.consume(sink, numbers.subscribe(window));
+        }
+        Place::ProducerInARow => {
+            let numbers = pipeline.produce(source.then(a).then(b).then(c));
+            pipeline.consume(sink, numbers.subscribe(window));
+        }
+        Place::Transform => {
+            let numbers = pipeline.produce(source);
+            let steps = map(|n: u64| n).then(a).then(b).then(c);
+            let numbers = pipeline.transform(steps, numbers.subscribe(window));
+            pipeline.consume(sink, numbers.subscribe(window));
+        }
+        Place::Consumer => {
+            let numbers = pipeline.produce(source);
+            let sink = sink.after(c).after(b).after(a);
+            pipeline.consume(sink, numbers.subscribe(window));
+        }
+        Place::ConsumerBoxed => {
+            let numbers = pipeline.produce(source);
+            let sink = BoxConsumer::new(BoxConsumer::new(sink.after(c)).after(b)).after(a);
+            pipeline.consume(sink, numbers.subscribe(window));
+        }
+        Place::Both => {
+            let numbers = pipeline.produce(source.then(a));
+            let numbers = pipeline.transform((b,), numbers.subscribe(window));
+            pipeline.consume(sink.after(c), numbers.subscribe(window));
+        }
+    }
+    pipeline.run().await.unwrap();
+    assert_eq!(book.open(), [], "{place:?}");
+    let seen = seen.0.lock().unwrap().clone();
+    (seen, book.acked())
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        (0..9_u64).prop_map(Kind::Add),
+        (1..5_u64).prop_map(Kind::LeaveOut),
+        (0..4_u64).prop_map(Kind::Repeat),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// What comes of events, and what becomes of them, is the same wherever their steps run.
+    #[test]
+    fn it_is_the_same_in_whatever_task(
+        steps in [kind(), kind(), kind()],
+        until in 0..60_u64,
+        window in 1..20_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
+        let expected = (0..until).flat_map(|n| {
+            let mut events = vec![n];
+            for mut step in steps {
+                let each = events.into_iter().map(|event| {
+                    let mut made = Vec::new();
+                    let Ok(()) = step.step(event, |event| made.push(event));
+                    made
+                });
+                events = each.flatten().collect();
+            }
+            [(n, events)]
+        });
+        let expected: Vec<(u64, Vec<u64>)> = expected.collect();
+        let acked: Vec<u64> = expected
+            .iter()
+            .filter(|(_, made)| made.iter().all(|n| n % 7 != 0))
+            .map(|(n, _)| *n)
+            .collect();
+        let seen: Vec<u64> = expected.into_iter().flat_map(|(_, made)| made).collect();
+        for place in PLACES {
+            let found = runtime.block_on(through(place, steps, until, Window::new(window)));
+            prop_assert_eq!(&found, &(seen.clone(), acked.clone()), "{:?}", place);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_of_those_that_make_one_of_each_is_one_that_does() {
+    let mut row = (Adds(1), map(|n: u64| 2 * n), Adds(3));
+    let mut make = row.one_for_one().unwrap();
+    assert_eq!(make(4), 13);
+    drop(make);
+    assert!((Adds(1), filter(|_: &u64| true)).one_for_one().is_none());
+    let (mut batch, book) = tracked(5);
+    let mut out = Batch::new();
+    row.transform(&mut batch, &mut out).await.unwrap();
+    assert_eq!(out[..], [5, 7, 9, 11, 13]);
+    let (_, second) = out.drain_with_receipts().nth(1).unwrap();
+    assert_eq!(book.nacked(), [0, 2, 3, 4]);
+    second.ack();
+    assert_eq!(book.acked(), [1]);
+}
+
+/// Puts out what it has, and then waits for ever.
+struct ThenWaits(Option<Batch<u64>>);
+
+impl Producer for ThenWaits {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+        if let Some(events) = &mut self.0 {
+            for (event, receipt) in events.drain_with_receipts() {
+                batch.push_with_receipt(event, receipt);
+            }
+        }
+        pending().await
+    }
+}
+
+fn fails_on(bad: u64) -> impl Step<u64, Out = u64> {
+    try_map(move |n: u64| match n == bad {
+        true => Err(io::Error::other("on purpose")),
+        false => Ok(n),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_has_made_that_is_given_up_goes_through() {
+    let (batch, book) = tracked(10);
+    let mut pipeline = Pipeline::new();
+    let source = ThenWaits(Some(batch)).then(filter(|n: &u64| n % 2 == 1));
+    let numbers = pipeline.produce(source.then(map(|n: u64| n * 10)));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
+    let stop = async { sleep(SECOND).await };
+    pipeline.run_until(stop).await.unwrap();
+    assert_eq!(sink.seen(), [10, 30, 50, 70, 90]);
+    assert_eq!(book.acked(), Vec::from_iter(0..10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_in_a_call_that_is_given_up_is_told() {
+    let (batch, book) = tracked(10);
+    let mut pipeline = Pipeline::new();
+    let stage = pipeline.stage("source");
+    let numbers = stage.produce(ThenWaits(Some(batch)).then(fails_on(7)));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
+    let ended = pipeline.run_until(async { sleep(SECOND).await }).await;
+    let Err(PipelineError::Failed { stage, source, .. }) = ended else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(
+        (&stage[..], source.to_string()),
+        ("source", "on purpose".into())
+    );
+    assert_eq!(sink.seen(), Vec::from_iter(0..7));
+    assert_eq!(book.acked(), Vec::from_iter(0..7));
+    assert_eq!(book.nacked(), [7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_before_a_step_failed_is_handed_out() {
+    let (source, book) = Tracked::up_to(10);
+    let mut pipeline = Pipeline::new();
+    // Of the one that it fails on, the first that were made are not.
+    let steps = (flat_map(|n: u64| [n, n, n * 10]), fails_on(60));
+    let numbers = pipeline.produce(source.then(steps));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
+    let ended = pipeline.run().await.unwrap_err();
+    assert!(
+        matches!(&ended, PipelineError::Failed { source, .. } if source.to_string() == "on purpose"),
+        "{ended:?}"
+    );
+    let seen = (0..6_u64).flat_map(|n| [n, n, n * 10]);
+    assert_eq!(sink.seen(), Vec::from_iter(seen));
+    assert_eq!(book.acked(), Vec::from_iter(0..6));
+    assert_eq!(book.nacked(), Vec::from_iter(6..10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_tracked_is_handed_out_as_well() {
+    let mut pipeline = Pipeline::new();
+    let steps = (flat_map(|n: u64| [n, n, n * 10]), fails_on(60));
+    let numbers = pipeline.produce(Counter::up_to(10).then(steps));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap_err();
+    let seen = (0..6_u64).flat_map(|n| [n, n, n * 10]);
+    assert_eq!(sink.seen(), Vec::from_iter(seen));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_consumer_gets_nothing_of_a_portion_that_a_step_has_failed_on() {
+    let (source, book) = Tracked::up_to(10);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let sink = Slow::default();
+    let failing = sink.clone().after(fails_on(7));
+    pipeline.consume(failing, numbers.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap_err();
+    assert_eq!(sink.seen(), [0, 1, 2, 3, 4]);
+    assert_eq!(book.acked(), [0, 1, 2, 3, 4]);
+    assert_eq!(book.nacked(), [5, 6, 7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transform_whose_steps_fail_puts_out_nothing_of_that_call() {
+    let (source, book) = Tracked::up_to(10);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    // All that it makes stands for all that it was given.
+    let all = transform_fn(async |batch: Batch<u64>| Ok::<_, Infallible>(batch.into_vec()));
+    let numbers = pipeline.transform(all.then(fails_on(7)), numbers.subscribe(Window::new(10)));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap_err();
+    assert_eq!(sink.seen(), [0, 1, 2, 3, 4]);
+    assert_eq!(book.acked(), [0, 1, 2, 3, 4]);
+    assert_eq!(book.nacked(), [5, 6, 7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_fails_the_stage_and_nothing_is_left_open() {
+    for at_end in [false, true] {
+        let (source, book) = Tracked::up_to(10);
+        let mut pipeline = Pipeline::new();
+        let panics = map(|n: u64| match n {
+            7 => panic!("on purpose"),
+            _ => n,
+        });
+        let sink = Slow::default();
+        let window = Window::new(10);
+        if at_end {
+            let numbers = pipeline.produce(source);
+            pipeline.consume(sink.after(panics), numbers.subscribe(window));
+        } else {
+            let numbers = pipeline.produce(source.then(panics));
+            pipeline.consume(sink, numbers.subscribe(window));
+        }
+        let ended = pipeline.run().await.unwrap_err();
+        assert!(ended.to_string().contains("on purpose"), "{ended}");
+        assert_eq!(book.open(), []);
+        assert!(book.nacked().contains(&7));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_in_a_call_that_is_given_up_fails_the_stage() {
+    let (batch, book) = tracked(3);
+    let mut pipeline = Pipeline::new();
+    let panics = map(|_: u64| -> u64 { panic!("on purpose") });
+    let numbers = pipeline.produce(ThenWaits(Some(batch)).then(panics));
+    pipeline.consume(Slow::default(), numbers.subscribe(Window::new(10)));
+    let ended = pipeline.run_until(async { sleep(SECOND).await }).await;
+    assert!(ended.unwrap_err().to_string().contains("on purpose"));
+    assert_eq!(book.nacked(), [0, 1, 2]);
+}
+
+/// Panics after it has put something out.
+struct Panics(Option<Batch<u64>>);
+
+impl Producer for Panics {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+        *batch = self.0.take().unwrap();
+        panic!("the source");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_does_not_have_its_steps_panic_along() {
+    let (batch, book) = tracked(3);
+    let mut pipeline = Pipeline::new();
+    let never = map(|_: u64| -> u64 { panic!("the step") });
+    let numbers = pipeline.produce(Panics(Some(batch)).then(never));
+    pipeline.consume(Slow::default(), numbers.subscribe(Window::new(10)));
+    let ended = pipeline.run().await.unwrap_err();
+    assert!(ended.to_string().contains("the source"), "{ended}");
+    assert_eq!(book.nacked(), [0, 1, 2]);
+}
+
+/// Never ends, and never waits.
+struct Endless;
+
+impl Producer for Endless {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<u64>,
+    ) -> Result<Flow, Infallible> {
+        batch.extend(0..demand.get() as u64);
+        Ok(Flow::More)
+    }
+}
+
+#[tokio::test]
+async fn others_have_their_turn_while_all_is_left_out() {
+    let mut pipeline = Pipeline::new();
+    let nothing = pipeline.produce(Endless.then(filter(|_: &u64| false)));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), nothing.subscribe(Window::new(100)));
+    let others = async {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    };
+    pipeline.run_until(others).await.unwrap();
+    assert_eq!(sink.seen(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_is_left_out_is_acked_at_once() {
+    let (source, book) = Tracked::up_to(1_000);
+    let mut pipeline = Pipeline::new();
+    let last = pipeline.produce(source.then(filter(|n: &u64| *n == 999)));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), last.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap();
+    assert_eq!(sink.seen(), [999]);
+    assert_eq!(book.acked().len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_transform_keeps_back_goes_through_its_steps_when_it_is_due_and_at_the_end() {
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::up_to(25));
+    let groups =
+        batching(|_: &u64| ())
+            .max_size(10)
+            .then(map(|group: stage_core::KeyedBatch<(), u64>| {
+                group.events.len() as u64
+            }));
+    let groups = pipeline.transform(groups, numbers.subscribe(Window::new(30)));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), groups.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap();
+    assert_eq!(sink.seen(), [10, 10, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transform_is_called_when_it_is_due_with_steps_behind_it_as_well() {
+    let (batch, _) = tracked(3);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(ThenFlows(Some(batch)));
+    let groups =
+        batching(|_: &u64| ())
+            .max_size(10)
+            .then(map(|group: stage_core::KeyedBatch<(), u64>| {
+                group.events.len() as u64
+            }));
+    let groups = pipeline.transform(groups, numbers.subscribe(Window::new(30)));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), groups.subscribe(Window::new(10)));
+    let seen = sink.clone();
+    let start = Instant::now();
+    let until = async move {
+        while seen.seen().is_empty() {
+            sleep(SECOND / 10).await;
+        }
+        assert!(start.elapsed() < 2 * SECOND);
+    };
+    pipeline.run_until(until).await.unwrap();
+    assert_eq!(sink.seen(), [3]);
+}
+
+/// Makes what it has in one call, and waits for ever in the next.
+struct ThenFlows(Option<Batch<u64>>);
+
+impl Producer for ThenFlows {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+        match self.0.take() {
+            Some(events) => *batch = events,
+            None => pending().await,
+        }
+        Ok(Flow::More)
+    }
+}
+
+/// Keeps all in hand, and notes how many events came at a time.
+#[derive(Clone, Default)]
+struct Keeper {
+    kept: Arc<Mutex<Vec<(u64, InHand, Receipt)>>>,
+    portions: Arc<Mutex<Vec<usize>>>,
+    has_parts: bool,
+}
+
+impl Keeper {
+    fn of_parts() -> Self {
+        Self {
+            has_parts: true,
+            ..Self::default()
+        }
+    }
+
+    fn kept(&self) -> Vec<u64> {
+        self.kept.lock().unwrap().iter().map(|(n, ..)| *n).collect()
+    }
+
+    /// Is done with the first, or has failed with it.
+    fn let_go(&self, well: bool) {
+        let (_, in_hand, receipt) = self.kept.lock().unwrap().remove(0);
+        if well {
+            receipt.ack();
+        } else {
+            in_hand.fail();
+        }
+    }
+}
+
+impl Consumer<u64> for Keeper {
+    type Error = Infallible;
+
+    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+        self.portions.lock().unwrap().push(batch.len());
+        let mut in_hand = batch.keep_in_hand();
+        assert_eq!(in_hand.events(), batch.len());
+        if self.has_parts {
+            assert_eq!(batch.keep_in_hand().events(), 0, "all is kept already");
+        }
+        let mut kept = self.kept.lock().unwrap();
+        for (event, receipt) in batch.drain_with_receipts() {
+            kept.push((event, in_hand.split(1), receipt));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_of_a_portion_counts_to_the_window() {
+    let (source, book) = Tracked::up_to(100);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let keeper = Keeper::default();
+    let odd = keeper.clone().after(filter(|n: &u64| n % 2 == 1));
+    let stage = pipeline.stage("sink");
+    stage.consume(odd, numbers.subscribe(Window::new(10)));
+    let running = tokio::spawn(pipeline.run());
+    sleep(SECOND).await;
+    // Those that are left out are done with, and asked for again, five at a time.
+    assert_eq!(keeper.kept(), [1, 3, 5, 7, 9, 11, 13]);
+    assert_eq!(book.acked(), [0, 2, 4, 6, 8, 10, 12, 14]);
+    while !keeper.kept().is_empty() {
+        assert!(keeper.kept().len() <= 10);
+        keeper.let_go(true);
+        sleep(SECOND).await;
+    }
+    running.await.unwrap().unwrap();
+    assert_eq!(book.acked().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_portion_that_has_become_more_is_in_hand_until_the_last_of_that_is_done_with() {
+    let (source, book) = Tracked::up_to(8);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let keeper = Keeper::of_parts();
+    let thrice = keeper.clone().after(flat_map(|n: u64| [n; 3]));
+    let stage = pipeline.stage("sink");
+    stage.consume(thrice, numbers.subscribe(Window::new(4)));
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    sleep(SECOND).await;
+    // Two portions of two; six were made of each, and given two at a time.
+    assert_eq!(*keeper.portions.lock().unwrap(), [2; 6]);
+    assert_eq!(keeper.kept(), [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]);
+    let in_hand = || handle.status().stage("sink").unwrap().subscriptions[0].in_hand;
+    assert_eq!(in_hand(), 4);
+    for _ in 0..5 {
+        keeper.let_go(true);
+        sleep(SECOND).await;
+        assert_eq!(in_hand(), 4);
+    }
+    assert_eq!(book.acked(), [0], "of the other, one is in hand");
+    keeper.let_go(true);
+    sleep(SECOND).await;
+    assert_eq!(book.acked(), [0, 1]);
+    assert_eq!(keeper.kept(), [2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5]);
+    // What failed in part has failed.
+    keeper.let_go(false);
+    while !keeper.kept().is_empty() {
+        keeper.let_go(true);
+        sleep(SECOND).await;
+    }
+    assert_eq!(book.nacked(), [2]);
+    running.await.unwrap().unwrap();
+    assert_eq!(book.acked(), [0, 1, 3, 4, 5, 6, 7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_of_more_that_was_made_of_more_counts_as_well() {
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::up_to(8));
+    let keeper = Keeper::of_parts();
+    let twice = || flat_map(|n: u64| [n; 2]);
+    let inner = BoxConsumer::new(keeper.clone().after(twice()));
+    let stage = pipeline.stage("sink");
+    stage.consume(inner.after(twice()), numbers.subscribe(Window::new(2)));
+    let running = tokio::spawn(pipeline.run());
+    sleep(SECOND).await;
+    let mut seen = 0;
+    while !running.is_finished() {
+        assert!(keeper.kept().len() <= 8, "{:?}", keeper.kept());
+        if !keeper.kept().is_empty() {
+            keeper.let_go(true);
+            seen += 1;
+        }
+        sleep(SECOND).await;
+    }
+    assert_eq!(seen + keeper.kept().len(), 32);
+    running.await.unwrap().unwrap();
+}
+
+/// Nobody who has been told what becomes of an event is told twice.
+#[derive(Default)]
+struct Once(Mutex<Vec<u64>>);
+
+impl Acknowledge for Once {
+    fn settle(&self, numbers: std::ops::Range<u64>, outcome: Outcome) {
+        assert_eq!(outcome, Outcome::Nacked);
+        self.0.lock().unwrap().extend(numbers);
+    }
+}
+
+/// Waits for ever with what it was given.
+struct Hangs;
+
+impl Consumer<u64> for Hangs {
+    type Error = Infallible;
+
+    async fn consume(&mut self, _: &mut Batch<u64>) -> Result<(), Infallible> {
+        pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_for_a_call_that_is_given_up_is_nacked() {
+    let once = Arc::new(Once::default());
+    let mut batch: Batch<u64> = (0..3).collect();
+    batch.track(Arc::clone(&once) as _, 0);
+    let mut hangs = Hangs.after(map(|n: u64| n + 1));
+    let call = tokio::time::timeout(SECOND, hangs.consume(&mut batch));
+    call.await.unwrap_err();
+    drop((batch, hangs));
+    assert_eq!(*once.0.lock().unwrap(), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_only_looks_at_events_is_not_given_them_again() {
+    let book = Arc::new(Book(Mutex::new(vec![None; 6])));
+    let sum = Arc::new(Mutex::new(0));
+    let adds = Arc::clone(&sum);
+    let mut looks = stage_core::consumer_fn(move |batch: Batch<u64>| {
+        *adds.lock().unwrap() += batch.iter().sum::<u64>();
+        async { Ok::<_, Infallible>(()) }
+    })
+    .after(map(|n: u64| n));
+    for first in [0, 3] {
+        let mut batch: Batch<u64> = (first..first + 3).collect();
+        batch.track(Arc::clone(&book) as _, first);
+        looks.consume(&mut batch).await.unwrap();
+        batch
+            .drain_with_receipts()
+            .for_each(|_| panic!("nothing is left"));
+    }
+    assert_eq!(*sum.lock().unwrap(), 15);
+    assert_eq!(book.acked(), Vec::from_iter(0..6));
+}
+
+#[tokio::test]
+async fn a_stage_has_the_name_of_what_the_steps_are_put_to() {
+    let mut pipeline = Pipeline::new();
+    let steps = || (map(|n: u64| n), filter(|n: &u64| *n > 1));
+    let from = pipeline.produce(Counter::up_to(3).then(steps()).then(map(|n: u64| n)));
+    let doubled = stages::Double.then(steps());
+    let doubled = pipeline.transform(doubled, from.subscribe(Window::new(2)));
+    let sink = Slow::default().after(steps());
+    pipeline.consume(sink, doubled.subscribe(Window::new(2)));
+    let status = pipeline.handle().status();
+    let names: Vec<_> = status.stages.iter().map(|it| &it.name[..]).collect();
+    assert_eq!(names, ["Counter", "Double", "Slow"]);
+}
+
+#[tokio::test]
+async fn steps_go_with_whatever_makes_and_takes_events() {
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let into = Arc::clone(&seen);
+    let mut pipeline = Pipeline::new();
+    let words = from_iter(["a 1", "b", "", "c 2"])
+        .then(flat_map(|line: &'static str| line.split(' ')))
+        .then(filter(|word: &&str| !word.is_empty()));
+    let words = pipeline.produce(words);
+    let print = for_each(move |word: String| into.lock().unwrap().push(word));
+    let print = print.after(map(|word: &str| word.to_uppercase()));
+    pipeline.consume(print, words.subscribe(Window::new(2)));
+    pipeline.run().await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), ["A", "1", "B", "C", "2"]);
+}
