@@ -69,7 +69,8 @@ pub async fn run<E: Event>(job: Job) -> Tally {
     total.get()
 }
 
-/// A chain with one or four steps between, all but its end in one task.
+/// A chain with one or four steps between, which have no tasks of their own: all go with the producer, but the last of
+/// four, which goes with the consumer.
 ///
 /// # Panics
 ///
@@ -78,22 +79,26 @@ pub async fn in_steps<E: Event>(job: Job) -> Tally {
     let numbers = Numbers::<E>::new(0..job.events, Untracked);
     let mapped = numbers.then(map(E::mapped));
     match job.shape {
-        Shape::Chain(1) => direct(job, mapped).await,
+        Shape::Chain(1) => direct(job, mapped, |sink| sink).await,
         Shape::Chain(4) => {
-            let more = (map(E::mapped), map(E::mapped), map(E::mapped));
-            direct(job, mapped.then(more)).await
+            let more = mapped.then((map(E::mapped), map(E::mapped)));
+            direct(job, more, |sink| sink.after(map(E::mapped))).await
         }
         shape => panic!("{shape:?} is not one of those"),
     }
 }
 
 /// One to one.
-async fn direct<E: Event>(job: Job, producer: impl Producer<Event = E>) -> Tally {
+async fn direct<E: Event, C: Consumer<E>>(
+    job: Job,
+    producer: impl Producer<Event = E>,
+    sink: impl FnOnce(Into<Sum>) -> C,
+) -> Tally {
     let total = SharedTally::default();
     let mut pipeline = Pipeline::new();
     let numbers = pipeline.produce(producer);
     let window = Window::new(job.window);
-    pipeline.consume(Into::<Sum>::new(&total), numbers.subscribe(window));
+    pipeline.consume(sink(Into::new(&total)), numbers.subscribe(window));
     pipeline.run().await.expect("no stage fails");
     total.get()
 }
@@ -115,7 +120,7 @@ pub async fn with_tracker<E: Event>(job: Job) -> Tally {
 }
 
 async fn tracked<E: Event>(job: Job, track: impl Track) -> Tally {
-    direct(job, Numbers::<E, _>::new(0..job.events, track)).await
+    direct(job, Numbers::<E, _>::new(0..job.events, track), |sink| sink).await
 }
 
 struct Numbers<E, T = Untracked> {

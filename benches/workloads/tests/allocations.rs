@@ -3,7 +3,7 @@
 
 use std::alloc::System;
 
-use bench_workloads::{Job, Shape, WORKLOADS, stage};
+use bench_workloads::{Job, Shape, Tally, WORKLOADS, stage};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use tokio::runtime::Builder;
 
@@ -37,34 +37,52 @@ fn a_steady_flow_allocates_nothing_but_for_what_is_shared() {
         let workload = WORKLOADS.iter().find(|it| it.name == name).expect("there");
         let batch = (workload.window / 2) as u64;
         let run = |batches| {
-            allocations(Job {
+            let job = Job {
                 shape: workload.shape,
                 window: workload.window,
                 events: batch * batches,
-            })
+            };
+            allocations(job, stage::run::<u64>(job))
         };
-        // The first run of all sets things up that stay.
-        run(BATCHES);
-        let (once, twice) = (run(BATCHES), run(2 * BATCHES));
-        let per_batch = (calls(&twice) as f64 - calls(&once) as f64) / BATCHES as f64;
-        println!("{name}: {per_batch:.3} allocations per batch of {batch}");
-        if per_batch > allowed + ONCE_IN_A_WHILE {
-            exceeded.push(format!("{name}: {per_batch:.3}"));
-        }
+        check_batches(name, run, allowed, &mut exceeded);
+    }
+    for between in [1, 4] {
+        let run = |batches| {
+            let job = Job {
+                shape: Shape::Chain(between),
+                window: 1_000,
+                events: 500 * batches,
+            };
+            allocations(job, stage::in_steps::<u64>(job))
+        };
+        check_batches(&format!("{between} in steps"), run, 0.0, &mut exceeded);
     }
     check_set_up(&mut exceeded);
     assert!(exceeded.is_empty(), "too many allocations: {exceeded:?}");
+}
+
+/// Of runs with so many batches.
+fn check_batches(name: &str, run: impl Fn(u64) -> Stats, allowed: f64, exceeded: &mut Vec<String>) {
+    // The first run of all sets things up that stay.
+    run(BATCHES);
+    let (once, twice) = (run(BATCHES), run(2 * BATCHES));
+    let per_batch = (calls(&twice) as f64 - calls(&once) as f64) / BATCHES as f64;
+    println!("{name}: {per_batch:.3} allocations per batch");
+    if per_batch > allowed + ONCE_IN_A_WHILE {
+        exceeded.push(format!("{name}: {per_batch:.3}"));
+    }
 }
 
 /// Not per batch, but per stage.
 fn check_set_up(exceeded: &mut Vec<String>) {
     for window in [1, 1_000] {
         let run = |consumers| {
-            allocations(Job {
+            let job = Job {
                 shape: Shape::SetUp,
                 window,
                 events: consumers,
-            })
+            };
+            allocations(job, stage::run::<u64>(job))
         };
         run(100);
         let (once, twice) = (run(100), run(200));
@@ -79,10 +97,10 @@ fn check_set_up(exceeded: &mut Vec<String>) {
     }
 }
 
-fn allocations(job: Job) -> Stats {
+fn allocations(job: Job, run: impl Future<Output = Tally>) -> Stats {
     let runtime = Builder::new_current_thread().build().expect("builds");
     let region = Region::new(ALLOCATOR);
-    let tally = runtime.block_on(stage::run::<u64>(job));
+    let tally = runtime.block_on(run);
     let stats = region.change();
     assert_eq!(tally, job.expected::<u64>());
     stats

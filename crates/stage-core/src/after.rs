@@ -41,7 +41,7 @@ where
     async fn consume(&mut self, batch: &mut Batch<In>) -> Result<(), BoxError> {
         let events = batch.len();
         // What is left of a call that was given up is nacked.
-        drop(self.made.emptied());
+        self.made.empty();
         let stepped = batch.step_into(&mut self.step, &mut self.made);
         stepped.map_err(Into::into)?;
         if self.made.len() <= events {

@@ -203,12 +203,18 @@ impl<E> Batch<E> {
     /// All that it is, with nothing in it, for others. What receipts there are nack.
     #[inline(always)]
     pub(crate) fn emptied(&mut self) -> Self {
+        self.empty();
+        mem::take(self)
+    }
+
+    /// Drops what is in it. What receipts there are nack.
+    #[inline(always)]
+    pub(crate) fn empty(&mut self) {
         if let Some(body) = &mut self.body {
             body.events.clear();
             body.receipts = None;
             body.portion = None;
         }
-        mem::take(self)
     }
 
     /// For how many events there is room.

@@ -38,12 +38,6 @@ impl<T, S, E> Then<T, S, E> {
         Then::new(self.stage, (self.step, step))
     }
 
-    /// To be filled by the stage. What is left of a call that was given up is nacked.
-    fn empty(&mut self) -> &mut Batch<E> {
-        drop(self.made.drain_with_receipts());
-        &mut self.made
-    }
-
     /// What the stage has made goes through the steps.
     fn pass(&mut self, out: &mut Batch<S::Out>) -> Result<(), BoxError>
     where
@@ -135,7 +129,8 @@ where
         batch: &mut Batch<In>,
         out: &mut Batch<S::Out>,
     ) -> Result<(), BoxError> {
-        self.empty();
+        // What is left of a call that was given up is nacked.
+        self.made.empty();
         let turned = self.stage.transform(batch, &mut self.made).await;
         turned.map_err(Into::into)?;
         self.made.stand_for(batch);
@@ -155,14 +150,14 @@ where
     }
 
     async fn elapsed(&mut self, out: &mut Batch<S::Out>) -> Result<(), BoxError> {
-        self.empty();
+        self.made.empty();
         let elapsed = self.stage.elapsed(&mut self.made).await;
         elapsed.map_err(Into::into)?;
         self.pass(out)
     }
 
     async fn finish(&mut self, out: &mut Batch<S::Out>) -> Result<(), BoxError> {
-        self.empty();
+        self.made.empty();
         let finished = self.stage.finish(&mut self.made).await;
         finished.map_err(Into::into)?;
         self.pass(out)

@@ -316,7 +316,7 @@ async fn what_was_made_before_a_step_failed_is_handed_out() {
 async fn what_is_not_tracked_is_handed_out_as_well() {
     let mut pipeline = Pipeline::new();
     let steps = (flat_map(|n: u64| [n, n, n * 10]), fails_on(60));
-    let numbers = pipeline.produce(Counter::up_to(10).then(steps));
+    let numbers = pipeline.produce(Counter::up_to(30).then(steps));
     let sink = Slow::default();
     pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
     pipeline.run().await.unwrap_err();

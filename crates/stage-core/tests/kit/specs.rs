@@ -80,7 +80,7 @@ impl ProducerSpec for Steps {
 
     fn make(&self) -> impl Producer<Event = String> {
         Ticks(0).then(flat_map(|n: u64| [n, n + 1])).then((
-            filter(|n: &u64| n % 3 > 0),
+            filter(|n: &u64| !n.is_multiple_of(3)),
             map(|n: u64| format!("word {n}")),
         ))
     }
