@@ -68,6 +68,12 @@ impl<E> Batch<E> {
         self.body().events.own().push(event);
     }
 
+    /// Makes room for so many events in all.
+    pub(crate) fn reserve(&mut self, events: usize) {
+        let all = self.body().events.own();
+        all.reserve(events.saturating_sub(all.len()));
+    }
+
     /// Adds an event that stands for the one that `receipt` belongs to: it is settled as this event
     /// will be.
     pub fn push_with_receipt(&mut self, event: E, receipt: Receipt) {
@@ -215,6 +221,15 @@ impl<E> Batch<E> {
             body.receipts = None;
             body.portion = None;
         }
+    }
+
+    /// What is in it and what is in the other change places, with the storage. Which portions they are does not.
+    pub(crate) fn exchange(&mut self, other: &mut Self) {
+        let (body, other) = (self.body(), other.body());
+        body.align();
+        other.align();
+        mem::swap(&mut body.events, &mut other.events);
+        mem::swap(&mut body.receipts, &mut other.receipts);
     }
 
     /// For how many events there is room.

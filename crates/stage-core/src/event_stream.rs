@@ -1,3 +1,4 @@
+mod alarm;
 mod feed;
 
 use std::{
@@ -9,7 +10,10 @@ use std::{
 
 use futures_core::Stream;
 
-use self::feed::{Feed, Reader};
+use self::{
+    alarm::Alarm,
+    feed::{Feed, Reader},
+};
 use crate::{
     AddError, LateStage, Pipeline, PipelineError, Receipt, Subscription, desk::Desk,
     link::ReceiveEnd,
@@ -62,7 +66,25 @@ pub struct ReceiptStream<E: Send + 'static> {
     is_over: bool,
 }
 
-type Run = Pin<Box<dyn Future<Output = Result<(), PipelineError>> + Send>>;
+/// A pipeline that a stream runs.
+struct Run {
+    running: Pin<Box<dyn Future<Output = Result<(), PipelineError>> + Send>>,
+    /// There is news of it. As a rule there is none while events come.
+    alarm: Arc<Alarm>,
+}
+
+impl Run {
+    fn new(pipeline: Pipeline) -> Self {
+        Self {
+            running: Box::pin(pipeline.run()),
+            alarm: Alarm::rung(),
+        }
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), PipelineError>> {
+        self.alarm.poll(cx, |cx| self.running.as_mut().poll(cx))
+    }
+}
 
 impl Pipeline {
     /// The pipeline as a stream of the events of `subscriptions`, which runs it: only while the
@@ -93,7 +115,7 @@ impl Pipeline {
         let name = self.crew.free_name("stream");
         let (feed, reader) = Feed::new(&name);
         self.stage(name).consume(feed, subscriptions);
-        EventStream::new(Some(Box::pin(self.run())), reader, None)
+        EventStream::new(Some(Run::new(self)), reader, None)
     }
 }
 
@@ -140,6 +162,15 @@ impl<E: Send + 'static> EventStream<E> {
         }
     }
 
+    /// The next, if neither it nor the last is tracked: as most are, in what it takes to take them.
+    #[inline]
+    fn next_untracked(&mut self) -> Option<E> {
+        match self.last {
+            Some(_) => None,
+            None => self.events.reader.next_untracked(),
+        }
+    }
+
     /// The same events, each with its receipt, to be settled one by one and at any time. If one has
     /// come already, it is acked.
     pub fn with_receipts(self) -> ReceiptStream<E> {
@@ -154,12 +185,15 @@ impl<E: Send + 'static> Stream for EventStream<E> {
     type Item = Result<E, PipelineError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(event) = self.next_untracked() {
+            return Poll::Ready(Some(Ok(event)));
+        }
         if let Some(last) = self.last.take() {
             last.ack();
         }
         let next = Pin::new(&mut self.events).poll_next(cx);
         next.map_ok(|(event, receipt)| {
-            self.last = Some(receipt);
+            self.last = Some(receipt).filter(|receipt| !receipt.is_untracked());
             event
         })
     }
@@ -176,7 +210,7 @@ impl<E: Send + 'static> Stream for ReceiptStream<E> {
             return Poll::Ready(Some(Ok(event)));
         }
         if let Some(run) = &mut self.run
-            && let Poll::Ready(result) = run.as_mut().poll(cx)
+            && let Poll::Ready(result) = run.poll(cx)
         {
             self.run = None;
             self.is_over = true;

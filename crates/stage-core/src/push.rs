@@ -22,6 +22,8 @@ pub struct PushHandle<E>(Arc<Holder<E>>);
 #[must_use = "what is pushed waits until the source is added to a pipeline"]
 pub struct PushSource<E> {
     queue: Arc<Queue<E>>,
+    /// The queue knows in which stage it is.
+    is_watched: bool,
 }
 
 /// Closes the source when the last handle is dropped.
@@ -79,14 +81,23 @@ pub struct Pushed {
 pub fn push_source<E: Send + 'static>(buffer: Buffer<E>) -> (PushHandle<E>, PushSource<E>) {
     let queue = Arc::new(Queue::new(buffer));
     let handle = PushHandle(Arc::new(Holder(Arc::clone(&queue))));
-    (handle, PushSource { queue })
+    let is_watched = false;
+    (handle, PushSource { queue, is_watched })
 }
 
 impl<E: Send + 'static> PushHandle<E> {
     /// Adds events at the end of the buffer, and says how many that cost. Never waits.
     pub fn push(&self, events: impl IntoIterator<Item = E>) -> Pushed {
         // The iterator is somebody else's code, and runs before anything is locked.
-        self.push_batch(Batch::from_iter(events))
+        let mut events = events.into_iter();
+        if events.size_hint() == (1, Some(1))
+            && let Some(event) = events.next()
+            && let Err(event) = self.queue().try_store(event)
+        {
+            return self.push_batch(Batch::from_iter([event]));
+        }
+        // As a rule nothing is left of one.
+        self.push_batch(Vec::from_iter(events).into())
     }
 
     /// Like [`push`](Self::push), for events that may be [tracked](Batch::track). Those that are
@@ -116,6 +127,9 @@ impl<E: Send + 'static> PushHandle<E> {
     ///
     /// If the future is dropped before it completes, the event is dropped with it and was not added.
     pub async fn send(&self, event: E) -> Result<(), SendError<E>> {
+        let Err(event) = self.queue().try_send(event) else {
+            return Ok(());
+        };
         let mut place = Place::new(self.queue());
         let mut event = Some(event);
         let sent = poll_fn(|cx| place.poll_store(cx, &mut event)).await;
@@ -172,14 +186,24 @@ impl<E: Send + 'static> Producer for PushSource<E> {
     type Error = std::convert::Infallible;
 
     async fn produce(&mut self, demand: Demand, batch: &mut Batch<E>) -> Result<Flow, Self::Error> {
-        self.queue.watch(host::current());
+        if !self.is_watched {
+            self.watch();
+        }
         let flow = poll_fn(|cx| self.queue.poll_take(cx, demand, batch)).await;
         Ok(flow)
     }
 
     fn subscribed(&mut self, _: &SubscriptionInfo) {
         // From now on there may be demand.
-        self.queue.watch(host::current());
+        self.watch();
+    }
+}
+
+impl<E> PushSource<E> {
+    fn watch(&mut self) {
+        let seat = host::current();
+        self.is_watched = seat.is_some();
+        self.queue.watch(seat);
     }
 }
 

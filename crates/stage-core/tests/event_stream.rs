@@ -219,6 +219,46 @@ async fn what_is_held_out_when_the_time_for_draining_is_up_is_nacked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_taken_together_is_given_though_the_pipeline_has_gone() {
+    let (source, book) = Tracked::up_to(100);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.stage("numbers").broadcast().produce(source);
+    pipeline.consume(Slow::default(), numbers.subscribe(Window::new(10)));
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    let outlet = handle.outlet::<u64>("numbers").unwrap();
+    let tap = handle.stage("tap");
+    let mut tap = tap.stream(outlet.subscribe(Window::new(10))).unwrap();
+    drop((numbers, outlet));
+    let first = tap.next().await.unwrap().unwrap();
+    running.abort();
+    let mut rest: Vec<_> = tap.collect().await;
+    let end = rest.pop().unwrap();
+    assert!(
+        matches!(end, Err(PipelineError::UpstreamEnded { .. })),
+        "{end:?}"
+    );
+    let rest: Vec<u64> = rest.into_iter().map(Result::unwrap).collect();
+    assert_eq!(rest, Vec::from_iter(first + 1..first + 5));
+    assert_eq!(book.open(), []);
+    assert!(book.acked().contains(&(first + 4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_left_nacks_what_it_has_taken() {
+    let (source, book) = Tracked::up_to(100);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let mut events = pipeline.into_stream(numbers.subscribe(Window::new(10)));
+    for n in 0..3 {
+        assert_eq!(events.next().await.unwrap().unwrap(), n);
+    }
+    drop(events);
+    settled(&book).await;
+    assert_eq!(book.acked(), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_running_pipeline_can_be_tapped() {
     let sink = Slow::by(SECOND);
     let mut pipeline = Pipeline::new();

@@ -294,6 +294,53 @@ fn what_is_dropped_may_push_again() {
     assert_eq!((handle.dropped(), handle.buffered()), (2, 1));
 }
 
+/// An iterator that says that there is one more.
+struct Liar<I>(I);
+
+impl<I: Iterator> Iterator for Liar<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (1, Some(1))
+    }
+}
+
+#[test]
+fn what_is_pushed_is_what_there_is_and_not_what_was_promised() {
+    let (handle, mut source) = push_source(Buffer::keep_first(4));
+    for (first, dropped) in [(0, 0), (3, 0), (2, 1)] {
+        assert_eq!(handle.push(Liar(0..first)).dropped, dropped);
+    }
+    assert_eq!(take(&mut source, 9), Some((vec![0, 1, 2, 0], Flow::More)));
+    let (handle, mut source) = push_source(Buffer::keep_last(2));
+    for n in 0..5 {
+        assert_eq!(handle.push([n]).dropped, usize::from(n > 1));
+    }
+    assert_eq!(take(&mut source, 9), Some((vec![3, 4], Flow::More)));
+}
+
+#[test]
+fn one_by_one_behind_tracked_ones_they_have_no_receipts_of_theirs() {
+    let (handle, mut source) = push_source(Buffer::unbounded());
+    let (batch, book) = stages::tracked(3);
+    handle.push_batch(batch);
+    (3..200).for_each(|n| drop(handle.push([n])));
+    let mut batch = Batch::new();
+    let demand = Demand::new(1_000).unwrap();
+    let flow = source.produce(demand, &mut batch).now_or_never();
+    assert_eq!(flow.unwrap().unwrap(), Flow::More);
+    assert_eq!(batch[..], Vec::from_iter(0..200));
+    batch
+        .drain_with_receipts()
+        .skip(1)
+        .for_each(|(_, receipt)| receipt.ack());
+    assert_eq!((book.acked(), book.nacked()), (vec![1, 2], vec![0]));
+}
+
 #[test]
 fn handles_go_anywhere_and_tell_nothing() {
     fn check<T: Send + Sync + Clone>(_: &T) {}

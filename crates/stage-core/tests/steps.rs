@@ -74,6 +74,7 @@ impl Consumer<u64> for Picky {
     type Error = Infallible;
 
     async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+        assert!(!batch.is_empty());
         for (event, receipt) in batch.drain_with_receipts() {
             self.0.lock().unwrap().push(event);
             if event % 7 == 0 {
@@ -296,8 +297,8 @@ async fn a_failure_in_a_call_that_is_given_up_is_told() {
 async fn what_was_made_before_a_step_failed_is_handed_out() {
     let (source, book) = Tracked::up_to(10);
     let mut pipeline = Pipeline::new();
-    // Of the one that it fails on, the first that were made are not.
-    let steps = (flat_map(|n: u64| [n, n, n * 10]), fails_on(60));
+    // Of the one that it fails on, nothing is, neither before nor after it.
+    let steps = (flat_map(|n: u64| [n, n * 10, n]), fails_on(60));
     let numbers = pipeline.produce(source.then(steps));
     let sink = Slow::default();
     pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
@@ -306,7 +307,7 @@ async fn what_was_made_before_a_step_failed_is_handed_out() {
         matches!(&ended, PipelineError::Failed { source, .. } if source.to_string() == "on purpose"),
         "{ended:?}"
     );
-    let seen = (0..6_u64).flat_map(|n| [n, n, n * 10]);
+    let seen = (0..6_u64).flat_map(|n| [n, n * 10, n]);
     assert_eq!(sink.seen(), Vec::from_iter(seen));
     assert_eq!(book.acked(), Vec::from_iter(0..6));
     assert_eq!(book.nacked(), Vec::from_iter(6..10));
@@ -315,12 +316,12 @@ async fn what_was_made_before_a_step_failed_is_handed_out() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_tracked_is_handed_out_as_well() {
     let mut pipeline = Pipeline::new();
-    let steps = (flat_map(|n: u64| [n, n, n * 10]), fails_on(60));
+    let steps = (flat_map(|n: u64| [n, n * 10, n]), fails_on(60));
     let numbers = pipeline.produce(Counter::up_to(30).then(steps));
     let sink = Slow::default();
     pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
     pipeline.run().await.unwrap_err();
-    let seen = (0..6_u64).flat_map(|n| [n, n, n * 10]);
+    let seen = (0..6_u64).flat_map(|n| [n, n * 10, n]);
     assert_eq!(sink.seen(), Vec::from_iter(seen));
 }
 
@@ -562,6 +563,8 @@ struct Keeper {
     kept: Arc<Mutex<Vec<(u64, InHand, Receipt)>>>,
     portions: Arc<Mutex<Vec<usize>>>,
     has_parts: bool,
+    /// These stand for nothing, and keep nothing in hand.
+    of_none: Arc<Mutex<Vec<InHand>>>,
 }
 
 impl Keeper {
@@ -598,9 +601,12 @@ impl Consumer<u64> for Keeper {
             assert_eq!(batch.keep_in_hand().events(), 0, "all is kept already");
         }
         let mut kept = self.kept.lock().unwrap();
+        self.of_none.lock().unwrap().push(in_hand.split(0));
         for (event, receipt) in batch.drain_with_receipts() {
             kept.push((event, in_hand.split(1), receipt));
         }
+        assert_eq!(in_hand.events(), 0);
+        self.of_none.lock().unwrap().push(in_hand);
         Ok(())
     }
 }
@@ -630,7 +636,7 @@ async fn what_is_kept_of_a_portion_counts_to_the_window() {
 
 #[tokio::test(start_paused = true)]
 async fn a_portion_that_has_become_more_is_in_hand_until_the_last_of_that_is_done_with() {
-    let (source, book) = Tracked::up_to(8);
+    let (source, book) = Tracked::up_to(12);
     let mut pipeline = Pipeline::new();
     let numbers = pipeline.produce(source);
     let keeper = Keeper::of_parts();
@@ -657,13 +663,18 @@ async fn a_portion_that_has_become_more_is_in_hand_until_the_last_of_that_is_don
     assert_eq!(keeper.kept(), [2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5]);
     // What failed in part has failed.
     keeper.let_go(false);
+    for _ in 0..5 {
+        keeper.let_go(true);
+    }
+    sleep(SECOND).await;
+    assert_eq!(handle.status().stage("sink").unwrap().nacked, 2);
     while !keeper.kept().is_empty() {
         keeper.let_go(true);
         sleep(SECOND).await;
     }
     assert_eq!(book.nacked(), [2]);
     running.await.unwrap().unwrap();
-    assert_eq!(book.acked(), [0, 1, 3, 4, 5, 6, 7]);
+    assert_eq!(book.acked(), [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -701,14 +712,18 @@ impl Acknowledge for Once {
     }
 }
 
-/// Waits for ever with what it was given.
-struct Hangs;
+/// Waits for ever with what it was given first.
+struct Hangs(bool);
 
 impl Consumer<u64> for Hangs {
     type Error = Infallible;
 
-    async fn consume(&mut self, _: &mut Batch<u64>) -> Result<(), Infallible> {
-        pending().await
+    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+        if !std::mem::replace(&mut self.0, true) {
+            pending().await
+        }
+        assert_eq!(batch[..], [11, 12]);
+        Ok(())
     }
 }
 
@@ -717,10 +732,14 @@ async fn what_was_made_for_a_call_that_is_given_up_is_nacked() {
     let once = Arc::new(Once::default());
     let mut batch: Batch<u64> = (0..3).collect();
     batch.track(Arc::clone(&once) as _, 0);
-    let mut hangs = Hangs.after(map(|n: u64| n + 1));
+    let mut hangs = Hangs(false).after(map(|n: u64| n + 1));
     let call = tokio::time::timeout(SECOND, hangs.consume(&mut batch));
     call.await.unwrap_err();
-    drop((batch, hangs));
+    drop(batch);
+    hangs
+        .consume(&mut Batch::from_iter([10, 11]))
+        .await
+        .unwrap();
     assert_eq!(*once.0.lock().unwrap(), [0, 1, 2]);
 }
 

@@ -1,6 +1,7 @@
 use std::mem;
 
 use super::Batch;
+use crate::Receipt;
 
 /// A batch that is given out in parts, from the front.
 ///
@@ -76,6 +77,33 @@ impl<E> BatchQueue<E> {
         }
         part.receipts = receipts;
         spare
+    }
+
+    /// Takes the first event off, with its receipt.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<(E, Receipt)> {
+        let event = self.pop_event()?;
+        let receipts = self.batch.body.as_mut()?.receipts.as_mut();
+        Some((event, receipts.map_or(Receipt::UNTRACKED, |all| all.pop())))
+    }
+
+    /// Takes the first event off, if none is tracked.
+    #[inline]
+    pub(crate) fn pop_untracked(&mut self) -> Option<E> {
+        match self.batch.is_tracked() {
+            true => None,
+            false => self.pop_event(),
+        }
+    }
+
+    #[inline(always)]
+    fn pop_event(&mut self) -> Option<E> {
+        let events = self.batch.body.as_mut()?.events.own();
+        if !self.is_reversed {
+            events.reverse();
+            self.is_reversed = true;
+        }
+        events.pop()
     }
 
     /// All that is left.

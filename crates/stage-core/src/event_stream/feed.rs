@@ -1,5 +1,4 @@
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     future::poll_fn,
     mem,
@@ -9,6 +8,7 @@ use std::{
 
 use crate::{
     Batch, Consumer, PipelineError, Receipt, SubscriptionInfo,
+    batch::BatchQueue,
     protocol::{Down, End},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -17,8 +17,12 @@ use crate::{
 /// it.
 pub(super) struct Feed<E>(Arc<Shared<E>>);
 
-/// The stream's side of it. Dropping it nacks what is held out.
-pub(super) struct Reader<E>(Arc<Shared<E>>);
+/// The stream's side of it. Dropping it nacks what it has taken and what is held out.
+pub(super) struct Reader<E> {
+    shared: Arc<Shared<E>>,
+    /// What was held out, all of it: whoever takes it one by one needs no lock for each.
+    taken: BatchQueue<E>,
+}
 
 struct Shared<E> {
     stage: String,
@@ -27,7 +31,9 @@ struct Shared<E> {
 
 struct State<E> {
     /// What is held out.
-    events: VecDeque<(E, Receipt)>,
+    offered: Batch<E>,
+    /// What the reader has emptied: the next portion is held out in it.
+    emptied: Batch<E>,
     /// The reader has asked for more than was held out.
     asks: bool,
     reader_gone: bool,
@@ -40,7 +46,7 @@ struct State<E> {
     feed: Option<Waker>,
 }
 
-/// What is held out goes back when the call is over, however it ends.
+/// What is held out, and nobody has taken, goes back when the call is over, however it ends.
 struct Offer<'a, E>(&'a Shared<E>);
 
 impl<E> Feed<E> {
@@ -48,7 +54,8 @@ impl<E> Feed<E> {
         let shared = Arc::new(Shared {
             stage: stage.to_owned(),
             state: Mutex::new(State {
-                events: VecDeque::new(),
+                offered: Batch::new(),
+                emptied: Batch::new(),
                 asks: false,
                 reader_gone: false,
                 feed_gone: false,
@@ -58,7 +65,11 @@ impl<E> Feed<E> {
                 feed: None,
             }),
         });
-        (Self(Arc::clone(&shared)), Reader(shared))
+        let reader = Reader {
+            shared: Arc::clone(&shared),
+            taken: Batch::new().into_queue(),
+        };
+        (Self(shared), reader)
     }
 }
 
@@ -88,16 +99,29 @@ impl<E: Send + 'static> Consumer<E> for Feed<E> {
 }
 
 impl<E> Reader<E> {
-    /// The next event, if it is held out.
-    pub(super) fn try_next(&self) -> Option<(E, Receipt)> {
-        self.0.lock().events.pop_front()
+    /// The next event, if it has been taken and is not tracked.
+    #[inline]
+    pub(super) fn next_untracked(&mut self) -> Option<E> {
+        self.taken.pop_untracked()
     }
 
-    /// The next event. `None` if the stage has ended.
-    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(E, Receipt)>> {
-        let mut state = self.0.lock();
-        if let Some(event) = state.events.pop_front() {
-            return Poll::Ready(Some(event));
+    /// The next event, if it is there.
+    pub(super) fn try_next(&mut self) -> Option<(E, Receipt)> {
+        self.taken.pop().or_else(|| {
+            let mut state = self.shared.lock();
+            state.hand_over(&mut self.taken);
+            drop(state);
+            self.taken.pop()
+        })
+    }
+
+    /// The next event, after there was none. `None` if the stage has ended.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(E, Receipt)>> {
+        let mut state = self.shared.lock();
+        state.hand_over(&mut self.taken);
+        if self.taken.len() > 0 {
+            drop(state);
+            return Poll::Ready(self.taken.pop());
         }
         if state.feed_gone {
             return Poll::Ready(None);
@@ -112,22 +136,34 @@ impl<E> Reader<E> {
 
     /// What went wrong, once the stage has ended.
     pub(super) fn error(&self) -> Option<PipelineError> {
-        let mut state = self.0.lock();
-        let dropped = || (self.0.stage.clone(), End::Down(Down::Aborted));
+        let mut state = self.shared.lock();
+        let dropped = || (self.shared.stage.clone(), End::Down(Down::Aborted));
         let ended = state.ended.take();
         let (upstream, end) = ended.or_else(|| (!state.finished).then(dropped))?;
         Some(PipelineError::UpstreamEnded {
-            stage: self.0.stage.clone(),
+            stage: self.shared.stage.clone(),
             upstream,
             end,
         })
     }
 }
 
+impl<E> State<E> {
+    /// The reader, who has nothing left, takes what is held out.
+    fn hand_over(&mut self, taken: &mut BatchQueue<E>) {
+        if !self.offered.is_empty() {
+            let offered = mem::take(&mut self.offered).into_queue();
+            self.emptied = mem::replace(taken, offered).into_batch().emptied();
+        }
+    }
+}
+
 impl<E> Shared<E> {
     fn hold_out(&self, batch: &mut Batch<E>) {
         let mut state = self.lock();
-        state.events.extend(batch.drain_with_receipts());
+        let mut offered = mem::take(&mut state.emptied);
+        offered.exchange(batch);
+        state.offered = offered;
         state.asks = false;
         let reader = state.reader.take();
         drop(state);
@@ -151,7 +187,7 @@ impl<E> Shared<E> {
 
 impl<E> Drop for Offer<'_, E> {
     fn drop(&mut self) {
-        let left = mem::take(&mut self.0.lock().events);
+        let left = mem::take(&mut self.0.lock().offered);
         // Not under the lock: it has receipts.
         drop(left);
     }
@@ -169,9 +205,9 @@ impl<E> Drop for Feed<E> {
 
 impl<E> Drop for Reader<E> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         state.reader_gone = true;
-        let left = mem::take(&mut state.events);
+        let left = mem::take(&mut state.offered);
         let feed = state.feed.take();
         drop(state);
         drop(left);

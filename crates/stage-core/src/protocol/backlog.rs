@@ -17,6 +17,20 @@ pub struct Backlog<E> {
 }
 
 impl<E> Backlog<E> {
+    /// For how many events there is room where they are added one by one: a page of them, or 64.
+    const ONE_BY_ONE: usize = {
+        let size = if size_of::<E>() == 0 {
+            1
+        } else {
+            size_of::<E>()
+        };
+        match 4_096 / size {
+            0 => 1,
+            page if page > 64 => 64,
+            page => page,
+        }
+    };
+
     /// A backlog with nothing in it.
     pub const fn new() -> Self {
         Self {
@@ -43,6 +57,20 @@ impl<E> Backlog<E> {
             self.len += batch.len();
             self.batches.push_back(batch);
         }
+    }
+
+    /// Adds one event at the end: to the last batch, if that has room and is not tracked, or else to one with
+    /// room for more.
+    pub(crate) fn push_one(&mut self, event: E) {
+        self.len += 1;
+        let last = self.batches.back_mut();
+        if let Some(last) = last.filter(|last| last.len() < last.capacity() && !last.is_tracked()) {
+            return last.push(event);
+        }
+        let mut batch = self.spares.take(Self::ONE_BY_ONE);
+        batch.reserve(Self::ONE_BY_ONE);
+        batch.push(event);
+        self.batches.push_back(batch);
     }
 
     /// Takes up to `count` events from the front, as one batch.

@@ -132,6 +132,18 @@ impl<E> Buffer<E> {
         }
     }
 
+    /// Adds one event at the end. The caller knows that there is room.
+    pub(crate) fn store_one(&mut self, event: E) {
+        debug_assert!(self.room() > 0);
+        match self.behind.back_mut() {
+            Some((_, last)) => {
+                self.events_behind += 1;
+                last.push_one(event);
+            }
+            None => self.front.push_one(event),
+        }
+    }
+
     /// Adds a notice at the end.
     pub fn mark(&mut self, mark: Mark) {
         self.behind.push_back((mark, Backlog::new()));

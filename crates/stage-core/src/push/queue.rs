@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt, mem,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -37,8 +37,8 @@ struct State<E> {
     /// For the log: how many were dropped when dropping began.
     dropping_since: Option<u64>,
     source: Option<Waker>,
-    /// Who waits for room, in turn. Without a waker it is their turn.
-    line: BTreeMap<u64, Option<Waker>>,
+    /// Who waits for room, by ticket, in turn. Without a waker it is their turn.
+    line: VecDeque<(u64, Option<Waker>)>,
     next_ticket: u64,
     /// Who waits until events have left the buffer, by ticket.
     flushing: BTreeMap<u64, Waker>,
@@ -65,7 +65,7 @@ impl<E> Queue<E> {
             untold: 0,
             dropping_since: None,
             source: None,
-            line: BTreeMap::new(),
+            line: VecDeque::new(),
             next_ticket: 0,
             flushing: BTreeMap::new(),
         }))
@@ -73,6 +73,9 @@ impl<E> Queue<E> {
 
     /// Stores events, and says how many were dropped for it.
     pub(super) fn push(&self, events: Batch<E>) -> usize {
+        if events.is_empty() {
+            return 0;
+        }
         let mut state = self.lock();
         let dropped = if state.closed {
             events
@@ -99,6 +102,27 @@ impl<E> Queue<E> {
         dropped.len()
     }
 
+    /// Stores one event if that costs none, and nobody waits for room. Otherwise here it is back.
+    pub(super) fn try_send(&self, event: E) -> Result<(), E> {
+        self.store_one(event, |state| state.line.is_empty())
+    }
+
+    /// Stores one event if that costs none: whoever does not wait has no place in the line.
+    pub(super) fn try_store(&self, event: E) -> Result<(), E> {
+        self.store_one(event, |_| true)
+    }
+
+    fn store_one(&self, event: E, may: impl FnOnce(&State<E>) -> bool) -> Result<(), E> {
+        let mut state = self.lock();
+        if state.closed || state.buffer.room() == 0 || !may(&state) {
+            return Err(event);
+        }
+        let source = state.store_one(event);
+        drop(state);
+        wake(source);
+        Ok(())
+    }
+
     /// Takes events for the source, of which only the first is waited for.
     pub(super) fn poll_take(
         &self,
@@ -118,6 +142,10 @@ impl<E> Queue<E> {
         let over = state.note_room();
         let wakers = state.call_up();
         let flushing = mem::take(&mut state.flushing);
+        if batch.is_empty() {
+            batch.exchange(&mut taken);
+            state.buffer.front().spares.give(taken.emptied());
+        }
         drop(state);
         wake(wakers.into_iter().chain(flushing.into_values()));
         if let Some(dropped) = over {
@@ -191,6 +219,13 @@ impl<E> Queue<E> {
 }
 
 impl<E> State<E> {
+    /// Stores one event, which there is room for. Returns whom to wake.
+    fn store_one(&mut self, event: E) -> Option<Waker> {
+        self.buffer.store_one(event);
+        self.stored += 1;
+        self.source.take()
+    }
+
     /// Stores events, and gives back those that there is no room for.
     fn store(&mut self, events: Batch<E>) -> Batch<E> {
         let (before, offered) = (self.buffer.len(), events.len());
@@ -239,25 +274,45 @@ impl<E> State<E> {
         self.stored - self.buffer.len() as u64
     }
 
+    /// Where in the line whoever has this ticket is, or would be.
+    fn place_of(&self, ticket: u64) -> Result<usize, usize> {
+        self.line
+            .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
+    }
+
     /// Whether whoever has this ticket may store an event, or one who comes without.
     fn is_turn_of(&self, ticket: Option<u64>) -> bool {
         let before = match ticket {
-            Some(ticket) => self.line.range(..ticket).count(),
+            Some(ticket) => self.place_of(ticket).unwrap_or_else(|place| place),
             None => self.line.len(),
         };
         before < self.buffer.room()
     }
 
+    /// Has whoever has this ticket wait, or go on if there is no waker.
+    fn line_up(&mut self, ticket: u64, waker: Option<Waker>) {
+        match self.place_of(ticket) {
+            Ok(place) => self.line[place].1 = waker,
+            Err(place) => self.line.insert(place, (ticket, waker)),
+        }
+    }
+
+    fn leave_line(&mut self, ticket: u64) {
+        if let Ok(place) = self.place_of(ticket) {
+            self.line.remove(place);
+        }
+    }
+
     /// Those for whom there is room now.
     fn call_up(&mut self) -> Vec<Waker> {
         let room = self.buffer.room();
-        let front = self.line.values_mut().take(room);
-        front.filter_map(Option::take).collect()
+        let front = self.line.iter_mut().take(room);
+        front.filter_map(|(_, waker)| waker.take()).collect()
     }
 
     /// Everybody who waits for anything.
     fn call_all(&mut self) -> Vec<Waker> {
-        let line = self.line.values_mut().filter_map(Option::take);
+        let line = self.line.iter_mut().filter_map(|(_, waker)| waker.take());
         let flushing = mem::take(&mut self.flushing).into_values();
         line.chain(flushing).chain(self.source.take()).collect()
     }
@@ -290,7 +345,7 @@ impl<E> Place<E> {
         let is_turn = state.is_turn_of(self.ticket);
         let ticket = *self.ticket.get_or_insert_with(|| state.ticket());
         let waker = (!is_turn).then(|| cx.waker().clone());
-        state.line.insert(ticket, waker);
+        state.line_up(ticket, waker);
         match is_turn {
             true => Poll::Ready(Ok(())),
             false => Poll::Pending,
@@ -322,14 +377,10 @@ impl<E> Place<E> {
         if state.buffer.room() == 0 {
             return Ok(false);
         }
-        if let Some(event) = event.take() {
-            // There is room.
-            let _ = state.store(vec![event].into());
-        }
+        let source = event.take().and_then(|event| state.store_one(event));
         if let Some(ticket) = self.ticket.take() {
-            state.line.remove(&ticket);
+            state.leave_line(ticket);
         }
-        let source = state.source.take();
         drop(state);
         wake(source);
         Ok(true)
@@ -361,7 +412,7 @@ impl<E> Drop for Place<E> {
             state.flushing.remove(&ticket);
         }
         let Some(ticket) = self.ticket else { return };
-        state.line.remove(&ticket);
+        state.leave_line(ticket);
         let wakers = state.call_up();
         drop(state);
         wake(wakers);
