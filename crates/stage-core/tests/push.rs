@@ -328,7 +328,7 @@ fn one_by_one_behind_tracked_ones_they_have_no_receipts_of_theirs() {
     let (handle, mut source) = push_source(Buffer::unbounded());
     let (batch, book) = stages::tracked(3);
     handle.push_batch(batch);
-    (3..200).for_each(|n| drop(handle.push([n])));
+    (3..200).for_each(|n| assert_eq!(handle.push([n]).dropped, 0));
     let mut batch = Batch::new();
     let demand = Demand::new(1_000).unwrap();
     let flow = source.produce(demand, &mut batch).now_or_never();
