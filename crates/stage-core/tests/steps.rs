@@ -431,7 +431,7 @@ impl Transform<u64> for Stuck {
     ) -> Result<(), Infallible> {
         batch.map_into(out, |n| n);
         if !std::mem::replace(&mut self.0, true) {
-            pending().await
+            pending::<()>().await;
         }
         Ok(())
     }
@@ -720,7 +720,7 @@ impl Consumer<u64> for Hangs {
 
     async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
         if !std::mem::replace(&mut self.0, true) {
-            pending().await
+            pending::<()>().await;
         }
         assert_eq!(batch[..], [11, 12]);
         Ok(())
