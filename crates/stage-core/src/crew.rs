@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -38,7 +39,7 @@ pub(crate) struct Crew {
 struct State {
     /// Of those that are still being put together, only the names. Where there is an order to them, it is
     /// that of their names.
-    stages: HashMap<Arc<str>, Option<Member>>,
+    stages: HashMap<Arc<str>, Option<Member>, RandomState>,
     /// For stages that are given none.
     names: Names,
     waiting: Vec<(Arc<Seat>, Task)>,
