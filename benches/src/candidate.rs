@@ -30,6 +30,9 @@ pub const FEW: [&str; 2] = ["tokio-mpsc", "tokio-batches"];
 /// Us, where steps between need no task of their own.
 pub const STEPS: &str = "stage-core-steps";
 
+/// Us, where a task that is no stage sends events one by one, and where one takes them as a stream.
+pub const OUTSIDE: [&str; 2] = ["stage-core-sent", "stage-core-stream"];
+
 /// Us, and those of `peers` that do such jobs.
 pub fn candidates<E: Event>(peers: &[&str], shape: Shape) -> impl Iterator<Item = Candidate> {
     let is_wanted = |it: &Candidate| it.name == "stage-core" || peers.contains(&it.name);
@@ -164,6 +167,16 @@ fn all<E: workloads::Event>() -> Vec<Candidate> {
             name: STEPS,
             run: |job| Box::pin(stage::in_steps::<E>(job)),
             does: |shape| matches!(shape, Shape::Chain(1 | 4)),
+        },
+        Candidate {
+            name: OUTSIDE[0],
+            run: |job| Box::pin(stage::sent::<E>(job)),
+            does: |shape| shape == Shape::Direct,
+        },
+        Candidate {
+            name: OUTSIDE[1],
+            run: |job| Box::pin(stage::streamed::<E>(job)),
+            does: |shape| shape == Shape::Direct,
         },
         Candidate {
             name: "stage-core-receipts",

@@ -17,5 +17,5 @@ mod peers;
 mod ping;
 
 pub use bench_workloads::{Bars, Bytes1k, Job, Shape, Tally, Toil, ToilAtEnd, WORKLOADS, Workload};
-pub use candidate::{Candidate, Event, FEW, PEERS, STEPS, candidates};
+pub use candidate::{Candidate, Event, FEW, OUTSIDE, PEERS, STEPS, candidates};
 pub use ping::{Ping, pings_by_demand, pings_through_a_stage};

@@ -1,9 +1,11 @@
 //! stage-core.
 
-use std::{convert::Infallible, ops::Range, sync::Arc};
+use std::{convert::Infallible, future::poll_fn, ops::Range, pin::Pin, sync::Arc};
 
+use futures_core::Stream;
 use stage_core::{
     Acknowledge, Batch, Consumer, Demand, Flow, Outcome, Pipeline, Producer, Tracker, Window, map,
+    protocol::Buffer, push_source,
 };
 
 use crate::{Event, InOrder, Job, LANES, Shape, SharedTally, Sink, Sum, Tally, lane_of, parts};
@@ -101,6 +103,32 @@ async fn direct<E: Event, C: Consumer<E>>(
     pipeline.consume(sink(Into::new(&total)), numbers.subscribe(window));
     pipeline.run().await.expect("no stage fails");
     total.get()
+}
+
+/// One to one, and the pipeline is a stream of its events.
+pub async fn streamed<E: Event>(job: Job) -> Tally {
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Numbers::<E>::new(0..job.events, Untracked));
+    let mut events = pipeline.into_stream(numbers.subscribe(Window::new(job.window)));
+    let mut sink = Sum::default();
+    while let Some(event) = poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await {
+        sink.take(&event.expect("no stage fails"));
+    }
+    Sink::tally(&sink)
+}
+
+/// One to one, each event sent from a task that is no stage.
+pub async fn sent<E: Event>(job: Job) -> Tally {
+    let (handle, source) = push_source(Buffer::keep_first(job.window));
+    let sending = tokio::spawn(async move {
+        for number in 0..job.events {
+            let sent = handle.send(E::new(number)).await;
+            sent.expect("the pipeline takes all");
+        }
+    });
+    let tally = direct(job, source, |sink| sink).await;
+    sending.await.expect("nothing in it panics");
+    tally
 }
 
 /// One to one, with a receipt for each event.

@@ -1,7 +1,8 @@
 //! What is measured by name only.
 
 use benches::{
-    Event, FEW, Ping, STEPS, Shape, Toil, ToilAtEnd, pings_by_demand, pings_through_a_stage,
+    Event, FEW, OUTSIDE, Ping, STEPS, Shape, Toil, ToilAtEnd, pings_by_demand,
+    pings_through_a_stage,
 };
 use tokio::runtime::Runtime;
 
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Their names, and what they are.
-pub(crate) const NAMES: [(&str, &str); 9] = [
+pub(crate) const NAMES: [(&str, &str); 10] = [
     (
         "ping",
         "round trip of one event, through a stage and by demand",
@@ -27,7 +28,14 @@ pub(crate) const NAMES: [(&str, &str); 9] = [
     ("setup", "a stage and its link, from nothing to its end"),
     ("receipts", "a1000 with an ack for each event"),
     ("limit", "a loop in one task against a1000, a10, a1 and e"),
-    ("steps", "1 and 4 steps in the producer's task, window 1000"),
+    (
+        "steps",
+        "1 and 4 steps in the tasks of other stages, window 1000",
+    ),
+    (
+        "outside",
+        "a1000, sent by a task that is no stage, and taken as a stream",
+    ),
 ];
 
 pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
@@ -53,6 +61,7 @@ pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
         }
         "limit" => limit(setting),
         "steps" => steps(setting),
+        "outside" => outside(setting),
         _ => unreachable!("names have been checked"),
     }
 }
@@ -168,28 +177,48 @@ fn limit(setting: &Setting) -> Vec<Figure> {
     figures.collect()
 }
 
-/// Those in one task come first: they are to be 80 times as fast as a channel, and hardly slower than a loop by hand.
+/// Those in one task are to be 80 times as fast as a channel, and hardly slower than a loop by hand.
 fn steps(setting: &Setting) -> Vec<Figure> {
     let peers = [STEPS, "tokio-mpsc", "tokio-batches", "fused"];
-    let bars = [("tokio-mpsc", 80.0), ("fused", 1.0 / 1.1)];
-    let mut figures = Vec::new();
-    for (between, bars) in [(1, &bars[..]), (4, &bars[1..])] {
-        let shape = Shape::Chain(between);
-        for (runtime_name, runtime) in setting.runtimes.each() {
-            let mut entrants = entrants::<u64>(&peers, shape, 1_000, runtime, setting);
-            entrants.sort_by_key(|it| it.name != STEPS);
-            let contest = Contest {
-                workload: format!("steps-{between}"),
-                about: format!("{between} between, window 1000"),
-                event: "u64",
-                runtime: runtime_name,
-                entrants,
-                bars: bars.to_vec(),
-            };
-            figures.extend(contest.hold(setting.time / 4));
-        }
-    }
+    let bars = [("fused", 1.0 / 1.1), ("tokio-mpsc", 80.0)];
+    let mut figures = by(STEPS, "steps-1", Shape::Chain(1), &peers, &bars, setting);
+    let bars = &bars[..1];
+    figures.extend(by(STEPS, "steps-4", Shape::Chain(4), &peers, bars, setting));
     figures
+}
+
+fn outside(setting: &Setting) -> Vec<Figure> {
+    let figures = OUTSIDE.into_iter().flat_map(|ours| {
+        let peers = [ours, "tokio-mpsc", "flume", "futures"];
+        by(ours, ours, Shape::Direct, &peers, &[], setting)
+    });
+    figures.collect()
+}
+
+/// On both runtimes, compared with one of ours.
+fn by(
+    ours: &str,
+    name: &str,
+    shape: Shape,
+    peers: &[&str],
+    bars: &[(&'static str, f64)],
+    setting: &Setting,
+) -> Vec<Figure> {
+    let runtimes = setting.runtimes.each().into_iter();
+    let figures = runtimes.flat_map(|(runtime_name, runtime)| {
+        let mut entrants = entrants::<u64>(peers, shape, 1_000, runtime, setting);
+        entrants.sort_by_key(|it| it.name != ours);
+        let contest = Contest {
+            workload: name.to_owned(),
+            about: format!("{shape:?}, window 1000"),
+            event: "u64",
+            runtime: runtime_name,
+            entrants,
+            bars: bars.to_vec(),
+        };
+        contest.hold(setting.time / 4)
+    });
+    figures.collect()
 }
 
 fn ping(setting: &Setting) -> Vec<Figure> {
