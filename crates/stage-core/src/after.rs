@@ -1,6 +1,9 @@
-use std::{fmt, mem};
+use std::{fmt, mem, sync::Arc};
 
-use crate::{Batch, BoxError, Consumer, Step, SubscriptionInfo, protocol::End};
+use crate::{
+    Batch, BoxError, Consumer, Step, SubscriptionInfo, pace::budgeted, passing::Passing,
+    protocol::End,
+};
 
 /// A consumer with steps before it, in the same task. Made by [`Consumer::after`].
 #[must_use = "it does nothing until it is added to a pipeline"]
@@ -40,24 +43,32 @@ where
 
     async fn consume(&mut self, batch: &mut Batch<In>) -> Result<(), BoxError> {
         let events = batch.len();
-        // What is left of a call that was given up is nacked.
-        self.made.empty();
-        let stepped = batch.step_into(&mut self.step, &mut self.made);
+        let mut made = Passing::of(&mut self.made);
+        let stepped = batch.step_into(&mut self.step, &mut made);
         stepped.map_err(Into::into)?;
-        if self.made.len() <= events {
-            self.made.take_portion_of(batch);
-            take_in(&mut self.consumer, &mut self.made).await?;
-            batch.take_portion_of(&mut self.made);
+        let is_as_before = match batch.is_weighed() {
+            // Weights go by place.
+            true => self.step.one_for_one().is_some(),
+            false => made.len() <= events,
+        };
+        if is_as_before {
+            made.take_portion_of(batch);
+            take_in(&mut self.consumer, &mut made).await?;
+            batch.take_portion_of(&mut made);
             return Ok(());
         }
-        let portion = batch.made_into(events, self.made.len());
-        let (mut made, mut part) = (mem::take(&mut self.made).into_queue(), Batch::new());
-        while made.len() > 0 {
-            part = made.take(events, part);
-            part.is_part_of(portion.as_ref());
+        let hand = batch.hand_for_made(events);
+        let mut all = mem::take(&mut *made).into_queue();
+        let mut part = Batch::new();
+        while all.len() > 0 {
+            budgeted().await;
+            part = all.take(events, part);
+            if let Some(hand) = &hand {
+                part.is_portion(Arc::clone(hand), hand.begin(part.len(), None));
+            }
             take_in(&mut self.consumer, &mut part).await?;
         }
-        self.made = made.into_batch();
+        *made = all.into_batch();
         Ok(())
     }
 

@@ -11,7 +11,6 @@ use crate::{
     InHand, Outcome, Step,
     events::Events,
     in_hand::Hand,
-    portion::Portion,
     receipt::{Acknowledge, FanOut, Receipt, Receipts},
 };
 
@@ -48,7 +47,7 @@ pub struct Batch<E> {
 struct Body<E> {
     events: Events<E>,
     receipts: Option<Box<Receipts>>,
-    portion: Option<Portion>,
+    portion: Option<(Arc<Hand>, u32)>,
 }
 
 impl<E> Batch<E> {
@@ -159,27 +158,27 @@ impl<E> Batch<E> {
     /// ```
     pub fn keep_in_hand(&self) -> InHand {
         let portion = self.portion();
-        portion.map_or_else(InHand::default, |portion| portion.keep(self.len()))
+        portion.map_or_else(InHand::default, |(hand, number)| {
+            hand.keep(*number, self.len())
+        })
     }
 
     #[inline]
-    fn portion(&self) -> Option<&Portion> {
+    fn portion(&self) -> Option<&(Arc<Hand>, u32)> {
         self.body.as_ref()?.portion.as_ref()
     }
 
     /// It is this portion that a stage is given.
     #[inline]
     pub(crate) fn is_portion(&mut self, hand: Arc<Hand>, number: u32) {
-        self.body().portion = Some(Portion::Given(hand, number));
+        self.body().portion = Some((hand, number));
     }
 
     /// Of which subscription it was a portion. It is one no longer.
     #[inline]
     pub(crate) fn let_go(&mut self) -> Option<Arc<Hand>> {
-        match self.body.as_mut()?.portion.take()? {
-            Portion::Given(hand, _) => Some(hand),
-            Portion::Made(_) => None,
-        }
+        let portion = self.body.as_mut()?.portion.take();
+        portion.map(|(hand, _)| hand)
     }
 
     /// It is the portion that `other` was.
@@ -187,23 +186,22 @@ impl<E> Batch<E> {
         self.body().portion = other.body().portion.take();
     }
 
-    /// The portion that it is, of so many events, for the parts of what was made of it, which is more.
-    pub(crate) fn made_into(&self, events: usize, made: usize) -> Option<Portion> {
-        self.portion()
-            .map(|portion| portion.made_into(events, made))
+    /// Whether what its events weigh counts, if it is a portion.
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.portion().is_some_and(|(hand, _)| hand.is_weighed())
     }
 
-    /// It is a part of what was made of this portion.
-    pub(crate) fn is_part_of(&mut self, portion: Option<&Portion>) {
-        let events = self.len();
-        self.body().portion = portion.map(|portion| portion.made_into(events, events));
+    /// A hand for what is made of it, if it is a portion, of so many events: while any of that is kept, all of the portion is.
+    pub(crate) fn hand_for_made(&self, events: usize) -> Option<Arc<Hand>> {
+        let (hand, number) = self.portion()?;
+        Some(hand.for_made(*number, events))
     }
 
     /// Whether some of the portion are kept in hand, which was of so many events.
     #[cfg(feature = "testkit")]
     pub(crate) fn is_kept(&self, events: usize) -> bool {
         self.portion()
-            .is_some_and(|portion| portion.is_kept(events))
+            .is_some_and(|(hand, number)| hand.is_kept(*number, events))
     }
 
     /// All that it is, with nothing in it, for others. What receipts there are nack.

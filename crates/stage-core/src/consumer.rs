@@ -76,11 +76,15 @@ pub trait Consumer<Event>: Send + 'static {
     ///
     /// The consumer is given what is made of a portion, if that is anything: in several calls if it is more events
     /// than the portion had. What it [keeps in hand](Batch::keep_in_hand) counts as before; of a portion that has
-    /// become more, all counts until the last is dropped.
+    /// become more events, or whose [weight](crate::Subscription::bytes) counts and which has become others, all counts until the
+    /// last is dropped.
     ///
     /// # Errors
     ///
     /// The first that the step returns fails the stage, and nothing of that portion is given to the consumer.
+    ///
+    /// If the consumer fails, all of the portion has failed, though it was given in several calls. So what is to be
+    /// [tried again](crate::resilient) goes inside: `resilient(consumer, policy).after(step)`.
     fn after<In, S: Step<In, Out = Event>>(self, step: S) -> After<Self, S, Event>
     where
         Self: Sized,

@@ -1,12 +1,16 @@
-use std::{collections::VecDeque, fmt, mem, sync::Arc, thread};
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    sync::{Arc, OnceLock},
+    thread,
+};
 
 use crate::{
     crew::AnyDesk,
-    portion::Whole,
     sync::{
         Mutex, PoisonError,
         atomic::{
-            AtomicU8, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         },
     },
@@ -22,8 +26,6 @@ use crate::{
 #[derive(Default)]
 pub struct InHand {
     hand: Option<Arc<Hand>>,
-    /// Of which they were made, if there were fewer: that is in hand meanwhile.
-    whole: Option<Arc<Whole>>,
     events: usize,
     /// What they weigh, in order, if that matters.
     weights: VecDeque<usize>,
@@ -39,12 +41,26 @@ pub(crate) struct Hand {
     portion: AtomicU64,
     /// What these weigh, in order, if that matters.
     weights: Mutex<VecDeque<usize>>,
+    has_weights: AtomicBool,
     /// What was kept and has been dealt with, and the inbox does not know of.
     returned: AtomicUsize,
     /// The same, of what was not dealt with well.
     failed: AtomicUsize,
     returned_weight: AtomicUsize,
     phase: AtomicU8,
+    /// What the events are made of that it is for, if it is for such.
+    source: Option<Box<Source>>,
+}
+
+/// A portion of which something was made. If anything of that is kept in hand, all of the portion is, until the last is
+/// dropped.
+struct Source {
+    hand: Arc<Hand>,
+    number: u32,
+    events: usize,
+    kept: OnceLock<InHand>,
+    /// Some of what was made could not be dealt with well.
+    has_failed: AtomicBool,
 }
 
 /// The most events of one portion.
@@ -65,14 +81,6 @@ pub(crate) struct Done {
 }
 
 impl InHand {
-    /// So many events that are in hand with all others that were made of a portion.
-    pub(crate) fn of_whole(whole: Arc<Whole>, events: usize) -> Self {
-        let mut in_hand = Self::default();
-        in_hand.whole = Some(whole);
-        in_hand.events = events;
-        in_hand
-    }
-
     /// How many events it stands for. None, if the batch it was made from was none that a stage had
     /// just been given.
     pub fn events(&self) -> usize {
@@ -84,14 +92,13 @@ impl InHand {
         let events = events.min(self.events);
         self.events -= events;
         let weighed = events.min(self.weights.len());
-        let whole = match self.events {
+        let hand = match self.events {
             // What stands for nothing keeps nothing.
-            0 => self.whole.take(),
-            _ => self.whole.clone(),
+            0 => self.hand.take(),
+            _ => self.hand.clone(),
         };
         Self {
-            hand: self.hand.clone(),
-            whole: whole.filter(|_| events > 0),
+            hand: hand.filter(|_| events > 0),
             events,
             weights: self.weights.drain(..weighed).collect(),
         }
@@ -104,11 +111,6 @@ impl InHand {
     }
 
     fn give_back(&mut self, well: bool) {
-        if let Some(whole) = &self.whole
-            && !well
-        {
-            whole.fail();
-        }
         if let Some(hand) = &self.hand
             && self.events > 0
         {
@@ -126,15 +128,33 @@ impl Drop for InHand {
 
 impl Hand {
     pub(crate) fn new(desk: Arc<dyn AnyDesk>, slot: usize) -> Arc<Self> {
+        Self::with(desk, slot, None)
+    }
+
+    /// For what is made of this portion, of so many events.
+    pub(crate) fn for_made(self: &Arc<Self>, number: u32, events: usize) -> Arc<Self> {
+        let source = Source {
+            hand: Arc::clone(self),
+            number,
+            events,
+            kept: OnceLock::new(),
+            has_failed: AtomicBool::new(false),
+        };
+        Self::with(Arc::clone(&self.desk), self.slot, Some(Box::new(source)))
+    }
+
+    fn with(desk: Arc<dyn AnyDesk>, slot: usize, source: Option<Box<Source>>) -> Arc<Self> {
         Arc::new(Self {
             desk,
             slot,
             portion: AtomicU64::new(0),
             weights: Mutex::default(),
+            has_weights: AtomicBool::new(false),
             returned: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             returned_weight: AtomicUsize::new(0),
             phase: AtomicU8::new(HELD),
+            source,
         })
     }
 
@@ -175,9 +195,12 @@ impl Hand {
             return InHand::default();
         };
         let kept = events.min(left_of(before) as usize);
+        let is_in_hand = |source: &Source| source.is_kept();
+        if kept == 0 || !self.source.as_deref().is_none_or(is_in_hand) {
+            return InHand::default();
+        }
         InHand {
             hand: Some(Arc::clone(self)),
-            whole: None,
             events: kept,
             weights: self.take_weights(kept),
         }
@@ -190,8 +213,17 @@ impl Hand {
         number_of(portion) == number && left_of(portion) < events as u64
     }
 
+    /// Whether it matters what events weigh.
+    pub(crate) fn is_weighed(&self) -> bool {
+        match &self.source {
+            Some(source) => source.hand.is_weighed(),
+            None => self.has_weights.load(Relaxed),
+        }
+    }
+
     #[cold]
     fn set_weights(&self, weights: VecDeque<usize>) {
+        self.has_weights.store(true, Relaxed);
         *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
     }
 
@@ -234,6 +266,13 @@ impl Hand {
     }
 
     fn give_back(&self, events: usize, weight: usize, well: bool) {
+        if let Some(source) = &self.source {
+            // It is given back with the last of all.
+            if !well {
+                source.has_failed.store(true, Release);
+            }
+            return;
+        }
         // The weight first: it is taken after the number.
         if weight > 0 {
             self.returned_weight.fetch_add(weight, SeqCst);
@@ -255,6 +294,24 @@ impl Hand {
         let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
         let events = events.min(weights.len());
         weights.drain(..events).collect()
+    }
+}
+
+impl Source {
+    /// Keeps all of the portion, unless that is over. Returns whether it is kept.
+    fn is_kept(&self) -> bool {
+        let keep = || self.hand.keep(self.number, self.events);
+        self.kept.get_or_init(keep).events > 0
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(kept) = self.kept.take()
+            && self.has_failed.load(Acquire)
+        {
+            kept.fail();
+        }
     }
 }
 

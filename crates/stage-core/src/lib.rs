@@ -131,8 +131,8 @@
 //! # }
 //! ```
 //!
-//! Receipts, failures and what counts to a window are as if each step were a stage. Five of them in a row are one loop over a
-//! batch, and one [may say](Step::one_for_one) that it makes one of each, for the compiler to make the most of it.
+//! [Receipts](Step#receipts) go by event, as with transforms. Several in a row are one loop over a batch, and one
+//! [may say](Step::one_for_one) that it makes one of each, for the compiler to make the most of it.
 //!
 //! # When a stage fails
 //!
@@ -210,9 +210,9 @@ mod outbox;
 mod outlet;
 mod pace;
 mod panic;
+mod passing;
 mod pipeline;
 mod pool;
-mod portion;
 mod producer;
 mod push;
 mod rate;

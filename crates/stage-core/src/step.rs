@@ -2,11 +2,11 @@ use crate::{Batch, BoxError, Transform};
 
 /// What is made of one event, at once: nothing, one event or several.
 ///
-/// Steps cost next to nothing where they run in the task of another stage: put them behind a producer or a
+/// A step costs a nanosecond or less where it runs in the task of another stage: put it behind a producer or a
 /// transform by [`then`](crate::Producer::then), or before a consumer by [`after`](crate::Consumer::after).
-/// Several in a row, as a tuple or one `then` after the other, are one loop over a batch. A step that is to have a task and a window
-/// of its own is a stage of its own: [`Pipeline::transform`](crate::Pipeline::transform) takes
-/// tuples of steps, of one as well.
+/// Several in a row are one loop over a batch: one `then` after the other, or a tuple of up to six, in which there may be
+/// tuples. Steps that are to have a task and a window of their own are a stage:
+/// [`Pipeline::transform`](crate::Pipeline::transform) takes such tuples, and a step of one's own as a tuple of one.
 ///
 /// [`map`](crate::map), [`try_map`](crate::try_map), [`filter`](crate::filter),
 /// [`filter_map`](crate::filter_map) and [`flat_map`](crate::flat_map) are steps, and one of one's own takes a few lines:
@@ -46,12 +46,20 @@ use crate::{Batch, BoxError, Transform};
 /// # Receipts
 ///
 /// An event is settled as what was made of it: acked once all of that is, at once if it is nothing, and nacked
-/// if one of those is or the step fails. Those before the one that it failed on are as good as if it had not.
+/// if one of those is or the step fails. Behind a producer, what was made of the events before the one that it failed on is
+/// handed out, as what a producer makes before it fails. Elsewhere all of the portion is nacked, as by a transform or a
+/// consumer that fails. One that panics nacks all that it was called for.
 ///
 /// # What is in its way
 ///
 /// A step runs in a loop over a batch, so one that takes long, or blocks its thread, belongs into a
 /// [`Transform`]. It cannot wait.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a step that takes `{In}`",
+    label = "is to be a `Step<{In}>`",
+    note = "`map`, `try_map`, `filter`, `filter_map` and `flat_map` make steps of closures, with the type of the event that they are given",
+    note = "what waits, as `map_async`, is a `Transform`: a stage of its own"
+)]
 pub trait Step<In>: Send + 'static {
     /// What it makes.
     type Out: Send + 'static;
@@ -174,3 +182,5 @@ in_a_row!(a: A<In> => A::Out);
 in_a_row!(a: A<In>, b: B<A::Out> => B::Out);
 in_a_row!(a: A<In>, b: B<A::Out>, c: C<B::Out> => C::Out);
 in_a_row!(a: A<In>, b: B<A::Out>, c: C<B::Out>, d: D<C::Out> => D::Out);
+in_a_row!(a: A<In>, b: B<A::Out>, c: C<B::Out>, d: D<C::Out>, e: E<D::Out> => E::Out);
+in_a_row!(a: A<In>, b: B<A::Out>, c: C<B::Out>, d: D<C::Out>, e: E<D::Out>, f: F<E::Out> => F::Out);

@@ -1,10 +1,14 @@
-use std::{fmt, thread};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    thread,
+};
 
 use tokio::time::Instant;
 
 use crate::{
     Batch, BoxError, Demand, Flow, Producer, Step, SubscriptionInfo, Transform, pace::budgeted,
-    protocol::End,
+    panic::dispose, passing::Passing, protocol::End,
 };
 
 /// A producer or a transform with steps behind it, in the same task. Made by [`Producer::then`] and
@@ -37,14 +41,6 @@ impl<T, S, E> Then<T, S, E> {
     {
         Then::new(self.stage, (self.step, step))
     }
-
-    /// What the stage has made goes through the steps.
-    fn pass(&mut self, out: &mut Batch<S::Out>) -> Result<(), BoxError>
-    where
-        S: Step<E>,
-    {
-        self.made.step_into(&mut self.step, out).map_err(Into::into)
-    }
 }
 
 impl<P: Producer, S: Step<P::Event>> Producer for Then<P, S, P::Event> {
@@ -57,14 +53,16 @@ impl<P: Producer, S: Step<P::Event>> Producer for Then<P, S, P::Event> {
         batch: &mut Batch<S::Out>,
     ) -> Result<Flow, BoxError> {
         loop {
-            let passing = Passing {
-                through: self,
+            // Perhaps in a call that was given up.
+            self.failed.take().map_or(Ok(()), Err)?;
+            let call = Call {
+                step: &mut self.step,
+                made: Passing::of(&mut self.made),
                 out: batch,
+                failed: &mut self.failed,
             };
-            let flow = passing.produce(demand).await;
-            if let Some(error) = self.failed.take() {
-                return Err(error);
-            }
+            let flow = call.produce(&mut self.stage, demand).await;
+            self.failed.take().map_or(Ok(()), Err)?;
             let flow = flow.map_err(Into::into)?;
             if flow == Flow::End || !batch.is_empty() {
                 return Ok(flow);
@@ -91,26 +89,40 @@ impl<P: Producer, S: Step<P::Event>> Producer for Then<P, S, P::Event> {
 }
 
 /// What a producer makes goes through the steps, however the call ends.
-struct Passing<'a, P: Producer, S: Step<P::Event>> {
-    through: &'a mut Then<P, S, P::Event>,
+struct Call<'a, E, S: Step<E>> {
+    step: &'a mut S,
+    made: Passing<'a, E>,
     out: &'a mut Batch<S::Out>,
+    failed: &'a mut Option<BoxError>,
 }
 
-impl<P: Producer, S: Step<P::Event>> Passing<'_, P, S> {
-    async fn produce(self, demand: Demand) -> Result<Flow, P::Error> {
-        let through = &mut *self.through;
-        through.stage.produce(demand, &mut through.made).await
+impl<E, S: Step<E>> Call<'_, E, S> {
+    async fn produce<P: Producer<Event = E>>(
+        mut self,
+        producer: &mut P,
+        demand: Demand,
+    ) -> Result<Flow, P::Error> {
+        producer.produce(demand, &mut self.made).await
     }
 }
 
-impl<P: Producer, S: Step<P::Event>> Drop for Passing<'_, P, S> {
+impl<E, S: Step<E>> Drop for Call<'_, E, S> {
     fn drop(&mut self) {
-        if thread::panicking() {
-            // They may be what has panicked.
-            return;
-        }
-        if let Err(error) = self.through.pass(self.out) {
-            self.through.failed = Some(error);
+        let pass = || self.made.step_into(self.step, self.out);
+        match catch_unwind(AssertUnwindSafe(pass)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => *self.failed = Some(error.into()),
+            Err(panic) => {
+                // Some of it may be there twice.
+                self.out.empty();
+                self.made.empty();
+                if thread::panicking() {
+                    // By the producer, whose panic goes on.
+                    dispose(panic);
+                } else {
+                    resume_unwind(panic);
+                }
+            }
         }
     }
 }
@@ -129,12 +141,11 @@ where
         batch: &mut Batch<In>,
         out: &mut Batch<S::Out>,
     ) -> Result<(), BoxError> {
-        // What is left of a call that was given up is nacked.
-        self.made.empty();
-        let turned = self.stage.transform(batch, &mut self.made).await;
         // What it puts out stands for what it was given, with whatever steps between.
+        let mut made = Passing::of(&mut self.made);
+        let turned = self.stage.transform(batch, &mut made).await;
         turned.map_err(Into::into)?;
-        self.pass(out)
+        made.step_into(&mut self.step, out).map_err(Into::into)
     }
 
     fn subscribed(&mut self, subscription: &SubscriptionInfo) {
@@ -150,17 +161,17 @@ where
     }
 
     async fn elapsed(&mut self, out: &mut Batch<S::Out>) -> Result<(), BoxError> {
-        self.made.empty();
-        let elapsed = self.stage.elapsed(&mut self.made).await;
+        let mut made = Passing::of(&mut self.made);
+        let elapsed = self.stage.elapsed(&mut made).await;
         elapsed.map_err(Into::into)?;
-        self.pass(out)
+        made.step_into(&mut self.step, out).map_err(Into::into)
     }
 
     async fn finish(&mut self, out: &mut Batch<S::Out>) -> Result<(), BoxError> {
-        self.made.empty();
-        let finished = self.stage.finish(&mut self.made).await;
+        let mut made = Passing::of(&mut self.made);
+        let finished = self.stage.finish(&mut made).await;
         finished.map_err(Into::into)?;
-        self.pass(out)
+        made.step_into(&mut self.step, out).map_err(Into::into)
     }
 }
 

@@ -54,6 +54,11 @@ use crate::{Batch, BoxError, Step, SubscriptionInfo, Then, protocol::End};
 /// [`push_with_receipt`](Batch::push_with_receipt); otherwise they would count as done when the
 /// call that brought them returns.
 #[doc(alias = "ProducerConsumer")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a transform that takes `{In}`",
+    label = "is to be a `Transform<{In}>`",
+    note = "a `Step` is one as a tuple of one: `(step,)`"
+)]
 pub trait Transform<In>: Send + 'static {
     /// What it makes.
     type Out: Send + 'static;

@@ -244,6 +244,36 @@ async fn what_was_taken_together_is_given_though_the_pipeline_has_gone() {
     assert!(book.acked().contains(&(first + 4)));
 }
 
+/// Makes one batch, some of which is tracked.
+struct PartlyTracked(Option<Batch<u64>>);
+
+impl Producer for PartlyTracked {
+    type Event = u64;
+    type Error = io::Error;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> io::Result<Flow> {
+        batch.push(7);
+        for (event, receipt) in self.0.take().unwrap().drain_with_receipts() {
+            batch.push_with_receipt(event, receipt);
+        }
+        batch.push(8);
+        Ok(Flow::End)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_events_that_come_together_those_are_acked_that_are_tracked() {
+    let (batch, book) = stages::tracked(3);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(PartlyTracked(Some(batch)));
+    let mut events = pipeline.into_stream(numbers.subscribe(Window::new(10)));
+    for (event, acked) in [(7, 0), (0, 0), (1, 1), (2, 2), (8, 3)] {
+        assert_eq!(events.next().await.unwrap().unwrap(), event);
+        assert_eq!(book.acked().len(), acked, "{event}");
+    }
+    assert!(events.next().await.is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_left_nacks_what_it_has_taken() {
     let (source, book) = Tracked::up_to(100);

@@ -58,9 +58,18 @@ async fn what_is_pushed_comes_in_order_and_ends_with_the_last_handle() {
     assert_eq!(sink.seen(), (0..10).collect::<Vec<_>>());
     assert!(!running.is_finished());
     assert_eq!(other.push(10..15).dropped, 0);
+    // One alone wakes the source as well.
+    for (n, is_sent) in (15..).zip([false, true]) {
+        sleep(HOUR).await;
+        assert_eq!(sink.seen().len(), n);
+        match is_sent {
+            true => other.send(n as u64).await.unwrap(),
+            false => assert_eq!(other.push([n as u64]).dropped, 0),
+        }
+    }
     drop(other);
     running.await.unwrap().unwrap();
-    assert_eq!(sink.seen(), (0..15).collect::<Vec<_>>());
+    assert_eq!(sink.seen(), (0..17).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -339,6 +348,17 @@ fn one_by_one_behind_tracked_ones_they_have_no_receipts_of_theirs() {
         .skip(1)
         .for_each(|(_, receipt)| receipt.ack());
     assert_eq!((book.acked(), book.nacked()), (vec![1, 2], vec![0]));
+}
+
+#[test]
+fn what_is_taken_comes_behind_what_is_there() {
+    let (handle, mut source) = push_source(Buffer::unbounded());
+    handle.push(1..3);
+    let mut batch = Batch::from_iter([0]);
+    let demand = Demand::new(5).unwrap();
+    let flow = source.produce(demand, &mut batch).now_or_never();
+    assert_eq!(flow.unwrap().unwrap(), Flow::More);
+    assert_eq!(batch[..], [0, 1, 2]);
 }
 
 #[test]

@@ -14,13 +14,13 @@ use std::{
 
 use proptest::prelude::*;
 use stage_core::{
-    Acknowledge, Batch, BoxConsumer, Consumer, Demand, Flow, InHand, Outcome, Pipeline,
-    PipelineError, Producer, Receipt, Step, Transform, Window, batching, filter, flat_map,
-    for_each, from_iter, map, transform_fn, try_map,
+    Acknowledge, Batch, BoxConsumer, BoxProducer, Consumer, Demand, Flow, InHand, Outcome,
+    Pipeline, PipelineError, Producer, Receipt, Restart, Step, Transform, Window, batching, filter,
+    flat_map, for_each, from_iter, map, restarting, transform_fn, try_map,
 };
 use tokio::{
     task::yield_now,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use stages::{Book, Counter, Slow, Tracked, tracked};
@@ -234,6 +234,62 @@ async fn a_row_of_those_that_make_one_of_each_is_one_that_does() {
     assert_eq!(book.acked(), [1]);
 }
 
+/// Makes what it has in one call, and ends.
+struct Once(Option<Batch<u64>>);
+
+impl Producer for Once {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
+        if let Some(events) = self.0.take() {
+            *batch = events;
+        }
+        Ok(Flow::End)
+    }
+}
+
+/// Leaves out every other call's events, and does not say so to their receipts.
+struct Forgetful(Tracked, bool);
+
+impl Producer for Forgetful {
+    type Event = u64;
+    type Error = Infallible;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<u64>,
+    ) -> Result<Flow, Infallible> {
+        let flow = self.0.produce(demand, batch).await?;
+        if std::mem::replace(&mut self.1, false) {
+            drop(batch.drain());
+        } else {
+            self.1 = true;
+        }
+        Ok(flow)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn receipts_whose_events_have_gone_are_nobody_elses() {
+    for one_for_one in [true, false] {
+        let (source, book) = Tracked::up_to(60);
+        let forgetful = Forgetful(source, false);
+        let mut pipeline = Pipeline::new();
+        let numbers = match one_for_one {
+            true => pipeline.produce(forgetful.then(map(|n: u64| n))),
+            false => pipeline.produce(forgetful.then(filter(|_: &u64| true))),
+        };
+        let sink = Slow::default();
+        pipeline.consume(sink.clone(), numbers.subscribe(Window::new(20)));
+        pipeline.run().await.unwrap();
+        assert!(sink.seen().len() < 60);
+        assert_eq!(book.acked(), sink.seen());
+        assert_eq!(book.open(), []);
+    }
+}
+
 /// Puts out what it has, and then waits for ever.
 struct ThenWaits(Option<Batch<u64>>);
 
@@ -289,6 +345,50 @@ async fn a_failure_in_a_call_that_is_given_up_is_told() {
         ("source", "on purpose".into())
     );
     assert_eq!(sink.seen(), Vec::from_iter(0..7));
+    assert_eq!(book.acked(), Vec::from_iter(0..7));
+    assert_eq!(book.nacked(), [7, 8, 9]);
+}
+
+/// Gives each call up after a while.
+struct Impatient<P>(P);
+
+impl<P: Producer> Producer for Impatient<P> {
+    type Event = P::Event;
+    type Error = P::Error;
+
+    async fn produce(
+        &mut self,
+        demand: Demand,
+        batch: &mut Batch<P::Event>,
+    ) -> Result<Flow, P::Error> {
+        match timeout(SECOND, self.0.produce(demand, batch)).await {
+            Ok(flow) => flow,
+            Err(_) => Ok(Flow::More),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_in_a_call_that_is_given_up_is_told_by_the_next() {
+    let (batch, book) = tracked(10);
+    let mut pipeline = Pipeline::new();
+    let source = ThenWaits(Some(batch)).then(fails_on(3));
+    let numbers = pipeline.produce(Impatient(source));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), numbers.subscribe(Window::new(20)));
+    pipeline.run().await.unwrap_err();
+    assert_eq!(sink.seen(), [0, 1, 2]);
+    assert_eq!(book.nacked(), Vec::from_iter(3..10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_out_before_a_step_fails_is_acked() {
+    let (source, book) = Tracked::up_to(10);
+    let mut pipeline = Pipeline::new();
+    let steps = (filter(|n: &u64| n % 2 == 1), fails_on(7));
+    let numbers = pipeline.produce(source.then(steps));
+    pipeline.consume(Slow::default(), numbers.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap_err();
     assert_eq!(book.acked(), Vec::from_iter(0..7));
     assert_eq!(book.nacked(), [7, 8, 9]);
 }
@@ -406,11 +506,11 @@ impl Producer for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_panics_does_not_have_its_steps_panic_along() {
+async fn a_source_that_panics_is_not_told_apart_from_its_steps_that_panic_along() {
     let (batch, book) = tracked(3);
     let mut pipeline = Pipeline::new();
-    let never = map(|_: u64| -> u64 { panic!("the step") });
-    let numbers = pipeline.produce(Panics(Some(batch)).then(never));
+    let also = map(|_: u64| -> u64 { panic!("the step") });
+    let numbers = pipeline.produce(Panics(Some(batch)).then(also));
     pipeline.consume(Slow::default(), numbers.subscribe(Window::new(10)));
     let ended = pipeline.run().await.unwrap_err();
     assert!(ended.to_string().contains("the source"), "{ended}");
@@ -442,7 +542,7 @@ async fn what_a_transform_has_put_out_in_a_call_that_is_given_up_is_nacked() {
     let mut stuck = Transform::then(Stuck(false), filter(|_: &u64| true));
     let (mut first, book) = tracked(3);
     let mut out = Batch::new();
-    let call = tokio::time::timeout(SECOND, stuck.transform(&mut first, &mut out));
+    let call = timeout(SECOND, stuck.transform(&mut first, &mut out));
     call.await.unwrap_err();
     assert!(out.is_empty());
     let (mut second, others) = tracked(2);
@@ -452,6 +552,51 @@ async fn what_a_transform_has_put_out_in_a_call_that_is_given_up_is_nacked() {
     out.drain_with_receipts()
         .for_each(|(_, receipt)| receipt.ack());
     assert_eq!(others.acked(), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_source_had_put_out_when_it_panicked_goes_through_for_whoever_makes_it_anew() {
+    let (batch, book) = tracked(3);
+    let batch = Mutex::new(Some(batch));
+    let mut pipeline = Pipeline::new();
+    let policy = Restart::new(1, SECOND);
+    let numbers = pipeline.produce(restarting(policy, move || {
+        let batch = batch.lock().unwrap().take();
+        Panics(Some(batch.unwrap_or_default())).then(map(|n: u64| n + 1))
+    }));
+    let sink = Slow::default();
+    pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
+    pipeline.run().await.unwrap_err();
+    assert_eq!(sink.seen(), [1, 2, 3]);
+    assert_eq!(book.acked(), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_handed_out_that_was_nacked_by_a_step_that_panicked() {
+    for one_for_one in [true, false] {
+        let (batch, book) = tracked(10);
+        let batch = Mutex::new(Some(batch));
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(restarting(Restart::new(1, SECOND), move || {
+            let source = match batch.lock().unwrap().take() {
+                Some(batch) => Once(Some(batch)),
+                None => Once(None),
+            };
+            let panics = |n: u64| match n {
+                5 => panic!("on purpose"),
+                _ => n,
+            };
+            match one_for_one {
+                true => BoxProducer::new(source.then(map(panics))),
+                false => BoxProducer::new(source.then((map(panics), filter(|_: &u64| true)))),
+            }
+        }));
+        let sink = Slow::default();
+        pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
+        pipeline.run().await.unwrap();
+        assert_eq!(sink.seen(), []);
+        assert_eq!(book.nacked(), Vec::from_iter(0..10));
+    }
 }
 
 /// Never ends, and never waits.
@@ -635,6 +780,173 @@ async fn what_is_kept_of_a_portion_counts_to_the_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_made_one_of_each_is_let_go_of_one_by_one() {
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::up_to(20));
+    let keeper = Keeper::of_parts();
+    let stage = pipeline.stage("sink");
+    let same = keeper.clone().after(map(|n: u64| n));
+    stage.consume(same, numbers.subscribe(Window::new(10)));
+    let handle = pipeline.handle();
+    let running = tokio::spawn(pipeline.run());
+    for in_hand in [10, 9, 8, 7, 6, 10] {
+        sleep(SECOND).await;
+        let status = handle.status();
+        let subscription = &status.stage("sink").unwrap().subscriptions[0];
+        assert_eq!(subscription.in_hand, in_hand);
+        keeper.let_go(true);
+    }
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_weighs_what_it_was_made_of() {
+    // Those that are kept are the heavy ones.
+    let weight = |n: &u64| if n % 4 == 3 { 200 } else { 1 };
+    for (one_for_one, most) in [(true, 1_000), (false, 1_000)] {
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(Counter::up_to(100));
+        let keeper = Keeper::default();
+        let stage = pipeline.stage("sink");
+        let subscription = numbers.subscribe(Window::new(20)).bytes(most, weight);
+        match one_for_one {
+            true => stage.consume(keeper.clone().after(map(|n: u64| n)), subscription),
+            false => {
+                let heavy = filter(|n: &u64| n % 4 == 3);
+                stage.consume(keeper.clone().after(heavy), subscription)
+            }
+        };
+        let running = tokio::spawn(pipeline.run());
+        let mut all = 0;
+        while !running.is_finished() {
+            sleep(SECOND).await;
+            let weight: usize = keeper.kept().iter().map(weight).sum();
+            assert!(weight <= most, "{weight} of {most}");
+            if !keeper.kept().is_empty() {
+                keeper.let_go(true);
+                all += 1;
+            }
+        }
+        all += keeper.kept().len();
+        assert_eq!(all, if one_for_one { 100 } else { 25 });
+    }
+}
+
+/// Takes the batch away, and asks for what of it is in hand when the call is over.
+#[derive(Clone, Default)]
+struct Late(Arc<Mutex<Vec<Batch<u64>>>>);
+
+impl Consumer<u64> for Late {
+    type Error = Infallible;
+
+    async fn consume(&mut self, batch: &mut Batch<u64>) -> Result<(), Infallible> {
+        for late in &*self.0.lock().unwrap() {
+            assert_eq!(late.keep_in_hand().events(), 0);
+        }
+        self.0.lock().unwrap().push(std::mem::take(batch));
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_away_cannot_be_kept_when_the_call_is_over() {
+    for times in [1, 2] {
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(Counter::up_to(20));
+        let late = Late::default();
+        let repeats = flat_map(move |n: u64| vec![n; times]);
+        pipeline.consume(
+            late.clone().after(repeats),
+            numbers.subscribe(Window::new(4)),
+        );
+        pipeline.run().await.unwrap();
+        assert_eq!(late.0.lock().unwrap().len(), 10 * times);
+    }
+}
+
+/// Puts out what it has in all of its calls, and then waits for ever.
+struct StuckInAll(u64);
+
+impl Transform<u64> for StuckInAll {
+    type Out = u64;
+    type Error = Infallible;
+
+    async fn transform(
+        &mut self,
+        batch: &mut Batch<u64>,
+        out: &mut Batch<u64>,
+    ) -> Result<(), Infallible> {
+        batch.map_into(out, |n| n);
+        pending().await
+    }
+
+    async fn elapsed(&mut self, out: &mut Batch<u64>) -> Result<(), Infallible> {
+        self.put(out).await
+    }
+
+    async fn finish(&mut self, out: &mut Batch<u64>) -> Result<(), Infallible> {
+        self.put(out).await
+    }
+}
+
+impl StuckInAll {
+    async fn put(&mut self, out: &mut Batch<u64>) -> Result<(), Infallible> {
+        self.0 += 1;
+        out.push(self.0);
+        if self.0 < 3 { pending().await } else { Ok(()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_a_call_that_is_given_up() {
+    let mut stuck = Transform::then(StuckInAll(0), filter(|_: &u64| true));
+    let (mut batch, book) = tracked(3);
+    let mut out = Batch::new();
+    timeout(SECOND, stuck.transform(&mut batch, &mut out))
+        .await
+        .unwrap_err();
+    // At once: somebody may wait for that.
+    assert_eq!(book.nacked(), [0, 1, 2]);
+    timeout(SECOND, stuck.elapsed(&mut out)).await.unwrap_err();
+    timeout(SECOND, stuck.finish(&mut out)).await.unwrap_err();
+    assert!(out.is_empty());
+    stuck.finish(&mut out).await.unwrap();
+    assert_eq!(out[..], [3]);
+    let (mut batch, book) = tracked(3);
+    let mut hangs = Hangs(false).after(map(|n: u64| n));
+    timeout(SECOND, hangs.consume(&mut batch))
+        .await
+        .unwrap_err();
+    assert_eq!(book.nacked(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn others_have_their_turn_while_one_portion_is_given_in_parts() {
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::up_to(2));
+    let many = flat_map(|n: u64| vec![n; 100_000]);
+    let (parts, at) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let count = Arc::clone(&parts);
+    let sink = stage_core::consumer_fn(move |_: Batch<u64>| {
+        *count.lock().unwrap() += 1;
+        async { Ok::<_, Infallible>(()) }
+    });
+    pipeline.consume(sink.after(many), numbers.subscribe(Window::new(1)));
+    let (seen, other) = (Arc::clone(&parts), Arc::clone(&at));
+    let others = tokio::spawn(async move {
+        while *seen.lock().unwrap() < 200_000 {
+            other.lock().unwrap().push(*seen.lock().unwrap());
+            yield_now().await;
+        }
+    });
+    pipeline.run().await.unwrap();
+    others.await.unwrap();
+    let at = at.lock().unwrap();
+    let longest = at.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(longest < Some(10_000), "{longest:?} parts in a row");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_portion_that_has_become_more_is_in_hand_until_the_last_of_that_is_done_with() {
     let (source, book) = Tracked::up_to(12);
     let mut pipeline = Pipeline::new();
@@ -701,11 +1013,11 @@ async fn what_is_kept_of_more_that_was_made_of_more_counts_as_well() {
     running.await.unwrap().unwrap();
 }
 
-/// Nobody who has been told what becomes of an event is told twice.
+/// Whoever has been told what becomes of an event is not told again.
 #[derive(Default)]
-struct Once(Mutex<Vec<u64>>);
+struct Told(Mutex<Vec<u64>>);
 
-impl Acknowledge for Once {
+impl Acknowledge for Told {
     fn settle(&self, numbers: std::ops::Range<u64>, outcome: Outcome) {
         assert_eq!(outcome, Outcome::Nacked);
         self.0.lock().unwrap().extend(numbers);
@@ -729,18 +1041,18 @@ impl Consumer<u64> for Hangs {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_made_for_a_call_that_is_given_up_is_nacked() {
-    let once = Arc::new(Once::default());
+    let told = Arc::new(Told::default());
     let mut batch: Batch<u64> = (0..3).collect();
-    batch.track(Arc::clone(&once) as _, 0);
+    batch.track(Arc::clone(&told) as _, 0);
     let mut hangs = Hangs(false).after(map(|n: u64| n + 1));
-    let call = tokio::time::timeout(SECOND, hangs.consume(&mut batch));
+    let call = timeout(SECOND, hangs.consume(&mut batch));
     call.await.unwrap_err();
     drop(batch);
     hangs
         .consume(&mut Batch::from_iter([10, 11]))
         .await
         .unwrap();
-    assert_eq!(*once.0.lock().unwrap(), [0, 1, 2]);
+    assert_eq!(*told.0.lock().unwrap(), [0, 1, 2]);
 }
 
 /// Adds events up, and leaves them where they are.
