@@ -110,11 +110,14 @@ pub async fn streamed<E: Event>(job: Job) -> Tally {
     let mut pipeline = Pipeline::new();
     let numbers = pipeline.produce(Numbers::<E>::new(0..job.events, Untracked));
     let mut events = pipeline.into_stream(numbers.subscribe(Window::new(job.window)));
-    let mut sink = Sum::default();
-    while let Some(event) = poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await {
-        sink.take(&event.expect("no stage fails"));
-    }
-    Sink::tally(&sink)
+    let taking = tokio::spawn(async move {
+        let mut sink = Sum::default();
+        while let Some(event) = poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await {
+            sink.take(&event.expect("no stage fails"));
+        }
+        Sink::tally(&sink)
+    });
+    taking.await.expect("nothing in it panics")
 }
 
 /// One to one, each event sent from a task that is no stage.
