@@ -517,43 +517,6 @@ async fn a_source_that_panics_is_not_told_apart_from_its_steps_that_panic_along(
     assert_eq!(book.nacked(), [0, 1, 2]);
 }
 
-/// Puts out what it is given, and waits for ever with the first call.
-struct Stuck(bool);
-
-impl Transform<u64> for Stuck {
-    type Out = u64;
-    type Error = Infallible;
-
-    async fn transform(
-        &mut self,
-        batch: &mut Batch<u64>,
-        out: &mut Batch<u64>,
-    ) -> Result<(), Infallible> {
-        batch.map_into(out, |n| n);
-        if !std::mem::replace(&mut self.0, true) {
-            pending::<()>().await;
-        }
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_transform_has_put_out_in_a_call_that_is_given_up_is_nacked() {
-    let mut stuck = Transform::then(Stuck(false), filter(|_: &u64| true));
-    let (mut first, book) = tracked(3);
-    let mut out = Batch::new();
-    let call = timeout(SECOND, stuck.transform(&mut first, &mut out));
-    call.await.unwrap_err();
-    assert!(out.is_empty());
-    let (mut second, others) = tracked(2);
-    stuck.transform(&mut second, &mut out).await.unwrap();
-    assert_eq!(book.nacked(), [0, 1, 2]);
-    assert_eq!(out[..], [0, 1]);
-    out.drain_with_receipts()
-        .for_each(|(_, receipt)| receipt.ack());
-    assert_eq!(others.acked(), [0, 1]);
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_a_source_had_put_out_when_it_panicked_goes_through_for_whoever_makes_it_anew() {
     let (batch, book) = tracked(3);
@@ -864,10 +827,18 @@ async fn what_was_taken_away_cannot_be_kept_when_the_call_is_over() {
     }
 }
 
-/// Puts out what it has in all of its calls, and then waits for ever.
-struct StuckInAll(u64);
+/// Puts something out in each call. The first three wait for ever after that.
+struct Stuck(u64);
 
-impl Transform<u64> for StuckInAll {
+impl Stuck {
+    async fn put(&mut self, out: &mut Batch<u64>) -> Result<(), Infallible> {
+        self.0 += 1;
+        out.push(self.0);
+        if self.0 < 4 { pending().await } else { Ok(()) }
+    }
+}
+
+impl Transform<u64> for Stuck {
     type Out = u64;
     type Error = Infallible;
 
@@ -877,7 +848,7 @@ impl Transform<u64> for StuckInAll {
         out: &mut Batch<u64>,
     ) -> Result<(), Infallible> {
         batch.map_into(out, |n| n);
-        pending().await
+        self.put(out).await
     }
 
     async fn elapsed(&mut self, out: &mut Batch<u64>) -> Result<(), Infallible> {
@@ -889,34 +860,31 @@ impl Transform<u64> for StuckInAll {
     }
 }
 
-impl StuckInAll {
-    async fn put(&mut self, out: &mut Batch<u64>) -> Result<(), Infallible> {
-        self.0 += 1;
-        out.push(self.0);
-        if self.0 < 3 { pending().await } else { Ok(()) }
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn nothing_is_left_of_a_call_that_is_given_up() {
-    let mut stuck = Transform::then(StuckInAll(0), filter(|_: &u64| true));
-    let (mut batch, book) = tracked(3);
+    let mut stuck = Transform::then(Stuck(0), filter(|_: &u64| true));
     let mut out = Batch::new();
-    timeout(SECOND, stuck.transform(&mut batch, &mut out))
-        .await
-        .unwrap_err();
+    let (mut batch, book) = tracked(3);
+    let call = timeout(SECOND, stuck.transform(&mut batch, &mut out));
+    call.await.unwrap_err();
     // At once: somebody may wait for that.
     assert_eq!(book.nacked(), [0, 1, 2]);
     timeout(SECOND, stuck.elapsed(&mut out)).await.unwrap_err();
     timeout(SECOND, stuck.finish(&mut out)).await.unwrap_err();
     assert!(out.is_empty());
+    let (mut batch, book) = tracked(2);
+    stuck.transform(&mut batch, &mut out).await.unwrap();
+    stuck.elapsed(&mut out).await.unwrap();
     stuck.finish(&mut out).await.unwrap();
-    assert_eq!(out[..], [3]);
+    assert_eq!(out[..], [0, 1, 4, 5, 6]);
+    let settled = out.drain_with_receipts().map(|(_, receipt)| receipt.ack());
+    assert_eq!(settled.count(), 5);
+    assert_eq!(book.acked(), [0, 1]);
+
     let (mut batch, book) = tracked(3);
     let mut hangs = Hangs(false).after(map(|n: u64| n));
-    timeout(SECOND, hangs.consume(&mut batch))
-        .await
-        .unwrap_err();
+    let call = timeout(SECOND, hangs.consume(&mut batch));
+    call.await.unwrap_err();
     assert_eq!(book.nacked(), [0, 1, 2]);
 }
 
