@@ -67,12 +67,6 @@ impl<E> Batch<E> {
         self.body().events.own().push(event);
     }
 
-    /// Makes room for so many events in all.
-    pub(crate) fn reserve(&mut self, events: usize) {
-        let all = self.body().events.own();
-        all.reserve(events.saturating_sub(all.len()));
-    }
-
     /// Adds an event that stands for the one that `receipt` belongs to: it is settled as this event
     /// will be.
     pub fn push_with_receipt(&mut self, event: E, receipt: Receipt) {

@@ -83,8 +83,9 @@ pub trait Consumer<Event>: Send + 'static {
     ///
     /// The first that the step returns fails the stage, and nothing of that portion is given to the consumer.
     ///
-    /// If the consumer fails, all of the portion has failed, though it was given in several calls. So what is to be
-    /// [tried again](crate::resilient) goes inside: `resilient(consumer, policy).after(step)`.
+    /// If the consumer fails, the stage has failed with all of the portion, though it was given in several calls, and what the
+    /// calls before had taken in is acked. So what is to be [tried again](crate::resilient) goes inside:
+    /// `resilient(consumer, policy).after(step)`.
     fn after<In, S: Step<In, Out = Event>>(self, step: S) -> After<Self, S, Event>
     where
         Self: Sized,

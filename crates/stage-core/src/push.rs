@@ -2,7 +2,7 @@ mod error;
 mod queue;
 mod sink;
 
-use std::{fmt, future::poll_fn, sync::Arc};
+use std::{fmt, future::poll_fn, iter, sync::Arc};
 
 use self::queue::{Place, Queue};
 pub use self::{
@@ -90,14 +90,19 @@ impl<E: Send + 'static> PushHandle<E> {
     pub fn push(&self, events: impl IntoIterator<Item = E>) -> Pushed {
         // The iterator is somebody else's code, and runs before anything is locked.
         let mut events = events.into_iter();
-        if events.size_hint() == (1, Some(1))
-            && let Some(event) = events.next()
-            && let Err(event) = self.queue().try_store(event)
-        {
-            return self.push_batch(Batch::from_iter([event]));
+        if events.size_hint() != (1, Some(1)) {
+            return self.push_batch(Batch::from_iter(events));
         }
-        // As a rule nothing is left of one.
-        self.push_batch(Vec::from_iter(events).into())
+        let Some(event) = events.next() else {
+            return Pushed { dropped: 0 };
+        };
+        let mut dropped = self.queue().push_one(event);
+        // As a rule that was all.
+        if let Some(event) = events.next() {
+            let rest = Batch::from_iter(iter::once(event).chain(events));
+            dropped += self.queue().push(rest);
+        }
+        Pushed { dropped }
     }
 
     /// Like [`push`](Self::push), for events that may be [tracked](Batch::track). Those that are

@@ -4,10 +4,19 @@
 
 mod stages;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::poll_immediate};
-use stage_core::{AddError, Batch, Demand, Flow, Mode, Pipeline, PipelineError, Producer, Window};
+use stage_core::{
+    AddError, Batch, Demand, Flow, Mode, Pipeline, PipelineError, PipelineHandle, Producer, Window,
+    protocol::Buffer, push_source,
+};
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, timeout},
@@ -272,6 +281,99 @@ async fn of_events_that_come_together_those_are_acked_that_are_tracked() {
         assert_eq!(book.acked().len(), acked, "{event}");
     }
     assert!(events.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_woken_where_it_was_polled_last() {
+    let (handle, source) = push_source(Buffer::unbounded());
+    let mut pipeline = Pipeline::new();
+    let pushed = pipeline.produce(source);
+    let mut events = pipeline.into_stream(pushed.subscribe(Window::new(1)));
+    for n in 0..3 {
+        for _ in 0..3 {
+            assert!(poll_immediate(events.next()).await.is_none());
+            yield_now().await;
+        }
+        let next = tokio::spawn(async move { (events.next().await, events) });
+        sleep(SECOND).await;
+        handle.push([n]);
+        let (event, same) = timeout(SECOND, next).await.unwrap().unwrap();
+        assert_eq!(event.unwrap().unwrap(), n);
+        events = same;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_passed_over_where_stages_and_reader_work_at_once() {
+    for window in [1, 2, 7] {
+        let mut pipeline = Pipeline::new();
+        let numbers = pipeline.produce(Counter::up_to(10_000));
+        let events = pipeline.into_stream(numbers.subscribe(Window::new(window)));
+        let seen: Vec<u64> = events.try_collect().await.unwrap();
+        assert_eq!(seen, Vec::from_iter(0..10_000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_event_that_has_come_is_acked_when_receipts_are_asked_for() {
+    let (source, book) = Tracked::up_to(4);
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(source);
+    let mut events = pipeline.into_stream(numbers.subscribe(Window::new(4)));
+    assert_eq!(events.next().await.unwrap().unwrap(), 0);
+    let mut events = events.with_receipts();
+    assert_eq!(book.acked(), [0]);
+    let (event, receipt) = events.next().await.unwrap().unwrap();
+    receipt.nack();
+    drop(events);
+    settled(&book).await;
+    assert_eq!((event, book.acked()), (1, vec![0]));
+}
+
+#[test]
+fn after_a_poll_that_panicked_nobody_waits_in_vain() {
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::up_to(3));
+    let mut events = pipeline.into_stream(numbers.subscribe(Window::new(4)));
+    let outside = AssertUnwindSafe(|| events.next().now_or_never());
+    catch_unwind(outside).unwrap_err();
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let next = async { timeout(SECOND, events.next()).await };
+    let again = catch_unwind(AssertUnwindSafe(|| runtime.block_on(next)));
+    // It does not wait for ever for what has panicked.
+    again.unwrap_err();
+}
+
+/// A waker that stops a pipeline when it is dropped.
+struct Stops(PipelineHandle);
+
+impl Wake for Stops {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_is_dropped_may_wake_the_stream() {
+    let mut pipeline = Pipeline::new();
+    let numbers = pipeline.produce(Counter::up_to(u64::MAX));
+    let handle = pipeline.handle();
+    let mut events = pipeline.into_stream(numbers.subscribe(Window::new(4)));
+    let stops = Waker::from(Arc::new(Stops(handle)));
+    let polled = events.poll_next_unpin(&mut Context::from_waker(&stops));
+    assert!(polled.is_pending());
+    drop(stops);
+    let rest: Vec<u64> = events.try_collect().await.unwrap();
+    assert_eq!(rest, Vec::from_iter(0..rest.len() as u64));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ mod stages;
 use std::{
     collections::VecDeque,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -359,6 +359,178 @@ fn what_is_taken_comes_behind_what_is_there() {
     let flow = source.produce(demand, &mut batch).now_or_never();
     assert_eq!(flow.unwrap().unwrap(), Flow::More);
     assert_eq!(batch[..], [0, 1, 2]);
+}
+
+#[test]
+fn nothing_that_was_promised_to_be_one_event_is_lost_uncounted() {
+    for (buffer, kept, dropped) in [
+        (Buffer::keep_first(2), [100, 101], 3),
+        (Buffer::keep_last(2), [1, 2], 3),
+    ] {
+        let (handle, mut source) = push_source(buffer);
+        handle.push([100, 101]);
+        assert_eq!(handle.push(Liar(0..3)).dropped, dropped);
+        assert_eq!(handle.dropped(), 3);
+        assert_eq!(take(&mut source, 9), Some((kept.to_vec(), Flow::More)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_whose_events_went_with_the_source_says_so() {
+    for is_flushing in [false, true] {
+        let (handle, source) = push_source(Buffer::unbounded());
+        let mut sink = handle.sink();
+        for n in 0..5 {
+            sink.feed(n).await.unwrap();
+        }
+        if is_flushing {
+            let flushing = tokio::spawn(async move { sink.flush().await });
+            sleep(SECOND).await;
+            drop(source);
+            assert_eq!(flushing.await.unwrap(), Err(SourceClosed));
+        } else {
+            drop(source);
+            assert_eq!(sink.flush().await, Err(SourceClosed));
+            assert_eq!(sink.close().await, Err(SourceClosed));
+        }
+        assert_eq!(handle.dropped(), 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_succeeds_though_the_source_has_gone_since() {
+    let (handle, mut source) = push_source(Buffer::unbounded());
+    let mut sink = handle.sink();
+    sink.feed(1).await.unwrap();
+    assert_eq!(take(&mut source, 9).unwrap().0, [1]);
+    handle.push([2]);
+    drop(source);
+    assert_eq!(sink.flush().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_woken_where_he_waits_last() {
+    let (handle, mut source) = push_source(Buffer::keep_first(1));
+    handle.push([0]);
+    let mut sending = Box::pin(handle.send(1));
+    let mut sink = handle.sink();
+    assert!(poll_immediate(&mut sending).await.is_none());
+    let sent = tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            // It has been polled elsewhere.
+            let mut sending = Box::pin(handle.send(2));
+            assert!(poll_immediate(&mut sending).await.is_none());
+            sending.await.unwrap();
+        }
+    });
+    sleep(SECOND).await;
+    assert_eq!(take(&mut source, 1).unwrap().0, [0]);
+    sending.await.unwrap();
+    assert_eq!(take(&mut source, 1).unwrap().0, [1]);
+    timeout(SECOND, sent).await.unwrap().unwrap();
+    // A sink that has sent stands in line again.
+    let other = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.send(3).await.unwrap() }
+    });
+    sleep(SECOND).await;
+    assert!(
+        poll_immediate(sink.feed(4)).await.is_none(),
+        "it is the other's turn"
+    );
+    assert_eq!(take(&mut source, 1).unwrap().0, [2]);
+    other.await.unwrap();
+    assert_eq!(take(&mut source, 1).unwrap().0, [3]);
+    sink.feed(4).await.unwrap();
+    let last = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.send(5).await.unwrap() }
+    });
+    sleep(SECOND).await;
+    assert!(poll_immediate(sink.feed(6)).await.is_none());
+    assert_eq!(take(&mut source, 1).unwrap().0, [4]);
+    last.await.unwrap();
+    assert_eq!(take(&mut source, 1).unwrap().0, [5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_is_over_when_its_event_has_made_room_for_another() {
+    for alone in [true, false] {
+        let (handle, _source) = push_source(Buffer::keep_last(1));
+        let mut sink = handle.sink();
+        sink.feed(1).await.unwrap();
+        let flushing = tokio::spawn(async move { sink.flush().await });
+        sleep(SECOND).await;
+        let pushed = match alone {
+            true => handle.push([2]),
+            false => handle.push([2, 3]),
+        };
+        assert!(pushed.dropped > 0);
+        timeout(SECOND, flushing).await.unwrap().unwrap().unwrap();
+    }
+}
+
+/// A waker that pushes when it is dropped.
+struct Pushes(PushHandle<u64>);
+
+impl Wake for Pushes {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Pushes {
+    fn drop(&mut self) {
+        self.0.push([7]);
+    }
+}
+
+#[test]
+fn wakers_are_dropped_where_they_may_push() {
+    let (handle, mut source) = push_source(Buffer::keep_first(1));
+    let pushes = || Waker::from(Arc::new(Pushes(handle.clone())));
+    let mut cx = Context::from_waker(Waker::noop());
+    let demand = Demand::new(1).unwrap();
+    let mut batch = Batch::new();
+    // The source waits.
+    let mut taking = Box::pin(source.produce(demand, &mut batch));
+    assert!(
+        taking
+            .as_mut()
+            .poll(&mut Context::from_waker(&pushes()))
+            .is_pending()
+    );
+    assert!(taking.as_mut().poll(&mut cx).is_ready(), "it has pushed");
+    drop(taking);
+    // Somebody waits for room, and for the buffer to empty.
+    handle.push([0]);
+    let mut sending = Box::pin(handle.send(1));
+    assert!(
+        sending
+            .as_mut()
+            .poll(&mut Context::from_waker(&pushes()))
+            .is_pending()
+    );
+    assert!(sending.as_mut().poll(&mut cx).is_pending());
+    assert!(
+        sending
+            .as_mut()
+            .poll(&mut Context::from_waker(&pushes()))
+            .is_pending()
+    );
+    drop(sending);
+    take(&mut source, 9).unwrap();
+    let mut sink = handle.sink();
+    sink.feed(1).now_or_never().unwrap().unwrap();
+    assert!(
+        sink.poll_flush_unpin(&mut Context::from_waker(&pushes()))
+            .is_pending()
+    );
+    assert!(sink.poll_flush_unpin(&mut cx).is_pending());
+    assert!(
+        sink.poll_flush_unpin(&mut Context::from_waker(&pushes()))
+            .is_pending()
+    );
+    drop(sink);
 }
 
 #[test]

@@ -8,7 +8,10 @@ use std::{
     convert::Infallible,
     future::pending,
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -765,18 +768,21 @@ async fn what_was_made_one_of_each_is_let_go_of_one_by_one() {
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_weighs_what_it_was_made_of() {
     // Those that are kept are the heavy ones.
-    let weight = |n: &u64| if n % 4 == 3 { 200 } else { 1 };
-    for (one_for_one, most) in [(true, 1_000), (false, 1_000)] {
+    let weight = |n: &u64| if n % 4 == 1 { 200 } else { 1 };
+    let most = 1_000;
+    for (kind, expected) in [("same", 100), ("heavy", 25), ("as many", 100)] {
         let mut pipeline = Pipeline::new();
         let numbers = pipeline.produce(Counter::up_to(100));
         let keeper = Keeper::default();
         let stage = pipeline.stage("sink");
         let subscription = numbers.subscribe(Window::new(20)).bytes(most, weight);
-        match one_for_one {
-            true => stage.consume(keeper.clone().after(map(|n: u64| n)), subscription),
-            false => {
-                let heavy = filter(|n: &u64| n % 4 == 3);
-                stage.consume(keeper.clone().after(heavy), subscription)
+        let keeping = keeper.clone();
+        match kind {
+            "same" => stage.consume(keeping.after(map(|n: u64| n)), subscription),
+            "heavy" => stage.consume(keeping.after(filter(|n: &u64| n % 4 == 1)), subscription),
+            _ => {
+                let as_many = flat_map(|n: u64| vec![n; [2, 1, 0, 1][n as usize % 4]]);
+                stage.consume(keeping.after(as_many), subscription)
             }
         };
         let running = tokio::spawn(pipeline.run());
@@ -791,7 +797,7 @@ async fn what_is_kept_weighs_what_it_was_made_of() {
             }
         }
         all += keeper.kept().len();
-        assert_eq!(all, if one_for_one { 100 } else { 25 });
+        assert_eq!(all, expected, "{kind}");
     }
 }
 
@@ -893,25 +899,26 @@ async fn others_have_their_turn_while_one_portion_is_given_in_parts() {
     let mut pipeline = Pipeline::new();
     let numbers = pipeline.produce(Counter::up_to(2));
     let many = flat_map(|n: u64| vec![n; 100_000]);
-    let (parts, at) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let parts = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&parts);
     let sink = stage_core::consumer_fn(move |_: Batch<u64>| {
-        *count.lock().unwrap() += 1;
+        count.fetch_add(1, Ordering::Relaxed);
         async { Ok::<_, Infallible>(()) }
     });
     pipeline.consume(sink.after(many), numbers.subscribe(Window::new(1)));
-    let (seen, other) = (Arc::clone(&parts), Arc::clone(&at));
-    let others = tokio::spawn(async move {
-        while *seen.lock().unwrap() < 200_000 {
-            other.lock().unwrap().push(*seen.lock().unwrap());
+    let longest = tokio::spawn(async move {
+        let (mut longest, mut last) = (0, 0);
+        while last < 200_000 {
             yield_now().await;
+            let now = parts.load(Ordering::Relaxed);
+            longest = longest.max(now - last);
+            last = now;
         }
+        longest
     });
     pipeline.run().await.unwrap();
-    others.await.unwrap();
-    let at = at.lock().unwrap();
-    let longest = at.windows(2).map(|pair| pair[1] - pair[0]).max();
-    assert!(longest < Some(10_000), "{longest:?} parts in a row");
+    let longest = longest.await.unwrap();
+    assert!(longest < 10_000, "{longest} parts in a row");
 }
 
 #[tokio::test(start_paused = true)]

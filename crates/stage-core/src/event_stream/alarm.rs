@@ -1,6 +1,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
+    thread,
 };
 
 use crate::sync::{
@@ -35,22 +36,40 @@ impl Alarm {
     ) -> Poll<T> {
         self.wakes(cx.waker());
         // After that: who rings later wakes.
-        match self.has_rung.swap(false, AcqRel) {
-            true => future(&mut Context::from_waker(&Waker::from(Arc::clone(self)))),
-            false => Poll::Pending,
+        if !self.has_rung.swap(false, AcqRel) {
+            return Poll::Pending;
         }
+        let polling = Polling(self);
+        let polled = future(&mut Context::from_waker(&Waker::from(Arc::clone(self))));
+        drop(polling);
+        polled
     }
 
     fn wakes(&self, waker: &Waker) {
-        let mut known = self.lock();
-        match &mut *known {
-            Some(known) => known.clone_from(waker),
-            None => *known = Some(waker.clone()),
+        let known = self.lock();
+        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
         }
+        drop(known);
+        // Not under the lock: wakers are somebody else's code.
+        let new = waker.clone();
+        let old = self.lock().replace(new);
+        drop(old);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A poll that panics has not dealt with what it rang for.
+struct Polling<'a>(&'a Alarm);
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.has_rung.store(true, Release);
+        }
     }
 }
 

@@ -127,9 +127,11 @@ impl<E> Reader<E> {
             return Poll::Ready(None);
         }
         state.asks = true;
-        state.reader = Some(cx.waker().clone());
+        let old = state.reader.replace(cx.waker().clone());
         let feed = state.feed.take();
         drop(state);
+        // Not under the lock: wakers are somebody else's code.
+        drop(old);
         wake(feed);
         Poll::Pending
     }
@@ -176,7 +178,9 @@ impl<E> Shared<E> {
         if state.asks || state.reader_gone {
             return Poll::Ready(());
         }
-        state.feed = Some(cx.waker().clone());
+        let old = state.feed.replace(cx.waker().clone());
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 

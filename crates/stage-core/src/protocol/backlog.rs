@@ -17,7 +17,7 @@ pub struct Backlog<E> {
 }
 
 impl<E> Backlog<E> {
-    /// For how many events there is room where they are added one by one: a page of them, or 64.
+    /// How long a batch may grow where events are added one by one: a page of them, or 64.
     const ONE_BY_ONE: usize = {
         let size = if size_of::<E>() == 0 {
             1
@@ -59,18 +59,22 @@ impl<E> Backlog<E> {
         }
     }
 
-    /// Adds one event at the end: to the last batch, if that has room and is not tracked, or else to one with
-    /// room for more.
+    /// Adds one event at the end: to the last batch, if that has room or is short, and is not tracked.
     pub(crate) fn push_one(&mut self, event: E) {
         self.len += 1;
-        let last = self.batches.back_mut();
-        if let Some(last) = last.filter(|last| last.len() < last.capacity() && !last.is_tracked()) {
-            return last.push(event);
+        let takes_one = |last: &Batch<E>| {
+            let len = last.len();
+            (len < last.capacity() || len < Self::ONE_BY_ONE) && !last.is_tracked()
+        };
+        match self.batches.back_mut() {
+            Some(last) if takes_one(last) => last.push(event),
+            _ => {
+                // It grows with what comes: a batch may come next, and another event alone behind that.
+                let mut batch = self.spares.take(1);
+                batch.push(event);
+                self.batches.push_back(batch);
+            }
         }
-        let mut batch = self.spares.take(Self::ONE_BY_ONE);
-        batch.reserve(Self::ONE_BY_ONE);
-        batch.push(event);
-        self.batches.push_back(batch);
     }
 
     /// Takes up to `count` events from the front, as one batch.

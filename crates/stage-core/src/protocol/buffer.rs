@@ -190,3 +190,23 @@ impl<E> Buffer<E> {
         oldest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_event_is_stored_behind_the_last_notice() {
+        let mut buffer = Buffer::unbounded();
+        buffer.store_one(1);
+        buffer.mark(Mark(1));
+        buffer.store_one(2);
+        buffer.store_one(3);
+        assert_eq!(buffer.len(), 3);
+        assert_eq!(buffer.front().take(9).into_vec(), [1]);
+        assert_eq!(buffer.pass(), Some(Mark(1)));
+        assert_eq!(buffer.len(), 2);
+        assert_eq!(buffer.front().take(9).into_vec(), [2, 3]);
+        assert!(buffer.is_empty());
+    }
+}

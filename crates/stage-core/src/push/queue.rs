@@ -23,8 +23,8 @@ struct State<E> {
     buffer: Buffer<E>,
     /// Nothing is to be pushed any more.
     closed: bool,
-    /// The source has gone.
-    gone: bool,
+    /// The source has gone: how many events had left the buffer by then.
+    gone: Option<u64>,
     /// What the source is asked for, while it waits.
     asked: usize,
     /// The stage that the source runs in.
@@ -57,7 +57,7 @@ impl<E> Queue<E> {
         Self(Mutex::new(State {
             buffer,
             closed: false,
-            gone: false,
+            gone: None,
             asked: 0,
             seat: None,
             stored: 0,
@@ -93,28 +93,35 @@ impl<E> Queue<E> {
         // From here on it is code of others: what is dropped may have receipts, and whoever keeps
         // the log may push it.
         wake(source.into_iter().chain(wakers));
-        if let Some(stage) = begins {
-            warn!(
-                stage = stage.as_deref(),
-                "the buffer of a push source is full: events are dropped"
-            );
-        }
+        warn_of(begins);
         dropped.len()
+    }
+
+    /// Stores one event, and says how many were dropped for it.
+    pub(super) fn push_one(&self, event: E) -> usize {
+        let mut state = self.lock();
+        if !state.closed && state.buffer.room() > 0 {
+            let source = state.store_one(event);
+            drop(state);
+            wake(source);
+            return 0;
+        }
+        if !state.closed && state.buffer.keeps_last() {
+            drop(state);
+            return self.push(Batch::from_iter([event]));
+        }
+        let begins = state.note_dropped(1);
+        drop(state);
+        // From here on it is code of others.
+        drop(event);
+        warn_of(begins);
+        1
     }
 
     /// Stores one event if that costs none, and nobody waits for room. Otherwise here it is back.
     pub(super) fn try_send(&self, event: E) -> Result<(), E> {
-        self.store_one(event, |state| state.line.is_empty())
-    }
-
-    /// Stores one event if that costs none: whoever does not wait has no place in the line.
-    pub(super) fn try_store(&self, event: E) -> Result<(), E> {
-        self.store_one(event, |_| true)
-    }
-
-    fn store_one(&self, event: E, may: impl FnOnce(&State<E>) -> bool) -> Result<(), E> {
         let mut state = self.lock();
-        if state.closed || state.buffer.room() == 0 || !may(&state) {
+        if state.closed || state.buffer.room() == 0 || !state.line.is_empty() {
             return Err(event);
         }
         let source = state.store_one(event);
@@ -135,7 +142,10 @@ impl<E> Queue<E> {
         let is_last = state.closed && state.buffer.is_empty();
         if taken.is_empty() && !is_last {
             state.asked = demand.get();
-            state.source = Some(cx.waker().clone());
+            let old = state.source.replace(cx.waker().clone());
+            drop(state);
+            // Not under the lock: wakers are somebody else's code.
+            drop(old);
             return Poll::Pending;
         }
         state.asked = 0;
@@ -174,7 +184,7 @@ impl<E> Queue<E> {
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.gone = true;
+        state.gone = Some(state.passed());
         state.asked = 0;
         let left = state.buffer.front().take(usize::MAX);
         state.dropped += left.len() as u64;
@@ -289,18 +299,21 @@ impl<E> State<E> {
         before < self.buffer.room()
     }
 
-    /// Has whoever has this ticket wait, or go on if there is no waker.
-    fn line_up(&mut self, ticket: u64, waker: Option<Waker>) {
+    /// Has whoever has this ticket wait, or go on if there is no waker. Returns the waker it had.
+    fn line_up(&mut self, ticket: u64, waker: Option<Waker>) -> Option<Waker> {
         match self.place_of(ticket) {
-            Ok(place) => self.line[place].1 = waker,
-            Err(place) => self.line.insert(place, (ticket, waker)),
+            Ok(place) => mem::replace(&mut self.line[place].1, waker),
+            Err(place) => {
+                self.line.insert(place, (ticket, waker));
+                None
+            }
         }
     }
 
-    fn leave_line(&mut self, ticket: u64) {
-        if let Ok(place) = self.place_of(ticket) {
-            self.line.remove(place);
-        }
+    /// Returns the waker it had.
+    fn leave_line(&mut self, ticket: u64) -> Option<Waker> {
+        let place = self.place_of(ticket).ok()?;
+        self.line.remove(place)?.1
     }
 
     /// Those for whom there is room now.
@@ -345,7 +358,9 @@ impl<E> Place<E> {
         let is_turn = state.is_turn_of(self.ticket);
         let ticket = *self.ticket.get_or_insert_with(|| state.ticket());
         let waker = (!is_turn).then(|| cx.waker().clone());
-        state.line_up(ticket, waker);
+        let old = state.line_up(ticket, waker);
+        drop(state);
+        drop(old);
         match is_turn {
             true => Poll::Ready(Ok(())),
             false => Poll::Pending,
@@ -378,10 +393,10 @@ impl<E> Place<E> {
             return Ok(false);
         }
         let source = event.take().and_then(|event| state.store_one(event));
-        if let Some(ticket) = self.ticket.take() {
-            state.leave_line(ticket);
-        }
+        let ticket = self.ticket.take();
+        let old = ticket.and_then(|ticket| state.leave_line(ticket));
         drop(state);
+        drop(old);
         wake(source);
         Ok(true)
     }
@@ -393,14 +408,16 @@ impl<E> Place<E> {
         events: u64,
     ) -> Poll<Result<(), SourceClosed>> {
         let mut state = self.queue.lock();
-        if state.gone && state.passed() < events {
-            return Poll::Ready(Err(SourceClosed));
-        }
-        if state.passed() >= events {
+        if state.gone.unwrap_or_else(|| state.passed()) >= events {
             return Poll::Ready(Ok(()));
         }
+        if state.gone.is_some() {
+            return Poll::Ready(Err(SourceClosed));
+        }
         let ticket = *self.flushing.get_or_insert_with(|| state.ticket());
-        state.flushing.insert(ticket, cx.waker().clone());
+        let old = state.flushing.insert(ticket, cx.waker().clone());
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 }
@@ -408,14 +425,26 @@ impl<E> Place<E> {
 impl<E> Drop for Place<E> {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
-        if let Some(ticket) = self.flushing {
-            state.flushing.remove(&ticket);
-        }
-        let Some(ticket) = self.ticket else { return };
-        state.leave_line(ticket);
-        let wakers = state.call_up();
+        let flushing = self.flushing.and_then(|it| state.flushing.remove(&it));
+        let old = self.ticket.and_then(|ticket| state.leave_line(ticket));
+        let wakers = match self.ticket {
+            // All were called when it was closed.
+            Some(_) if !state.closed => state.call_up(),
+            _ => Vec::new(),
+        };
         drop(state);
+        drop((flushing, old));
         wake(wakers);
+    }
+}
+
+/// If dropping begins: in which stage, if that is known.
+fn warn_of(begins: Option<Option<Arc<str>>>) {
+    if let Some(stage) = begins {
+        warn!(
+            stage = stage.as_deref(),
+            "the buffer of a push source is full: events are dropped"
+        );
     }
 }
 

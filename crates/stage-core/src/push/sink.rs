@@ -15,7 +15,8 @@ use super::{
 ///
 /// It is ready when there is room in the buffer, flushed when everything that it was given has been
 /// taken from there, by the source's demand, and closing it flushes it and gives its handle up: if
-/// that was the last, the source ends.
+/// that was the last, the source ends. While it is ready and given nothing, it has the place of one event, for
+/// which others who [send](PushHandle::send) wait.
 ///
 /// ```
 /// use futures_util::{SinkExt, StreamExt, stream};
