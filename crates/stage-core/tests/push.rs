@@ -267,7 +267,7 @@ async fn a_sink_has_back_pressure_and_flushes_to_the_source() {
 async fn a_sink_loses_no_event_whose_room_others_took() {
     let (handle, mut source) = push_source(Buffer::keep_first(2));
     let mut sink = Box::pin(handle.sink());
-    let mut cx = std::task::Context::from_waker(Waker::noop());
+    let mut cx = Context::from_waker(Waker::noop());
     assert!(sink.poll_ready_unpin(&mut cx).is_ready());
     handle.push([0, 1]);
     sink.start_send_unpin(2).unwrap();
@@ -518,7 +518,7 @@ fn wakers_are_dropped_where_they_may_push() {
             .is_pending()
     );
     drop(sending);
-    take(&mut source, 9).unwrap();
+    assert_eq!(take(&mut source, 9).unwrap().0, [0]);
     let mut sink = handle.sink();
     sink.feed(1).now_or_never().unwrap().unwrap();
     assert!(
@@ -578,7 +578,7 @@ proptest! {
         let (mut model, mut closed) = (VecDeque::new(), false);
         let (mut next, mut dropped, mut last_sent) = (0, 0, None);
         let mut sink = handle.sink();
-        let mut cx = std::task::Context::from_waker(Waker::noop());
+        let mut cx = Context::from_waker(Waker::noop());
         for step in steps {
             match step {
                 Step::Push(n) => {
