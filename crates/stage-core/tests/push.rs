@@ -499,6 +499,7 @@ fn wakers_are_dropped_where_they_may_push() {
             .poll(&mut Context::from_waker(&pushes()))
             .is_pending()
     );
+    assert!(taking.as_mut().poll(&mut cx).is_pending());
     assert!(taking.as_mut().poll(&mut cx).is_ready(), "it has pushed");
     drop(taking);
     // Somebody waits for room, and for the buffer to empty.
