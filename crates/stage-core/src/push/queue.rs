@@ -39,6 +39,8 @@ struct State<E> {
     source: Option<Waker>,
     /// Who waits for room, by ticket, in turn. Without a waker it is their turn.
     line: VecDeque<(u64, Option<Waker>)>,
+    /// So many at the front have been called and have not lined up again: they have no wakers.
+    called: usize,
     next_ticket: u64,
     /// Who waits until events have left the buffer, by ticket.
     flushing: BTreeMap<u64, Waker>,
@@ -66,6 +68,7 @@ impl<E> Queue<E> {
             dropping_since: None,
             source: None,
             line: VecDeque::new(),
+            called: 0,
             next_ticket: 0,
             flushing: BTreeMap::new(),
         }))
@@ -301,26 +304,36 @@ impl<E> State<E> {
 
     /// Has whoever has this ticket wait, or go on if there is no waker. Returns the waker it had.
     fn line_up(&mut self, ticket: u64, waker: Option<Waker>) -> Option<Waker> {
-        match self.place_of(ticket) {
-            Ok(place) => mem::replace(&mut self.line[place].1, waker),
-            Err(place) => {
-                self.line.insert(place, (ticket, waker));
-                None
-            }
+        let place = self.place_of(ticket);
+        let (Ok(at) | Err(at)) = place;
+        if waker.is_some() {
+            self.called = self.called.min(at);
         }
+        if place.is_ok() {
+            return mem::replace(&mut self.line[at].1, waker);
+        }
+        self.line.insert(at, (ticket, waker));
+        None
     }
 
     /// Returns the waker it had.
     fn leave_line(&mut self, ticket: u64) -> Option<Waker> {
         let place = self.place_of(ticket).ok()?;
+        if place < self.called {
+            self.called -= 1;
+        }
         self.line.remove(place)?.1
     }
 
     /// Those for whom there is room now.
     fn call_up(&mut self) -> Vec<Waker> {
-        let room = self.buffer.room();
-        let front = self.line.iter_mut().take(room);
-        front.filter_map(|(_, waker)| waker.take()).collect()
+        let room = self.buffer.room().min(self.line.len());
+        if room <= self.called {
+            return Vec::new();
+        }
+        let called = self.line.range_mut(self.called..room);
+        self.called = room;
+        called.filter_map(|(_, waker)| waker.take()).collect()
     }
 
     /// Everybody who waits for anything.
