@@ -1,6 +1,6 @@
 use std::ops::{Deref, DerefMut};
 
-use crate::Batch;
+use crate::{Batch, spares::worth_keeping};
 
 /// A batch that is kept for its storage, while it has events in it. When this is dropped, however that comes, it has
 /// none, and what receipts are left nack: not later, as somebody may wait for that.
@@ -29,6 +29,22 @@ impl<E> DerefMut for Passing<'_, E> {
 
 impl<E> Drop for Passing<'_, E> {
     fn drop(&mut self) {
-        self.0.empty();
+        // An idle stage keeps no more of its storage than another.
+        *self.0 = worth_keeping(self.0.emptied()).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_storage_does_not_stay() {
+        let mut batch = Batch::new();
+        for (events, is_kept) in [(1_000, true), (100_000, false)] {
+            Passing::of(&mut batch).extend(0..events);
+            assert!(batch.is_empty());
+            assert_eq!(batch.capacity() > 0, is_kept);
+        }
     }
 }
