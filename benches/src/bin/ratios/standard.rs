@@ -1,6 +1,9 @@
 //! a1000 to f, with both events, on both runtimes.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use benches::{Bytes1k, Candidate, Event, Job, PEERS, Shape, WORKLOADS, Workload, candidates};
 use tokio::runtime::Runtime;
@@ -83,7 +86,7 @@ pub(crate) fn summarize(figures: &[Figure]) {
         "{:<7} {:<9} {:<15} {:>10} {:>7} {:>14} {:>18}",
         "", "", "", "tokio-mpsc", "bar", "tokio-batches", "best other channel"
     );
-    let (mut missed, mut missed_by_hand) = (0, 0);
+    let (mut bars, mut bars_by_hand) = (Bars::default(), Bars::default());
     for ours in figures.iter().filter(|it| it.candidate == "stage-core") {
         let Some(workload) = WORKLOADS.iter().find(|it| it.name == ours.workload) else {
             continue;
@@ -103,9 +106,10 @@ pub(crate) fn summarize(figures: &[Figure]) {
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
             .unwrap_or_default();
         let bar = workload.bars.of(ours.event, ours.runtime, workload.shape);
-        let is_missed = of("tokio-mpsc") < bar;
-        missed += usize::from(is_missed);
-        missed_by_hand += usize::from(has_bar_by_hand(workload) && of("tokio-batches") < 1.0);
+        let is_missed = bars.judge(of("tokio-mpsc"), bar);
+        if has_bar_by_hand(workload) {
+            bars_by_hand.judge(of("tokio-batches"), 1.0);
+        }
         println!(
             "{:<7} {:<9} {:<15} {:>10.1} {:>7} {:>14.2} {:>9.1} ({}){}",
             ours.workload,
@@ -119,5 +123,28 @@ pub(crate) fn summarize(figures: &[Figure]) {
             if is_missed { "  MISSED" } else { "" },
         );
     }
-    println!("{missed} of the bars missed, and {missed_by_hand} of those against vectors by hand");
+    println!("{bars} bars missed, and {bars_by_hand} of those against vectors by hand");
+}
+
+/// How many were looked at, and how many of them were missed.
+#[derive(Default)]
+struct Bars {
+    all: usize,
+    missed: usize,
+}
+
+impl Bars {
+    /// Whether the ratio is below its bar. There is none of who was not measured.
+    fn judge(&mut self, ratio: f64, bar: f64) -> bool {
+        let is_missed = ratio < bar;
+        self.all += usize::from(!ratio.is_nan());
+        self.missed += usize::from(is_missed);
+        is_missed
+    }
+}
+
+impl fmt::Display for Bars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.missed, self.all)
+    }
 }
