@@ -47,6 +47,7 @@ pub struct Batch<E> {
 struct Body<E> {
     events: Events<E>,
     receipts: Option<Box<Receipts>>,
+    /// Which portion it is that a stage was given, and of which subscription.
     portion: Option<(Arc<Hand>, u32)>,
 }
 
@@ -151,10 +152,10 @@ impl<E> Batch<E> {
     /// # assert_eq!(batch.keep_in_hand().events(), 0);
     /// ```
     pub fn keep_in_hand(&self) -> InHand {
-        let portion = self.portion();
-        portion.map_or_else(InHand::default, |(hand, number)| {
-            hand.keep(*number, self.len())
-        })
+        self.portion()
+            .map_or_else(InHand::default, |(hand, number)| {
+                hand.keep(*number, self.len())
+            })
     }
 
     #[inline]

@@ -41,7 +41,7 @@ pub(crate) struct Hand {
     portion: AtomicU64,
     /// What these weigh, in order, if that matters.
     weights: Mutex<VecDeque<usize>>,
-    has_weights: AtomicBool,
+    is_weighed: bool,
     /// What was kept and has been dealt with, and the inbox does not know of.
     returned: AtomicUsize,
     /// The same, of what was not dealt with well.
@@ -127,8 +127,8 @@ impl Drop for InHand {
 }
 
 impl Hand {
-    pub(crate) fn new(desk: Arc<dyn AnyDesk>, slot: usize) -> Arc<Self> {
-        Self::with(desk, slot, None)
+    pub(crate) fn new(desk: Arc<dyn AnyDesk>, slot: usize, is_weighed: bool) -> Arc<Self> {
+        Self::with(desk, slot, is_weighed, None)
     }
 
     /// For what is made of this portion, of so many events.
@@ -140,16 +140,22 @@ impl Hand {
             kept: OnceLock::new(),
             has_failed: AtomicBool::new(false),
         };
-        Self::with(Arc::clone(&self.desk), self.slot, Some(Box::new(source)))
+        let desk = Arc::clone(&self.desk);
+        Self::with(desk, self.slot, self.is_weighed, Some(Box::new(source)))
     }
 
-    fn with(desk: Arc<dyn AnyDesk>, slot: usize, source: Option<Box<Source>>) -> Arc<Self> {
+    fn with(
+        desk: Arc<dyn AnyDesk>,
+        slot: usize,
+        is_weighed: bool,
+        source: Option<Box<Source>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             desk,
             slot,
             portion: AtomicU64::new(0),
             weights: Mutex::default(),
-            has_weights: AtomicBool::new(false),
+            is_weighed,
             returned: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             returned_weight: AtomicUsize::new(0),
@@ -172,7 +178,7 @@ impl Hand {
 
     /// The portion has been dealt with, but for what is kept. `alone`: nobody can keep more of it.
     #[inline(always)]
-    pub(crate) fn end(&self, alone: bool, is_weighed: bool) -> Done {
+    pub(crate) fn end(&self, alone: bool) -> Done {
         let portion = self.portion.load(Acquire);
         let left = if alone {
             left_of(portion)
@@ -181,7 +187,11 @@ impl Hand {
         };
         Done {
             events: left as usize,
-            weight: if is_weighed { self.weight_left() } else { 0 },
+            weight: if self.is_weighed {
+                self.weight_left()
+            } else {
+                0
+            },
         }
     }
 
@@ -195,8 +205,8 @@ impl Hand {
             return InHand::default();
         };
         let kept = events.min(left_of(before) as usize);
-        let is_in_hand = |source: &Source| source.is_kept();
-        if kept == 0 || !self.source.as_deref().is_none_or(is_in_hand) {
+        let is_over = |source: &Source| !source.keep();
+        if kept == 0 || self.source.as_deref().is_some_and(is_over) {
             return InHand::default();
         }
         InHand {
@@ -215,15 +225,11 @@ impl Hand {
 
     /// Whether it matters what events weigh.
     pub(crate) fn is_weighed(&self) -> bool {
-        match &self.source {
-            Some(source) => source.hand.is_weighed(),
-            None => self.has_weights.load(Relaxed),
-        }
+        self.is_weighed
     }
 
     #[cold]
     fn set_weights(&self, weights: VecDeque<usize>) {
-        self.has_weights.store(true, Relaxed);
         *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = weights;
     }
 
@@ -298,8 +304,8 @@ impl Hand {
 }
 
 impl Source {
-    /// Keeps all of the portion, unless that is over. Returns whether it is kept.
-    fn is_kept(&self) -> bool {
+    /// Keeps all of the portion. Returns whether that could be: it may be over.
+    fn keep(&self) -> bool {
         let keep = || self.hand.keep(self.number, self.events);
         self.kept.get_or_init(keep).events > 0
     }

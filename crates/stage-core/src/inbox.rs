@@ -370,10 +370,12 @@ impl<E: Send + 'static> Inbox<E> {
                 Asking::Automatic(window) => Asker::Ledger(Ledger::open(window).0),
                 Asking::Manual => Asker::Hand,
             };
+            let desk = Arc::clone(&self.desk) as Arc<dyn AnyDesk>;
+            let hand = Hand::new(desk, slot, end.is_weighed());
             self.links[slot] = Some(Incoming {
                 end,
                 asker,
-                hand: Hand::new(Arc::clone(&self.desk) as Arc<dyn AnyDesk>, slot),
+                hand,
                 spare_hand: None,
                 rest: Rest::new(),
                 has_parts: false,
@@ -614,7 +616,7 @@ impl<E> Incoming<E> {
         if let Some(emptied) = emptied {
             self.end.give_back(emptied);
         }
-        self.hand.end(alone, self.end.is_weighed())
+        self.hand.end(alone)
     }
 }
 

@@ -87,7 +87,8 @@
 //!
 //! An ack for each event makes it 1.2 times as much at a window of a thousand, and a
 //! [`Tracker`] 2.5 times. Once a pipeline has warmed up, nothing is allocated, but for one small
-//! thing for each batch that is broadcast, and the storage of batches of more than 32 KiB, which is not kept. A stage with its link takes 3.1 KB before anything flows.
+//! thing for each batch that is broadcast, and the storage of batches of more than 32 KiB, which is not
+//! kept. A stage with its link takes 3.1 KB before anything flows.
 //!
 //! To see it on another machine, in the repository:
 //!
@@ -113,9 +114,10 @@
 //!
 //! # Steps that need no task
 //!
-//! A transform has a task and a window: it works while the stages around it do, and may wait. What is done at once with one event
-//! after the other, and costs little, is a [`Step`], and goes into the task of a stage that is there anyway,
-//! [behind](Producer::then) a producer or a transform, or [before](Consumer::after) a consumer:
+//! A transform has a task and a window: it works while the stages around it do, and may wait. What is done
+//! at once with one event after the other, and costs little, is a [`Step`], and goes into the task of a stage
+//! that is there anyway, [behind](Producer::then) a producer or a transform, or [before](Consumer::after) a
+//! consumer:
 //!
 //! ```
 //! use stage_core::{Consumer, Pipeline, PipelineError, Producer, Window, filter, for_each, from_iter, map};

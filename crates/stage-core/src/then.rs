@@ -41,6 +41,11 @@ impl<T, S, E> Then<T, S, E> {
     {
         Then::new(self.stage, (self.step, step))
     }
+
+    /// If the steps have failed, somebody knows from here on.
+    fn tell(&mut self) -> Result<(), BoxError> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
 }
 
 impl<P: Producer, S: Step<P::Event>> Producer for Then<P, S, P::Event> {
@@ -52,9 +57,9 @@ impl<P: Producer, S: Step<P::Event>> Producer for Then<P, S, P::Event> {
         demand: Demand,
         batch: &mut Batch<S::Out>,
     ) -> Result<Flow, BoxError> {
+        // In a call that was given up.
+        self.tell()?;
         loop {
-            // Perhaps in a call that was given up.
-            self.failed.take().map_or(Ok(()), Err)?;
             let call = Call {
                 step: &mut self.step,
                 made: Passing::of(&mut self.made),
@@ -62,7 +67,7 @@ impl<P: Producer, S: Step<P::Event>> Producer for Then<P, S, P::Event> {
                 failed: &mut self.failed,
             };
             let flow = call.produce(&mut self.stage, demand).await;
-            self.failed.take().map_or(Ok(()), Err)?;
+            self.tell()?;
             let flow = flow.map_err(Into::into)?;
             if flow == Flow::End || !batch.is_empty() {
                 return Ok(flow);
@@ -82,8 +87,8 @@ impl<P: Producer, S: Step<P::Event>> Producer for Then<P, S, P::Event> {
 
     async fn finish(&mut self) -> Result<(), BoxError> {
         let finished = self.stage.finish().await;
-        // By what was made in a call that was given up.
-        self.failed.take().map_or(Ok(()), Err)?;
+        // In a call that was given up.
+        self.tell()?;
         finished.map_err(Into::into)
     }
 }
@@ -115,7 +120,6 @@ impl<E, S: Step<E>> Drop for Call<'_, E, S> {
             Err(panic) => {
                 // Some of it may be there twice.
                 self.out.empty();
-                self.made.empty();
                 if thread::panicking() {
                     // By the producer, whose panic goes on.
                     dispose(panic);

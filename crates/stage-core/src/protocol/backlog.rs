@@ -18,17 +18,10 @@ pub struct Backlog<E> {
 
 impl<E> Backlog<E> {
     /// How long a batch may grow where events are added one by one: a page of them, or 64.
-    const ONE_BY_ONE: usize = {
-        let size = if size_of::<E>() == 0 {
-            1
-        } else {
-            size_of::<E>()
-        };
-        match 4_096 / size {
-            0 => 1,
-            page if page > 64 => 64,
-            page => page,
-        }
+    const ONE_BY_ONE: usize = match 4_096_usize.checked_div(size_of::<E>()) {
+        Some(0) => 1,
+        Some(page) if page < 64 => page,
+        _ => 64,
     };
 
     /// A backlog with nothing in it.

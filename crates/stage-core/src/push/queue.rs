@@ -103,7 +103,7 @@ impl<E> Queue<E> {
     /// Stores one event, and says how many were dropped for it.
     pub(super) fn push_one(&self, event: E) -> usize {
         let mut state = self.lock();
-        if !state.closed && state.buffer.room() > 0 {
+        if state.takes_one() {
             let source = state.store_one(event);
             drop(state);
             wake(source);
@@ -124,7 +124,7 @@ impl<E> Queue<E> {
     /// Stores one event if that costs none, and nobody waits for room. Otherwise here it is back.
     pub(super) fn try_send(&self, event: E) -> Result<(), E> {
         let mut state = self.lock();
-        if state.closed || state.buffer.room() == 0 || !state.line.is_empty() {
+        if !state.takes_one() || !state.line.is_empty() {
             return Err(event);
         }
         let source = state.store_one(event);
@@ -232,6 +232,11 @@ impl<E> Queue<E> {
 }
 
 impl<E> State<E> {
+    /// Whether one event can be stored without dropping any.
+    fn takes_one(&self) -> bool {
+        !self.closed && self.buffer.room() > 0
+    }
+
     /// Stores one event, which there is room for. Returns whom to wake.
     fn store_one(&mut self, event: E) -> Option<Waker> {
         self.buffer.store_one(event);
