@@ -237,18 +237,35 @@ async fn a_row_of_those_that_make_one_of_each_is_one_that_does() {
     assert_eq!(book.acked(), [1]);
 }
 
-/// Makes what it has in one call, and ends.
-struct Once(Option<Batch<u64>>);
+/// Puts out what it has in its first call, and then does this.
+struct Gives(Option<Batch<u64>>, Next);
 
-impl Producer for Once {
+#[derive(Clone, Copy)]
+enum Next {
+    Ends,
+    /// In that call.
+    Waits,
+    /// In the next call.
+    WaitsLater,
+    Panics,
+}
+
+impl Producer for Gives {
     type Event = u64;
     type Error = Infallible;
 
     async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
-        if let Some(events) = self.0.take() {
+        let events = self.0.take();
+        let is_first = events.is_some();
+        if let Some(events) = events {
             *batch = events;
         }
-        Ok(Flow::End)
+        match self.1 {
+            Next::Ends => Ok(Flow::End),
+            Next::WaitsLater if is_first => Ok(Flow::More),
+            Next::Waits | Next::WaitsLater => pending().await,
+            Next::Panics => panic!("the source"),
+        }
     }
 }
 
@@ -293,23 +310,6 @@ async fn receipts_whose_events_have_gone_are_nobody_elses() {
     }
 }
 
-/// Puts out what it has, and then waits for ever.
-struct ThenWaits(Option<Batch<u64>>);
-
-impl Producer for ThenWaits {
-    type Event = u64;
-    type Error = Infallible;
-
-    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
-        if let Some(events) = &mut self.0 {
-            for (event, receipt) in events.drain_with_receipts() {
-                batch.push_with_receipt(event, receipt);
-            }
-        }
-        pending().await
-    }
-}
-
 fn fails_on(bad: u64) -> impl Step<u64, Out = u64> {
     try_map(move |n: u64| match n == bad {
         true => Err(io::Error::other("on purpose")),
@@ -321,7 +321,7 @@ fn fails_on(bad: u64) -> impl Step<u64, Out = u64> {
 async fn what_a_call_has_made_that_is_given_up_goes_through() {
     let (batch, book) = tracked(10);
     let mut pipeline = Pipeline::new();
-    let source = ThenWaits(Some(batch)).then(filter(|n: &u64| n % 2 == 1));
+    let source = Gives(Some(batch), Next::Waits).then(filter(|n: &u64| n % 2 == 1));
     let numbers = pipeline.produce(source.then(map(|n: u64| n * 10)));
     let sink = Slow::default();
     pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
@@ -336,7 +336,7 @@ async fn a_failure_in_a_call_that_is_given_up_is_told() {
     let (batch, book) = tracked(10);
     let mut pipeline = Pipeline::new();
     let stage = pipeline.stage("source");
-    let numbers = stage.produce(ThenWaits(Some(batch)).then(fails_on(7)));
+    let numbers = stage.produce(Gives(Some(batch), Next::Waits).then(fails_on(7)));
     let sink = Slow::default();
     pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
     let ended = pipeline.run_until(async { sleep(SECOND).await }).await;
@@ -375,7 +375,7 @@ impl<P: Producer> Producer for Impatient<P> {
 async fn a_failure_in_a_call_that_is_given_up_is_told_by_the_next() {
     let (batch, book) = tracked(10);
     let mut pipeline = Pipeline::new();
-    let source = ThenWaits(Some(batch)).then(fails_on(3));
+    let source = Gives(Some(batch), Next::Waits).then(fails_on(3));
     let numbers = pipeline.produce(Impatient(source));
     let sink = Slow::default();
     pipeline.consume(sink.clone(), numbers.subscribe(Window::new(20)));
@@ -488,24 +488,11 @@ async fn a_step_that_panics_in_a_call_that_is_given_up_fails_the_stage() {
     let (batch, book) = tracked(3);
     let mut pipeline = Pipeline::new();
     let panics = map(|_: u64| -> u64 { panic!("on purpose") });
-    let numbers = pipeline.produce(ThenWaits(Some(batch)).then(panics));
+    let numbers = pipeline.produce(Gives(Some(batch), Next::Waits).then(panics));
     pipeline.consume(Slow::default(), numbers.subscribe(Window::new(10)));
     let ended = pipeline.run_until(async { sleep(SECOND).await }).await;
     assert!(ended.unwrap_err().to_string().contains("on purpose"));
     assert_eq!(book.nacked(), [0, 1, 2]);
-}
-
-/// Panics after it has put something out.
-struct Panics(Option<Batch<u64>>);
-
-impl Producer for Panics {
-    type Event = u64;
-    type Error = Infallible;
-
-    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
-        *batch = self.0.take().unwrap();
-        panic!("the source");
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -513,7 +500,7 @@ async fn a_source_that_panics_is_not_told_apart_from_its_steps_that_panic_along(
     let (batch, book) = tracked(3);
     let mut pipeline = Pipeline::new();
     let also = map(|_: u64| -> u64 { panic!("the step") });
-    let numbers = pipeline.produce(Panics(Some(batch)).then(also));
+    let numbers = pipeline.produce(Gives(Some(batch), Next::Panics).then(also));
     pipeline.consume(Slow::default(), numbers.subscribe(Window::new(10)));
     let ended = pipeline.run().await.unwrap_err();
     assert!(ended.to_string().contains("the source"), "{ended}");
@@ -528,7 +515,7 @@ async fn what_a_source_had_put_out_when_it_panicked_goes_through_for_whoever_mak
     let policy = Restart::new(1, SECOND);
     let numbers = pipeline.produce(restarting(policy, move || {
         let batch = batch.lock().unwrap().take();
-        Panics(Some(batch.unwrap_or_default())).then(map(|n: u64| n + 1))
+        Gives(batch, Next::Panics).then(map(|n: u64| n + 1))
     }));
     let sink = Slow::default();
     pipeline.consume(sink.clone(), numbers.subscribe(Window::new(10)));
@@ -544,10 +531,7 @@ async fn nothing_is_handed_out_that_was_nacked_by_a_step_that_panicked() {
         let batch = Mutex::new(Some(batch));
         let mut pipeline = Pipeline::new();
         let numbers = pipeline.produce(restarting(Restart::new(1, SECOND), move || {
-            let source = match batch.lock().unwrap().take() {
-                Some(batch) => Once(Some(batch)),
-                None => Once(None),
-            };
+            let source = Gives(batch.lock().unwrap().take(), Next::Ends);
             let panics = |n: u64| match n {
                 5 => panic!("on purpose"),
                 _ => n,
@@ -630,7 +614,7 @@ async fn what_a_transform_keeps_back_goes_through_its_steps_when_it_is_due_and_a
 async fn a_transform_is_called_when_it_is_due_with_steps_behind_it_as_well() {
     let (batch, _) = tracked(3);
     let mut pipeline = Pipeline::new();
-    let numbers = pipeline.produce(ThenFlows(Some(batch)));
+    let numbers = pipeline.produce(Gives(Some(batch), Next::WaitsLater));
     let groups =
         batching(|_: &u64| ())
             .max_size(10)
@@ -650,22 +634,6 @@ async fn a_transform_is_called_when_it_is_due_with_steps_behind_it_as_well() {
     };
     pipeline.run_until(until).await.unwrap();
     assert_eq!(sink.seen(), [3]);
-}
-
-/// Makes what it has in one call, and waits for ever in the next.
-struct ThenFlows(Option<Batch<u64>>);
-
-impl Producer for ThenFlows {
-    type Event = u64;
-    type Error = Infallible;
-
-    async fn produce(&mut self, _: Demand, batch: &mut Batch<u64>) -> Result<Flow, Infallible> {
-        match self.0.take() {
-            Some(events) => *batch = events,
-            None => pending().await,
-        }
-        Ok(Flow::More)
-    }
 }
 
 /// Keeps all in hand, and notes how many events came at a time.
