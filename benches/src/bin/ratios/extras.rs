@@ -53,11 +53,15 @@ pub(crate) fn measure(name: &str, setting: &Setting) -> Vec<Figure> {
             setting,
         ),
         "overlap" => overlap(setting),
-        "setup" => both::<u64>("setup", Shape::SetUp, 100, &FEW[..1], &[], setting, 2),
+        "setup" => {
+            let task = Task(name, Shape::SetUp, 100);
+            both::<u64>(&task, &FEW[..1], &[], setting, 2)
+        }
         "receipts" => {
             // Ours comes first: what is more than twice as slow has missed its bar.
             let with = ["stage-core-receipts", "stage-core-tracker"];
-            both::<u64>("receipts", Shape::Direct, 1_000, &with, &[], setting, 2)
+            let task = Task(name, Shape::Direct, 1_000);
+            both::<u64>(&task, &with, &[], setting, 2)
         }
         "limit" => limit(setting),
         "steps" => steps(setting),
@@ -73,30 +77,46 @@ fn series<const N: usize>(
     setting: &Setting,
 ) -> Vec<Figure> {
     let figures = points.into_iter().flat_map(|(point, shape, window)| {
-        let name = format!("{name}-{point}");
-        both::<u64>(&name, shape, window, &FEW, &[], setting, 2 * N)
+        let task = Task(&format!("{name}-{point}"), shape, window);
+        both::<u64>(&task, &FEW, &[], setting, 2 * N)
     });
     figures.collect()
 }
 
+/// What all do in a contest: its name, the shape and the window.
+struct Task<'a>(&'a str, Shape, usize);
+
 /// On both runtimes.
 fn both<E: Event>(
-    name: &str,
-    shape: Shape,
-    window: usize,
+    task: &Task<'_>,
     peers: &[&str],
     bars: &[(&'static str, f64)],
     setting: &Setting,
     contests: usize,
 ) -> Vec<Figure> {
+    both_by::<E>("stage-core", task, peers, bars, setting, contests)
+}
+
+/// The same, compared with this one of ours.
+fn both_by<E: Event>(
+    ours: &str,
+    task: &Task<'_>,
+    peers: &[&str],
+    bars: &[(&'static str, f64)],
+    setting: &Setting,
+    contests: usize,
+) -> Vec<Figure> {
+    let Task(name, shape, window) = *task;
     let runtimes = setting.runtimes.each().into_iter();
     let figures = runtimes.flat_map(|(runtime_name, runtime)| {
+        let mut entrants = entrants::<E>(peers, shape, window, runtime, setting);
+        entrants.sort_by_key(|it| it.name != ours);
         let contest = Contest {
             workload: name.to_owned(),
             about: format!("{shape:?}, window {window}"),
             event: E::NAME,
             runtime: runtime_name,
-            entrants: entrants::<E>(peers, shape, window, runtime, setting),
+            entrants,
             bars: bars.to_vec(),
         };
         contest.hold(setting.time / contests as u32)
@@ -108,14 +128,13 @@ fn fan_out(setting: &Setting) -> Vec<Figure> {
     let points = [1, 8, 64, 1_000];
     let mut figures = Vec::new();
     for consumers in points {
-        let name = format!("fanout-{consumers}");
+        let task = Task(&format!("fanout-{consumers}"), Shape::Share(consumers), 100);
         let bars = if consumers == 1_000 {
             &[("tokio-mpsc", 5.0)][..]
         } else {
             &[]
         };
-        let shape = Shape::Share(consumers);
-        figures.extend(both::<u64>(&name, shape, 100, &FEW, bars, setting, 8));
+        figures.extend(both::<u64>(&task, &FEW, bars, setting, 8));
     }
     for (runtime, _) in setting.runtimes.each() {
         let cost = |consumers: usize| {
@@ -172,7 +191,8 @@ fn limit(setting: &Setting) -> Vec<Figure> {
         ("limit-chain", Shape::Chain(1), 1_000),
     ];
     let figures = points.into_iter().flat_map(|(name, shape, window)| {
-        both::<u64>(name, shape, window, &peers, &[], setting, 8)
+        let task = Task(name, shape, window);
+        both::<u64>(&task, &peers, &[], setting, 8)
     });
     figures.collect()
 }
@@ -181,42 +201,19 @@ fn limit(setting: &Setting) -> Vec<Figure> {
 fn steps(setting: &Setting) -> Vec<Figure> {
     let peers = [STEPS, "tokio-mpsc", "tokio-batches", "fused"];
     let bars = [("fused", 1.0 / 1.1), ("tokio-mpsc", 80.0)];
-    let mut figures = by(STEPS, "steps-1", Shape::Chain(1), &peers, &bars, setting);
-    let bars = &bars[..1];
-    figures.extend(by(STEPS, "steps-4", Shape::Chain(4), &peers, bars, setting));
-    figures
+    let points = [("steps-1", 1, &bars[..]), ("steps-4", 4, &bars[..1])];
+    let figures = points.into_iter().flat_map(|(name, between, bars)| {
+        let task = Task(name, Shape::Chain(between), 1_000);
+        both_by::<u64>(STEPS, &task, &peers, bars, setting, 4)
+    });
+    figures.collect()
 }
 
 fn outside(setting: &Setting) -> Vec<Figure> {
     let figures = OUTSIDE.into_iter().flat_map(|ours| {
         let peers = [ours, "tokio-mpsc", "flume", "futures"];
-        by(ours, ours, Shape::Direct, &peers, &[], setting)
-    });
-    figures.collect()
-}
-
-/// On both runtimes, compared with one of ours.
-fn by(
-    ours: &str,
-    name: &str,
-    shape: Shape,
-    peers: &[&str],
-    bars: &[(&'static str, f64)],
-    setting: &Setting,
-) -> Vec<Figure> {
-    let runtimes = setting.runtimes.each().into_iter();
-    let figures = runtimes.flat_map(|(runtime_name, runtime)| {
-        let mut entrants = entrants::<u64>(peers, shape, 1_000, runtime, setting);
-        entrants.sort_by_key(|it| it.name != ours);
-        let contest = Contest {
-            workload: name.to_owned(),
-            about: format!("{shape:?}, window 1000"),
-            event: "u64",
-            runtime: runtime_name,
-            entrants,
-            bars: bars.to_vec(),
-        };
-        contest.hold(setting.time / 4)
+        let task = Task(ours, Shape::Direct, 1_000);
+        both_by::<u64>(ours, &task, &peers, &[], setting, 4)
     });
     figures.collect()
 }
