@@ -72,7 +72,7 @@ impl Setting {
     /// Whether this candidate is to be measured. We always are.
     fn is_chosen(&self, candidate: &str) -> bool {
         self.candidates.is_empty()
-            || candidate == "stage-core"
+            || candidate.starts_with("stage-core")
             || self.candidates.iter().any(|it| it == candidate)
     }
 }
