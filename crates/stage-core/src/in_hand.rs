@@ -176,9 +176,10 @@ impl Hand {
         number
     }
 
-    /// The portion has been dealt with, but for what is kept. `alone`: nobody can keep more of it.
+    /// The portion has been dealt with, but for what is kept. `alone`: nobody can keep more of it. Whether it is weighed
+    /// the caller has at hand.
     #[inline(always)]
-    pub(crate) fn end(&self, alone: bool) -> Done {
+    pub(crate) fn end(&self, alone: bool, is_weighed: bool) -> Done {
         let portion = self.portion.load(Acquire);
         let left = if alone {
             left_of(portion)
@@ -187,11 +188,7 @@ impl Hand {
         };
         Done {
             events: left as usize,
-            weight: if self.is_weighed {
-                self.weight_left()
-            } else {
-                0
-            },
+            weight: if is_weighed { self.weight_left() } else { 0 },
         }
     }
 

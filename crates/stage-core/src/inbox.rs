@@ -616,7 +616,7 @@ impl<E> Incoming<E> {
         if let Some(emptied) = emptied {
             self.end.give_back(emptied);
         }
-        self.hand.end(alone)
+        self.hand.end(alone, self.end.is_weighed())
     }
 }
 
