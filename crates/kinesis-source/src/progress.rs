@@ -97,7 +97,12 @@ pub(crate) enum Phase {
 impl Phase {
     /// Whether the reader has ended.
     pub(crate) fn is_end(self) -> bool {
-        matches!(self, Self::Finished | Self::Complete | Self::Stopped)
+        self.is_done() || self == Self::Stopped
+    }
+
+    /// Whether nothing is left to read.
+    pub(crate) fn is_done(self) -> bool {
+        matches!(self, Self::Finished | Self::Complete)
     }
 }
 
@@ -435,8 +440,7 @@ impl Progress {
         if state.phase != phase {
             state.phase = phase;
             let is_stopped = phase == Phase::Stopped && state.failure.is_none();
-            let is_done = matches!(phase, Phase::Finished | Phase::Complete);
-            let goes_on = is_done && state.end_any_halt();
+            let goes_on = phase.is_done() && state.end_any_halt();
             drop(state);
             self.tell(goes_on);
             if phase == Phase::Draining {

@@ -179,7 +179,7 @@ where
 
 impl<F, P> Drop for Reader<F, P> {
     fn drop(&mut self) {
-        if !matches!(self.progress.phase(), Phase::Finished | Phase::Complete) {
+        if !self.progress.phase().is_done() {
             self.progress.enter(Phase::Stopped);
             self.progress.watch().waits_for(WaitingFor::Nothing, None);
         }

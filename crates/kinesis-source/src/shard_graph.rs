@@ -388,6 +388,12 @@ impl ShardGraph {
         mem::replace(&mut node.state, State::Finished) != State::Finished
     }
 
+    /// Whether it is known that a shard has been read to its end. Of one that is forgotten it was.
+    pub(crate) fn is_finished(&self, shard: &ShardId) -> bool {
+        let node = self.shards.get(shard);
+        node.is_none_or(|node| node.state == State::Finished)
+    }
+
     /// The shards that may be read now and are not. They count as being read from now on.
     pub(crate) fn take_ready(&mut self) -> Vec<Start> {
         let waiting = self.waiting.iter();

@@ -531,7 +531,7 @@ impl Producer for ShardSource {
     }
 
     async fn finish(&mut self) -> Result<(), ShardError> {
-        if matches!(self.progress.phase(), Phase::Finished | Phase::Complete) {
+        if self.progress.phase().is_done() {
             // That was said at its end, and may be stored by now.
             return Ok(());
         }

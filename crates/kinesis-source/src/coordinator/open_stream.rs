@@ -102,24 +102,34 @@ impl OpenStream {
                 if progress.has_failed() {
                     self.stopped.insert(shard);
                 }
-            } else if phase.is_end() && self.graph.finish(&shard) {
-                self.graph.closed_after(&shard, progress.read_until());
-                self.graph.closed_with(&shard, progress.ending());
-                let children = progress.children();
-                for child in &children {
-                    self.graph.expect(child, &shard);
-                }
-                progress
-                    .watch()
-                    .report(|shard| SourceEvent::ShardRetired { shard, children });
-                ended = true;
+            } else if phase.is_done() {
+                let progress = Arc::clone(progress);
+                ended |= self.retire(&progress);
             }
         }
-        if ended {
-            self.is_stale = true;
-            self.list_at = Instant::now();
-        }
         ended
+    }
+
+    /// Tells the graph of a shard that is finished. Whether that is news.
+    ///
+    /// Its reader, in another thread, says so at any moment: its end may be stored before that is heard.
+    fn retire(&mut self, progress: &Progress) -> bool {
+        let shard = progress.shard();
+        if !self.graph.finish(shard) {
+            return false;
+        }
+        self.graph.closed_after(shard, progress.read_until());
+        self.graph.closed_with(shard, progress.ending());
+        let children = progress.children();
+        for child in &children {
+            self.graph.expect(child, shard);
+        }
+        progress
+            .watch()
+            .report(|shard| SourceEvent::ShardRetired { shard, children });
+        self.is_stale = true;
+        self.list_at = Instant::now();
+        true
     }
 
     /// The checkpoints that are not stored.
@@ -166,6 +176,11 @@ impl OpenStream {
     }
 
     pub(super) fn note_stored(&mut self, unstored: Unstored) {
+        for (progress, _, checkpoint) in &unstored.offers {
+            if checkpoint.is_end() {
+                self.retire(progress);
+            }
+        }
         self.graph.note_stored(&unstored.news);
         self.graph.note_stored(&unstored.sought);
         self.stored.extend(unstored.begins);
@@ -191,15 +206,16 @@ impl OpenStream {
     /// Lets go of shards that were read as far as they were to be, once that is stored.
     pub(super) fn retire_complete(&mut self) {
         let stored = &self.stored;
-        self.active.retain(|_, progress| {
+        let complete = self.active.extract_if(.., |_, progress| {
+            // Before its checkpoint, which is the last then.
+            let is_complete = progress.phase() == Phase::Complete;
             let checkpoint = progress.checkpoint();
-            let is_stored = checkpoint.is_none_or(|it| is_stored(stored, progress, &it));
-            let is_over = progress.phase() == Phase::Complete && is_stored;
-            if is_over {
-                progress.watch().waits_for(WaitingFor::Nothing, None);
-            }
-            !is_over
+            is_complete && checkpoint.is_none_or(|it| is_stored(stored, progress, &it))
         });
+        for (_, progress) in complete.collect::<Vec<_>>() {
+            self.retire(&progress);
+            progress.watch().waits_for(WaitingFor::Nothing, None);
+        }
     }
 
     /// Takes note of a new question: only what is found from now on answers it.
@@ -215,7 +231,9 @@ impl OpenStream {
     }
 
     pub(super) fn is_caught_up(&mut self) -> bool {
-        self.is_settled() && self.restless.is_over(&self.active, Progress::is_at_rest)
+        let graph = &self.graph;
+        let has_come = |progress: &Progress| is_at_rest(graph, progress);
+        self.is_settled() && self.restless.is_over(&self.active, has_come)
     }
 
     /// The shards that have stopped, if there are any and all others are caught up or wait for those.
@@ -226,7 +244,8 @@ impl OpenStream {
             .filter_map(|shard| self.active.get(shard));
         let failed = stopped.filter(|progress| progress.has_failed());
         let stopped: BTreeSet<_> = failed.map(|it| it.shard().clone()).collect();
-        let is_done = |progress: &Arc<Progress>| progress.has_failed() || progress.is_at_rest();
+        let is_done =
+            |progress: &Arc<Progress>| progress.has_failed() || is_at_rest(&self.graph, progress);
         let is_all = !stopped.is_empty()
             && self.is_known()
             && self.active.values().all(is_done)
@@ -271,6 +290,11 @@ impl OpenStream {
     }
 }
 
+/// Whether all is done of a shard that there was to do. If it is finished, its children are known, too.
+fn is_at_rest(graph: &ShardGraph, progress: &Progress) -> bool {
+    progress.is_at_rest() && (!progress.phase().is_done() || graph.is_finished(progress.shard()))
+}
+
 /// Whether that is what is stored of a shard, besides what was `stored` before this process stored anything of it.
 fn is_stored(
     stored: &BTreeMap<ShardId, Checkpoint>,
@@ -279,4 +303,108 @@ fn is_stored(
 ) -> bool {
     let before = || stored.get(progress.shard()) == Some(checkpoint);
     progress.has_stored(checkpoint).unwrap_or_else(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        HashRange, PinnedPosition, Shard, StartPosition, news::News, shard_graph::FirstStart,
+    };
+
+    fn shard(id: &str, parent: Option<&str>) -> Shard {
+        Shard {
+            id: id.into(),
+            parent: parent.map(ShardId::from),
+            adjacent_parent: None,
+            hash_range: HashRange::ALL,
+            starting_sequence_number: 1.into(),
+            ending_sequence_number: parent.is_none().then(|| 9.into()),
+        }
+    }
+
+    /// A stream in which `parent` is read, its progress, and what it has told. There is a child, which no listing
+    /// has had.
+    fn reading() -> (OpenStream, Arc<Progress>, Arc<News>) {
+        let first_start = FirstStart::decide(
+            &StartPosition::TrimHorizon,
+            &BTreeMap::new(),
+            Timestamp::from_millis(1_000),
+        );
+        let mut graph = ShardGraph::new(first_start, BTreeMap::new());
+        graph.discover(&[shard("parent", None)]);
+        let started = graph.take_ready();
+        assert_eq!(started[0].shard, "parent".into());
+        let stream = StreamIdentity {
+            name: "orders".to_owned(),
+            created: None,
+        };
+        let now = Instant::now();
+        let later = now + Duration::from_secs(60);
+        let mut opened = OpenStream::new(stream, graph, BTreeMap::new(), later, later);
+        let news = Arc::new(News::default());
+        let progress = Progress::new(
+            "parent".into(),
+            PinnedPosition::TrimHorizon,
+            Arc::clone(&news),
+        );
+        progress.note_children(["child".into()].into_iter());
+        opened.active.insert("parent".into(), Arc::clone(&progress));
+        (opened, progress, news)
+    }
+
+    /// The child is known, and may be read.
+    fn check_child(opened: &mut OpenStream) {
+        assert!(opened.list_at <= Instant::now(), "it is listed at once");
+        assert!(
+            !opened.is_caught_up() && !opened.is_complete(),
+            "before that nobody knows"
+        );
+        opened
+            .graph
+            .discover(&[shard("parent", None), shard("child", Some("parent"))]);
+        opened.is_stale = false;
+        let started = opened.graph.take_ready();
+        assert_eq!(started.len(), 1);
+        assert_eq!(started[0].shard, "child".into());
+    }
+
+    #[test]
+    fn who_ends_just_before_its_end_is_stored_has_its_children_read() {
+        let (mut opened, progress, news) = reading();
+        // Nothing has ended so far, and checkpoints are due.
+        assert!(!opened.take_ended(news.take_ended()));
+        progress.enter(Phase::Finished);
+        let unstored = opened.unstored();
+        assert!(unstored.news[&"parent".into()].is_end());
+        opened.note_stored(unstored);
+        assert!(opened.active.is_empty());
+        // What was stored for the child was, and is not stored again.
+        assert!(!opened.take_ended(news.take_ended()), "it was told before");
+        check_child(&mut opened);
+        assert!(opened.graph.unstored().is_empty());
+    }
+
+    #[test]
+    fn who_is_complete_just_before_it_is_let_go_has_its_children_known() {
+        let (mut opened, progress, news) = reading();
+        assert!(!opened.take_ended(news.take_ended()));
+        progress.enter(Phase::Complete);
+        opened.retire_complete();
+        assert!(opened.active.is_empty());
+        check_child(&mut opened);
+    }
+
+    #[test]
+    fn nothing_is_caught_up_before_it_is_heard_who_has_ended() {
+        let (mut opened, progress, news) = reading();
+        assert!(!opened.take_ended(news.take_ended()));
+        progress.enter(Phase::Finished);
+        assert!(progress.is_at_rest());
+        assert!(!opened.is_caught_up(), "it has a child");
+        assert!(opened.take_ended(news.take_ended()));
+        check_child(&mut opened);
+    }
 }

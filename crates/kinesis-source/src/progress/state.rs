@@ -229,7 +229,7 @@ impl State {
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        if matches!(self.phase, Phase::Finished | Phase::Complete) {
+        if self.phase.is_done() {
             return self.in_flight == 0;
         }
         self.tip.is_some_and(|tip| self.settled() >= tip)
