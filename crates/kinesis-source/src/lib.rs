@@ -174,6 +174,9 @@ mod stream_status;
 mod subscribing;
 mod supervision;
 mod supervisor;
+mod telling;
+#[cfg(test)]
+mod test_log;
 mod timestamp;
 mod tip;
 mod unpacker;

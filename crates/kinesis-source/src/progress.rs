@@ -245,27 +245,17 @@ impl Progress {
         let mut state = self.lock();
         state.figures.restarts += 1;
         let (restarts, nacked) = (state.figures.restarts, state.nacked);
+        let is_halted = state.halt.is_some();
+        state.resume();
+        drop(state);
         // Tries of a parked shard are not worth an event each.
-        if state.halt.is_none() {
+        if !is_halted {
             self.watch.report(|shard| SourceEvent::ShardRestarted {
                 shard,
                 restarts,
                 nacked,
             });
         }
-        // What was read and not handed out is read again, too.
-        state.unread = state.undone.or(state.unread);
-        if state.nacked == 0 {
-            return;
-        }
-        let acked = state.done.clone().map(Place::from);
-        state.next = acked.unwrap_or_else(|| state.start.clone());
-        // By the time that a halt is over, what comes next may not be kept any more.
-        if state.loss.is_some() || state.halt.is_some() {
-            // What it goes on after may be the record that is not kept.
-            state.doubt_place(None);
-        }
-        state.begin_generation();
     }
 
     /// Takes note that events are handed out, in order, and how far the shard is with each. Returns

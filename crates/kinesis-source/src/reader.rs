@@ -47,6 +47,8 @@ where
         progress: Arc<Progress>,
     ) -> Self {
         progress.reader_begins();
+        // One before it, for which there was no room, has gone.
+        progress.enter(Phase::Reading);
         Self {
             inner: renew(Restart::clone(&restarts)),
             renew,

@@ -1,4 +1,4 @@
-use std::{cell::LazyCell, sync::Arc, time::Duration};
+use std::{cell::LazyCell, mem, sync::Arc, time::Duration};
 
 use stage_core::{Batch, Demand, Flow, Producer};
 use tokio::{select, time::Instant};
@@ -6,7 +6,7 @@ use tokio::{select, time::Instant};
 use self::closing::End;
 use crate::{
     ApiError, ByteBudget, Checkpoint, Deaggregation, HashRange, KinesisApi, OnDataLoss,
-    PinnedPosition, Record, Shard, ShardError, ShardId, StreamIdentity, WaitingFor,
+    PinnedPosition, Record, Remedy, Shard, ShardError, ShardId, StreamIdentity, WaitingFor,
     arrival::Arrival,
     backoff::Backoff,
     byte_budget::Charge,
@@ -84,6 +84,8 @@ pub struct ShardSource {
     ending: Ending,
     /// Whether the shard is closed, and all of it has come.
     is_read: bool,
+    /// Whether something has come that is not taken in yet.
+    is_in_hand: bool,
     on_data_loss: OnDataLoss,
     /// Where to end, if not with the shard.
     end: Option<ShardEnd>,
@@ -150,6 +152,7 @@ impl ShardSource {
             tip: Tip::default(),
             ending: Ending::default(),
             is_read: false,
+            is_in_hand: false,
             on_data_loss: OnDataLoss::default(),
             end: None,
             is_complete: false,
@@ -435,6 +438,10 @@ impl ShardSource {
         demand: Demand,
         batch: &mut Batch<Record>,
     ) -> Result<Flow, ShardError> {
+        if mem::take(&mut self.is_in_hand) {
+            // That call was given up while it had what has come in hand, and it would not come again.
+            self.feed.start_over(Remedy::Retry);
+        }
         loop {
             let most = self.progress.may_hand_out().await.min(demand.get());
             self.refuse_nacked().await?;
@@ -474,7 +481,9 @@ impl ShardSource {
             // Rare, and large.
             Err(error) => return Box::pin(self.cope(error)).await,
         };
+        self.is_in_hand = true;
         if !self.follows_on(&mut arrival).await {
+            self.is_in_hand = false;
             return Ok(());
         }
         let end = self.judge_end(&mut arrival).await;
@@ -492,6 +501,7 @@ impl ShardSource {
         let idles = arrival.records.is_empty() && !arrival.says_end;
         let behind = arrival.millis_behind_latest;
         self.take_in(*arrival, asked);
+        self.is_in_hand = false;
         if let End::Denied(wait) = end {
             self.retry_after(wait).await;
         }

@@ -18,6 +18,7 @@ use crate::{
     listing::CALL_DEADLINE,
     source_watch::SourceWatch,
     supervision::Supervision,
+    telling::Telling,
 };
 
 /// What is told about one shard, over all lives of its reader.
@@ -28,6 +29,7 @@ pub(crate) struct ShardWatch {
     shard: ShardId,
     source: OnceLock<Arc<SourceWatch>>,
     machines: Mutex<Machines>,
+    telling: Telling,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,7 @@ impl ShardWatch {
             shard,
             source: OnceLock::new(),
             machines: Mutex::new(machines),
+            telling: Telling::default(),
         }
     }
 
@@ -118,7 +121,8 @@ impl ShardWatch {
 
     /// Reports something that its machines do not know of.
     pub(crate) fn report(&self, event: impl FnOnce(ShardId) -> SourceEvent) {
-        self.say([event(self.shard.clone())]);
+        self.telling.note(event(self.shard.clone()));
+        self.tell();
     }
 
     /// Its reader waits for that from now on, at most for so long if that is known.
@@ -136,14 +140,11 @@ impl ShardWatch {
         let within = within.into();
         let mut machines = self.lock();
         let over = machines.supervision.enter(waiting_for, within, now);
-        let over = over.map(|wait| machines.with_numbers(wait));
-        drop(machines);
         if let Some(wait) = over {
-            self.report(|shard| SourceEvent::Unstuck {
-                shard,
-                waiting_for: wait.waiting_for,
-                after: wait.since,
-            });
+            let Waiting {
+                waiting_for, since, ..
+            } = machines.with_numbers(wait);
+            self.say(machines, self.unstuck(waiting_for, Some(since)));
         }
     }
 
@@ -186,8 +187,8 @@ impl ShardWatch {
         self.lock().lag.behind(now)
     }
 
-    /// What is to be told by now, as its reader may be stuck or asleep.
-    pub(crate) fn check(&self, state: ShardState, now: Instant) -> Vec<SourceEvent> {
+    /// Takes note of what is to be [told](Self::tell) by now, as its reader may be stuck or asleep. Whether that is anything.
+    pub(crate) fn check(&self, state: ShardState, now: Instant) -> bool {
         let mut machines = self.lock();
         let late = machines.supervision.check(now);
         let late = late.map(|wait| machines.with_numbers(wait));
@@ -205,7 +206,18 @@ impl ShardWatch {
             since,
         });
         let calmed = machines.condition.calmed(now);
-        calmed.into_iter().chain(stuck).collect()
+        let news = calmed.into_iter().chain(stuck);
+        news.map(|event| self.telling.note(event)).count() > 0
+    }
+
+    /// Takes note of what is to be told of it, from outside.
+    pub(crate) fn note(&self, event: SourceEvent) {
+        self.telling.note(event);
+    }
+
+    /// Tells what was noted.
+    pub(crate) fn tell(&self) {
+        self.telling.tell(self.source().reporter());
     }
 
     /// A read was answered, or a subscription has sent something, with records or without.
@@ -218,30 +230,29 @@ impl ShardWatch {
         let news = machines.condition.answered(behind, now);
         let headway = machines.headway.heard(has_records, behind, now);
         let throttled = machines.throttling.granted(now);
-        drop(machines);
-        self.say(news);
-        self.goes_on(WaitingFor::Turn, throttled);
-        if let Some(news) = headway {
-            self.report(|shard| match news {
-                News::Stopped(since) => SourceEvent::Stuck {
-                    shard,
-                    state: ShardState::Reading,
-                    waiting_for: WaitingFor::Headway,
-                    since,
-                },
-                News::Again(after) => SourceEvent::Unstuck {
-                    shard,
-                    waiting_for: WaitingFor::Headway,
-                    after,
-                },
-            });
-        }
+        let throttled = self.unstuck(WaitingFor::Turn, throttled);
+        let headway = headway.map(|news| match news {
+            News::Stopped(since) => SourceEvent::Stuck {
+                shard: self.shard.clone(),
+                state: ShardState::Reading,
+                waiting_for: WaitingFor::Headway,
+                since,
+            },
+            News::Again(after) => SourceEvent::Unstuck {
+                shard: self.shard.clone(),
+                waiting_for: WaitingFor::Headway,
+                after,
+            },
+        });
+        let news = news.into_iter().chain(throttled).chain(headway);
+        self.say(machines, news);
     }
 
     /// All up to the tip was read and handed out.
     pub(crate) fn reached_tip(&self) {
-        let news = self.lock().condition.reached_tip();
-        self.say(news);
+        let mut machines = self.lock();
+        let news = machines.condition.reached_tip();
+        self.say(machines, news);
     }
 
     /// A call was refused, as too much is asked of the shard.
@@ -249,8 +260,7 @@ impl ShardWatch {
         let (now, mut machines) = (Instant::now(), self.lock());
         machines.throttling.denied(now);
         let news = machines.condition.refused(now);
-        drop(machines);
-        self.say(news);
+        self.say(machines, news);
     }
 
     /// Another subscriber has taken the shard over, for so long.
@@ -259,14 +269,12 @@ impl ShardWatch {
         let takeovers = machines.contest.denied(Instant::now());
         let is_news = takeovers <= MOST_TAKEOVERS;
         machines.is_subscribed &= !is_news;
-        drop(machines);
-        if is_news {
-            self.report(|shard| SourceEvent::SubscriptionTakenOver {
-                shard,
-                truce,
-                takeovers,
-            });
-        }
+        let news = is_news.then(|| SourceEvent::SubscriptionTakenOver {
+            shard: self.shard.clone(),
+            truce,
+            takeovers,
+        });
+        self.say(machines, news);
     }
 
     /// Its subscription has gone by that error.
@@ -274,14 +282,15 @@ impl ShardWatch {
         let mut machines = self.lock();
         let news = machines.condition.lost(error, Instant::now());
         machines.is_subscribed &= news.is_none();
-        drop(machines);
-        self.say(news);
+        self.say(machines, news);
     }
 
     /// Its subscription was let go, as nobody has read it.
     pub(crate) fn let_go(&self) {
-        self.lock().is_subscribed = false;
-        self.report(|shard| SourceEvent::SubscriptionLetGo { shard });
+        let mut machines = self.lock();
+        machines.is_subscribed = false;
+        let shard = self.shard.clone();
+        self.say(machines, [SourceEvent::SubscriptionLetGo { shard }]);
     }
 
     /// Its subscription is not replaced before its time is over.
@@ -289,10 +298,9 @@ impl ShardWatch {
         let mut machines = self.lock();
         let is_news = !mem::replace(&mut machines.is_unrenewed, true);
         machines.is_subscribed &= !is_news;
-        drop(machines);
-        if is_news {
-            self.report(|shard| SourceEvent::SubscriptionRenewalFailing { shard, error });
-        }
+        let shard = self.shard.clone();
+        let news = is_news.then(|| SourceEvent::SubscriptionRenewalFailing { shard, error });
+        self.say(machines, news);
     }
 
     /// Its subscription was replaced before its time was over.
@@ -300,8 +308,8 @@ impl ShardWatch {
         let mut machines = self.lock();
         machines.is_subscribed = true;
         machines.is_unrenewed = false;
-        drop(machines);
-        self.report(|shard| SourceEvent::SubscriptionRenewed { shard });
+        let shard = self.shard.clone();
+        self.say(machines, [SourceEvent::SubscriptionRenewed { shard }]);
     }
 
     /// The shard was subscribed to.
@@ -310,52 +318,54 @@ impl ShardWatch {
         // Who takes it back again and again does not have it.
         let is_held = machines.contest.times() < MOST_TAKEOVERS;
         let is_news = is_held && !mem::replace(&mut machines.is_subscribed, is_held);
-        drop(machines);
-        if is_news {
-            self.report(|shard| SourceEvent::Subscribed { shard });
-        }
+        let shard = self.shard.clone();
+        let news = is_news.then_some(SourceEvent::Subscribed { shard });
+        self.say(machines, news);
     }
 
     /// A subscription has lasted, whoever had taken the shard over before.
     pub(crate) fn keeps_subscription(&self) {
-        let contested = self.lock().contest.granted(Instant::now());
-        self.goes_on(WaitingFor::OtherSubscriber, contested);
+        let mut machines = self.lock();
+        let contested = machines.contest.granted(Instant::now());
+        let news = self.unstuck(WaitingFor::OtherSubscriber, contested);
+        self.say(machines, news);
     }
 
     /// What it had waited for so long has come, if that was told.
-    fn goes_on(&self, waiting_for: WaitingFor, after: Option<Duration>) {
-        if let Some(after) = after {
-            self.report(|shard| SourceEvent::Unstuck {
-                shard,
-                waiting_for,
-                after,
-            });
-        }
+    fn unstuck(&self, waiting_for: WaitingFor, after: Option<Duration>) -> Option<SourceEvent> {
+        Some(SourceEvent::Unstuck {
+            shard: self.shard.clone(),
+            waiting_for,
+            after: after?,
+        })
     }
 
     /// A call failed otherwise.
     pub(crate) fn failed(&self, error: &ApiError) {
-        let news = self.lock().condition.failed(error, Instant::now());
-        self.say(news);
+        let mut machines = self.lock();
+        let news = machines.condition.failed(error, Instant::now());
+        self.say(machines, news);
     }
 
     /// It is tried only about so often from now on.
     pub(crate) fn parked(&self, error: &ApiError, probe_every: Duration) {
-        let news = self.lock().condition.parked(error, probe_every);
-        self.say(news);
+        let mut machines = self.lock();
+        let news = machines.condition.parked(error, probe_every);
+        self.say(machines, news);
     }
 
     /// What was read of it does not go on, and is tried only about so often from now on.
     pub(crate) fn halted(&self, reason: ParkReason, probe_every: Duration) {
-        let now = Instant::now();
-        let news = self.lock().condition.halted(reason, probe_every, now);
-        self.say(news);
+        let (now, mut machines) = (Instant::now(), self.lock());
+        let news = machines.condition.halted(reason, probe_every, now);
+        self.say(machines, news);
     }
 
     /// That is over.
     pub(crate) fn went_on(&self) {
-        let news = self.lock().condition.went_on(Instant::now());
-        self.say(news);
+        let mut machines = self.lock();
+        let news = machines.condition.went_on(Instant::now());
+        self.say(machines, news);
     }
 
     /// Whether its source has read any shard.
@@ -378,9 +388,16 @@ impl ShardWatch {
         self.source.get_or_init(alone)
     }
 
-    fn say(&self, news: impl IntoIterator<Item = SourceEvent>) {
+    /// Tells what has become news just now, in these machines.
+    fn say(&self, machines: MutexGuard<'_, Machines>, news: impl IntoIterator<Item = SourceEvent>) {
+        let mut has_news = false;
         for event in news {
-            self.source().reporter().report(&event);
+            self.telling.note(event);
+            has_news = true;
+        }
+        drop(machines);
+        if has_news {
+            self.tell();
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     reporter::Reporter,
     source_event::sentence,
     supervision::Supervision,
+    telling::Telling,
     unread::{LEAST_RETENTION, MARGIN},
 };
 
@@ -21,6 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct SourceWatch {
     reporter: Reporter,
+    telling: Telling,
     supervision: Mutex<Supervision>,
     /// Whether any shard was read at all, since this process began.
     was_read: AtomicBool,
@@ -36,6 +38,7 @@ impl SourceWatch {
     pub(crate) fn new(reporter: Reporter) -> Self {
         Self {
             reporter,
+            telling: Telling::default(),
             supervision: Mutex::new(Supervision::new(Instant::now())),
             was_read: AtomicBool::new(false),
             retention: Mutex::default(),
@@ -56,27 +59,31 @@ impl SourceWatch {
     /// The source waits for that, at most for so long if that is known.
     pub(crate) fn waits_for(&self, waiting_for: WaitingFor, within: impl Into<Option<Duration>>) {
         let within = within.into();
-        let over = lock(&self.supervision).enter(waiting_for, within, Instant::now());
+        let mut supervision = lock(&self.supervision);
         if let Some(Waiting {
             waiting_for, since, ..
-        }) = over
+        }) = supervision.enter(waiting_for, within, Instant::now())
         {
-            self.reporter.report(&SourceEvent::SourceUnstuck {
+            self.telling.note(SourceEvent::SourceUnstuck {
                 waiting_for,
                 after: since,
             });
+            drop(supervision);
+            self.telling.tell(&self.reporter);
         }
     }
 
     /// Tells whether the source is stuck, if that is news.
     pub(crate) fn check(&self, now: Instant) {
-        let late = lock(&self.supervision).check(now);
+        let mut supervision = lock(&self.supervision);
         if let Some(Waiting {
             waiting_for, since, ..
-        }) = late
+        }) = supervision.check(now)
         {
-            self.reporter
-                .report(&SourceEvent::SourceStuck { waiting_for, since });
+            self.telling
+                .note(SourceEvent::SourceStuck { waiting_for, since });
+            drop(supervision);
+            self.telling.tell(&self.reporter);
         }
     }
 

@@ -12,8 +12,7 @@ use tokio::{select, sync::watch, time::Instant};
 
 use crate::{
     BudgetLevel, ByteBudget, DataLoss, Explanation, NotCaughtUp, PinnedPosition, SeekError,
-    ShardDrainReport, ShardExplanation, ShardId, SourceEvent, SourceEvents, Totals, Waiting,
-    WaitingFor,
+    ShardDrainReport, ShardExplanation, ShardId, SourceEvents, Totals, Waiting, WaitingFor,
     news::News,
     progress::{Phase, Progress, Snapshot},
     source_watch::SourceWatch,
@@ -391,16 +390,19 @@ impl Board {
     }
 
     /// What is to be told of the shards by now. Each record in hand is to be settled within that time.
-    pub(crate) fn check(&self, settle_within: Duration, now: Instant) -> Vec<SourceEvent> {
-        let state = self.lock();
-        let reading = state.reading.values();
-        reading
-            .flat_map(|progress| {
-                let of_reader = progress.watch().check(progress.phase().into(), now);
-                let of_receipts = progress.check_unsettled(settle_within, now);
-                of_reader.into_iter().chain(of_receipts)
-            })
-            .collect()
+    pub(crate) fn check(&self, settle_within: Duration, now: Instant) {
+        let reading: Vec<_> = self.lock().reading.values().cloned().collect();
+        for progress in reading {
+            let watch = progress.watch();
+            let mut has_news = watch.check(progress.phase().into(), now);
+            if let Some(late) = progress.check_unsettled(settle_within, now) {
+                watch.note(late);
+                has_news = true;
+            }
+            if has_news {
+                watch.tell();
+            }
+        }
     }
 
     /// The shard, if it is being read.

@@ -56,9 +56,7 @@ impl Rounds {
     fn look_after(&mut self) {
         let now = Instant::now();
         self.source.check(now);
-        for event in self.board.check(self.settle_within, now) {
-            self.source.reporter().report(&event);
-        }
+        self.board.check(self.settle_within, now);
         self.publish(now);
     }
 
@@ -71,5 +69,48 @@ impl Rounds {
 impl Drop for Rounds {
     fn drop(&mut self) {
         self.publish(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{iter, sync::Once};
+
+    use super::*;
+    use crate::{
+        PinnedPosition, SourceEvent, WaitingFor, progress::Progress, reporter::Reporter,
+        test_log::LogThat,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn that_a_shard_is_stuck_is_not_told_after_that_it_is_no_longer() {
+        let watch = Arc::new(SourceWatch::new(Reporter::of("orders")));
+        let board = Arc::new(Board::default());
+        let from = PinnedPosition::TrimHorizon;
+        let progress = Progress::new("a".into(), from, Arc::default());
+        progress.watch().join(Arc::clone(&watch));
+        board.add(Arc::clone(&progress));
+        let mut events = watch.reporter().events();
+        let budget = ByteBudget::default();
+        let settle_within = Duration::from_secs(600);
+        let _supervisor = Supervisor::over(board, Arc::clone(&watch), false, budget, settle_within);
+        progress.watch().waits_for_answer("GetRecords");
+        // Stands for a reader in another thread, that goes on when the supervisor is telling.
+        let log = {
+            let (progress, once) = (Arc::clone(&progress), Once::new());
+            LogThat(move || once.call_once(|| progress.watch().waits_for(WaitingFor::Demand, None)))
+        };
+        let told = tracing::subscriber::set_default(log);
+        sleep(Duration::from_secs(300)).await;
+        drop(told);
+        let told: Vec<_> = iter::from_fn(|| events.try_next()).collect();
+        assert!(
+            matches!(
+                told[..],
+                [SourceEvent::Stuck { .. }, SourceEvent::Unstuck { .. }]
+            ),
+            "{told:?}"
+        );
+        assert!(!progress.watch().look(Instant::now()).is_stuck);
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct OpenStream {
     pub(super) list_failures: u32,
     /// Whether the last listing lacks shards.
     pub(super) list_lacks: bool,
+    /// Whether there is a shard that is not read, since the pipeline stops.
+    pub(super) is_cut_short: bool,
     /// At that moment, all shards were known that there were. A listing may be late by the slack of clocks.
     pub(super) complete_at: Option<Timestamp>,
     /// Shards whose readers have stopped, as they could not go on. They may have begun anew.
@@ -83,6 +85,7 @@ impl OpenStream {
             is_stale: false,
             list_failures: 0,
             list_lacks: false,
+            is_cut_short: false,
             complete_at: None,
             stopped: BTreeSet::new(),
             restless: Awaited::default(),
@@ -276,9 +279,10 @@ impl OpenStream {
         })
     }
 
-    /// Whether all shards are known that there are, and whether they are over.
+    /// Whether all shards are known that there are, and whether they are over, and all are read that can be.
     fn is_known(&self) -> bool {
         !self.is_stale
+            && !self.is_cut_short
             && !self.list_lacks
             && !self.graph.lacks_expected()
             && !self.graph.doubts_ends()

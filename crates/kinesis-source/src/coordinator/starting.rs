@@ -41,25 +41,27 @@ impl Means {
         }
         let from = progress.next();
         let name = [&*self.source.name, "/", &*shard.to_string()].concat();
+        // Before its reader begins, in another thread: what is told of it and asked about it comes after that.
+        progress
+            .watch()
+            .report(|shard| SourceEvent::ShardStarted { shard, from });
+        self.board.add(Arc::clone(&progress));
         let added = Self::add(name, |name| {
             let reader = self.reader(&opened.stream, hash_range, &progress);
             self.group.add(name, reader)
         });
-        match added {
-            Ok(()) => {
-                progress
-                    .watch()
-                    .report(|shard| SourceEvent::ShardStarted { shard, from });
-                self.board.add(Arc::clone(&progress));
-                opened.active.insert(shard, progress);
+        if let Err(error) = added {
+            // Its reader has gone, so that it counts as stopped.
+            opened.is_cut_short = true;
+            if error != AddError::Stopping {
+                progress.watch().report(|shard| SourceEvent::ShardStopped {
+                    shard,
+                    reason: sentence(&error),
+                });
             }
-            // Nothing is read any more.
-            Err(AddError::Stopping) => {}
-            Err(error) => progress.watch().report(|shard| SourceEvent::ShardStopped {
-                shard,
-                reason: sentence(&error),
-            }),
+            return;
         }
+        opened.active.insert(shard, progress);
     }
 
     /// Adds a stage by that name or, if another has it, by one that nobody has: the reader of a shard that is read

@@ -114,6 +114,24 @@ impl State {
         }
     }
 
+    /// Reading goes on after what was read last or, when records were nacked, after what is acknowledged without a
+    /// gap.
+    pub(super) fn resume(&mut self) {
+        // What was read and not handed out is read again, too.
+        self.unread = self.undone.or(self.unread);
+        if self.nacked == 0 {
+            return;
+        }
+        let acked = self.done.clone().map(Place::from);
+        self.next = acked.unwrap_or_else(|| self.start.clone());
+        // By the time that a halt is over, what comes next may not be kept any more.
+        if self.loss.is_some() || self.halt.is_some() {
+            // What it goes on after may be the record that is not kept.
+            self.doubt_place(None);
+        }
+        self.begin_generation();
+    }
+
     /// What was handed out by now counts no more.
     pub(super) fn begin_generation(&mut self) {
         // What is done stays as it is.

@@ -67,6 +67,7 @@ impl ShardSource {
         self.tip.left();
         self.ending = Ending::default();
         self.is_read = false;
+        self.is_in_hand = false;
         self.is_complete = false;
         self.refusal = None;
         self.feed.go_on_at(iterator);

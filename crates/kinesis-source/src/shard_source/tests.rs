@@ -825,3 +825,53 @@ async fn records_of_another_shard_are_refused() {
     };
     assert!(source.to_string().contains("Record::shard"), "{source}");
 }
+
+/// Somebody seeks just when it is found out whether an answer follows on what was done; and that place is refused.
+#[tokio::test(start_paused = true)]
+async fn what_has_come_is_not_lost_when_a_seek_that_comes_meanwhile_is_refused() {
+    let mut api = MockKinesisApi::new();
+    api.expect_get_shard_iterator()
+        .returning(|_, from| match from {
+            // The number that the shard begins with: a place, and no record.
+            Position::AtSequenceNumber(number) if *number == 0.into() => Ok(iterator("a")),
+            Position::TrimHorizon => Ok(iterator("a")),
+            _ => Err(error("InvalidArgumentException")),
+        });
+    api.expect_get_records()
+        .returning(|iterator, _| match iterator.as_str() {
+            "a" => Ok(page([5, 6], Some("b"))),
+            "b" => Ok(page([7], Some("c"))),
+            _ => Ok(page([8], Some("d"))),
+        });
+    let from = PinnedPosition::AtSequenceNumber(0.into());
+    let mut source = ShardSource::new(Arc::new(listed(api)), "s".into(), from);
+    // Another has just listed the shards: the next listing has to wait for 200 ms.
+    source.list().await.unwrap();
+    let progress = Arc::clone(&source.progress);
+    let seeking = async {
+        sleep(Duration::from_millis(100)).await;
+        let place = PinnedPosition::AfterSequenceNumber(77.into());
+        progress.request_seek(place).await.unwrap().unwrap_err()
+    };
+    let reading = async {
+        let mut batch = Batch::new();
+        let flow = source.produce(Demand::new(100).unwrap(), &mut batch).await;
+        assert_eq!(flow.unwrap(), Flow::More);
+        let records = batch.drain_with_receipts();
+        Vec::from_iter(records.map(|(record, receipt)| {
+            receipt.ack();
+            record.sequence_number
+        }))
+    };
+    let (refused, read) = tokio::join!(seeking, reading);
+    assert!(
+        matches!(refused, crate::SeekError::Refused { .. }),
+        "{refused}"
+    );
+    assert_eq!(
+        read[0],
+        5.into(),
+        "{read:?} come first, and {:?} is stored",
+        { source.checkpoint() }
+    );
+}

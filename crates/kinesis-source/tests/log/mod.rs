@@ -13,7 +13,11 @@ use tracing::{
 
 /// Remembers the lines of this crate.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<Line>>>);
+pub(crate) struct Log {
+    lines: Arc<Mutex<Vec<Line>>>,
+    /// What is done with each besides.
+    also: Option<Arc<dyn Fn(&Line) + Send + Sync>>,
+}
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
@@ -22,8 +26,18 @@ pub(crate) struct Line {
 }
 
 impl Log {
+    /// One that does something with each line besides, in the thread that logs it.
+    #[allow(dead_code)] // Each test uses its own part.
+    pub(crate) fn and(also: impl Fn(&Line) + Send + Sync + 'static) -> Self {
+        Self {
+            also: Some(Arc::new(also)),
+            ..Self::default()
+        }
+    }
+
+    #[allow(dead_code)] // The same.
     pub(crate) fn lines(&self) -> Vec<Line> {
-        self.0.lock().unwrap().clone()
+        self.lines.lock().unwrap().clone()
     }
 }
 
@@ -51,7 +65,10 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line::default();
         event.record(&mut line);
-        self.0.lock().unwrap().push(line);
+        if let Some(also) = &self.also {
+            also(&line);
+        }
+        self.lines.lock().unwrap().push(line);
     }
 
     fn enter(&self, _: &span::Id) {}
