@@ -352,9 +352,12 @@ struct Queued {
 impl Drop for Queued {
     fn drop(&mut self) {
         let mut state = self.budget.lock();
-        if state.waiting.remove(&self.ticket).is_some() {
+        let waiting = state.waiting.remove(&self.ticket);
+        if waiting.is_some() {
             state.account.give_up(self.ticket);
+            // First: what goes with whoever waits may give bytes back.
             drop(state);
+            drop(waiting);
             self.budget.admit();
         }
     }
@@ -371,7 +374,10 @@ impl Lulled<'_> {
     /// How it is, as soon as it is as it should be.
     async fn turn(&self, is_right: impl Fn(Turn) -> bool) -> Turn {
         poll_fn(|context| {
-            let turn = self.budget.lock().lull.turn(self.place, context.waker());
+            let mut waker = context.waker().clone();
+            let turn = self.budget.lock().lull.turn(self.place, &mut waker);
+            // Not under the lock: what goes with the one before may give bytes back.
+            drop(waker);
             match is_right(turn) {
                 true => Poll::Ready(turn),
                 false => Poll::Pending,
@@ -383,8 +389,12 @@ impl Lulled<'_> {
 
 impl Drop for Lulled<'_> {
     fn drop(&mut self) {
-        let waker = self.budget.lock().lull.leave(self.place);
-        if let Some(waker) = waker {
+        let mut state = self.budget.lock();
+        let own = state.lull.leave(self.place);
+        let next = state.lull.hand_on(self.place);
+        drop(state);
+        drop(own);
+        if let Some(waker) = next {
             waker.wake();
         }
     }
@@ -645,5 +655,92 @@ mod tests {
         let [_, second, third, _] = waiting;
         assert_eq!(second.await.unwrap(), 2);
         assert_eq!(third.await.unwrap(), 2);
+    }
+
+    /// Many ask, leave and give back at once, on several threads.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn whoever_asks_is_served_however_many_ask_at_once() {
+        let budget = ByteBudget::with_fetches(600_000, 2);
+        let (give_back, given) = std::sync::mpsc::channel::<Charge>();
+        std::thread::spawn(move || given.into_iter().for_each(drop));
+        let mut asking = tokio::task::JoinSet::new();
+        for task in 0..64_u64 {
+            let budget = if task % 4 == 0 {
+                budget.for_source()
+            } else {
+                budget.clone()
+            };
+            let give_back = give_back.clone();
+            asking.spawn(async move {
+                for round in 0..300_u64 {
+                    let dice =
+                        (task * 7_919 + round * 104_729).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+                    let need = Need {
+                        expected: dice % 100_000,
+                        most: 400_000,
+                    };
+                    let asked = async {
+                        budget.lull().await;
+                        budget.reserve(need).await
+                    };
+                    let grant = match dice >> 20 & 3 {
+                        0 => {
+                            match timeout(Duration::from_micros(dice >> 24 & 2_047), asked).await {
+                                Ok(grant) => grant,
+                                Err(_) => continue,
+                            }
+                        }
+                        _ => asked.await,
+                    };
+                    budget.begun(dice & 1 == 0);
+                    if dice & 2 == 0 {
+                        yield_now().await;
+                    }
+                    match dice >> 2 & 3 {
+                        0 => drop(grant),
+                        1 => drop(grant.answered(dice % 150_000)),
+                        _ => give_back.send(grant.answered(dice % 150_000)).unwrap(),
+                    }
+                }
+            });
+        }
+        let all = timeout(Duration::from_secs(60), asking.join_all()).await;
+        assert!(all.is_ok(), "{budget:?}");
+        drop(give_back);
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!((budget.in_use(), budget.waiting()), (0, 0));
+        assert!(budget.wait_for_lull().is_none());
+    }
+
+    /// A waker may be the last that holds a task, and with it records.
+    #[test]
+    fn a_waker_that_is_let_go_may_give_bytes_back() {
+        struct Holds(Mutex<Option<Charge>>);
+        impl std::task::Wake for Holds {
+            fn wake(self: Arc<Self>) {
+                drop(lock_of(&self.0).take());
+            }
+        }
+        fn lock_of(held: &Mutex<Option<Charge>>) -> MutexGuard<'_, Option<Charge>> {
+            held.lock().unwrap()
+        }
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let budget = ByteBudget::default();
+            let mut charge = budget.try_reserve(300_000).unwrap().answered(300_000);
+            let holds = Holds(Mutex::new(Some(charge.split_off(1))));
+            let lulled = budget.wait_for_lull().unwrap();
+            let mut come = std::pin::pin!(lulled.turn(|turn| turn == Turn::Come));
+            let former = std::task::Waker::from(Arc::new(holds));
+            let mut context = std::task::Context::from_waker(&former);
+            assert!(come.as_mut().poll(&mut context).is_pending());
+            drop(former);
+            // It goes on in another task.
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(come.as_mut().poll(&mut context).is_pending());
+            done.send(()).unwrap();
+        });
+        let ended = ended.recv_timeout(Duration::from_secs(10));
+        assert!(ended.is_ok(), "it hangs");
     }
 }

@@ -141,7 +141,7 @@ impl Means {
     fn end(&self, end: StreamEnd) {
         self.watch
             .reporter()
-            .close(&SourceEvent::StreamEnded { end });
+            .close(SourceEvent::StreamEnded { end });
     }
 }
 

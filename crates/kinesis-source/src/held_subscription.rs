@@ -53,6 +53,13 @@ pub(crate) enum Said {
     NoRoom,
 }
 
+/// For how long it is held.
+enum Held {
+    ForGood,
+    Until(Instant),
+    Over(Option<ShardSubscription>),
+}
+
 /// Somebody reads.
 struct Reading<'a>(&'a Slot);
 
@@ -107,22 +114,28 @@ impl HeldSubscription {
 async fn watch_over(slot: Arc<Slot>, let_go_after: Duration) {
     loop {
         let now = Instant::now();
-        let since = slot.lock().unread_since.unwrap_or(now);
-        let Some(until) = since.checked_add(let_go_after) else {
-            return; // Never.
-        };
-        if until > now {
-            sleep_until(until).await;
-            continue;
+        match slot.let_go(now, let_go_after) {
+            // Not while it is locked: its end may wake others.
+            Held::Over(events) => return drop(events),
+            Held::Until(moment) => sleep_until(moment).await,
+            Held::ForGood => return,
         }
-        let let_go = slot.lock().events.take();
-        // Not while it is locked: its end may wake others.
-        drop(let_go);
-        return;
     }
 }
 
 impl Slot {
+    /// Lets it go, if it has not been read for so long. That is seen and done in one step: whoever begins to read meanwhile
+    /// would not hear of it.
+    fn let_go(&self, now: Instant, after: Duration) -> Held {
+        let mut state = self.lock();
+        let since = state.unread_since.unwrap_or(now);
+        match since.checked_add(after) {
+            None => Held::ForGood,
+            Some(until) if until > now => Held::Until(until),
+            Some(_) => Held::Over(state.events.take()),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,5 +151,74 @@ impl<'a> Reading<'a> {
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         self.0.lock().unread_since = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, task::Context};
+
+    use super::*;
+
+    /// One that says nothing yet.
+    struct Silent;
+
+    impl Stream for Silent {
+        type Item = Result<SubscribeEvent, ApiError>;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Pending
+        }
+    }
+
+    /// Whoever begins to read when it is about to be let go either has it, or hears at once that it has gone.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "threads meet by chance, in real time"
+    )]
+    async fn nobody_waits_for_one_that_was_let_go_meanwhile() {
+        const LET_GO_AFTER: Duration = Duration::from_millis(1);
+        const ROUNDS: u64 = 1_000;
+        let runtime = tokio::runtime::Handle::current();
+        // Whoever looks at it now and then has those who take its lock twice wait in between, as a busy machine does.
+        let looked_at = Arc::new(Mutex::new(None::<Arc<Slot>>));
+        let looking = Arc::downgrade(&looked_at);
+        std::thread::spawn(move || {
+            while let Some(slot) = looking.upgrade() {
+                let slot = slot.lock().unwrap().clone();
+                let state = slot.as_ref().map(|slot| slot.lock());
+                let begin = std::time::Instant::now();
+                while begin.elapsed() < Duration::from_micros(20) {
+                    std::hint::spin_loop();
+                }
+                drop(state);
+            }
+        });
+        let reading = std::thread::spawn(move || {
+            let _runtime = runtime.enter();
+            let (budget, shard) = (ByteBudget::default(), "s".into());
+            let mut in_vain = 0;
+            for round in 0..ROUNDS {
+                let events = ShardSubscription::new(Silent);
+                let begin = std::time::Instant::now();
+                let mut held = HeldSubscription::new(events, LET_GO_AFTER);
+                let slot = Arc::clone(&held.slot);
+                *looked_at.lock().unwrap() = Some(Arc::clone(&slot));
+                let moment = Duration::from_nanos(1_000_000 + round * 104_729 % 1_400_000);
+                while begin.elapsed() < moment {
+                    std::hint::spin_loop();
+                }
+                let mut said = pin!(held.next(&shard, &budget, 1, None));
+                let mut context = Context::from_waker(std::task::Waker::noop());
+                let is_waiting = said.as_mut().poll(&mut context).is_pending();
+                std::thread::sleep(Duration::from_micros(300));
+                // It is held as long as it is waited for.
+                in_vain += u64::from(is_waiting && slot.lock().events.is_none());
+            }
+            in_vain
+        });
+        let in_vain = tokio::task::spawn_blocking(|| reading.join().unwrap()).await;
+        assert_eq!(in_vain.unwrap(), 0, "of {ROUNDS} readers wait in vain");
     }
 }

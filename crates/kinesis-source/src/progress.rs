@@ -296,15 +296,17 @@ impl Progress {
         }
         let generation = state.generation;
         let goes_on = state.end_halt(Halt::UntilRead);
-        drop(state);
-        self.tell(goes_on);
+        self.leave(state, goes_on);
         Issued { first, generation }
     }
 
     /// It is tried only about so often from now on, for that reason.
     pub(crate) fn halt(&self, until: Halt, reason: ParkReason, probe_every: Duration) {
-        self.lock().halt = Some(until);
+        let mut state = self.lock();
+        state.halt = Some(until);
         self.watch.halted(reason, probe_every);
+        drop(state);
+        self.watch.tell();
     }
 
     /// Whether nothing has become better since it was halted.
@@ -334,9 +336,15 @@ impl Progress {
         self.lock().failure.take().map(|error| *error)
     }
 
-    fn tell(&self, goes_on: bool) {
+    /// Lets go of its state, and then tells that it goes on, if it does. What is told is decided before, or a halt that
+    /// begins meanwhile would seem to be over.
+    fn leave(&self, state: MutexGuard<'_, State>, goes_on: bool) {
         if goes_on {
             self.watch.went_on();
+        }
+        drop(state);
+        if goes_on {
+            self.watch.tell();
         }
     }
 
@@ -352,8 +360,7 @@ impl Progress {
             state.passed = Some(mark);
         }
         let goes_on = is_done && state.end_any_halt();
-        drop(state);
-        self.tell(goes_on);
+        self.leave(state, goes_on);
     }
 
     /// Counts.
@@ -395,8 +402,7 @@ impl Progress {
         }
         let was_elsewhere = mem::replace(&mut state.phase, phase) != phase;
         let goes_on = state.end_halt(Halt::UntilRead);
-        drop(state);
-        self.tell(goes_on);
+        self.leave(state, goes_on);
         self.watch.reached_tip();
         if is_news || was_elsewhere {
             self.watcher.ring();
@@ -431,8 +437,7 @@ impl Progress {
             state.phase = phase;
             let is_stopped = phase == Phase::Stopped && state.failure.is_none();
             let goes_on = phase.is_done() && state.end_any_halt();
-            drop(state);
-            self.tell(goes_on);
+            self.leave(state, goes_on);
             if phase == Phase::Draining {
                 self.watch
                     .report(|shard| SourceEvent::ShardDrained { shard });

@@ -13,7 +13,10 @@ use tokio::sync::mpsc::{
 };
 use tracing::{Level, event};
 
-use crate::{SourceEvent, metric_names};
+use crate::{
+    SourceEvent, metric_names,
+    telling::{Place, Telling},
+};
 
 /// Says what has changed: to the log, and to whoever receives a source's events.
 #[derive(Clone)]
@@ -22,19 +25,22 @@ pub(crate) struct Reporter(Arc<Inner>);
 struct Inner {
     /// Whose events they are.
     stream: Option<String>,
+    telling: Telling,
     receivers: Mutex<Receivers>,
     /// What events are counted by, of those that there were: it takes longer to make one than to count.
-    counters: Mutex<Vec<(&'static str, Key)>>,
+    counters: Mutex<Vec<(&'static str, Arc<Key>)>>,
 }
 
 #[derive(Default)]
 struct Receivers {
-    open: Vec<Sender>,
+    /// Shared with whoever sends just now: those who are woken by it may ask for events.
+    open: Arc<Vec<Sender>>,
     /// Whether the last event was said.
     is_closed: bool,
 }
 
 /// The way to one receiver.
+#[derive(Clone)]
 struct Sender {
     queue: mpsc::Sender<SourceEvent>,
     lost: Arc<AtomicU64>,
@@ -71,6 +77,7 @@ impl Reporter {
     fn new(stream: Option<String>) -> Self {
         Self(Arc::new(Inner {
             stream,
+            telling: Telling::default(),
             receivers: Mutex::default(),
             counters: Mutex::default(),
         }))
@@ -82,21 +89,48 @@ impl Reporter {
     }
 
     /// Logs an event, and gives it to all receivers.
-    pub(crate) fn report(&self, event: &SourceEvent) {
-        self.log(event);
-        self.count(event);
-        let mut receivers = self.lock();
-        receivers.open.retain(|receiver| receiver.send(event));
+    pub(crate) fn report(&self, event: SourceEvent) {
+        self.note(event);
+        self.tell();
     }
 
-    /// Reports the last event, unless that has been done.
-    pub(crate) fn close(&self, last: &SourceEvent) {
-        if mem::replace(&mut self.lock().is_closed, true) {
-            return;
+    /// Takes note of an event, which is to be [told](Self::tell): under the lock under which it became one.
+    pub(crate) fn note(&self, event: SourceEvent) {
+        self.0.telling.note(event);
+    }
+
+    /// Logs what was noted, and gives it to all receivers. Under no lock.
+    pub(crate) fn tell(&self) {
+        self.0.telling.tell(|event, place| {
+            self.log(event);
+            self.count(event);
+            if place != Place::After {
+                self.send(event);
+            }
+            if place == Place::Last {
+                let mut receivers = self.lock();
+                receivers.is_closed = true;
+                // They end after what they have yet to take out.
+                let open = mem::take(&mut receivers.open);
+                drop(receivers);
+                drop(open);
+            }
+        });
+    }
+
+    /// Reports the last event, unless that has been done. What comes after it is logged, and nobody receives it.
+    pub(crate) fn close(&self, last: SourceEvent) {
+        self.0.telling.close(last);
+        self.tell();
+    }
+
+    fn send(&self, event: &SourceEvent) {
+        let open = Arc::clone(&self.lock().open);
+        let gone = open.iter().filter(|receiver| !receiver.send(event));
+        if gone.count() > 0 {
+            let open = &mut self.lock().open;
+            Arc::make_mut(open).retain(|receiver| !receiver.queue.is_closed());
         }
-        self.report(last);
-        // They end after what they have yet to take out.
-        self.lock().open.clear();
     }
 
     /// The events from now on.
@@ -110,7 +144,7 @@ impl Reporter {
         let mut receivers = self.lock();
         if !receivers.is_closed {
             let lost = Arc::clone(&lost);
-            receivers.open.push(Sender { queue, lost });
+            Arc::make_mut(&mut receivers.open).push(Sender { queue, lost });
         }
         SourceEvents {
             queue: receiver,
@@ -119,16 +153,20 @@ impl Reporter {
     }
 
     fn count(&self, event: &SourceEvent) {
-        let name = event.name();
-        let counters = &mut *lock(&self.0.counters);
-        let known = counters.iter().position(|(of, _)| *of == name);
-        let known = known.unwrap_or_else(|| {
-            counters.push((name, self.counter_of(name)));
-            counters.len() - 1
-        });
-        let (_, counter) = &counters[known];
+        let counter = self.counter(event.name());
         // The recorder may be another than the last time.
-        with_recorder(|it| it.register_counter(counter, &METADATA)).increment(1);
+        with_recorder(|it| it.register_counter(&counter, &METADATA)).increment(1);
+    }
+
+    fn counter(&self, event: &'static str) -> Arc<Key> {
+        let counters = &mut *lock(&self.0.counters);
+        let known = counters.iter().find(|(of, _)| *of == event);
+        if let Some((_, counter)) = known {
+            return Arc::clone(counter);
+        }
+        let counter = Arc::new(self.counter_of(event));
+        counters.push((event, Arc::clone(&counter)));
+        counter
     }
 
     fn counter_of(&self, event: &'static str) -> Key {
@@ -261,13 +299,13 @@ mod tests {
         let reporter = Reporter::of("orders");
         let mut slow = reporter.events_with_room(3);
         let mut fast = reporter.events_with_room(100);
-        (0..5).for_each(|number| reporter.report(&caught_up(number)));
+        (0..5).for_each(|number| reporter.report(caught_up(number)));
         assert_eq!(taken(&mut slow), [0, 1, 2, -2]);
         assert_eq!(taken(&mut fast), [0, 1, 2, 3, 4]);
-        (5..10).for_each(|number| reporter.report(&caught_up(number)));
+        (5..10).for_each(|number| reporter.report(caught_up(number)));
         // Room for one more is taken by the word of what is missing.
         assert_eq!(slow.queue.try_recv().unwrap().name(), "shard_caught_up");
-        reporter.report(&caught_up(10));
+        reporter.report(caught_up(10));
         assert_eq!(taken(&mut slow), [6, 7, -2, -1]);
         assert_eq!(taken(&mut fast), [5, 6, 7, 8, 9, 10]);
     }
@@ -277,8 +315,8 @@ mod tests {
         let reporter = Reporter::of("orders");
         let mut before = reporter.events();
         let last = |end| SourceEvent::StreamEnded { end };
-        reporter.close(&last(crate::StreamEnd::Stopped));
-        reporter.close(&last(crate::StreamEnd::Aborted));
+        reporter.close(last(crate::StreamEnd::Stopped));
+        reporter.close(last(crate::StreamEnd::Aborted));
         let said = before.next().await.unwrap();
         assert!(said.to_string().ends_with("it was stopped"), "{said}");
         assert!(before.next().await.is_none());
@@ -289,7 +327,31 @@ mod tests {
     fn who_has_gone_is_forgotten() {
         let reporter = Reporter::of("orders");
         drop(reporter.events());
-        reporter.report(&caught_up(0));
+        reporter.report(caught_up(0));
         assert!(reporter.lock().open.is_empty());
+    }
+
+    /// Whoever is woken by an event may ask for events at once.
+    #[test]
+    fn a_receiver_that_is_woken_may_look_on_from_there() {
+        struct Asks(Reporter, Mutex<Option<SourceEvents>>);
+        impl std::task::Wake for Asks {
+            fn wake(self: Arc<Self>) {
+                *self.1.lock().unwrap() = Some(self.0.events());
+            }
+        }
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let reporter = Reporter::of("orders");
+            let mut events = reporter.events();
+            let waker = std::task::Waker::from(Arc::new(Asks(reporter.clone(), Mutex::default())));
+            let mut next = std::pin::pin!(events.next());
+            let mut context = std::task::Context::from_waker(&waker);
+            assert!(next.as_mut().poll(&mut context).is_pending());
+            reporter.report(SourceEvent::ListingComplete);
+            done.send(()).unwrap();
+        });
+        let ended = ended.recv_timeout(std::time::Duration::from_secs(60));
+        assert!(ended.is_ok(), "it hangs");
     }
 }

@@ -18,7 +18,6 @@ use crate::{
     listing::CALL_DEADLINE,
     source_watch::SourceWatch,
     supervision::Supervision,
-    telling::Telling,
 };
 
 /// What is told about one shard, over all lives of its reader.
@@ -29,7 +28,6 @@ pub(crate) struct ShardWatch {
     shard: ShardId,
     source: OnceLock<Arc<SourceWatch>>,
     machines: Mutex<Machines>,
-    telling: Telling,
 }
 
 #[derive(Debug)]
@@ -109,7 +107,6 @@ impl ShardWatch {
             shard,
             source: OnceLock::new(),
             machines: Mutex::new(machines),
-            telling: Telling::default(),
         }
     }
 
@@ -121,7 +118,7 @@ impl ShardWatch {
 
     /// Reports something that its machines do not know of.
     pub(crate) fn report(&self, event: impl FnOnce(ShardId) -> SourceEvent) {
-        self.telling.note(event(self.shard.clone()));
+        self.note(event(self.shard.clone()));
         self.tell();
     }
 
@@ -206,18 +203,17 @@ impl ShardWatch {
             since,
         });
         let calmed = machines.condition.calmed(now);
-        let news = calmed.into_iter().chain(stuck);
-        news.map(|event| self.telling.note(event)).count() > 0
+        self.note_all(calmed.into_iter().chain(stuck))
     }
 
     /// Takes note of what is to be told of it, from outside.
     pub(crate) fn note(&self, event: SourceEvent) {
-        self.telling.note(event);
+        self.source().reporter().note(event);
     }
 
     /// Tells what was noted.
     pub(crate) fn tell(&self) {
-        self.telling.tell(self.source().reporter());
+        self.source().reporter().tell();
     }
 
     /// A read was answered, or a subscription has sent something, with records or without.
@@ -354,18 +350,19 @@ impl ShardWatch {
         self.say(machines, news);
     }
 
-    /// What was read of it does not go on, and is tried only about so often from now on.
+    /// What was read of it does not go on, and is tried only about so often from now on. That is to be
+    /// [told](Self::tell).
     pub(crate) fn halted(&self, reason: ParkReason, probe_every: Duration) {
         let (now, mut machines) = (Instant::now(), self.lock());
         let news = machines.condition.halted(reason, probe_every, now);
-        self.say(machines, news);
+        self.note_all(news);
     }
 
-    /// That is over.
+    /// That is over, which is to be told.
     pub(crate) fn went_on(&self) {
         let mut machines = self.lock();
         let news = machines.condition.went_on(Instant::now());
-        self.say(machines, news);
+        self.note_all(news);
     }
 
     /// Whether its source has read any shard.
@@ -390,15 +387,17 @@ impl ShardWatch {
 
     /// Tells what has become news just now, in these machines.
     fn say(&self, machines: MutexGuard<'_, Machines>, news: impl IntoIterator<Item = SourceEvent>) {
-        let mut has_news = false;
-        for event in news {
-            self.telling.note(event);
-            has_news = true;
-        }
+        let has_news = self.note_all(news);
         drop(machines);
         if has_news {
             self.tell();
         }
+    }
+
+    /// Takes note of what has become news just now. Whether there is any.
+    fn note_all(&self, news: impl IntoIterator<Item = SourceEvent>) -> bool {
+        let news = news.into_iter();
+        news.map(|event| self.note(event)).count() > 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Machines> {

@@ -14,7 +14,6 @@ use crate::{
     reporter::Reporter,
     source_event::sentence,
     supervision::Supervision,
-    telling::Telling,
     unread::{LEAST_RETENTION, MARGIN},
 };
 
@@ -22,7 +21,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct SourceWatch {
     reporter: Reporter,
-    telling: Telling,
     supervision: Mutex<Supervision>,
     /// Whether any shard was read at all, since this process began.
     was_read: AtomicBool,
@@ -38,7 +36,6 @@ impl SourceWatch {
     pub(crate) fn new(reporter: Reporter) -> Self {
         Self {
             reporter,
-            telling: Telling::default(),
             supervision: Mutex::new(Supervision::new(Instant::now())),
             was_read: AtomicBool::new(false),
             retention: Mutex::default(),
@@ -64,12 +61,12 @@ impl SourceWatch {
             waiting_for, since, ..
         }) = supervision.enter(waiting_for, within, Instant::now())
         {
-            self.telling.note(SourceEvent::SourceUnstuck {
+            self.reporter.note(SourceEvent::SourceUnstuck {
                 waiting_for,
                 after: since,
             });
             drop(supervision);
-            self.telling.tell(&self.reporter);
+            self.reporter.tell();
         }
     }
 
@@ -80,10 +77,10 @@ impl SourceWatch {
             waiting_for, since, ..
         }) = supervision.check(now)
         {
-            self.telling
+            self.reporter
                 .note(SourceEvent::SourceStuck { waiting_for, since });
             drop(supervision);
-            self.telling.tell(&self.reporter);
+            self.reporter.tell();
         }
     }
 
@@ -120,7 +117,7 @@ impl SourceWatch {
         if let Some(failures) = over {
             let failures = u32::try_from(failures).unwrap_or(u32::MAX);
             self.reporter
-                .report(&SourceEvent::CheckpointsRecovered { failures });
+                .report(SourceEvent::CheckpointsRecovered { failures });
         }
     }
 
@@ -129,7 +126,7 @@ impl SourceWatch {
         if lock(&self.outage).failed(Instant::now()) {
             let reason = sentence(error);
             self.reporter
-                .report(&SourceEvent::CheckpointsFailing { reason });
+                .report(SourceEvent::CheckpointsFailing { reason });
         }
     }
 

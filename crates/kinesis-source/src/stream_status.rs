@@ -327,6 +327,7 @@ impl Inquiries {
 impl Board {
     pub(crate) fn add(&self, progress: Arc<Progress>) {
         let mut state = self.lock();
+        state.waiting.remove(progress.shard());
         state.reading.insert(progress.shard().clone(), progress);
     }
 

@@ -1,10 +1,11 @@
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
 
-use crate::{SourceEvent, reporter::Reporter};
+use crate::SourceEvent;
 
 /// What is to be told, in the order in which it became news, whoever tells it.
 ///
@@ -18,9 +19,20 @@ pub(crate) struct Telling {
 
 #[derive(Debug, Default)]
 struct State {
-    untold: VecDeque<SourceEvent>,
+    untold: VecDeque<(SourceEvent, Place)>,
     /// Somebody tells it.
     is_told: bool,
+    /// The last event was noted.
+    is_closed: bool,
+}
+
+/// When something became news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Before,
+    /// It is the last.
+    Last,
+    After,
 }
 
 /// Whose turn it is to tell.
@@ -29,17 +41,30 @@ struct Turn<'a>(&'a Telling);
 impl Telling {
     /// Takes note of it, under the lock under which it became news.
     pub(crate) fn note(&self, event: SourceEvent) {
-        self.lock().untold.push_back(event);
+        let mut state = self.lock();
+        let place = match state.is_closed {
+            true => Place::After,
+            false => Place::Before,
+        };
+        state.untold.push_back((event, place));
+    }
+
+    /// Takes note of the last event, unless there has been one.
+    pub(crate) fn close(&self, last: SourceEvent) {
+        let mut state = self.lock();
+        if !mem::replace(&mut state.is_closed, true) {
+            state.untold.push_back((last, Place::Last));
+        }
     }
 
     /// Tells what was noted, without a lock, unless somebody else does.
-    pub(crate) fn tell(&self, reporter: &Reporter) {
-        if std::mem::replace(&mut self.lock().is_told, true) {
+    pub(crate) fn tell(&self, mut say: impl FnMut(&SourceEvent, Place)) {
+        if mem::replace(&mut self.lock().is_told, true) {
             return;
         }
         let turn = Turn(self);
-        while let Some(event) = turn.next() {
-            reporter.report(&event);
+        while let Some((event, place)) = turn.next() {
+            say(&event, place);
         }
     }
 
@@ -50,7 +75,7 @@ impl Telling {
 
 impl Turn<'_> {
     /// What is to be told next. If there is nothing, whoever notes something next has the turn.
-    fn next(&self) -> Option<SourceEvent> {
+    fn next(&self) -> Option<(SourceEvent, Place)> {
         let mut state = self.0.lock();
         let next = state.untold.pop_front();
         state.is_told = next.is_some();
@@ -69,13 +94,9 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        panic::{AssertUnwindSafe, catch_unwind},
-        sync::{Arc, Once},
-    };
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
-    use crate::test_log::LogThat;
 
     fn let_go(shard: &str) -> SourceEvent {
         SourceEvent::SubscriptionLetGo {
@@ -83,44 +104,48 @@ mod tests {
         }
     }
 
+    fn tell(telling: &Telling) -> Vec<(String, Place)> {
+        let mut told = Vec::new();
+        telling.tell(|event, place| told.push((event.shard().unwrap().to_string(), place)));
+        told
+    }
+
     #[test]
     fn who_comes_while_another_tells_leaves_it_to_that() {
-        let (telling, reporter) = (Arc::new(Telling::default()), Reporter::alone());
-        let mut events = reporter.events();
+        let telling = Telling::default();
         telling.note(let_go("a"));
-        let log = {
-            let (telling, reporter) = (Arc::clone(&telling), reporter.clone());
-            let once = Once::new();
-            LogThat(move || {
-                once.call_once(|| {
-                    telling.note(let_go("b"));
-                    telling.tell(&reporter);
-                });
-            })
-        };
-        tracing::subscriber::with_default(log, || telling.tell(&reporter));
-        let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
-        let shards: Vec<_> = told.iter().filter_map(SourceEvent::shard).collect();
-        assert_eq!(shards, [&"a".into(), &"b".into()]);
+        let mut told = Vec::new();
+        telling.tell(|event, _| {
+            if told.is_empty() {
+                telling.note(let_go("b"));
+                assert!(tell(&telling).is_empty());
+            }
+            told.push(event.shard().unwrap().to_string());
+        });
+        assert_eq!(told, ["a", "b"]);
         telling.note(let_go("c"));
-        telling.tell(&reporter);
-        assert!(events.try_next().is_some(), "the turn was given back");
+        assert_eq!(tell(&telling).len(), 1, "the turn was given back");
+    }
+
+    #[test]
+    fn one_is_the_last() {
+        let telling = Telling::default();
+        telling.note(let_go("a"));
+        telling.close(let_go("b"));
+        telling.note(let_go("c"));
+        telling.close(let_go("d"));
+        let told = tell(&telling);
+        let places: Vec<_> = told.into_iter().map(|(_, place)| place).collect();
+        assert_eq!(places, [Place::Before, Place::Last, Place::After]);
     }
 
     #[test]
     fn what_is_left_when_a_log_panics_is_told_by_the_next() {
-        let (telling, reporter) = (Telling::default(), Reporter::alone());
-        let mut events = reporter.events();
+        let telling = Telling::default();
         telling.note(let_go("a"));
         telling.note(let_go("b"));
-        let log = LogThat(|| panic!("on purpose"));
-        let told = || tracing::subscriber::with_default(log, || telling.tell(&reporter));
+        let told = || telling.tell(|_, _| panic!("on purpose"));
         assert!(catch_unwind(AssertUnwindSafe(told)).is_err());
-        telling.tell(&reporter);
-        let told = events.try_next();
-        assert_eq!(
-            told.as_ref().and_then(SourceEvent::shard),
-            Some(&"b".into())
-        );
+        assert_eq!(tell(&telling), [("b".to_owned(), Place::Before)]);
     }
 }

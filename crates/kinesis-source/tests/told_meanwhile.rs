@@ -1,6 +1,7 @@
 //! Whoever logs is called by threads that are at something else: what a log does then is its own business.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a log may block")]
 
 mod log;
 mod rig;
@@ -162,4 +163,45 @@ fn that_a_shard_is_read_is_told_before_all_else_of_it() {
     });
     let names = names.expect("it hangs");
     assert_eq!(names[0], "shard_started", "{names:?}");
+}
+
+/// What is seen here, any other thread may see that asks at that moment.
+#[test]
+fn each_shard_is_in_one_state() {
+    let asked = Arc::new(OnceLock::<StreamHandle>::new());
+    let twice = Arc::new(Mutex::new(Vec::new()));
+    let log = {
+        let (asked, twice) = (Arc::clone(&asked), Arc::clone(&twice));
+        Log::and(move |line| {
+            let is_started = line.field("event") == Some("shard_started");
+            let Some(handle) = asked.get().filter(|_| is_started) else {
+                return;
+            };
+            let all = handle.status();
+            for (at, it) in all.iter().enumerate() {
+                let mut others = all[at + 1..].iter();
+                if let Some(other) = others.find(|other| other.shard == it.shard) {
+                    let states = (it.shard.clone(), it.state, other.state);
+                    twice.lock().unwrap().push(states);
+                }
+            }
+        })
+    };
+    let ended = run(log, async move {
+        let fake = fake();
+        let shard = fake.shards()[0].id.clone();
+        kinesis_source::KinesisWriteApi::split_shard(&fake, &shard, 1 << 127)
+            .await
+            .unwrap();
+        let source = StreamSource::new("orders", Arc::new(fake));
+        let mut pipeline = Pipeline::new();
+        let (records, handle) = source.add_to(&mut pipeline);
+        assert!(asked.set(handle.clone()).is_ok());
+        pipeline.consume(Sink::default(), records.subscribe(Window::new(10)));
+        pipeline
+            .run_until(async move { handle.caught_up().await })
+            .await
+    });
+    ended.expect("it hangs").unwrap();
+    assert_eq!(*twice.lock().unwrap(), []);
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, task::Waker, time::Duration};
+use std::{collections::BTreeMap, mem, task::Waker, time::Duration};
 
 use tokio::time::Instant;
 
@@ -114,12 +114,13 @@ impl Lull {
         Some(place)
     }
 
-    /// How it is for that one, who is woken when it is otherwise.
-    pub(super) fn turn(&mut self, place: Place, waker: &Waker) -> Turn {
+    /// How it is for that one, who is woken when it is otherwise. `waker` becomes the one that was there before, which
+    /// is not to be dropped under a lock.
+    pub(super) fn turn(&mut self, place: Place, waker: &mut Waker) -> Turn {
         let Some(waiter) = self.waiting.get_mut(&place) else {
             return Turn::Come;
         };
-        waiter.waker.clone_from(waker);
+        mem::swap(&mut waiter.waker, waker);
         match self.keeper {
             Some(keeper) if keeper.place == place => Turn::Keeps(keeper.next_tick),
             _ => Turn::Waits,
@@ -139,10 +140,14 @@ impl Lull {
         Some(self.waiting.remove(&place)?.waker)
     }
 
-    /// That one waits no more. If it had the timer, another one has, who is to be woken: the one that will probably wait
-    /// longest.
+    /// That one waits no more. Its waker, which is not to be dropped under a lock.
     pub(super) fn leave(&mut self, place: Place) -> Option<Waker> {
-        self.waiting.remove(&place);
+        self.waiting.remove(&place).map(|waiter| waiter.waker)
+    }
+
+    /// If that one, who has left, had the timer, another one has, who is to be woken: the one that will probably wait
+    /// longest.
+    pub(super) fn hand_on(&mut self, place: Place) -> Option<Waker> {
         let keeper = self.keeper.take_if(|keeper| keeper.place == place)?;
         let (&place, last) = self.waiting.last_key_value()?;
         self.keeper = Some(Keeper { place, ..keeper });
@@ -177,12 +182,12 @@ mod tests {
     }
 
     fn waits(lull: &mut Lull, place: Option<Place>) -> bool {
-        place.is_some_and(|place| lull.turn(place, Waker::noop()) != Turn::Come)
+        place.is_some_and(|place| lull.turn(place, &mut Waker::noop().clone()) != Turn::Come)
     }
 
     /// When it has to tick, if it has the timer.
     fn keeps(lull: &mut Lull, place: Option<Place>) -> Option<Instant> {
-        match lull.turn(place?, Waker::noop()) {
+        match lull.turn(place?, &mut Waker::noop().clone()) {
             Turn::Keeps(at) => Some(at),
             Turn::Come | Turn::Waits => None,
         }
@@ -196,6 +201,12 @@ mod tests {
         lull.settled(settled);
         lull.tick(Instant::now());
         admit_all(lull)
+    }
+
+    /// Who is to be woken when that one has left.
+    fn leave(lull: &mut Lull, place: Place) -> Option<Waker> {
+        drop(lull.leave(place));
+        lull.hand_on(place)
     }
 
     #[test]
@@ -253,7 +264,7 @@ mod tests {
         assert_eq!(tick(&mut lull, BRISK), 1);
         // The last one leaves, and another one comes.
         let third = lull.next.0 - 1;
-        assert!(lull.leave(Place(third)).is_none());
+        assert!(leave(&mut lull, Place(third)).is_none());
         lull.answered(MUCH);
         let next = come(&mut lull);
         assert!(waits(&mut lull, next));
@@ -317,12 +328,18 @@ mod tests {
         let [first, second, third] = [(); 3].map(|()| come(&mut lull));
         let at = keeps(&mut lull, first).unwrap();
         assert_eq!(keeps(&mut lull, third), None);
-        assert!(lull.leave(second.unwrap()).is_none(), "it did not have it");
-        assert!(lull.leave(first.unwrap()).is_some());
+        assert!(
+            leave(&mut lull, second.unwrap()).is_none(),
+            "it did not have it"
+        );
+        assert!(leave(&mut lull, first.unwrap()).is_some());
         assert_eq!(keeps(&mut lull, third), Some(at));
         lull.tick(at);
         assert_eq!(keeps(&mut lull, third), Some(at + TICK));
-        assert!(lull.leave(third.unwrap()).is_none(), "nobody is there");
+        assert!(
+            leave(&mut lull, third.unwrap()).is_none(),
+            "nobody is there"
+        );
         let fourth = come(&mut lull);
         assert!(keeps(&mut lull, fourth).is_some());
     }

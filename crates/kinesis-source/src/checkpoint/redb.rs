@@ -7,6 +7,7 @@ use std::{
 
 use ::redb::{Database, ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 
 use super::{
     Checkpoint, CheckpointError, CheckpointStore, StreamIdentity,
@@ -43,10 +44,13 @@ use crate::ShardId;
 /// # Cancel safety
 ///
 /// The work is done on a thread for blocking work. When the future of an [`open`](Self::open), a
-/// load or a save is dropped, that thread still finishes what it began, and the file is open until
-/// then. As the trait says, a save that was dropped is stored whole or not at all.
+/// load or a save is dropped, that thread still finishes what it began, the file is open until
+/// then, and what is asked for later is done after it. As the trait says, a save that was dropped is stored whole or not at all.
 pub struct FileCheckpointStore {
     file: Arc<DatabaseFile>,
+    /// Whose turn it is, in the order in which they came: what was given up and is still done must not come after what was
+    /// asked for later.
+    turn: Arc<Mutex<()>>,
 }
 
 /// Whose checkpoints these are, under [`OWNER`].
@@ -68,7 +72,8 @@ impl FileCheckpointStore {
     /// - [`Unavailable`](CheckpointError::Unavailable): no such directory, no permission, no room.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let file = Arc::new(DatabaseFile::new(path.into()));
-        let store = Self { file };
+        let turn = Arc::default();
+        let store = Self { file, turn };
         store.with_database(|database, _| check(database)).await?;
         Ok(store)
     }
@@ -102,8 +107,13 @@ impl FileCheckpointStore {
         &self,
         work: impl FnOnce(&Database, &str) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, CheckpointError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let file = Arc::clone(&self.file);
-        match tokio::task::spawn_blocking(move || file.with(work)).await {
+        let work = move || {
+            let _turn = turn;
+            file.with(work)
+        };
+        match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => Err(CheckpointError::Damaged {
                 place: self.file.place(),

@@ -61,7 +61,7 @@ impl Means {
                 if let failures @ 1.. = mem::take(&mut opened.list_failures) {
                     self.watch
                         .reporter()
-                        .report(&SourceEvent::ListingRecovered { failures });
+                        .report(SourceEvent::ListingRecovered { failures });
                 }
                 opened.list_at = opened.graph.list_by(now + wait);
                 for reopened in reopened {
@@ -82,7 +82,7 @@ impl Means {
                 if opened.list_failures == 1 {
                     self.watch
                         .reporter()
-                        .report(&SourceEvent::ListingFailing { error });
+                        .report(SourceEvent::ListingFailing { error });
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Means {
     /// Tells of shards that no listing had before.
     fn tell_of_new(&self, new: &[&Shard]) {
         for shard in new {
-            self.watch.reporter().report(&SourceEvent::ShardDiscovered {
+            self.watch.reporter().report(SourceEvent::ShardDiscovered {
                 shard: shard.id.clone(),
                 parents: shard.parents().cloned().collect(),
             });
@@ -129,7 +129,7 @@ impl Means {
         if mem::replace(&mut opened.list_lacks, lacks) == lacks {
             return;
         }
-        self.watch.reporter().report(&if lacks {
+        self.watch.reporter().report(if lacks {
             SourceEvent::ListingIncomplete { missing, holes }
         } else {
             SourceEvent::ListingComplete
@@ -145,7 +145,7 @@ impl Means {
             begun,
             imagined,
         } = reopened;
-        self.watch.reporter().report(&SourceEvent::ShardReopened {
+        self.watch.reporter().report(SourceEvent::ShardReopened {
             shard,
             from,
             children: begun,
@@ -207,7 +207,7 @@ impl Means {
         self.board.forget(&shards);
         for shard in shards {
             let event = SourceEvent::ShardForgotten { shard };
-            self.watch.reporter().report(&event);
+            self.watch.reporter().report(event);
         }
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Opening<'a> {
         let stored_begins = self.store_begins(&stream, &begins).await;
         stored_begins.map_err(checkpoint_error)?;
         graph.note_stored(&begins);
-        self.watch.reporter().report(&SourceEvent::StreamOpened {
+        self.watch.reporter().report(SourceEvent::StreamOpened {
             shards: listing.len(),
             checkpoints: stored.len(),
         });
@@ -334,7 +334,7 @@ impl<'a> Opening<'a> {
             if !std::mem::replace(&mut self.is_told, true) {
                 self.watch
                     .reporter()
-                    .report(&SourceEvent::OpeningFailing { error });
+                    .report(SourceEvent::OpeningFailing { error });
             }
             sleep(wait).await;
         }

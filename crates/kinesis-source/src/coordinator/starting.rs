@@ -42,10 +42,10 @@ impl Means {
         let from = progress.next();
         let name = [&*self.source.name, "/", &*shard.to_string()].concat();
         // Before its reader begins, in another thread: what is told of it and asked about it comes after that.
+        self.board.add(Arc::clone(&progress));
         progress
             .watch()
             .report(|shard| SourceEvent::ShardStarted { shard, from });
-        self.board.add(Arc::clone(&progress));
         let added = Self::add(name, |name| {
             let reader = self.reader(&opened.stream, hash_range, &progress);
             self.group.add(name, reader)

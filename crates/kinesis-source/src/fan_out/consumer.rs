@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex as Shared, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::Mutex,
@@ -16,13 +20,14 @@ use crate::{
 pub(crate) struct Consumer {
     fan_out: FanOut,
     reporter: Reporter,
+    /// Once it is known to be active.
+    arn: Shared<Option<ConsumerArn>>,
     state: Mutex<State>,
 }
 
+/// Whoever finds it has this.
 #[derive(Debug, Default)]
 struct State {
-    /// Once it is known to be active.
-    arn: Option<ConsumerArn>,
     registered_here: bool,
     /// Of which one it was told that it is active.
     told: Option<ConsumerArn>,
@@ -48,6 +53,7 @@ impl Consumer {
         Arc::new(Self {
             fan_out,
             reporter,
+            arn: Shared::default(),
             state: Mutex::default(),
         })
     }
@@ -79,9 +85,13 @@ impl Consumer {
     /// Those of the calls; [`Verify`](Remedy::Verify) if it is not there and not to be registered;
     /// [`AwaitActive`](Remedy::AwaitActive) if it does not become active.
     pub(crate) async fn arn(&self) -> Result<ConsumerArn, ApiError> {
+        if let Some(arn) = self.known() {
+            return Ok(arn);
+        }
         let mut state = self.state.lock().await;
-        if let Some(arn) = &state.arn {
-            return Ok(arn.clone());
+        // Whoever had it before has found it, perhaps.
+        if let Some(arn) = self.known() {
+            return Ok(arn);
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -90,12 +100,12 @@ impl Consumer {
             {
                 // It may be looked for again and again, and be the same.
                 if state.told.replace(consumer.arn.clone()).as_ref() != Some(&consumer.arn) {
-                    self.reporter.report(&SourceEvent::ConsumerActive {
+                    self.reporter.report(SourceEvent::ConsumerActive {
                         consumer: consumer.arn.clone(),
                         registered_here: state.registered_here,
                     });
                 }
-                return Ok(state.arn.insert(consumer.arn).clone());
+                return Ok(self.lock_arn().insert(consumer.arn).clone());
             }
             if Instant::now() >= deadline {
                 let message = format!("{self} is not active after {} s", PATIENCE.as_secs());
@@ -137,12 +147,15 @@ impl Consumer {
 
     /// Takes note that the one of this ARN was not found: it is to be found or registered again.
     pub(crate) fn forget(&self, arn: &ConsumerArn) {
-        // Whoever holds the lock finds it anew just now.
-        if let Ok(mut state) = self.state.try_lock()
-            && state.arn.as_ref() == Some(arn)
-        {
-            state.arn = None;
-        }
+        self.lock_arn().take_if(|known| known == arn);
+    }
+
+    fn known(&self) -> Option<ConsumerArn> {
+        self.lock_arn().clone()
+    }
+
+    fn lock_arn(&self) -> MutexGuard<'_, Option<ConsumerArn>> {
+        self.arn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes it away, if that is wanted, before so much time is over, if there is no more. What does not work is
@@ -157,7 +170,7 @@ impl Consumer {
             let error = error.with_message(&message);
             let consumer = self.to_string();
             self.reporter
-                .report(&SourceEvent::ConsumerLeft { consumer, error });
+                .report(SourceEvent::ConsumerLeft { consumer, error });
         }
     }
 
@@ -171,8 +184,8 @@ impl Consumer {
         if !wanted {
             return;
         }
-        let address = match &state.arn {
-            Some(arn) => ConsumerAddress::Arn(arn.clone()),
+        let address = match self.known() {
+            Some(arn) => ConsumerAddress::Arn(arn),
             None => self.fan_out.consumer.clone(),
         };
         let mut backoff = Backoff::for_name(self);
@@ -182,7 +195,7 @@ impl Consumer {
                 Ok(()) => {
                     let consumer = self.to_string();
                     let event = SourceEvent::ConsumerDeregistered { consumer };
-                    return self.reporter.report(&event);
+                    return self.reporter.report(event);
                 }
                 Err(error) if error.remedy() == Remedy::Verify => return,
                 Err(error) => error,
@@ -191,7 +204,7 @@ impl Consumer {
             if backoff.failures() >= LAST_TRIES {
                 let consumer = self.to_string();
                 let event = SourceEvent::ConsumerLeft { consumer, error };
-                return self.reporter.report(&event);
+                return self.reporter.report(event);
             }
             sleep(wait).await;
         }
@@ -205,5 +218,41 @@ impl fmt::Display for Consumer {
             ConsumerAddress::Name(name) => f.write_str(name),
             ConsumerAddress::Arn(arn) => write!(f, "{arn}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::MockKinesisFanOutApi;
+
+    /// Many shards ask for it all the time, in any thread: that one does is no sign that it is found anew.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_gone_is_forgotten_although_another_shard_asks_for_it() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let mut api = MockKinesisFanOutApi::new();
+        let counted = Arc::clone(&calls);
+        api.expect_describe_stream_consumer().returning(move |_| {
+            let arn = match counted.fetch_add(1, Ordering::SeqCst) {
+                0 => "old",
+                _ => "new",
+            };
+            Ok(StreamConsumer {
+                name: "audit".to_owned(),
+                arn: arn.into(),
+                status: ConsumerStatus::Active,
+                created: None,
+            })
+        });
+        let consumer = Consumer::new(FanOut::new(Arc::new(api), "audit"), Reporter::alone());
+        let old = consumer.arn().await.unwrap();
+        // One asks, and finds what is known.
+        let asking = consumer.state.lock().await;
+        // Here another one's subscription is refused, as the consumer has gone.
+        consumer.forget(&old);
+        drop(asking);
+        assert_eq!(consumer.arn().await.unwrap(), "new".into());
     }
 }

@@ -400,3 +400,53 @@ async fn who_waits_for_receipts_though_none_is_missing_is_told() {
         assert!(check().is_none(), "a slow sink is no fault of the source");
     }
 }
+
+/// Its reader has failed, and is parked just when, in another thread, a record is acknowledged that ends that.
+#[test]
+fn a_shard_that_goes_on_is_not_told_as_parked() {
+    use crate::{reporter::Reporter, source_watch::SourceWatch};
+    const ROUNDS: u32 = 4_000;
+    let watch = Arc::new(SourceWatch::new(Reporter::of("orders")));
+    let mut events = watch.reporter().events();
+    let progress = progress();
+    progress.watch().join(watch);
+    // As the supervisor does, and everybody who asks how the shard is.
+    let looking = Arc::downgrade(&progress);
+    std::thread::spawn(move || {
+        while let Some(progress) = looking.upgrade() {
+            for _ in 0..1_000 {
+                let _ = progress.watch().look(Instant::now());
+            }
+        }
+    });
+    let mut left_parked = 0;
+    for round in 0..ROUNDS {
+        let number = u128::from(round) + 1;
+        let (book, first) = hand_out(&progress, number..number + 1);
+        let barrier = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                book.settle(first..first + 1, Outcome::Acked);
+            });
+            barrier.wait();
+            (0..round % 64).for_each(|_| std::hint::spin_loop());
+            let reason = "a panic".to_owned();
+            progress.halt(
+                Halt::UntilRead,
+                ParkReason::Failed { reason },
+                Duration::from_secs(60),
+            );
+        });
+        let mut last = None;
+        while let Some(event) = events.try_next() {
+            last = Some(event.name());
+        }
+        left_parked += u32::from(!progress.is_halted() && last == Some("shard_parked"));
+        // For the next round.
+        progress.lock().end_any_halt();
+        progress.watch().went_on();
+        while events.try_next().is_some() {}
+    }
+    assert_eq!(left_parked, 0, "of {ROUNDS}");
+}

@@ -11,12 +11,14 @@ use tracing::{
     span,
 };
 
+type Also = dyn Fn(&Line) + Send + Sync;
+
 /// Remembers the lines of this crate.
 #[derive(Clone, Default)]
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<Line>>>,
     /// What is done with each besides.
-    also: Option<Arc<dyn Fn(&Line) + Send + Sync>>,
+    also: Option<Arc<Also>>,
 }
 
 #[derive(Clone, Debug, Default)]
