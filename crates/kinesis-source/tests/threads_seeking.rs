@@ -27,7 +27,7 @@ use tokio::{
 };
 
 const STREAMS: u64 = 30;
-const SEEKS: u64 = 12;
+const SEEKS: u64 = 8;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn mixed(number: u64) -> u64 {

@@ -210,10 +210,10 @@ impl OpenStream {
     pub(super) fn retire_complete(&mut self) {
         let stored = &self.stored;
         let complete = self.active.extract_if(.., |_, progress| {
-            // Before its checkpoint, which is the last then.
+            // Its checkpoint is the last then.
             let is_complete = progress.phase() == Phase::Complete;
-            let checkpoint = progress.checkpoint();
-            is_complete && checkpoint.is_none_or(|it| is_stored(stored, progress, &it))
+            let is_stored = |it: Checkpoint| is_stored(stored, progress, &it);
+            is_complete && progress.checkpoint().is_none_or(is_stored)
         });
         for (_, progress) in complete.collect::<Vec<_>>() {
             self.retire(&progress);
