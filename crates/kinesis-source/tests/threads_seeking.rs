@@ -7,6 +7,8 @@
     reason = "receipts are settled by threads of their own"
 )]
 
+mod dice;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
@@ -15,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-use kinesis_fake::Fake;
+use dice::Dice;
+use kinesis_fake::{Choices, Fake};
 use kinesis_source::{
     Checkpoint, CheckpointStore, FanOut, KinesisApi, MemoryCheckpointStore, PinnedPosition, Record,
     SeekError, SequenceNumber, ShardId, StreamIdentity, StreamSource,
@@ -29,12 +32,6 @@ use tokio::{
 const STREAMS: u64 = 30;
 const SEEKS: u64 = 8;
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn mixed(number: u64) -> u64 {
-    let it = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let it = (it ^ (it >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    it ^ (it >> 31)
-}
 
 #[derive(Clone)]
 struct Sink {
@@ -63,11 +60,12 @@ impl Consumer<Record> for Sink {
 }
 
 fn settlers(seed: u64) -> Vec<mpsc::Sender<Receipt>> {
-    let of = |settler| {
+    let of = |settler: u64| {
         let (to, from) = mpsc::channel::<Receipt>();
         thread::spawn(move || {
-            for (at, receipt) in from.into_iter().enumerate() {
-                if mixed(seed + settler + 7 * at as u64).is_multiple_of(20) {
+            let mut dice = Dice::new(seed + settler);
+            for receipt in from {
+                if dice.percent(5) {
                     thread::sleep(Duration::from_micros(500));
                 }
                 receipt.ack();
@@ -79,7 +77,11 @@ fn settlers(seed: u64) -> Vec<mpsc::Sender<Receipt>> {
 }
 
 async fn read_to_and_fro(seed: u64) {
+    let mut choices = Choices::default();
+    // What the tip of a subscription is told by.
+    choices.heartbeat = Duration::from_millis(700);
     let fake = Fake::builder()
+        .choices(choices)
         .shards(2)
         .instant()
         .wall_clock()
@@ -125,21 +127,21 @@ async fn read_to_and_fro(seed: u64) {
         .map(|it| (it.id, it.starting_sequence_number))
         .collect();
     let mut seeking = JoinSet::new();
-    for seek in 0..SEEKS {
-        let dice = mixed(seed * 1_000 + seek);
-        let (shard, numbers) = &all[(dice % 2) as usize];
-        let at = (dice >> 8) as usize % (numbers.len() - 1);
-        let position = match dice >> 2 & 3 {
-            0 => PinnedPosition::AfterSequenceNumber(numbers[at].clone()),
-            1 => PinnedPosition::AtSequenceNumber(numbers[at + 1].clone()),
-            2 if dice >> 4 & 1 == 0 => PinnedPosition::TrimHorizon,
+    let mut dice = Dice::new(seed);
+    for _ in 0..SEEKS {
+        let (shard, numbers) = dice.one_of(&all);
+        let at = dice.between(0, numbers.len() as u64 - 2) as usize;
+        let position = match dice.between(0, 8) {
+            0..2 => PinnedPosition::AfterSequenceNumber(numbers[at].clone()),
+            2..4 => PinnedPosition::AtSequenceNumber(numbers[at + 1].clone()),
+            4 => PinnedPosition::TrimHorizon,
             // A place, and no record.
-            2 => PinnedPosition::AtSequenceNumber(begins[shard].clone()),
+            5 => PinnedPosition::AtSequenceNumber(begins[&shard].clone()),
             // There is no such place.
             _ => PinnedPosition::AfterSequenceNumber(77.into()),
         };
         starts.insert(numbers[at + 1].clone());
-        let (handle, shard) = (handle.clone(), shard.clone());
+        let handle = handle.clone();
         seeking.spawn(async move {
             let how = timeout(PATIENCE, handle.seek(&shard, position)).await;
             let how = how.unwrap_or_else(|_| panic!("stream {seed}: a seek gets no answer"));
@@ -151,7 +153,7 @@ async fn read_to_and_fro(seed: u64) {
                 "stream {seed}: {how:?}"
             );
         });
-        sleep(Duration::from_micros((dice >> 20) % 400_000)).await;
+        sleep(dice.millis(0, 400)).await;
     }
     seeking.join_all().await;
     for (shard, _) in &all {

@@ -13,7 +13,10 @@ use std::{
 };
 
 use kinesis_fake::Fake;
-use kinesis_source::{PinnedPosition, Record, SeekError, SourceEvent, StreamHandle, StreamSource};
+use kinesis_source::{
+    KinesisWriteApi, PinnedPosition, Record, SeekError, ShardId, SourceEvent, StreamHandle,
+    StreamSource,
+};
 use log::Log;
 use rig::Sink;
 use stage_core::{Batch, Consumer, Pipeline, Window};
@@ -44,6 +47,14 @@ fn fake() -> Fake {
     let fake = Fake::builder().shards(1).instant().wall_clock().build();
     fake.put_numbered(0..10).unwrap();
     fake
+}
+
+/// With two children of a shard.
+async fn split() -> (Fake, ShardId) {
+    let fake = fake();
+    let shard = fake.shards()[0].id.clone();
+    fake.split_shard(&shard, 1 << 127).await.unwrap();
+    (fake, shard)
 }
 
 /// Whoever logs that something is amiss may look how all is.
@@ -137,11 +148,7 @@ fn a_shard_whose_records_come_is_known() {
 #[test]
 fn that_a_shard_is_read_is_told_before_all_else_of_it() {
     let names = run(slow_log(), async {
-        let fake = fake();
-        let shard = fake.shards()[0].id.clone();
-        kinesis_source::KinesisWriteApi::split_shard(&fake, &shard, 1 << 127)
-            .await
-            .unwrap();
+        let (fake, shard) = split().await;
         let source = StreamSource::new("orders", Arc::new(fake));
         let mut pipeline = Pipeline::new();
         let (records, handle) = source.add_to(&mut pipeline);
@@ -188,11 +195,7 @@ fn each_shard_is_in_one_state() {
         })
     };
     let ended = run(log, async move {
-        let fake = fake();
-        let shard = fake.shards()[0].id.clone();
-        kinesis_source::KinesisWriteApi::split_shard(&fake, &shard, 1 << 127)
-            .await
-            .unwrap();
+        let (fake, _) = split().await;
         let source = StreamSource::new("orders", Arc::new(fake));
         let mut pipeline = Pipeline::new();
         let (records, handle) = source.add_to(&mut pipeline);

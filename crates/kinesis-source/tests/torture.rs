@@ -13,7 +13,6 @@
     reason = "it is in the way of others on purpose, and in real time"
 )]
 
-#[path = "torture/dice.rs"]
 mod dice;
 #[path = "torture/judge.rs"]
 mod judge;

@@ -13,7 +13,7 @@ use crate::{
 fn f40_credentials_expire_and_come_back_after_ten_minutes() {
     each_seed(async |seed| {
         let mut world = World::new(seed, 2);
-        let code = *world.dice.one_of(&[
+        let code = world.dice.one_of(&[
             "ExpiredTokenException",
             "UnrecognizedClientException",
             "AccessDeniedException",

@@ -11,9 +11,10 @@ use tokio::time::sleep;
 
 use crate::{
     control_plane::cause,
+    dice::Dice,
     handler::{Deed, once},
     log::Entry,
-    seeds::{Dice, Mattered, each_seed},
+    seeds::{Mattered, each_seed},
     world::{World, millis, seconds, shard},
 };
 
@@ -92,7 +93,7 @@ fn f03_an_iterator_expires_while_the_handler_stalls_and_the_next_one_at_once() {
 fn f04_failures_of_the_service_also_such_as_nobody_knows() {
     each_seed(async |seed| {
         let mut world = World::new(seed, 2);
-        let code = *world.dice.one_of(&[
+        let code = world.dice.one_of(&[
             "InternalFailure",
             "ServiceUnavailable",
             "InternalServerError",
@@ -161,7 +162,7 @@ async fn parked_for_hours(seed: u64, code: &str, operations: impl Into<Operation
 #[test]
 fn f06_the_key_cannot_be_used_for_hours() {
     each_seed(async |seed| {
-        let code = *Dice::new(seed).one_of(&[
+        let code = Dice::new(seed).one_of(&[
             "KMSAccessDeniedException",
             "KMSDisabledException",
             "KMSNotFoundException",
@@ -407,7 +408,7 @@ fn f20_no_data_no_key_and_the_longest_key() {
         let mut world = World::new(seed, 1);
         let keys = ["a".to_owned(), "\u{1f980}".repeat(256), "\u{0}".to_owned()];
         for _ in 0..100 {
-            let key = world.dice.one_of(&keys).clone();
+            let key = world.dice.one_of(&keys);
             let data = vec![1; world.dice.between(0, 2) as usize];
             world.put_one(&key, data);
         }

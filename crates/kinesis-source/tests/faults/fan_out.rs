@@ -76,7 +76,7 @@ fn f36_a_shard_is_in_use_or_taken_over_by_another_subscriber() {
 fn f37_an_error_comes_among_the_events() {
     each_seed(async |seed| {
         let mut world = subscribed(seed, 2);
-        let code = *world.dice.one_of(&[
+        let code = world.dice.one_of(&[
             "InternalFailureException",
             "ResourceInUseException",
             "ResourceNotFoundException",

@@ -23,6 +23,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../dice/mod.rs"]
+mod dice;
 #[path = "../kpl/reference.rs"]
 mod reference;
 

@@ -117,7 +117,7 @@ fn f70_killed_between_the_end_of_a_shard_and_the_begin_of_its_children() {
         let mut ended = 0;
         for step in 0..12 {
             let open = world.open_shards();
-            let shard = world.dice.one_of(&open).clone();
+            let shard = world.dice.one_of(&open);
             world.put(20);
             world.split(&shard).await;
             // What the children get before anybody knows of them is not skipped, even though reading

@@ -12,10 +12,11 @@ use tokio::time::sleep;
 
 use crate::{
     canary::CANARY,
+    dice::Dice,
     handler::Deed,
     log::Entry,
     reference::{Aggregated, UserRecord},
-    seeds::{Dice, Mattered, each_seed},
+    seeds::{Mattered, each_seed},
     world::{World, millis, seconds},
 };
 

@@ -4,34 +4,6 @@ use std::{env, panic::AssertUnwindSafe, time::Duration};
 
 use tokio::{runtime::Builder, time::timeout};
 
-/// Numbers drawn from a seed.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From `from` to `to`, both included.
-    pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
-        from + self.next() % (to - from + 1)
-    }
-
-    pub(crate) fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[(self.next() % of.len() as u64) as usize]
-    }
-}
-
 /// Whether a fault was met at all. Where it was not, a scenario has shown nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

@@ -24,11 +24,11 @@ use tokio::{
 use crate::{
     by_hand::{ByHand, Mistake},
     canary::{CANARY, Ear, assert_no_canary},
+    dice::Dice,
     handler::{Deed, Handler, Temper},
     invariants::{Allowed, broken, duplicates},
     lease::{Lease, Row},
     log::{Entry, Log},
-    seeds::Dice,
     watched::Watched,
 };
 
@@ -352,7 +352,7 @@ impl World {
     /// Splits an open shard, or merges two.
     pub(crate) async fn reshard(&mut self) {
         let open = self.open_shards();
-        let shard = self.dice.one_of(&open).clone();
+        let shard = self.dice.one_of(&open);
         let next = open
             .iter()
             .find(|it| shard.hash_range.end.checked_add(1) == Some(it.hash_range.start));

@@ -1,5 +1,7 @@
 //! Numbers drawn from a seed.
 
+#![allow(dead_code)] // Each test uses its own part.
+
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
