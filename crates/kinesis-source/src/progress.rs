@@ -304,9 +304,9 @@ impl Progress {
     pub(crate) fn halt(&self, until: Halt, reason: ParkReason, probe_every: Duration) {
         let mut state = self.lock();
         state.halt = Some(until);
-        self.watch.halted(reason, probe_every);
+        let news = self.watch.halted(reason, probe_every);
         drop(state);
-        self.watch.tell();
+        self.watch.tell(news);
     }
 
     /// Whether nothing has become better since it was halted.
@@ -339,12 +339,10 @@ impl Progress {
     /// Lets go of its state, and then tells that it goes on, if it does. What is told is decided before, or a halt that
     /// begins meanwhile would seem to be over.
     fn leave(&self, state: MutexGuard<'_, State>, goes_on: bool) {
-        if goes_on {
-            self.watch.went_on();
-        }
+        let news = goes_on.then(|| self.watch.went_on());
         drop(state);
-        if goes_on {
-            self.watch.tell();
+        if let Some(news) = news {
+            self.watch.tell(news);
         }
     }
 

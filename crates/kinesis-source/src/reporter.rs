@@ -18,6 +18,11 @@ use crate::{
     telling::{Place, Telling},
 };
 
+/// What has become news, and is to be told.
+#[derive(Debug)]
+#[must_use = "it is to be told"]
+pub(crate) struct News(Vec<Arc<SourceEvent>>);
+
 /// Says what has changed: to the log, and to whoever receives a source's events.
 #[derive(Clone)]
 pub(crate) struct Reporter(Arc<Inner>);
@@ -90,23 +95,44 @@ impl Reporter {
 
     /// Logs an event, and gives it to all receivers.
     pub(crate) fn report(&self, event: SourceEvent) {
-        self.note(event);
-        self.tell();
+        self.tell(self.note([event]));
     }
 
-    /// Takes note of an event, which is to be [told](Self::tell): under the lock under which it became one.
-    pub(crate) fn note(&self, event: SourceEvent) {
-        self.0.telling.note(event);
+    /// Takes note of events, which are to be [told](Self::tell): under the lock under which they became news, so that
+    /// receivers have them in that order.
+    pub(crate) fn note(&self, events: impl IntoIterator<Item = SourceEvent>) -> News {
+        let note = |event| {
+            let event = Arc::new(event);
+            self.0.telling.note(Arc::clone(&event));
+            event
+        };
+        News(events.into_iter().map(note).collect())
     }
 
-    /// Logs what was noted, and gives it to all receivers. Under no lock.
-    pub(crate) fn tell(&self) {
-        self.0.telling.tell(|event, place| {
+    /// Gives them to all receivers and logs them, under no lock. A log that takes its time holds up nobody else.
+    pub(crate) fn tell(&self, News(news): News) {
+        if news.is_empty() {
+            return;
+        }
+        self.give();
+        for event in &news {
             self.log(event);
             self.count(event);
-            if place != Place::After {
-                self.send(event);
-            }
+        }
+    }
+
+    /// Reports the last event, unless that has been done. What comes after it is logged, and nobody receives it.
+    pub(crate) fn close(&self, last: SourceEvent) {
+        let last = Arc::new(last);
+        if self.0.telling.close(Arc::clone(&last)) {
+            self.tell(News(vec![last]));
+        }
+    }
+
+    /// Gives all that was noted to all receivers.
+    fn give(&self) {
+        self.0.telling.tell(|event, place| {
+            self.send(event);
             if place == Place::Last {
                 let mut receivers = self.lock();
                 receivers.is_closed = true;
@@ -116,12 +142,6 @@ impl Reporter {
                 drop(open);
             }
         });
-    }
-
-    /// Reports the last event, unless that has been done. What comes after it is logged, and nobody receives it.
-    pub(crate) fn close(&self, last: SourceEvent) {
-        self.0.telling.close(last);
-        self.tell();
     }
 
     fn send(&self, event: &SourceEvent) {
@@ -203,6 +223,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl News {
+    pub(crate) fn and(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+}
+
 impl Sender {
     /// Whether there is still somebody to send to. What there is no room for is counted.
     fn send(&self, event: &SourceEvent) -> bool {
@@ -275,6 +302,7 @@ impl fmt::Debug for SourceEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_log::LogThat;
 
     fn caught_up(number: u64) -> SourceEvent {
         let shard = format!("shardId-{number:012}");
@@ -329,6 +357,31 @@ mod tests {
         drop(reporter.events());
         reporter.report(caught_up(0));
         assert!(reporter.lock().open.is_empty());
+    }
+
+    #[test]
+    fn a_log_that_hangs_holds_up_nobody_else() {
+        let reporter = Reporter::of("orders");
+        let mut events = reporter.events();
+        let (logging, is_logging) = std::sync::mpsc::channel();
+        let hangs = reporter.clone();
+        std::thread::spawn(move || {
+            let log = LogThat(move || {
+                logging.send(()).unwrap();
+                loop {
+                    std::thread::park();
+                }
+            });
+            tracing::subscriber::with_default(log, || hangs.report(caught_up(0)));
+        });
+        is_logging.recv().unwrap();
+        reporter.report(caught_up(1));
+        reporter.close(SourceEvent::StreamEnded {
+            end: crate::StreamEnd::Stopped,
+        });
+        let told = std::iter::from_fn(|| events.try_next());
+        let told: Vec<_> = told.map(|event| event.name()).collect();
+        assert_eq!(told, ["shard_caught_up", "shard_caught_up", "stream_ended"]);
     }
 
     /// Whoever is woken by an event may ask for events at once.

@@ -13,9 +13,10 @@ use crate::{
     condition::Condition,
     denial::Denial,
     footprint::Need,
-    headway::{Headway, News},
+    headway::{self, Headway},
     lag::Lag,
     listing::CALL_DEADLINE,
+    reporter::News,
     source_watch::SourceWatch,
     supervision::Supervision,
 };
@@ -118,8 +119,8 @@ impl ShardWatch {
 
     /// Reports something that its machines do not know of.
     pub(crate) fn report(&self, event: impl FnOnce(ShardId) -> SourceEvent) {
-        self.note(event(self.shard.clone()));
-        self.tell();
+        let event = event(self.shard.clone());
+        self.source().reporter().report(event);
     }
 
     /// Its reader waits for that from now on, at most for so long if that is known.
@@ -184,8 +185,8 @@ impl ShardWatch {
         self.lock().lag.behind(now)
     }
 
-    /// Takes note of what is to be [told](Self::tell) by now, as its reader may be stuck or asleep. Whether that is anything.
-    pub(crate) fn check(&self, state: ShardState, now: Instant) -> bool {
+    /// What is to be [told](Self::tell) by now, as its reader may be stuck or asleep.
+    pub(crate) fn check(&self, state: ShardState, now: Instant) -> News {
         let mut machines = self.lock();
         let late = machines.supervision.check(now);
         let late = late.map(|wait| machines.with_numbers(wait));
@@ -203,17 +204,17 @@ impl ShardWatch {
             since,
         });
         let calmed = machines.condition.calmed(now);
-        self.note_all(calmed.into_iter().chain(stuck))
+        self.note(calmed.into_iter().chain(stuck))
     }
 
-    /// Takes note of what is to be told of it, from outside.
-    pub(crate) fn note(&self, event: SourceEvent) {
-        self.source().reporter().note(event);
+    /// Takes note of what has become news just now.
+    pub(crate) fn note(&self, news: impl IntoIterator<Item = SourceEvent>) -> News {
+        self.source().reporter().note(news)
     }
 
-    /// Tells what was noted.
-    pub(crate) fn tell(&self) {
-        self.source().reporter().tell();
+    /// Tells what was noted, under no lock.
+    pub(crate) fn tell(&self, news: News) {
+        self.source().reporter().tell(news);
     }
 
     /// A read was answered, or a subscription has sent something, with records or without.
@@ -228,13 +229,13 @@ impl ShardWatch {
         let throttled = machines.throttling.granted(now);
         let throttled = self.unstuck(WaitingFor::Turn, throttled);
         let headway = headway.map(|news| match news {
-            News::Stopped(since) => SourceEvent::Stuck {
+            headway::News::Stopped(since) => SourceEvent::Stuck {
                 shard: self.shard.clone(),
                 state: ShardState::Reading,
                 waiting_for: WaitingFor::Headway,
                 since,
             },
-            News::Again(after) => SourceEvent::Unstuck {
+            headway::News::Again(after) => SourceEvent::Unstuck {
                 shard: self.shard.clone(),
                 waiting_for: WaitingFor::Headway,
                 after,
@@ -352,17 +353,17 @@ impl ShardWatch {
 
     /// What was read of it does not go on, and is tried only about so often from now on. That is to be
     /// [told](Self::tell).
-    pub(crate) fn halted(&self, reason: ParkReason, probe_every: Duration) {
+    pub(crate) fn halted(&self, reason: ParkReason, probe_every: Duration) -> News {
         let (now, mut machines) = (Instant::now(), self.lock());
         let news = machines.condition.halted(reason, probe_every, now);
-        self.note_all(news);
+        self.note(news)
     }
 
     /// That is over, which is to be told.
-    pub(crate) fn went_on(&self) {
+    pub(crate) fn went_on(&self) -> News {
         let mut machines = self.lock();
         let news = machines.condition.went_on(Instant::now());
-        self.note_all(news);
+        self.note(news)
     }
 
     /// Whether its source has read any shard.
@@ -387,17 +388,9 @@ impl ShardWatch {
 
     /// Tells what has become news just now, in these machines.
     fn say(&self, machines: MutexGuard<'_, Machines>, news: impl IntoIterator<Item = SourceEvent>) {
-        let has_news = self.note_all(news);
+        let news = self.note(news);
         drop(machines);
-        if has_news {
-            self.tell();
-        }
-    }
-
-    /// Takes note of what has become news just now. Whether there is any.
-    fn note_all(&self, news: impl IntoIterator<Item = SourceEvent>) -> bool {
-        let news = news.into_iter();
-        news.map(|event| self.note(event)).count() > 0
+        self.tell(news);
     }
 
     fn lock(&self) -> MutexGuard<'_, Machines> {

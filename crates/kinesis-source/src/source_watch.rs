@@ -61,12 +61,12 @@ impl SourceWatch {
             waiting_for, since, ..
         }) = supervision.enter(waiting_for, within, Instant::now())
         {
-            self.reporter.note(SourceEvent::SourceUnstuck {
+            let news = self.reporter.note([SourceEvent::SourceUnstuck {
                 waiting_for,
                 after: since,
-            });
+            }]);
             drop(supervision);
-            self.reporter.tell();
+            self.reporter.tell(news);
         }
     }
 
@@ -77,10 +77,10 @@ impl SourceWatch {
             waiting_for, since, ..
         }) = supervision.check(now)
         {
-            self.reporter
-                .note(SourceEvent::SourceStuck { waiting_for, since });
+            let stuck = SourceEvent::SourceStuck { waiting_for, since };
+            let news = self.reporter.note([stuck]);
             drop(supervision);
-            self.reporter.tell();
+            self.reporter.tell(news);
         }
     }
 

@@ -395,14 +395,9 @@ impl Board {
         let reading: Vec<_> = self.lock().reading.values().cloned().collect();
         for progress in reading {
             let watch = progress.watch();
-            let mut has_news = watch.check(progress.phase().into(), now);
-            if let Some(late) = progress.check_unsettled(settle_within, now) {
-                watch.note(late);
-                has_news = true;
-            }
-            if has_news {
-                watch.tell();
-            }
+            let of_reader = watch.check(progress.phase().into(), now);
+            let of_receipts = progress.check_unsettled(settle_within, now);
+            watch.tell(of_reader.and(watch.note(of_receipts)));
         }
     }
 

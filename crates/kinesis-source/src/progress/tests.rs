@@ -445,7 +445,7 @@ fn a_shard_that_goes_on_is_not_told_as_parked() {
         left_parked += u32::from(!progress.is_halted() && last == Some("shard_parked"));
         // For the next round.
         progress.lock().end_any_halt();
-        progress.watch().went_on();
+        let _ = progress.watch().went_on();
         while events.try_next().is_some() {}
     }
     assert_eq!(left_parked, 0, "of {ROUNDS}");
