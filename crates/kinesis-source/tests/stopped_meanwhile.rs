@@ -71,12 +71,16 @@ async fn a_source_that_is_stopped_before_it_reads_a_shard_is_not_complete() {
     // It is asked before anything is read.
     tokio::task::yield_now().await;
     pipeline.run().await.unwrap();
-    let mut end = None;
+    let (mut end, mut names) = (None, Vec::new());
     while let Some(event) = events.next().await {
+        names.push(event.name());
         if let SourceEvent::StreamEnded { end: how } = event {
             end = Some(how);
         }
     }
+    // Nor is the shard said to be read, or to have been.
+    assert!(!names.contains(&"shard_started"), "{names:?}");
+    assert_eq!(handle.drain_report().len(), 0);
     let is_caught_up = timeout(Duration::from_millis(500), asking).await.is_ok();
     let read = sink.taken().len();
     assert_eq!(

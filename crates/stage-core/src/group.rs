@@ -145,6 +145,12 @@ impl<E: Send + 'static> Group<E> {
         stage.add_by(claim)?;
         Ok(())
     }
+
+    /// Whether nobody can be added any more: the pipeline is told to stop, or has ended.
+    pub fn is_closed(&self) -> bool {
+        let crew = self.0.crew.upgrade();
+        crew.is_none_or(|crew| crew.is_stopping())
+    }
 }
 
 impl<E: Send + 'static> Members<E> {

@@ -608,13 +608,22 @@ async fn a_group_ends_when_its_pipeline_stops_although_handles_are_left() {
         .add("numbers/endless", Counter::up_to(u64::MAX))
         .unwrap();
     pipeline.consume(sink.clone(), numbers.subscribe(Window::new(4)));
+    assert!(!group.is_closed());
     pipeline
         .run_until(sleep(Duration::from_millis(25)))
         .await
         .unwrap();
     assert!(!sink.seen().is_empty());
+    assert!(group.is_closed());
     let refused = group.add("numbers/late", Counter::up_to(10));
     assert_eq!(refused, Err(AddError::Stopping));
+    // Also before it runs.
+    let mut pipeline = Pipeline::new();
+    let (group, _numbers) = pipeline.group::<u64>();
+    pipeline.handle().stop();
+    assert!(group.is_closed());
+    drop(pipeline);
+    assert!(group.is_closed());
 }
 
 #[tokio::test(start_paused = true)]

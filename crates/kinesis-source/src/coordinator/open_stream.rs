@@ -35,7 +35,7 @@ pub(super) struct OpenStream {
     pub(super) list_failures: u32,
     /// Whether the last listing lacks shards.
     pub(super) list_lacks: bool,
-    /// Whether there is a shard that is not read, since the pipeline stops.
+    /// Whether there is a shard that is not read, since its reader could not be added: as a rule, the pipeline stops.
     pub(super) is_cut_short: bool,
     /// At that moment, all shards were known that there were. A listing may be late by the slack of clocks.
     pub(super) complete_at: Option<Timestamp>,

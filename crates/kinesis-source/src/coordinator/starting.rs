@@ -14,6 +14,10 @@ use crate::{
 impl Means {
     /// Has a shard read.
     pub(super) fn start(&self, opened: &mut OpenStream, start: Start) {
+        if self.group.is_closed() {
+            opened.is_cut_short = true;
+            return;
+        }
         let Start {
             shard,
             hash_range,
@@ -51,7 +55,7 @@ impl Means {
             self.group.add(name, reader)
         });
         if let Err(error) = added {
-            // Its reader has gone, so that it counts as stopped.
+            // Its reader has gone, so that it counts as stopped. Perhaps the pipeline was told to stop just now.
             opened.is_cut_short = true;
             if error != AddError::Stopping {
                 progress.watch().report(|shard| SourceEvent::ShardStopped {

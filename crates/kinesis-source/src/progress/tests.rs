@@ -405,7 +405,7 @@ async fn who_waits_for_receipts_though_none_is_missing_is_told() {
 #[test]
 fn a_shard_that_goes_on_is_not_told_as_parked() {
     use crate::{reporter::Reporter, source_watch::SourceWatch};
-    const ROUNDS: u32 = 4_000;
+    const ROUNDS: u32 = 20_000;
     let watch = Arc::new(SourceWatch::new(Reporter::of("orders")));
     let mut events = watch.reporter().events();
     let progress = progress();
