@@ -45,7 +45,8 @@ use crate::ShardId;
 ///
 /// The work is done on a thread for blocking work. When the future of an [`open`](Self::open), a
 /// load or a save is dropped, that thread still finishes what it began, the file is open until
-/// then, and what is asked for later is done after it. As the trait says, a save that was dropped is stored whole or not at all.
+/// then, and what is asked for later is done after it. As the trait says, a save that was dropped
+/// is stored whole or not at all.
 pub struct FileCheckpointStore {
     file: Arc<DatabaseFile>,
     /// Whose turn it is, in the order in which they came: what was given up and is still done must not come after what was
