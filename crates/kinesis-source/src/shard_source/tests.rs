@@ -1,6 +1,9 @@
 //! One shard against a mock: what is called, with what, after which error.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use mockall::Sequence;
 use stage_core::{Batch, Demand, Flow, Producer};
@@ -874,4 +877,44 @@ async fn what_has_come_is_not_lost_when_a_seek_that_comes_meanwhile_is_refused()
         "{read:?} come first, and {:?} is stored",
         { source.checkpoint() }
     );
+}
+
+/// What was given up then is not read anew, as the shard is read elsewhere: by the iterator that the seek has brought.
+#[tokio::test(start_paused = true)]
+async fn what_has_come_is_forgotten_when_a_seek_that_comes_meanwhile_succeeds() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut api = MockKinesisApi::new();
+    let counted = Arc::clone(&asked);
+    api.expect_now().returning(|| Timestamp::from_millis(0));
+    api.expect_get_shard_iterator().returning(move |_, from| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        match from {
+            Position::AtSequenceNumber(number) if *number == 0.into() => Ok(iterator("a")),
+            _ => Ok(iterator("b")),
+        }
+    });
+    api.expect_get_records()
+        .returning(|iterator, _| match iterator.as_str() {
+            "a" => Ok(page([5, 6], Some("b"))),
+            _ => Ok(page([7], Some("c"))),
+        });
+    let from = PinnedPosition::AtSequenceNumber(0.into());
+    let mut source = ShardSource::new(Arc::new(listed(api)), "s".into(), from);
+    // Another has just listed the shards: the next listing has to wait for 200 ms.
+    source.list().await.unwrap();
+    let progress = Arc::clone(&source.progress);
+    let seeking = async {
+        sleep(Duration::from_millis(100)).await;
+        let place = PinnedPosition::AtSequenceNumber(7.into());
+        progress.request_seek(place).await.unwrap().unwrap();
+    };
+    let reading = async {
+        let mut batch = Batch::new();
+        let flow = source.produce(Demand::new(100).unwrap(), &mut batch).await;
+        assert_eq!(flow.unwrap(), Flow::More);
+        batch.drain().map(|record| record.sequence_number).collect()
+    };
+    let ((), read): ((), Vec<_>) = tokio::join!(seeking, reading);
+    assert_eq!(read, [7.into()]);
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "once for each place");
 }
