@@ -296,7 +296,7 @@ impl Progress {
         }
         let generation = state.generation;
         let goes_on = state.end_halt(Halt::UntilRead);
-        self.leave(state, goes_on);
+        self.release(state, goes_on);
         Issued { first, generation }
     }
 
@@ -338,7 +338,7 @@ impl Progress {
 
     /// Lets go of its state, and then tells that it goes on, if it does. What is told is decided before, or a halt that
     /// begins meanwhile would seem to be over.
-    fn leave(&self, state: MutexGuard<'_, State>, goes_on: bool) {
+    fn release(&self, state: MutexGuard<'_, State>, goes_on: bool) {
         let news = goes_on.then(|| self.watch.went_on());
         drop(state);
         if let Some(news) = news {
@@ -358,7 +358,7 @@ impl Progress {
             state.passed = Some(mark);
         }
         let goes_on = is_done && state.end_any_halt();
-        self.leave(state, goes_on);
+        self.release(state, goes_on);
     }
 
     /// Counts.
@@ -400,7 +400,7 @@ impl Progress {
         }
         let was_elsewhere = mem::replace(&mut state.phase, phase) != phase;
         let goes_on = state.end_halt(Halt::UntilRead);
-        self.leave(state, goes_on);
+        self.release(state, goes_on);
         self.watch.reached_tip();
         if is_news || was_elsewhere {
             self.watcher.ring();
@@ -435,7 +435,7 @@ impl Progress {
             state.phase = phase;
             let is_stopped = phase == Phase::Stopped && state.failure.is_none();
             let goes_on = phase.is_done() && state.end_any_halt();
-            self.leave(state, goes_on);
+            self.release(state, goes_on);
             if phase == Phase::Draining {
                 self.watch
                     .report(|shard| SourceEvent::ShardDrained { shard });

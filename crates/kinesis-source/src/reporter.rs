@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// What has become news, and is to be told.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "it is to be told"]
-pub(crate) struct News(Vec<Arc<SourceEvent>>);
+pub(crate) struct Untold(Vec<Arc<SourceEvent>>);
 
 /// Says what has changed: to the log, and to whoever receives a source's events.
 #[derive(Clone)]
@@ -100,17 +100,17 @@ impl Reporter {
 
     /// Takes note of events, which are to be [told](Self::tell): under the lock under which they became news, so that
     /// receivers have them in that order.
-    pub(crate) fn note(&self, events: impl IntoIterator<Item = SourceEvent>) -> News {
+    pub(crate) fn note(&self, events: impl IntoIterator<Item = SourceEvent>) -> Untold {
         let note = |event| {
             let event = Arc::new(event);
             self.0.telling.note(Arc::clone(&event));
             event
         };
-        News(events.into_iter().map(note).collect())
+        Untold(events.into_iter().map(note).collect())
     }
 
     /// Gives them to all receivers and logs them, under no lock. A log that takes its time holds up nobody else.
-    pub(crate) fn tell(&self, News(news): News) {
+    pub(crate) fn tell(&self, Untold(news): Untold) {
         if news.is_empty() {
             return;
         }
@@ -125,7 +125,7 @@ impl Reporter {
     pub(crate) fn close(&self, last: SourceEvent) {
         let last = Arc::new(last);
         if self.0.telling.close(Arc::clone(&last)) {
-            self.tell(News(vec![last]));
+            self.tell(Untold(vec![last]));
         }
     }
 
@@ -223,7 +223,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl News {
+impl Untold {
     pub(crate) fn and(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self

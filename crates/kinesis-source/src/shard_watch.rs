@@ -13,10 +13,10 @@ use crate::{
     condition::Condition,
     denial::Denial,
     footprint::Need,
-    headway::{self, Headway},
+    headway::{Headway, News},
     lag::Lag,
     listing::CALL_DEADLINE,
-    reporter::News,
+    reporter::Untold,
     source_watch::SourceWatch,
     supervision::Supervision,
 };
@@ -186,7 +186,7 @@ impl ShardWatch {
     }
 
     /// What is to be [told](Self::tell) by now, as its reader may be stuck or asleep.
-    pub(crate) fn check(&self, state: ShardState, now: Instant) -> News {
+    pub(crate) fn check(&self, state: ShardState, now: Instant) -> Untold {
         let mut machines = self.lock();
         let late = machines.supervision.check(now);
         let late = late.map(|wait| machines.with_numbers(wait));
@@ -208,12 +208,12 @@ impl ShardWatch {
     }
 
     /// Takes note of what has become news just now.
-    pub(crate) fn note(&self, news: impl IntoIterator<Item = SourceEvent>) -> News {
+    pub(crate) fn note(&self, news: impl IntoIterator<Item = SourceEvent>) -> Untold {
         self.source().reporter().note(news)
     }
 
     /// Tells what was noted, under no lock.
-    pub(crate) fn tell(&self, news: News) {
+    pub(crate) fn tell(&self, news: Untold) {
         self.source().reporter().tell(news);
     }
 
@@ -229,13 +229,13 @@ impl ShardWatch {
         let throttled = machines.throttling.granted(now);
         let throttled = self.unstuck(WaitingFor::Turn, throttled);
         let headway = headway.map(|news| match news {
-            headway::News::Stopped(since) => SourceEvent::Stuck {
+            News::Stopped(since) => SourceEvent::Stuck {
                 shard: self.shard.clone(),
                 state: ShardState::Reading,
                 waiting_for: WaitingFor::Headway,
                 since,
             },
-            headway::News::Again(after) => SourceEvent::Unstuck {
+            News::Again(after) => SourceEvent::Unstuck {
                 shard: self.shard.clone(),
                 waiting_for: WaitingFor::Headway,
                 after,
@@ -353,14 +353,14 @@ impl ShardWatch {
 
     /// What was read of it does not go on, and is tried only about so often from now on. That is to be
     /// [told](Self::tell).
-    pub(crate) fn halted(&self, reason: ParkReason, probe_every: Duration) -> News {
+    pub(crate) fn halted(&self, reason: ParkReason, probe_every: Duration) -> Untold {
         let (now, mut machines) = (Instant::now(), self.lock());
         let news = machines.condition.halted(reason, probe_every, now);
         self.note(news)
     }
 
     /// That is over, which is to be told.
-    pub(crate) fn went_on(&self) -> News {
+    pub(crate) fn went_on(&self) -> Untold {
         let mut machines = self.lock();
         let news = machines.condition.went_on(Instant::now());
         self.note(news)

@@ -15,6 +15,7 @@ use crate::{
     ShardDrainReport, ShardExplanation, ShardId, SourceEvents, Totals, Waiting, WaitingFor,
     news::News,
     progress::{Phase, Progress, Snapshot},
+    reporter::Untold,
     source_watch::SourceWatch,
 };
 
@@ -390,15 +391,16 @@ impl Board {
         (shards, totals)
     }
 
-    /// What is to be told of the shards by now. Each record in hand is to be settled within that time.
-    pub(crate) fn check(&self, settle_within: Duration, now: Instant) {
-        let reading: Vec<_> = self.lock().reading.values().cloned().collect();
-        for progress in reading {
+    /// What is to be told of the shards by now, under no lock. Each record in hand is to be settled within that time.
+    pub(crate) fn check(&self, settle_within: Duration, now: Instant) -> Untold {
+        let state = self.lock();
+        let reading = state.reading.values();
+        reading.fold(Untold::default(), |news, progress| {
             let watch = progress.watch();
             let of_reader = watch.check(progress.phase().into(), now);
             let of_receipts = progress.check_unsettled(settle_within, now);
-            watch.tell(of_reader.and(watch.note(of_receipts)));
-        }
+            news.and(of_reader).and(watch.note(of_receipts))
+        })
     }
 
     /// The shard, if it is being read.

@@ -56,7 +56,8 @@ impl Rounds {
     fn look_after(&mut self) {
         let now = Instant::now();
         self.source.check(now);
-        self.board.check(self.settle_within, now);
+        let news = self.board.check(self.settle_within, now);
+        self.source.reporter().tell(news);
         self.publish(now);
     }
 

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex as Shared, MutexGuard, PoisonError},
+    sync::{self, Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Consumer {
     fan_out: FanOut,
     reporter: Reporter,
     /// Once it is known to be active.
-    arn: Shared<Option<ConsumerArn>>,
+    arn: sync::Mutex<Option<ConsumerArn>>,
     state: Mutex<State>,
 }
 
@@ -53,7 +53,7 @@ impl Consumer {
         Arc::new(Self {
             fan_out,
             reporter,
-            arn: Shared::default(),
+            arn: sync::Mutex::default(),
             state: Mutex::default(),
         })
     }

@@ -142,7 +142,7 @@ impl<C: Send + Sync + 'static> Acknowledge for Generation<C> {
         let is_empty = state.in_flight == 0;
         let is_waited_for =
             (is_empty && state.phase != Phase::Reading) || (!was_at_rest && state.is_at_rest());
-        self.progress.leave(state, goes_on);
+        self.progress.release(state, goes_on);
         let saving = self.progress.saving.get();
         let is_due = outcome == Outcome::Acked && saving.is_some_and(|it| it.note_acked(settled));
         if is_empty {

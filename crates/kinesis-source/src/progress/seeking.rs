@@ -63,7 +63,7 @@ impl Progress {
         state.quiet = Quiet::default();
         state.phase = Phase::Reading;
         let goes_on = state.end_any_halt();
-        self.leave(state, goes_on);
+        self.release(state, goes_on);
         self.settled.notify_waiters();
         self.watcher.ring();
     }

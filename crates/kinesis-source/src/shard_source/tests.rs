@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{coping::PATIENCE, *};
 use crate::{
-    ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, Remedy, ShardIterator,
-    StreamStatus, StreamSummary, Timestamp, arrival::PART, footprint::taken, place::Mark,
-    shard_graph::Resumed,
+    ChildShard, HashRange, MockKinesisApi, Position, RecordsPage, Remedy, SeekError,
+    SequenceNumber, ShardIterator, StreamStatus, StreamSummary, Timestamp, arrival::PART,
+    footprint::taken, place::Mark, shard_graph::Resumed,
 };
 
 fn record(number: u128) -> Record {
@@ -829,7 +829,40 @@ async fn records_of_another_shard_are_refused() {
     assert!(source.to_string().contains("Record::shard"), "{source}");
 }
 
-/// Somebody seeks just when it is found out whether an answer follows on what was done; and that place is refused.
+/// Somebody seeks just when it is found out whether the first answer is of where reading was to begin, which is the
+/// number that the shard begins with: a place, and no record. What comes of that, what is read then, and how far the
+/// shard is when that is acknowledged.
+async fn sought_while_judging(
+    api: MockKinesisApi,
+    place: PinnedPosition,
+) -> (
+    Result<(), SeekError>,
+    Vec<SequenceNumber>,
+    Option<Checkpoint>,
+) {
+    let from = PinnedPosition::AtSequenceNumber(0.into());
+    let mut source = ShardSource::new(Arc::new(listed(api)), "s".into(), from);
+    // Another has just listed the shards: the next listing has to wait for 200 ms.
+    source.list().await.unwrap();
+    let progress = Arc::clone(&source.progress);
+    let seeking = async {
+        sleep(Duration::from_millis(100)).await;
+        progress.request_seek(place).await.unwrap()
+    };
+    let reading = async {
+        let mut batch = Batch::new();
+        let flow = source.produce(Demand::new(100).unwrap(), &mut batch).await;
+        assert_eq!(flow.unwrap(), Flow::More);
+        let records = batch.drain_with_receipts();
+        Vec::from_iter(records.map(|(record, receipt)| {
+            receipt.ack();
+            record.sequence_number
+        }))
+    };
+    let (sought, read) = tokio::join!(seeking, reading);
+    (sought, read, source.checkpoint())
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_has_come_is_not_lost_when_a_seek_that_comes_meanwhile_is_refused() {
     let mut api = MockKinesisApi::new();
@@ -846,36 +879,14 @@ async fn what_has_come_is_not_lost_when_a_seek_that_comes_meanwhile_is_refused()
             "b" => Ok(page([7], Some("c"))),
             _ => Ok(page([8], Some("d"))),
         });
-    let from = PinnedPosition::AtSequenceNumber(0.into());
-    let mut source = ShardSource::new(Arc::new(listed(api)), "s".into(), from);
-    // Another has just listed the shards: the next listing has to wait for 200 ms.
-    source.list().await.unwrap();
-    let progress = Arc::clone(&source.progress);
-    let seeking = async {
-        sleep(Duration::from_millis(100)).await;
-        let place = PinnedPosition::AfterSequenceNumber(77.into());
-        progress.request_seek(place).await.unwrap().unwrap_err()
-    };
-    let reading = async {
-        let mut batch = Batch::new();
-        let flow = source.produce(Demand::new(100).unwrap(), &mut batch).await;
-        assert_eq!(flow.unwrap(), Flow::More);
-        let records = batch.drain_with_receipts();
-        Vec::from_iter(records.map(|(record, receipt)| {
-            receipt.ack();
-            record.sequence_number
-        }))
-    };
-    let (refused, read) = tokio::join!(seeking, reading);
-    assert!(
-        matches!(refused, crate::SeekError::Refused { .. }),
-        "{refused}"
-    );
+    let place = PinnedPosition::AfterSequenceNumber(77.into());
+    let (sought, read, checkpoint) = sought_while_judging(api, place).await;
+    let refused = sought.unwrap_err();
+    assert!(matches!(refused, SeekError::Refused { .. }), "{refused}");
     assert_eq!(
         read[0],
         5.into(),
-        "{read:?} come first, and {:?} is stored",
-        { source.checkpoint() }
+        "{read:?} come first, and {checkpoint:?} is stored",
     );
 }
 
@@ -898,23 +909,9 @@ async fn what_has_come_is_forgotten_when_a_seek_that_comes_meanwhile_succeeds() 
             "a" => Ok(page([5, 6], Some("b"))),
             _ => Ok(page([7], Some("c"))),
         });
-    let from = PinnedPosition::AtSequenceNumber(0.into());
-    let mut source = ShardSource::new(Arc::new(listed(api)), "s".into(), from);
-    // Another has just listed the shards: the next listing has to wait for 200 ms.
-    source.list().await.unwrap();
-    let progress = Arc::clone(&source.progress);
-    let seeking = async {
-        sleep(Duration::from_millis(100)).await;
-        let place = PinnedPosition::AtSequenceNumber(7.into());
-        progress.request_seek(place).await.unwrap().unwrap();
-    };
-    let reading = async {
-        let mut batch = Batch::new();
-        let flow = source.produce(Demand::new(100).unwrap(), &mut batch).await;
-        assert_eq!(flow.unwrap(), Flow::More);
-        batch.drain().map(|record| record.sequence_number).collect()
-    };
-    let ((), read): ((), Vec<_>) = tokio::join!(seeking, reading);
+    let place = PinnedPosition::AtSequenceNumber(7.into());
+    let (sought, read, _) = sought_while_judging(api, place).await;
+    sought.unwrap();
     assert_eq!(read, [7.into()]);
     assert_eq!(asked.load(Ordering::SeqCst), 2, "once for each place");
 }
